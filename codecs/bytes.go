@@ -1,0 +1,157 @@
+package codecs
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/invopop/jsonschema"
+)
+
+// BytesFormat is the JSON Schema "format" of a string option that is a bytes value; see [ParseBytes].
+const BytesFormat = "framehost-bytes"
+
+// Bytes is a bytes value: an option that is written as the name of control characters, as hex, or as text.
+// See [ParseBytes]. Its zero value is the empty string of bytes.
+type Bytes string
+
+// byteNames are the names of ASCII control characters that a bytes value may be written as.
+var byteNames = map[string]string{
+	"NUL": "\x00", "SOH": "\x01", "STX": "\x02", "ETX": "\x03", "EOT": "\x04", "ENQ": "\x05", "ACK": "\x06",
+	"TAB": "\t", "LF": "\n", "CR": "\r", "CRLF": "\r\n", "DLE": "\x10", "NAK": "\x15", "SYN": "\x16", "ETB": "\x17",
+	"ESC": "\x1b", "FS": "\x1c", "GS": "\x1d", "RS": "\x1e", "US": "\x1f",
+}
+
+var nameOfBytes = func() map[string]string {
+	names := map[string]string{}
+	for name, b := range byteNames {
+		names[b] = name
+	}
+	return names
+}()
+
+// ParseBytes reads a bytes value: a name (NUL SOH STX ETX EOT ENQ ACK TAB LF CR CRLF DLE NAK SYN ETB ESC FS GS RS US),
+// hex digits behind 0x, two for each byte, or else text, which stands for itself. Text with a character above U+007F is
+// refused, since its bytes would depend on an encoding that nobody named.
+func ParseBytes(text string) (Bytes, error) {
+	if b, ok := byteNames[text]; ok {
+		return Bytes(b), nil
+	}
+	if digits, ok := strings.CutPrefix(text, "0x"); ok {
+		b, err := hex.DecodeString(digits)
+		if err != nil || len(b) == 0 {
+			return "", &OptionError{Got: fmt.Sprintf("%q", text), Want: "two hex digits for each byte behind 0x"}
+		}
+		return Bytes(b), nil
+	}
+	for _, r := range text {
+		if r >= utf8.RuneSelf {
+			return "", &OptionError{Got: fmt.Sprintf("%q", text),
+				Want: fmt.Sprintf("a name, hex, or text up to U+007F; write the bytes in hex, such as 0x%X for UTF-8", text)}
+		}
+	}
+	return Bytes(text), nil
+}
+
+// String returns b as a bytes value is written: by name, as text where that is plain, else in hex.
+func (b Bytes) String() string {
+	if name, ok := nameOfBytes[string(b)]; ok {
+		return name
+	}
+	for _, c := range []byte(b) {
+		if c <= ' ' || c > '~' {
+			return "0x" + strings.ToUpper(hex.EncodeToString([]byte(b)))
+		}
+	}
+	if _, ok := byteNames[string(b)]; ok || strings.HasPrefix(string(b), "0x") {
+		return "0x" + strings.ToUpper(hex.EncodeToString([]byte(b)))
+	}
+	return string(b)
+}
+
+// MarshalText writes b as String does.
+func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
+
+// UnmarshalText reads a bytes value as ParseBytes does.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	v, err := ParseBytes(string(text))
+	if err != nil {
+		return err
+	}
+	*b = v
+	return nil
+}
+
+// UnmarshalJSON reads a JSON string as ParseBytes does.
+func (b *Bytes) UnmarshalJSON(raw []byte) error {
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return &OptionError{Got: string(raw), Want: "a string: a name such as LF, hex such as 0x0A, or text"}
+	}
+	return b.UnmarshalText([]byte(text))
+}
+
+// JSONSchema says that b is a string in the format of bytes values.
+func (Bytes) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Format: BytesFormat}
+}
+
+// ByteMap maps single bytes to single bytes. Both are written as bytes values.
+type ByteMap map[byte]byte
+
+// MarshalJSON writes m as an object, sorted by byte.
+func (m ByteMap) MarshalJSON() ([]byte, error) {
+	text := map[string]string{}
+	for from, to := range m {
+		text[Bytes([]byte{from}).String()] = Bytes([]byte{to}).String()
+	}
+	return json.Marshal(text)
+}
+
+// UnmarshalJSON reads an object of bytes values. A byte that is written twice, once as LF and once as 0x0A for
+// instance, is refused. What m held before is gone.
+func (m *ByteMap) UnmarshalJSON(raw []byte) error {
+	var text map[string]string
+	if json.Unmarshal(raw, &text) != nil {
+		return &OptionError{Got: string(raw), Want: "a mapping of one byte to one byte, such as {LF: n}"}
+	}
+	out := ByteMap{}
+	for _, key := range sortedKeys(text) {
+		from, err := oneByte(key)
+		if err != nil {
+			return err
+		}
+		to, err := oneByte(text[key])
+		if err != nil {
+			return err
+		}
+		if _, ok := out[from]; ok {
+			return &OptionError{Option: key, Got: "a byte that is mapped already", Want: "each byte once"}
+		}
+		out[from] = to
+	}
+	*m = out
+	return nil
+}
+
+// JSONSchema says that m is an object whose keys and values are bytes values.
+func (ByteMap) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "object", PropertyNames: Bytes("").JSONSchema(), AdditionalProperties: Bytes("").JSONSchema()}
+}
+
+func oneByte(text string) (byte, error) {
+	b, err := ParseBytes(text)
+	if err != nil {
+		return 0, err
+	}
+	if len(b) != 1 {
+		return 0, &OptionError{Option: text, Got: fmt.Sprintf("%d bytes", len(b)), Want: "one byte"}
+	}
+	return b[0], nil
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

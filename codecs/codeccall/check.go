@@ -1,0 +1,151 @@
+package codeccall
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/framehost/framehost/codecs"
+)
+
+// maxWant bounds the text that a fault carries.
+const maxWant = 200
+
+// Check holds out, the result of in by a codec with properties p, against the contract. Its error wraps ErrMisbehaved.
+// A frame that is unfinished beyond p.MaxWire becomes the fault ErrTooLong.
+func (in *Decode) Check(p *Properties, out *Decoded) error {
+	shown := len(in.Wire)
+	switch {
+	case out.Consumed < 0 || out.Consumed > shown:
+		return misbehaved("consumed %d of %d bytes", out.Consumed, shown)
+	case out.Examined < out.Consumed || out.Examined > shown:
+		return misbehaved("examined %d, not between consumed %d and %d bytes", out.Examined, out.Consumed, shown)
+	case out.Need < 0:
+		return misbehaved("need of %d bytes", out.Need)
+	case out.Skipped < 0 || len(out.Refs)+out.Skipped > out.Consumed:
+		return misbehaved("%d frames of %d bytes consumed", len(out.Refs)+out.Skipped, out.Consumed)
+	case len(out.Refs) > codecs.MaxPayloads:
+		return misbehaved("%d payloads, more than %d", len(out.Refs), codecs.MaxPayloads)
+	case len(out.Data) > in.Room:
+		return misbehaved("%d bytes built in room for %d", len(out.Data), in.Room)
+	case len(out.State) > codecs.MaxState:
+		return misbehaved("state of %d bytes, more than %d", len(out.State), codecs.MaxState)
+	case out.More && out.Fault != nil:
+		return misbehaved("more and a fault at once")
+	}
+	wireEnd, dataEnd, total := uint64(0), uint64(shown), uint64(shown)+uint64(len(out.Data))
+	for i, r := range out.Refs {
+		from, to := uint64(r.Off), uint64(r.Off)+uint64(r.Len)
+		switch {
+		case uint64(r.Len) > uint64(p.MaxFrame):
+			return misbehaved("payload %d has %d bytes, more than %d", i, r.Len, p.MaxFrame)
+		case from >= wireEnd && to <= uint64(out.Consumed):
+			wireEnd = to
+		case from >= dataEnd && to <= total:
+			dataEnd = to
+		default:
+			return misbehaved("payload %d lies at %d..%d", i, from, to)
+		}
+	}
+	if err := checkMore(out.More, out.Consumed > 0, out.RoomNeeded, in.Room, p.MaxFrame); err != nil {
+		return err
+	}
+	if f := out.Fault; f != nil {
+		if err := checkFault(f); err != nil {
+			return err
+		}
+		switch {
+		case errors.Is(f.Err, codecs.ErrUnrepresentable):
+			return misbehaved("decoding is at fault for %v", f.Err)
+		case f.Offset < out.Consumed || f.Offset > shown || f.At < f.Offset || f.At > shown:
+			return misbehaved("fault at %d of a frame at %d, not between consumed %d and %d bytes", f.At, f.Offset, out.Consumed, shown)
+		case f.Resume != codecs.Never && f.Resume <= f.Offset:
+			return misbehaved("resume at %d of a frame at %d", f.Resume, f.Offset)
+		}
+		return nil
+	}
+	if out.More {
+		return nil
+	}
+	if in.EOF && out.Consumed != shown {
+		return misbehaved("consumed %d of %d bytes at the end of the stream", out.Consumed, shown)
+	}
+	if shown-out.Consumed > p.MaxWire {
+		out.Fault = &codecs.Fault{
+			Offset: out.Consumed, At: out.Consumed + min(p.MaxFrame, p.MaxWire), Err: codecs.ErrTooLong,
+			Want: fmt.Sprintf("a frame of at most %d bytes", p.MaxWire), Resume: codecs.Never,
+		}
+	}
+	return nil
+}
+
+// Check holds out, the result of in by a codec with properties p, against the contract. Its error wraps ErrMisbehaved.
+func (in *Encode) Check(p *Properties, out *Encoded) error {
+	switch {
+	case len(out.Ends) > len(in.Refs):
+		return misbehaved("took %d of %d payloads", len(out.Ends), len(in.Refs))
+	case len(out.Wire) > in.Room:
+		return misbehaved("%d bytes written in room for %d", len(out.Wire), in.Room)
+	case len(out.State) > codecs.MaxState:
+		return misbehaved("state of %d bytes, more than %d", len(out.State), codecs.MaxState)
+	case out.More && out.Fault != nil:
+		return misbehaved("more and a fault at once")
+	}
+	last := uint32(0)
+	for i, end := range out.Ends {
+		if end < last || uint64(end) > uint64(len(out.Wire)) {
+			return misbehaved("frame %d ends at %d, not between %d and %d", i, end, last, len(out.Wire))
+		}
+		if int(end-last) > p.MaxWire {
+			return misbehaved("frame %d has %d bytes, more than %d", i, end-last, p.MaxWire)
+		}
+		last = end
+	}
+	if err := checkMore(out.More, len(out.Ends) > 0, out.RoomNeeded, in.Room, p.MaxWire); err != nil {
+		return err
+	}
+	if f := out.Fault; f != nil {
+		if err := checkFault(f); err != nil {
+			return err
+		}
+		switch {
+		case len(out.Ends) == len(in.Refs):
+			return misbehaved("a fault behind the last payload")
+		case !errors.Is(f.Err, codecs.ErrUnrepresentable) && !errors.Is(f.Err, codecs.ErrTooLong):
+			return misbehaved("encoding is at fault for %v", f.Err)
+		case f.At < 0 || f.At > int(in.Refs[len(out.Ends)].Len):
+			return misbehaved("fault at %d of a payload of %d bytes", f.At, in.Refs[len(out.Ends)].Len)
+		}
+		return nil
+	}
+	if !out.More && len(out.Ends) != len(in.Refs) {
+		return misbehaved("took %d of %d payloads without asking for more room", len(out.Ends), len(in.Refs))
+	}
+	return nil
+}
+
+// checkMore refuses results that would be asked for again forever.
+func checkMore(more, progress bool, needed, room, most int) error {
+	switch {
+	case needed < 0 || needed > most:
+		return misbehaved("room of %d bytes needed, more than %d", needed, most)
+	case more && !progress && needed <= room:
+		return misbehaved("no progress in room for %d bytes, %d needed", room, needed)
+	}
+	return nil
+}
+
+func checkFault(f *codecs.Fault) error {
+	switch f.Err {
+	case codecs.ErrTooLong, codecs.ErrMalformed, codecs.ErrTruncated, codecs.ErrUnrepresentable:
+	default:
+		return misbehaved("fault of an unknown kind: %v", f.Err)
+	}
+	if len(f.Want) > maxWant {
+		return misbehaved("a fault wants %d bytes of text, more than %d", len(f.Want), maxWant)
+	}
+	return nil
+}
+
+func misbehaved(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrMisbehaved, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,107 @@
+// Package codeccall is the contract of package codecs as a host speaks it: one call shows what has arrived, and one
+// result says what became of it. A call may cross a process boundary and be made again elsewhere; plugin authors never
+// see it.
+//
+//	decode(options, state, wire, examined, eof, max_frame, room) -> payloads, consumed, examined', need, more, state', fault?
+//	encode(options, state, payloads, eof, room)                  -> wire, ends, taken, more, state', fault?
+//
+// The options and max_frame are fixed when a [Codec] is configured. Everything else is in the call, so a result
+// depends on nothing but the call, and takes effect whole or not at all. [Decode.Check] and [Encode.Check] hold a
+// result against its call; hosts trust nothing that has not passed them.
+package codeccall
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/framehost/framehost/codecs"
+)
+
+// ErrCodecFailed is wrapped by the errors of calls that no process could answer: the codec itself is at fault, not
+// the bytes. Nothing of such a call took effect.
+var ErrCodecFailed = errors.New("codec failed")
+
+// ErrMisbehaved is wrapped by the error of a result that breaks the contract.
+var ErrMisbehaved = errors.New("result breaks the codec contract")
+
+// A Codec is a codec with its options in force, wherever it runs. It is safe for concurrent use.
+type Codec interface {
+	Properties() Properties
+	// Open returns a Direction for the calls of one flow of one session.
+	Open() Direction
+}
+
+// Properties are what configuring a codec said about it.
+type Properties struct {
+	Info      codecs.Info
+	Options   json.RawMessage // in force, defaults filled in
+	MaxFrame  int             // the longest payload, in bytes
+	MaxWire   int             // the longest wire of one frame, in bytes
+	UsesState bool            // frames may depend on those before them
+}
+
+// A Direction makes the calls of one flow. At most one Decode and one Encode may be under way at a time.
+type Direction interface {
+	// Decode makes a call and fills out, whose slices it uses again. in and what it points to is only read, and not
+	// kept. When it returns an error, nothing took effect; the error wraps ErrCodecFailed, or is ctx's.
+	Decode(ctx context.Context, in *Decode, out *Decoded) error
+	// Encode is to encoding what Decode is to decoding.
+	Encode(ctx context.Context, in *Encode, out *Encoded) error
+	// Close releases what is kept for the direction. No call may be under way.
+	Close()
+}
+
+// Decode is a call that shows wire bytes.
+type Decode struct {
+	Wire     []byte // received and not consumed yet
+	Examined int    // how many of Wire an earlier call searched already
+	EOF      bool   // no more bytes will follow
+	State    []byte // from the last result of the direction
+	Room     int    // bytes of payloads that may be built; those that stand in the wire are referred to and need none
+}
+
+// Decoded is the result of a Decode. All positions count from the first byte shown.
+type Decoded struct {
+	Refs       []codecs.Ref // the payloads, in Wire and, behind it, Data; in order and without overlap
+	Data       []byte       // payloads that were built
+	Consumed   int          // bytes taken from the front of Wire
+	Examined   int          // searched so far: Consumed..len(Wire)
+	Need       int          // below this many bytes behind Consumed another call is pointless; 0: not known
+	More       bool         // stopped for want of room: call again at once
+	RoomNeeded int          // with More and no progress: the room without which there can't be any
+	Skipped    int          // empty frames dropped
+	State      []byte       // for the next call
+	Fault      *codecs.Fault
+}
+
+// Encode is a call that hands over payloads.
+type Encode struct {
+	Wire, Data []byte       // what Refs count through: Wire and, behind it, Data
+	Refs       []codecs.Ref // the payloads, in order; at most codecs.MaxPayloads
+	EOF        bool         // nothing follows these
+	State      []byte       // from the last result of the direction
+	Room       int          // bytes that may be written
+}
+
+// PayloadBytes returns the sum of the payloads' lengths.
+func (in *Encode) PayloadBytes() int {
+	n := 0
+	for _, r := range in.Refs {
+		n += int(r.Len)
+	}
+	return n
+}
+
+// Encoded is the result of an Encode.
+type Encoded struct {
+	Wire       []byte   // what was written
+	Ends       []uint32 // for each payload taken, where its frame ends in Wire; one of no bytes was skipped
+	More       bool     // stopped for want of room: call again at once, with the payloads not taken
+	RoomNeeded int      // with More and no progress: the room without which there can't be any
+	State      []byte   // for the next call
+	Fault      *codecs.Fault
+}
+
+// Taken returns how many payloads were taken.
+func (out *Encoded) Taken() int { return len(out.Ends) }

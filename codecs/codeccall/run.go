@@ -1,0 +1,149 @@
+package codeccall
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/framehost/framehost/codecs"
+)
+
+// A Runner makes calls of one framing in this process. It keeps memory for results, which are valid until its next
+// call. It is for one goroutine at a time.
+type Runner struct {
+	payloads codecs.Payloads
+	frames   codecs.Frames
+	batch    codecs.Batch
+}
+
+// Decode runs one call. A panic of the framing becomes an error that wraps ErrCodecFailed, as does an error that is no
+// fault. The slices of out belong to the Runner.
+func (r *Runner) Decode(f codecs.Decoder, maxFrame int, in *Decode, out *Decoded) (err error) {
+	defer recovered(&err)
+	shown := codecs.Wire{Bytes: in.Wire, Examined: in.Examined, EOF: in.EOF, State: in.State, MaxFrame: maxFrame}
+	r.payloads.Reset(shown, in.Room)
+	consumed, err := f.Decode(&r.payloads, shown)
+	*out = Decoded{
+		Refs: r.payloads.Refs(), Data: r.payloads.Data(), Consumed: consumed,
+		Examined: max(consumed, r.payloads.Examined()), Need: r.payloads.Need(),
+		Skipped: r.payloads.Skipped(), State: r.payloads.State(),
+	}
+	var fault *codecs.Fault
+	switch {
+	case err == nil:
+	case err == codecs.ErrNoRoom:
+		out.More = true
+		if len(out.Refs) == 0 && consumed == 0 {
+			out.RoomNeeded = r.payloads.RoomNeeded()
+		}
+	case errors.As(err, &fault):
+		out.Fault = fault
+	case errors.Is(err, codecs.ErrTooLong):
+		out.Fault = &codecs.Fault{
+			Offset: consumed, At: min(consumed+maxFrame, len(in.Wire)), Err: codecs.ErrTooLong,
+			Want: fmt.Sprintf("a payload of at most %d bytes", maxFrame), Resume: codecs.Never,
+		}
+	default:
+		return fmt.Errorf("%w: %w", ErrCodecFailed, err)
+	}
+	return nil
+}
+
+// Encode is to encoding what Decode is to decoding.
+func (r *Runner) Encode(f codecs.Encoder, in *Encode, out *Encoded) (err error) {
+	defer recovered(&err)
+	r.batch = codecs.Batch{Wire: in.Wire, Data: in.Data, Refs: in.Refs, EOF: in.EOF, State: in.State}
+	r.frames.Reset(&r.batch, in.Room)
+	taken, err := f.Encode(&r.frames, r.batch)
+	*out = Encoded{Wire: r.frames.Wire(), Ends: r.frames.Ends(), State: r.frames.State()}
+	if taken != len(out.Ends) {
+		return fmt.Errorf("%w: %w", ErrCodecFailed, misbehaved("took %d payloads and wrote %d frames", taken, len(out.Ends)))
+	}
+	var fault *codecs.Fault
+	switch {
+	case err == nil:
+	case err == codecs.ErrNoRoom:
+		out.More = true
+		if taken == 0 {
+			out.RoomNeeded = r.frames.RoomNeeded()
+		}
+	case errors.As(err, &fault):
+		out.Fault = fault
+	default:
+		return fmt.Errorf("%w: %w", ErrCodecFailed, err)
+	}
+	return nil
+}
+
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%w: panic: %v\n%s", ErrCodecFailed, r, debug.Stack())
+	}
+}
+
+// Configure returns a Codec that runs codec in this process, with options (see [codecs.Codec]) and a limit for
+// payloads, in bytes.
+func Configure(codec codecs.Codec, options json.RawMessage, maxFrame int) (Codec, error) {
+	framing, inForce, err := codec.Configure(options, maxFrame)
+	if err != nil {
+		return nil, err
+	}
+	return &local{framing: framing, properties: Properties{
+		Info: codec.Info(), Options: inForce, MaxFrame: maxFrame,
+		MaxWire: codecs.MaxWireOf(framing, maxFrame), UsesState: codecs.UsesState(framing),
+	}}, nil
+}
+
+type local struct {
+	framing    codecs.Framing
+	properties Properties
+}
+
+func (l *local) Properties() Properties { return l.properties }
+func (l *local) Open() Direction        { return &localDirection{local: l} }
+
+// A localDirection has a Runner for each kind of call, since one of each may be under way.
+type localDirection struct {
+	*local
+	decoder, encoder Runner
+}
+
+func (d *localDirection) Decode(ctx context.Context, in *Decode, out *Decoded) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var result Decoded
+	if err := d.decoder.Decode(d.framing, d.properties.MaxFrame, in, &result); err != nil {
+		return err
+	}
+	if err := in.Check(&d.properties, &result); err != nil {
+		return fmt.Errorf("%w: %w", ErrCodecFailed, err)
+	}
+	result.Refs = append(out.Refs[:0], result.Refs...)
+	result.Data = append(out.Data[:0], result.Data...)
+	result.State = append(out.State[:0], result.State...)
+	*out = result
+	return nil
+}
+
+func (d *localDirection) Encode(ctx context.Context, in *Encode, out *Encoded) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var result Encoded
+	if err := d.encoder.Encode(d.framing, in, &result); err != nil {
+		return err
+	}
+	if err := in.Check(&d.properties, &result); err != nil {
+		return fmt.Errorf("%w: %w", ErrCodecFailed, err)
+	}
+	result.Wire = append(out.Wire[:0], result.Wire...)
+	result.Ends = append(out.Ends[:0], result.Ends...)
+	result.State = append(out.State[:0], result.State...)
+	*out = result
+	return nil
+}
+
+func (d *localDirection) Close() {}

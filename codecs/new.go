@@ -1,0 +1,149 @@
+package codecs
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+)
+
+// New returns a Codec whose options are a struct of type O. defaults holds the default values; what the JSON object of
+// the options sets is decoded over a copy of it. Fields are named by their json tags. The schema is derived from the
+// struct: types, the constraints and descriptions of jsonschema tags (see github.com/invopop/jsonschema), and the
+// defaults. An option that the struct does not have is refused.
+//
+// configure makes the framing. It may fill in defaults that depend on other options: the options in force are what it
+// leaves in *options. It reports what is wrong with an *OptionError, several of them joined with errors.Join.
+func New[O any](info Info, defaults O, configure func(options *O, maxFrame int) (Framing, error)) Codec {
+	return &codec[O]{info: info, defaults: defaults, configure: configure, schema: schemaOf(defaults)}
+}
+
+type codec[O any] struct {
+	info      Info
+	defaults  O
+	configure func(*O, int) (Framing, error)
+	schema    json.RawMessage
+}
+
+func (c *codec[O]) Info() Info              { return c.info }
+func (c *codec[O]) Schema() json.RawMessage { return c.schema }
+
+func (c *codec[O]) Configure(raw json.RawMessage, maxFrame int) (Framing, json.RawMessage, error) {
+	if maxFrame < 1 || maxFrame > MaxFrame {
+		return nil, nil, fmt.Errorf("max_frame: got %d bytes, want 1 to %d", maxFrame, MaxFrame)
+	}
+	options := c.defaults
+	if len(bytes.TrimSpace(raw)) > 0 {
+		if err := decodeOptions(raw, &options); err != nil {
+			return nil, nil, err
+		}
+	}
+	framing, err := c.configure(&options, maxFrame)
+	if err != nil {
+		return nil, nil, err
+	}
+	inForce, err := json.Marshal(options)
+	if err != nil {
+		return nil, nil, fmt.Errorf("options in force: %w", err)
+	}
+	return framing, inForce, nil
+}
+
+// decodeOptions decodes each member of the object raw on its own, so that every option at fault is reported.
+func decodeOptions(raw json.RawMessage, options any) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return &OptionError{Option: "options", Got: string(raw), Want: "a JSON object"}
+	}
+	fields := map[string]reflect.Value{}
+	var names []string
+	v := reflect.ValueOf(options).Elem()
+	for i := range v.NumField() {
+		if name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); name != "" && name != "-" {
+			fields[name] = v.Field(i)
+			names = append(names, name)
+		}
+	}
+	var errs []error
+	for _, name := range sortedKeys(members) {
+		field, ok := fields[name]
+		if !ok {
+			errs = append(errs, &OptionError{Option: name, Got: "an option that does not exist",
+				Want: "one of " + strings.Join(names, ", ")})
+			continue
+		}
+		if err := json.Unmarshal(members[name], field.Addr().Interface()); err != nil {
+			errs = append(errs, optionError(name, members[name], err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func optionError(name string, got json.RawMessage, err error) error {
+	if e := (*OptionError)(nil); errors.As(err, &e) {
+		at := *e
+		at.Option = name
+		if e.Option != "" {
+			at.Option += "." + e.Option
+		}
+		return &at
+	}
+	want := err.Error()
+	if e := (*json.UnmarshalTypeError)(nil); errors.As(err, &e) {
+		want = typeName(e.Type)
+	}
+	return &OptionError{Option: name, Got: string(got), Want: want}
+}
+
+func typeName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return "a whole number"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Map, reflect.Struct:
+		return "a mapping"
+	default:
+		return t.String()
+	}
+}
+
+// schemaOf derives the JSON Schema of the options struct, with the values of defaults as its defaults.
+func schemaOf(defaults any) json.RawMessage {
+	reflector := jsonschema.Reflector{Anonymous: true, DoNotReference: true, ExpandedStruct: true, RequiredFromJSONSchemaTags: true}
+	schema := reflector.Reflect(defaults)
+	schema.Version = "https://json-schema.org/draft/2020-12/schema"
+	v := reflect.ValueOf(defaults)
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		property, ok := schema.Properties.Get(name)
+		if !ok || !defaultWorthTelling(v.Field(i)) {
+			continue
+		}
+		property.Default = v.Field(i).Interface()
+	}
+	out, err := json.MarshalIndent(schema, "", "  ")
+	if err != nil {
+		panic(fmt.Sprintf("codecs: schema of %T: %v", defaults, err)) // a struct that can't be JSON is the author's mistake
+	}
+	return out
+}
+
+// defaultWorthTelling is false for a nil list or map, whose default depends on other options or is empty.
+func defaultWorthTelling(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Slice, reflect.Map, reflect.Pointer:
+		return !v.IsNil()
+	default:
+		return true
+	}
+}
