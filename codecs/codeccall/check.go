@@ -11,7 +11,7 @@ import (
 const maxWant = 200
 
 // Check holds out, the result of in by a codec with properties p, against the contract. Its error wraps ErrMisbehaved.
-// A frame that is unfinished beyond p.MaxWire becomes the fault ErrTooLong.
+// A frame that is unfinished beyond p.MaxWire, or at fault only beyond it, becomes the fault ErrTooLong.
 func (in *Decode) Check(p *Properties, out *Decoded) error {
 	shown := len(in.Wire)
 	switch {
@@ -60,6 +60,9 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 			return misbehaved("fault at %d of a frame at %d, not between consumed %d and %d bytes", f.At, f.Offset, out.Consumed, shown)
 		case f.Resume != codecs.Never && f.Resume <= f.Offset:
 			return misbehaved("resume at %d of a frame at %d", f.Resume, f.Offset)
+		case f.At-f.Offset > p.MaxWire:
+			// Had it arrived in smaller pieces, the frame would have been stopped at its limit.
+			out.Fault = tooLong(f.Offset, f.Offset+min(p.MaxFrame, p.MaxWire), p.MaxFrame)
 		}
 		return nil
 	}
@@ -70,10 +73,7 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		return misbehaved("consumed %d of %d bytes at the end of the stream", out.Consumed, shown)
 	}
 	if shown-out.Consumed > p.MaxWire {
-		out.Fault = &codecs.Fault{
-			Offset: out.Consumed, At: out.Consumed + min(p.MaxFrame, p.MaxWire), Err: codecs.ErrTooLong,
-			Want: fmt.Sprintf("a frame of at most %d bytes", p.MaxWire), Resume: codecs.Never,
-		}
+		out.Fault = tooLong(out.Consumed, out.Consumed+min(p.MaxFrame, p.MaxWire), p.MaxFrame)
 	}
 	return nil
 }
@@ -121,6 +121,15 @@ func (in *Encode) Check(p *Properties, out *Encoded) error {
 		return misbehaved("took %d of %d payloads without asking for more room", len(out.Ends), len(in.Refs))
 	}
 	return nil
+}
+
+// tooLong is the fault of a frame at offset whose codec doesn't report it itself. It is the same whether the payload
+// was found to be too long or the frame was still unfinished beyond its limit, since that depends on the cuts.
+func tooLong(offset, at, maxFrame int) *codecs.Fault {
+	return &codecs.Fault{
+		Offset: offset, At: at, Err: codecs.ErrTooLong,
+		Want: fmt.Sprintf("a payload of at most %d bytes", maxFrame), Resume: codecs.Never,
+	}
 }
 
 // checkMore refuses results that would be asked for again forever.

@@ -59,6 +59,10 @@ type Decode struct {
 	EOF      bool   // no more bytes will follow
 	State    []byte // from the last result of the direction
 	Room     int    // bytes of payloads that may be built; those that stand in the wire are referred to and need none
+
+	// Left says that Wire begins with that many bytes which the direction's last Decode left unconsumed, and that
+	// nothing was taken away in between. A plane need not send those again. 0 claims nothing.
+	Left int
 }
 
 // Decoded is the result of a Decode. All positions count from the first byte shown.

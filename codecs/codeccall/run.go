@@ -41,10 +41,7 @@ func (r *Runner) Decode(f codecs.Decoder, maxFrame int, in *Decode, out *Decoded
 	case errors.As(err, &fault):
 		out.Fault = fault
 	case errors.Is(err, codecs.ErrTooLong):
-		out.Fault = &codecs.Fault{
-			Offset: consumed, At: min(consumed+maxFrame, len(in.Wire)), Err: codecs.ErrTooLong,
-			Want: fmt.Sprintf("a payload of at most %d bytes", maxFrame), Resume: codecs.Never,
-		}
+		out.Fault = tooLong(consumed, min(consumed+maxFrame, len(in.Wire)), maxFrame)
 	default:
 		return fmt.Errorf("%w: %w", ErrCodecFailed, err)
 	}
