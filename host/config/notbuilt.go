@@ -1,0 +1,3 @@
+package config
+
+func notBuiltScheme(text, scheme string) error { return nil }

@@ -1,0 +1,59 @@
+package config
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Size is a number of bytes. It is written as a whole number and a unit: B KiB MiB GiB, or kB MB GB for powers of 1000.
+type Size int64
+
+// Sizes.
+const (
+	KiB Size = 1 << 10
+	MiB Size = 1 << 20
+	GiB Size = 1 << 30
+)
+
+// sizeUnits are the units of sizes, those that read best first.
+var sizeUnits = []struct {
+	name  string
+	bytes Size
+}{{"GiB", GiB}, {"MiB", MiB}, {"KiB", KiB}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}}
+
+// ParseSize reads a size, such as 64KiB. "0" needs no unit. An error is a *Error that has what was got and wanted.
+func ParseSize(text string) (Size, error) {
+	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || digits[0] == '+' || digits[0] == '-' {
+		return 0, &Error{Got: quote(text), Want: "a size, such as 64KiB or 1MiB"}
+	}
+	unit := text[len(digits):]
+	if unit == "" && n == 0 {
+		return 0, nil
+	}
+	for _, u := range sizeUnits {
+		if u.name != unit {
+			continue
+		}
+		if n > math.MaxInt64/int64(u.bytes) {
+			return 0, &Error{Got: quote(text), Want: "less than 8388608 TiB"}
+		}
+		return Size(n) * u.bytes, nil
+	}
+	if unit == "" {
+		return 0, &Error{Got: quote(text), Want: "a size with its unit, such as " + text + "B or " + text + "KiB"}
+	}
+	return 0, &Error{Got: quote(text), Want: "a size in B, KiB, MiB, GiB, kB, MB or GB"}
+}
+
+// String returns s in the largest unit that makes it a whole number: 1MiB, 9999B.
+func (s Size) String() string {
+	for _, u := range sizeUnits {
+		if s != 0 && s%u.bytes == 0 {
+			return strconv.FormatInt(int64(s/u.bytes), 10) + u.name
+		}
+	}
+	return "0B"
+}

@@ -1,0 +1,60 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// nearest returns the candidate that text was probably meant to be, or "".
+func nearest(text string, candidates []string) string {
+	best, least := "", max(1, len(text)/3)+1
+	for _, c := range slices.Sorted(slices.Values(candidates)) {
+		if d := distance(strings.ToLower(text), strings.ToLower(c)); d < least && d < len(c) {
+			best, least = c, d
+		}
+	}
+	return best
+}
+
+// distance is the number of characters to insert, delete, replace or swap with their neighbour to make a into b.
+func distance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return 64
+	}
+	var prev2 []int
+	prev := make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], prev2[j-2]+1)
+			}
+		}
+		prev2, prev = prev, row
+	}
+	return prev[len(b)]
+}
+
+// oneOf describes a choice, and says which of it text was probably meant to be.
+func oneOf(text string, choices []string) string {
+	want := "one of " + strings.Join(choices, ", ")
+	switch {
+	case len(choices) == 0:
+		want = "none, for there are none"
+	case len(choices) == 1:
+		want = choices[0]
+	}
+	if near := nearest(text, choices); near != "" && len(choices) > 1 {
+		want += "; did you mean " + near + "?"
+	}
+	return want
+}
