@@ -1,0 +1,4 @@
+// Package codecpb is generated from codec.proto.
+package codecpb
+
+//go:generate protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative codec.proto

@@ -1,0 +1,454 @@
+package codecrpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecrpc/codecpb"
+)
+
+const (
+	// window bounds the bytes that the calls under way on a lane carry and may be answered with. A call that is larger
+	// by itself goes alone.
+	window = 8 << 20
+	// sendAtOnce is the size up to which a call is sent by the goroutine that makes it, when nothing else is being
+	// sent: it spares a call that travels alone the way through another goroutine.
+	sendAtOnce = 16 << 10
+)
+
+// A call is one attempt. A direction uses it again for its next.
+type call struct {
+	id   uint64
+	head callHead
+	cost int64 // of the window
+
+	// What is sent: of a decode the wire behind what was kept, of an encode the payloads.
+	wire     []byte
+	payloads gatherer
+	batch    *codeccall.Encode
+	data     int // bytes sent
+	numbers  int // lengths sent
+	sent     time.Time
+
+	// What is received.
+	decoded  *codeccall.Decoded
+	encoded  *codeccall.Encoded
+	answer   answerHead
+	answered bool // the head is here
+
+	done chan error
+}
+
+// received returns how many bytes and how many payloads of the answer are here.
+func (c *call) received() (data, payloads int) {
+	if c.decoded != nil {
+		return len(c.decoded.Data), len(c.decoded.Refs)
+	}
+	return len(c.encoded.Wire), len(c.encoded.Ends)
+}
+
+// A lane is one stream of calls and answers, shared by many sessions. Parts of different calls take turns.
+//
+// Calls end in one place, the goroutine that receives: nothing else touches what a caller is waiting for. So a call that
+// was sent is not cancelled; it ends by its answer, or with the stream, which Client.Close and an overdue answer end.
+type lane struct {
+	ctx     context.Context // of the stream
+	stream  grpc.ClientStream
+	cancel  context.CancelCauseFunc
+	timeout time.Duration // 0: never
+	watch   *time.Timer   // fires when the oldest call may be overdue
+
+	mu          sync.Mutex
+	wake        sync.Cond // of the sender
+	lastID      uint64
+	lastStream  uint64
+	outstanding int64
+	pending     map[uint64]*call // admitted and not answered
+	waiting     []*call          // for room in the window, in order
+	queue       []*call          // with parts to send, in turn
+	sending     bool             // a part is being sent
+	sendBegan   time.Time
+	watching    bool
+	err         error // the lane has ended
+	ended       chan struct{}
+}
+
+func openLane(ctx context.Context, conn grpc.ClientConnInterface, timeout time.Duration) (*lane, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	method := &codecpb.Codec_ServiceDesc.Streams[0]
+	stream, err := conn.NewStream(ctx, method, codecpb.Codec_Lane_FullMethodName, grpc.ForceCodecV2(laneCodec{}))
+	if err != nil {
+		cancel(nil)
+		return nil, fmt.Errorf("open a lane: %w", err)
+	}
+	l := &lane{ctx: ctx, stream: stream, cancel: cancel, timeout: timeout, pending: map[uint64]*call{}, ended: make(chan struct{})}
+	l.wake.L = &l.mu
+	l.watch = time.AfterFunc(time.Hour, l.checkOverdue)
+	l.watch.Stop()
+	var ends sync.WaitGroup
+	ends.Go(l.send)
+	go func() {
+		l.receive()
+		ends.Wait()
+		l.watch.Stop()
+		close(l.ended)
+	}()
+	return l, nil
+}
+
+// close ends the lane: its calls fail with ErrGone. It returns when nothing of the lane runs any more.
+func (l *lane) close() {
+	l.cancel(ErrGone)
+	<-l.ended
+}
+
+// do makes the call c, whose head and buffers are set, and returns when it has ended.
+func (l *lane) do(c *call) error {
+	c.data, c.numbers, c.answered, c.sent = 0, 0, false, time.Time{}
+	c.cost = int64(c.head.dataSize) + int64(c.head.room)
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return ErrGone
+	}
+	l.lastID++
+	c.id = l.lastID
+	if len(l.waiting) > 0 || !l.fits(c) {
+		l.waiting = append(l.waiting, c)
+		l.mu.Unlock()
+		return <-c.done
+	}
+	l.admit(c)
+	if !l.sending && len(l.queue) == 1 && c.head.dataSize <= sendAtOnce {
+		l.sendPart()
+	}
+	if len(l.queue) > 0 {
+		l.wake.Signal()
+	}
+	l.mu.Unlock()
+	return <-c.done
+}
+
+func (l *lane) fits(c *call) bool { return l.outstanding == 0 || l.outstanding+c.cost <= window }
+
+func (l *lane) admit(c *call) {
+	l.outstanding += c.cost
+	l.pending[c.id] = c
+	l.queue = append(l.queue, c)
+}
+
+// send sends parts until the lane ends.
+func (l *lane) send() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.err == nil {
+		if l.sending || len(l.queue) == 0 {
+			l.wake.Wait()
+			continue
+		}
+		l.sendPart()
+	}
+}
+
+// sendPart sends the next part of the call whose turn it is. It holds l.mu on entry and on return, but not meanwhile.
+// The part is put together under the lock, so that no memory of a call is read once the call has ended.
+func (l *lane) sendPart() {
+	c := l.queue[0]
+	l.queue = l.queue[:copy(l.queue, l.queue[1:])]
+	message, last := c.nextPart()
+	if last {
+		c.sent = time.Now()
+	} else {
+		l.queue = append(l.queue, c)
+	}
+	l.sending, l.sendBegan = true, time.Now()
+	l.startWatch()
+	l.mu.Unlock()
+	err := l.stream.SendMsg(message)
+	l.mu.Lock()
+	l.sending = false
+	if err != nil {
+		l.cancel(err) // the receiver tells everyone
+		l.queue = l.queue[:0]
+	}
+	l.wake.Signal()
+}
+
+// nextPart returns the next message of the call, and whether it is the last.
+func (c *call) nextPart() (*outgoing, bool) {
+	left := int(c.head.dataSize) - c.data
+	numbersLeft := int(c.head.payloads) - c.numbers
+	m := newOutgoing(min(maxPart, left+5*numbersLeft+512))
+	b := appendUint(*m.bytes, 1, c.id)
+	if c.data == 0 && c.numbers == 0 {
+		b = appendNested(b, 2, c.head.append)
+	}
+	if c.head.kind == kindEncode {
+		from := c.numbers
+		n := min(numbersLeft, partRoom/4/5)
+		b = appendPacked(b, 4, n, func(i int) uint32 { return c.batch.Refs[from+i].Len })
+		c.numbers += n
+		numbersLeft -= n
+	}
+	n := min(left, partRoom-len(b))
+	if n > 0 {
+		b = appendDataHeader(b, n)
+		if c.head.kind == kindEncode {
+			b = c.payloads.append(b, n)
+		} else {
+			b = append(b, c.wire[c.data:c.data+n]...)
+		}
+		c.data += n
+	}
+	*m.bytes = b
+	return m, n == left && numbersLeft == 0
+}
+
+// receive takes answers until the stream ends, and then ends every call.
+func (l *lane) receive() {
+	var m incoming
+	var err error
+	for err == nil {
+		if err = l.stream.RecvMsg(&m); err == nil {
+			err = l.take(m.bytes())
+			m.free()
+		}
+	}
+	if cause := context.Cause(l.ctx); cause != nil {
+		err = cause // of our own, which the stream's error only follows from
+	}
+	l.cancel(err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
+	l.queue = l.queue[:0]
+	overdue := errors.Is(err, ErrOverdue)
+	now := time.Now()
+	for _, c := range l.pending {
+		if overdue && !c.sent.IsZero() && now.Sub(c.sent) >= l.timeout {
+			c.done <- ErrOverdue
+		} else {
+			c.done <- ErrGone
+		}
+	}
+	clear(l.pending)
+	for _, c := range l.waiting {
+		c.done <- ErrGone
+	}
+	l.waiting = nil
+	l.wake.Broadcast()
+}
+
+// take handles one message. An error of it is one of the lane: what follows could not be trusted.
+func (l *lane) take(message []byte) error {
+	var p part
+	if err := p.parse(message); err != nil {
+		return fmt.Errorf("%w: answer: %w", codeccall.ErrMisbehaved, err)
+	}
+	l.mu.Lock()
+	c := l.pending[p.id]
+	ready := c != nil && !c.sent.IsZero()
+	l.mu.Unlock()
+	if c == nil {
+		return nil // of a call that has ended
+	}
+	if !ready {
+		// Answering before the whole call was seen is only right for calls that are refused, and those end here too.
+		return fmt.Errorf("%w: answer to a call that was not sent whole", codeccall.ErrMisbehaved)
+	}
+	complete, err := c.take(&p)
+	if err == nil && !complete {
+		return nil
+	}
+	l.mu.Lock()
+	delete(l.pending, c.id)
+	l.outstanding -= c.cost
+	for len(l.waiting) > 0 && l.fits(l.waiting[0]) {
+		l.admit(l.waiting[0])
+		l.waiting[0] = nil
+		l.waiting = l.waiting[1:]
+	}
+	if len(l.queue) > 0 {
+		l.wake.Signal()
+	}
+	l.mu.Unlock()
+	c.done <- err
+	return nil
+}
+
+// take adds a part of the answer to what is here and reports whether that is all of it. Every number is checked
+// before memory is taken for it.
+func (c *call) take(p *part) (complete bool, err error) {
+	if p.hasHead == c.answered {
+		return false, misbehaved("the first part of an answer, and no other, has a head")
+	}
+	if p.hasHead {
+		if err := c.takeHead(p.head); err != nil {
+			return false, err
+		}
+		if c.answer.resend || len(c.answer.err) > 0 {
+			return true, nil
+		}
+	}
+	data, payloads := c.received()
+	if len(p.data) > int(c.answer.dataSize)-data {
+		return false, misbehaved("an answer has more than the %d bytes it announced", c.answer.dataSize)
+	}
+	if c.decoded != nil {
+		c.decoded.Data = append(c.decoded.Data, p.data...)
+		err = c.takeRefs(p.numbers[0], p.numbers[1])
+	} else {
+		c.encoded.Wire = append(c.encoded.Wire, p.data...)
+		err = c.takeEnds(p.numbers[2])
+	}
+	if err != nil {
+		return false, err
+	}
+	if len(p.data) == 0 && !p.hasHead && len(p.numbers[0])+len(p.numbers[2]) == 0 {
+		return false, misbehaved("an empty part of an answer")
+	}
+	data, payloads = c.received()
+	return data == int(c.answer.dataSize) && payloads == int(c.answer.payloads), nil
+}
+
+func (c *call) takeHead(head []byte) error {
+	if err := c.answer.parse(head); err != nil {
+		return misbehaved("head of an answer: %w", err)
+	}
+	c.answered = true
+	a := &c.answer
+	most := codecs.MaxPayloads
+	if c.encoded != nil {
+		most = int(c.head.payloads)
+	}
+	switch {
+	case len(a.state) > codecs.MaxState:
+		return misbehaved("state of %d bytes, more than %d", len(a.state), codecs.MaxState)
+	case a.dataSize > c.head.room:
+		return misbehaved("answer of %d bytes in room for %d", a.dataSize, c.head.room)
+	case int(a.payloads) > most:
+		return misbehaved("answer with %d payloads, more than %d", a.payloads, most)
+	case a.resend && c.head.kept == 0:
+		return misbehaved("resend of what was sent")
+	}
+	if d := c.decoded; d != nil {
+		*d = codeccall.Decoded{
+			Refs: d.Refs[:0], Data: reserve(d.Data, int(a.dataSize)), Consumed: int(a.consumed), Examined: int(a.examined),
+			Need: int(a.need), More: a.more, RoomNeeded: int(a.roomNeeded), Skipped: int(a.skipped),
+			State: append(d.State[:0], a.state...), Fault: a.fault,
+		}
+	} else {
+		e := c.encoded
+		*e = codeccall.Encoded{
+			Wire: reserve(e.Wire, int(a.dataSize)), Ends: e.Ends[:0], More: a.more, RoomNeeded: int(a.roomNeeded),
+			State: append(e.State[:0], a.state...), Fault: a.fault,
+		}
+	}
+	// What a head refers into is gone with its message.
+	a.state = nil
+	if len(a.err) > 0 {
+		a.err = append([]byte(nil), a.err[:min(len(a.err), maxError)]...)
+	}
+	return nil
+}
+
+func (c *call) takeRefs(offsets, lengths []byte) error {
+	for len(offsets) > 0 {
+		var ref codecs.Ref
+		var err error
+		if ref.Off, offsets, err = nextNumber(offsets); err == nil {
+			ref.Len, lengths, err = nextNumber(lengths)
+		}
+		if err != nil {
+			return misbehaved("payloads of an answer: %w", err)
+		}
+		if len(c.decoded.Refs) == int(c.answer.payloads) {
+			return misbehaved("an answer has more than the %d payloads it announced", c.answer.payloads)
+		}
+		c.decoded.Refs = append(c.decoded.Refs, ref)
+	}
+	if len(lengths) > 0 {
+		return misbehaved("an answer has more lengths than offsets")
+	}
+	return nil
+}
+
+func (c *call) takeEnds(ends []byte) error {
+	for len(ends) > 0 {
+		end, rest, err := nextNumber(ends)
+		if err != nil {
+			return misbehaved("ends of an answer: %w", err)
+		}
+		if len(c.encoded.Ends) == int(c.answer.payloads) {
+			return misbehaved("an answer has more than the %d ends it announced", c.answer.payloads)
+		}
+		c.encoded.Ends = append(c.encoded.Ends, end)
+		ends = rest
+	}
+	return nil
+}
+
+// startWatch sees to it that checkOverdue runs when the oldest call may be overdue. l.mu is held.
+func (l *lane) startWatch() {
+	if l.timeout > 0 && !l.watching {
+		l.watching = true
+		l.watch.Reset(l.timeout)
+	}
+}
+
+// checkOverdue ends the lane when a call was sent whole and not answered within the timeout, or when no part could be
+// sent for as long: then nobody reads.
+func (l *lane) checkOverdue() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watching = false
+	if l.err != nil {
+		return
+	}
+	now := time.Now()
+	var oldest time.Time
+	for _, c := range l.pending {
+		if !c.sent.IsZero() && (oldest.IsZero() || c.sent.Before(oldest)) {
+			oldest = c.sent
+		}
+	}
+	if l.sending && (oldest.IsZero() || l.sendBegan.Before(oldest)) {
+		oldest = l.sendBegan
+	}
+	if oldest.IsZero() {
+		return // nothing is under way; the next part that is sent starts the watch again
+	}
+	left := l.timeout - now.Sub(oldest)
+	if left <= 0 {
+		l.cancel(ErrOverdue)
+		return
+	}
+	l.watching = true
+	l.watch.Reset(left)
+}
+
+// appendDataHeader appends what precedes n bytes of data in a Call or an Answer.
+func appendDataHeader(b []byte, n int) []byte {
+	b = append(b, 3<<3|2)
+	return protowire.AppendVarint(b, uint64(n))
+}
+
+// reserve returns b, empty, with room for n bytes.
+func reserve(b []byte, n int) []byte {
+	if cap(b) < n {
+		return make([]byte, 0, n)
+	}
+	return b[:0]
+}
+
+func misbehaved(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", codeccall.ErrMisbehaved, fmt.Errorf(format, args...))
+}

@@ -1,0 +1,376 @@
+package codecrpc
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// The messages of a lane are written and read here rather than by generated code: a part's bytes go straight from the
+// caller's memory into the message and from the message into the caller's, and nothing is allocated for a call. The
+// encoding is that of codecpb, which a test holds against it.
+
+const (
+	maxPart  = 256 << 10 // bytes of a message
+	partRoom = maxPart - 8<<10
+	maxError = 4 << 10 // bytes of AnswerHead.error
+	// maxBatch is what a call may carry beyond one frame of the greatest length, in bytes.
+	maxBatch = 1 << 20
+)
+
+var errMalformed = errors.New("malformed message")
+
+type kind uint32
+
+const (
+	kindDecode kind = 1
+	kindEncode kind = 2
+)
+
+// callHead is codecpb.CallHead.
+type callHead struct {
+	kind     kind
+	codec    uint32
+	dataSize uint32
+	payloads uint32
+	eof      bool
+	state    []byte
+	room     uint32
+	examined uint32
+	stream   uint64
+	kept     uint32
+	keptOf   uint64
+}
+
+func (h *callHead) append(b []byte) []byte {
+	b = appendUint(b, 1, uint64(h.kind))
+	b = appendUint(b, 2, uint64(h.codec))
+	b = appendUint(b, 3, uint64(h.dataSize))
+	b = appendUint(b, 4, uint64(h.payloads))
+	b = appendBool(b, 5, h.eof)
+	b = appendBytes(b, 6, h.state)
+	b = appendUint(b, 7, uint64(h.room))
+	b = appendUint(b, 8, uint64(h.examined))
+	b = appendUint(b, 9, h.stream)
+	b = appendUint(b, 10, uint64(h.kept))
+	return appendUint(b, 11, h.keptOf)
+}
+
+func (h *callHead) parse(b []byte) error {
+	*h = callHead{}
+	return eachField(b, func(num protowire.Number, v uint64, data []byte) (err error) {
+		switch num {
+		case 1:
+			h.kind = kind(v)
+		case 2:
+			h.codec, err = uint32Of(v)
+		case 3:
+			h.dataSize, err = uint32Of(v)
+		case 4:
+			h.payloads, err = uint32Of(v)
+		case 5:
+			h.eof = v != 0
+		case 6:
+			h.state = data
+		case 7:
+			h.room, err = uint32Of(v)
+		case 8:
+			h.examined, err = uint32Of(v)
+		case 9:
+			h.stream = v
+		case 10:
+			h.kept, err = uint32Of(v)
+		case 11:
+			h.keptOf = v
+		}
+		return err
+	})
+}
+
+// answerHead is codecpb.AnswerHead.
+type answerHead struct {
+	dataSize   uint32
+	payloads   uint32
+	consumed   uint32
+	examined   uint32
+	need       uint32
+	more       bool
+	roomNeeded uint32
+	skipped    uint32
+	state      []byte
+	fault      *codecs.Fault
+	resend     bool
+	err        []byte
+}
+
+func (h *answerHead) append(b []byte) []byte {
+	b = appendUint(b, 1, uint64(h.dataSize))
+	b = appendUint(b, 2, uint64(h.payloads))
+	b = appendUint(b, 3, uint64(h.consumed))
+	b = appendUint(b, 4, uint64(h.examined))
+	b = appendUint(b, 5, uint64(h.need))
+	b = appendBool(b, 6, h.more)
+	b = appendUint(b, 7, uint64(h.roomNeeded))
+	b = appendUint(b, 8, uint64(h.skipped))
+	b = appendBytes(b, 9, h.state)
+	if h.fault != nil {
+		b = appendNested(b, 10, func(b []byte) []byte { return appendFault(b, h.fault) })
+	}
+	b = appendBool(b, 11, h.resend)
+	return appendBytes(b, 12, h.err)
+}
+
+func (h *answerHead) parse(b []byte) error {
+	*h = answerHead{}
+	return eachField(b, func(num protowire.Number, v uint64, data []byte) (err error) {
+		switch num {
+		case 1:
+			h.dataSize, err = uint32Of(v)
+		case 2:
+			h.payloads, err = uint32Of(v)
+		case 3:
+			h.consumed, err = uint32Of(v)
+		case 4:
+			h.examined, err = uint32Of(v)
+		case 5:
+			h.need, err = uint32Of(v)
+		case 6:
+			h.more = v != 0
+		case 7:
+			h.roomNeeded, err = uint32Of(v)
+		case 8:
+			h.skipped, err = uint32Of(v)
+		case 9:
+			h.state = data
+		case 10:
+			h.fault, err = parseFault(data)
+		case 11:
+			h.resend = v != 0
+		case 12:
+			h.err = data
+		}
+		return err
+	})
+}
+
+// part is a Call or an Answer that was received. Its slices refer into the message.
+type part struct {
+	id      uint64
+	hasHead bool
+	head    []byte
+	data    []byte
+	numbers [3][]byte // packed: of a Call lengths; of an Answer offsets, lengths, ends
+}
+
+// parse reads a Call (whose numbers begin at field 4) or an Answer (likewise), of which each field occurs at most once.
+func (p *part) parse(b []byte) error {
+	*p = part{}
+	seen := 0
+	return eachField(b, func(num protowire.Number, v uint64, data []byte) error {
+		if num > 6 {
+			return nil
+		}
+		if seen&(1<<num) != 0 {
+			return fmt.Errorf("%w: field %d occurs twice", errMalformed, num)
+		}
+		seen |= 1 << num
+		switch num {
+		case 1:
+			p.id = v
+		case 2:
+			p.hasHead, p.head = true, data
+		case 3:
+			p.data = data
+		default:
+			p.numbers[num-4] = data
+		}
+		return nil
+	})
+}
+
+// eachField calls f with each field of a message: its number and, by its type, its value or its bytes. Numbers that
+// are not packed are refused, other types passed over.
+func eachField(b []byte, f func(num protowire.Number, v uint64, data []byte) error) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return fmt.Errorf("%w: %w", errMalformed, protowire.ParseError(n))
+		}
+		b = b[n:]
+		var v uint64
+		var data []byte
+		known := true
+		switch typ {
+		case protowire.VarintType:
+			v, n = protowire.ConsumeVarint(b)
+		case protowire.BytesType:
+			data, n = protowire.ConsumeBytes(b)
+		default:
+			n = protowire.ConsumeFieldValue(num, typ, b)
+			known = false
+		}
+		if n < 0 {
+			return fmt.Errorf("%w: field %d: %w", errMalformed, num, protowire.ParseError(n))
+		}
+		b = b[n:]
+		if known {
+			if err := f(num, v, data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nextNumber takes a number off the front of packed ones.
+func nextNumber(packed []byte) (uint32, []byte, error) {
+	v, n := protowire.ConsumeVarint(packed)
+	if n < 0 || v > math.MaxUint32 {
+		return 0, nil, fmt.Errorf("%w: packed numbers", errMalformed)
+	}
+	return uint32(v), packed[n:], nil
+}
+
+func uint32Of(v uint64) (uint32, error) {
+	if v > math.MaxUint32 {
+		return 0, fmt.Errorf("%w: %d is more than 32 bits", errMalformed, v)
+	}
+	return uint32(v), nil
+}
+
+func appendUint(b []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
+}
+
+func appendBool(b []byte, num protowire.Number, v bool) []byte {
+	if !v {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), 1)
+}
+
+func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
+	if len(v) == 0 {
+		return b
+	}
+	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), v)
+}
+
+// appendNested appends what body appends as a field of bytes. The length is written behind it first and then moved in
+// front, as it is short.
+func appendNested(b []byte, num protowire.Number, body func([]byte) []byte) []byte {
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	from := len(b)
+	b = body(b)
+	var size [10]byte
+	n := protowire.AppendVarint(size[:0], uint64(len(b)-from))
+	b = append(b, n...)
+	copy(b[from+len(n):], b[from:])
+	copy(b[from:], n)
+	return b
+}
+
+// appendPacked appends count numbers as a packed field.
+func appendPacked(b []byte, num protowire.Number, count int, number func(i int) uint32) []byte {
+	if count == 0 {
+		return b
+	}
+	size := 0
+	for i := range count {
+		size += protowire.SizeVarint(uint64(number(i)))
+	}
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size))
+	for i := range count {
+		b = protowire.AppendVarint(b, uint64(number(i)))
+	}
+	return b
+}
+
+// faultKinds is the one table between the kinds of faults and their numbers on the wire.
+var faultKinds = [...]error{
+	1: codecs.ErrTooLong,
+	2: codecs.ErrMalformed,
+	3: codecs.ErrTruncated,
+	4: codecs.ErrUnrepresentable,
+}
+
+func appendFault(b []byte, f *codecs.Fault) []byte {
+	for number, err := range faultKinds {
+		if err != nil && errors.Is(f.Err, err) {
+			b = appendUint(b, 1, uint64(number))
+		}
+	}
+	b = appendUint(b, 2, uint64(f.Offset))
+	b = appendUint(b, 3, uint64(f.At))
+	b = appendBytes(b, 4, []byte(f.Want))
+	return appendUint(b, 5, uint64(int64(f.Resume)))
+}
+
+func parseFault(b []byte) (*codecs.Fault, error) {
+	f := &codecs.Fault{}
+	err := eachField(b, func(num protowire.Number, v uint64, data []byte) error {
+		switch num {
+		case 1:
+			if v == 0 || v >= uint64(len(faultKinds)) {
+				return fmt.Errorf("%w: fault of kind %d", errMalformed, v)
+			}
+			f.Err = faultKinds[v]
+		case 2, 3:
+			at, err := uint32Of(v)
+			if err != nil {
+				return err
+			}
+			if num == 2 {
+				f.Offset = int(at)
+			} else {
+				f.At = int(at)
+			}
+		case 4:
+			f.Want = string(data)
+		case 5:
+			f.Resume = int(int64(v))
+		}
+		return nil
+	})
+	if err == nil && f.Err == nil {
+		err = fmt.Errorf("%w: fault without a kind", errMalformed)
+	}
+	return f, err
+}
+
+// A gatherer reads the payloads of an Encode one behind the other, a piece at a time.
+type gatherer struct {
+	batch codecs.Batch
+	next  int // payload
+	from  int // byte of it
+}
+
+func newGatherer(in *codeccall.Encode) gatherer {
+	return gatherer{batch: codecs.Batch{Wire: in.Wire, Data: in.Data, Refs: in.Refs}}
+}
+
+// append appends the next n bytes, of which there are so many.
+func (g *gatherer) append(b []byte, n int) []byte {
+	for n > 0 {
+		piece := g.batch.At(g.next)[g.from:]
+		if len(piece) > n {
+			piece = piece[:n]
+			g.from += n
+		} else {
+			g.next++
+			g.from = 0
+		}
+		b = append(b, piece...)
+		n -= len(piece)
+	}
+	return b
+}

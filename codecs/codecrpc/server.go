@@ -1,0 +1,82 @@
+package codecrpc
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codecrpc/codecpb"
+)
+
+// A server is the plugin process's end: it serves one codec, to one host.
+type server struct {
+	codecpb.UnimplementedCodecServer
+	codec codecs.Codec
+
+	mu         sync.RWMutex
+	configured map[uint32]*configured
+}
+
+// configured is what calls name by a number.
+type configured struct {
+	framing  codecs.Framing
+	maxFrame int
+	maxWire  int
+}
+
+func newServer(codec codecs.Codec) *server {
+	return &server{codec: codec, configured: map[uint32]*configured{}}
+}
+
+// Describe implements codecpb.CodecServer.
+func (s *server) Describe(context.Context, *codecpb.DescribeRequest) (*codecpb.DescribeResponse, error) {
+	info := s.codec.Info()
+	return &codecpb.DescribeResponse{
+		Name: info.Name, Version: info.Version, Description: info.Description, StateVersion: info.StateVersion,
+		OptionsSchema: s.codec.Schema(),
+	}, nil
+}
+
+// Configure implements codecpb.CodecServer.
+func (s *server) Configure(_ context.Context, in *codecpb.ConfigureRequest) (*codecpb.ConfigureResponse, error) {
+	framing, inForce, err := s.codec.Configure(in.Options, int(in.MaxFrame))
+	if err != nil {
+		return &codecpb.ConfigureResponse{Errors: optionErrors(err)}, nil
+	}
+	c := &configured{framing: framing, maxFrame: int(in.MaxFrame), maxWire: codecs.MaxWireOf(framing, int(in.MaxFrame))}
+	s.mu.Lock()
+	s.configured[in.Codec] = c
+	s.mu.Unlock()
+	return &codecpb.ConfigureResponse{MaxWire: uint32(c.maxWire), UsesState: codecs.UsesState(framing), Options: inForce}, nil
+}
+
+// optionErrors takes joined errors apart. One that is no OptionError concerns the options as a whole.
+func optionErrors(err error) []*codecpb.OptionError {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []*codecpb.OptionError
+		for _, err := range many.Unwrap() {
+			all = append(all, optionErrors(err)...)
+		}
+		return all
+	}
+	if e := (*codecs.OptionError)(nil); errors.As(err, &e) {
+		return []*codecpb.OptionError{{Option: e.Option, Got: e.Got, Want: e.Want}}
+	}
+	return []*codecpb.OptionError{{Option: "options", Want: err.Error()}}
+}
+
+// lookup returns what was configured under number, or nil.
+func (s *server) lookup(number uint32) *configured {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.configured[number]
+}
+
+// Lane implements codecpb.CodecServer.
+func (s *server) Lane(stream grpc.BidiStreamingServer[codecpb.Call, codecpb.Answer]) error {
+	l := &serverLane{server: s, stream: stream, kept: newKeeper(keptBytes), assembling: map[uint64]*served{}}
+	return l.serve()
+}
