@@ -38,6 +38,7 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		switch {
 		case uint64(r.Len) > uint64(p.MaxFrame):
 			return misbehaved("payload %d has %d bytes, more than %d", i, r.Len, p.MaxFrame)
+		case r.Len == 0 && from <= total: // lies in either, as its place is where they meet
 		case from >= wireEnd && to <= uint64(out.Consumed):
 			wireEnd = to
 		case from >= dataEnd && to <= total:
