@@ -1,0 +1,206 @@
+// Package codectest is the suite that every codec passes, wherever it runs.
+//
+//	func TestSuite(t *testing.T) {
+//		codectest.Run(t, escape.Codec,
+//			codectest.Case{Accept: []string{"hi", "a\nb", `\`}},
+//			codectest.Case{Options: `{"terminator": "0xC0"}`, Wires: []codectest.Wire{
+//				{Wire: "hi\xc0ho", Want: []string{"hi"}, Fault: &codecs.Fault{Offset: 3, At: 5, Err: codecs.ErrTruncated}},
+//			}})
+//	}
+//
+// [Run] is for a codec in this process. [RunCalls] is for any other, such as one behind RPC: it leaves out what can't be
+// seen from there (work, memory, schema) and makes some thousand calls for each case.
+//
+// # What it checks
+//
+//   - Round trip: decoding undoes encoding for payloads that are random, empty, and made of nothing but the bytes that
+//     frame them. A payload of Case.Accept must be taken; any other comes back the same or is refused as
+//     unrepresentable. An empty one may be skipped.
+//   - Cuts: each prefix of a stream yields the frames that end in it, and is no fault. Each single cut, one byte at a
+//     time, and random cuts give the same payloads and the same faults, at the same places and for the same reasons.
+//   - Ends: the end of the stream inside a frame is ErrTruncated.
+//   - Limits: a payload of MaxFrame bytes is decoded, one more is ErrTooLong, whatever the cuts, and no frame exceeds
+//     its longest wire.
+//   - Faults: garbage and damaged streams never panic nor stand still; decoding that goes on where a fault says gives
+//     the same payloads for all cuts.
+//   - Calls: each result passes the checks of package codeccall; a call made again, elsewhere, later, or with nothing
+//     examined, has the same result; little room delays payloads and changes none; how payloads are divided into
+//     batches doesn't matter; arguments are not changed; calls may be made at the same time.
+//   - In this process also: the work on a frame that arrives in many reads is linear, memory is bounded, a call with
+//     more payloads than one result holds goes on, the schema is JSON, and an unknown option is refused.
+//
+// A call that never returns ends with the test binary's own timeout, whose stack trace shows it.
+//
+// The random part is seeded anew in each run. A failing run prints its seed; FRAMEHOST_CODECTEST_SEED repeats it.
+package codectest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// A Case is a codec's options, and what is particular about the framing that they make. The zero Case is the default
+// options, of which the suite knows nothing.
+type Case struct {
+	Name     string // of the subtest; empty: the options
+	Options  string // a JSON object; empty: the defaults
+	MaxFrame int    // bytes; 0: 4096
+
+	Accept []string // payloads that must be accepted
+	Refuse []string // payloads that must be refused as unrepresentable
+	Frames []Frame  // payloads whose frames are known byte for byte, from the stream's start
+	Wires  []Wire   // streams whose decoding is known
+
+	// Sized returns a payload of n bytes that must be accepted, where a payload has a form of its own. Where it is nil,
+	// the suite tries a few and, for its checks of limits, uses one that is taken.
+	Sized func(n int) []byte
+
+	// Datagrams says that a frame is ended by the end of its wire: frames don't follow one another in a stream.
+	Datagrams bool
+	// EndDelivers says that the end of the stream inside a frame may deliver what there is.
+	EndDelivers bool
+	// Rescans says that an unfinished frame is searched from its start whenever more of it has arrived, as by a
+	// framing of codecs.FromFuncs: the check that such work is linear is left out.
+	Rescans bool
+}
+
+// A Frame is a payload with its frame.
+type Frame struct{ Payload, Wire string }
+
+// A Wire is a stream, from its first byte to its end, and what it decodes to.
+type Wire struct {
+	Wire string
+	Want []string // the payloads, up to the first fault
+	// Fault is the first fault; nil: none. Err, Offset and At are compared, and Want where it is given.
+	Fault *codecs.Fault
+	// Rest holds the payloads behind the first fault, when decoding goes on where each fault says.
+	Rest []string
+}
+
+// Run puts codec through the suite once for each case; without one, with its default options.
+func Run(t *testing.T, codec codecs.Codec, cases ...Case) {
+	t.Helper()
+	runLocal(goTest{t}, codec, cases)
+}
+
+// RunCalls puts a codec that runs elsewhere through the suite, once for each case; without one, with its default
+// options. configure makes the codec for a case; it may be called several times, and also for a limit that is a little
+// greater than the case's.
+func RunCalls(t *testing.T, configure func(options json.RawMessage, maxFrame int) (codeccall.Codec, error), cases ...Case) {
+	t.Helper()
+	runCalls(goTest{t}, configure, thrifty, cases)
+}
+
+func runLocal(t tester, codec codecs.Codec, cases []Case) {
+	t.Helper()
+	configure := func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
+		return codeccall.Configure(codec, options, maxFrame)
+	}
+	t.Run("info", func(t tester) { checkInfo(t, codec) })
+	runCalls(t, configure, thorough, cases)
+	for _, c := range orDefault(cases) {
+		t.Run(c.name(), func(t tester) {
+			s := newSuite(t, c, configure, thorough)
+			s.step("memory", (*suite).memory)
+			s.step("linear", (*suite).linear)
+			s.step("full results", (*suite).fullResults)
+		})
+	}
+}
+
+func runCalls(t tester, configure configurer, much effort, cases []Case) {
+	t.Helper()
+	for _, c := range orDefault(cases) {
+		t.Run(c.name(), func(t tester) {
+			s := newSuite(t, c, configure, much)
+			s.step("options in force", (*suite).optionsInForce)
+			s.step("known", (*suite).known)
+			s.step("round trip", (*suite).roundTrip)
+			s.step("batches", (*suite).batches)
+			s.step("cuts", (*suite).cuts)
+			s.step("room", (*suite).littleRoom)
+			s.step("calls again", (*suite).callsAgain)
+			s.step("limits", (*suite).limits)
+			s.step("faults", (*suite).faults)
+			s.step("at the same time", (*suite).atTheSameTime)
+		})
+	}
+}
+
+func orDefault(cases []Case) []Case {
+	if len(cases) == 0 {
+		return []Case{{}}
+	}
+	return cases
+}
+
+func (c *Case) name() string { return cmp.Or(c.Name, c.Options, "defaults") }
+
+// An effort bounds the number of calls that a case takes.
+type effort struct {
+	payloads int // tried in round trips
+	streams  int // cut at each place
+	cutWire  int // bytes of each of them
+	damaged  int // streams of garbage, and of damaged frames, each
+	together int // goroutines
+}
+
+var (
+	thorough = effort{payloads: 1500, streams: 6, cutWire: 400, damaged: 150, together: 8}
+	thrifty  = effort{payloads: 200, streams: 2, cutWire: 120, damaged: 12, together: 8}
+)
+
+type configurer func(options json.RawMessage, maxFrame int) (codeccall.Codec, error)
+
+// A suite is one case under way.
+type suite struct {
+	t         tester
+	c         Case
+	configure configurer
+	effort    effort
+	codec     codeccall.Codec
+	maxFrame  int
+	seed      uint64
+	random    *rand.Rand
+	ctx       context.Context
+}
+
+func newSuite(t tester, c Case, configure configurer, much effort) *suite {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("FRAMEHOST_CODECTEST_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("FRAMEHOST_CODECTEST_SEED: got %q, want a whole number", text)
+		}
+	}
+	t.Logf("FRAMEHOST_CODECTEST_SEED=%d", seed)
+	s := &suite{t: t, c: c, configure: configure, effort: much, maxFrame: cmp.Or(c.MaxFrame, 4096),
+		seed: seed, ctx: context.Background()}
+	codec, err := configure(json.RawMessage(c.Options), s.maxFrame)
+	if err != nil {
+		t.Fatalf("configure with options %s: %v", c.Options, err)
+	}
+	s.codec = codec
+	return s
+}
+
+// step runs one check as a subtest, with a source of random numbers of its own, so that a check run alone does what it
+// does among the others. A check ends at its first failure: what follows from it only distracts.
+func (s *suite) step(name string, check func(*suite)) {
+	s.t.Run(name, func(t tester) {
+		sub := *s
+		sub.t = t
+		sub.random = rand.New(rand.NewPCG(s.seed, 0))
+		check(&sub)
+	})
+}

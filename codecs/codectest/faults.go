@@ -1,0 +1,52 @@
+package codectest
+
+import (
+	"bytes"
+	"slices"
+)
+
+// faults checks that garbage and damaged streams decode alike however they are cut, with the same faults in the same
+// places, also behind a fault, and that nothing is returned that breaks the contract.
+func (s *suite) faults() {
+	alphabet := s.framing()
+	for i := range s.effort.damaged {
+		s.damaged([]byte(s.payload(alphabet, 1+s.random.IntN(48))), i)
+	}
+	for _, e := range s.material(1+s.effort.damaged/25, 80) {
+		for i := range min(25, s.effort.damaged) {
+			s.damaged(s.damage(e.wire, alphabet), i)
+		}
+	}
+}
+
+// damage returns a copy of wire with a byte or two changed, lost, repeated or put in.
+func (s *suite) damage(wire, alphabet []byte) []byte {
+	out := bytes.Clone(wire)
+	for range 1 + s.random.IntN(2) {
+		at := s.random.IntN(len(out) + 1)
+		b := alphabet[s.random.IntN(len(alphabet))]
+		switch kind := s.random.IntN(4); {
+		case kind == 0 || at == len(out):
+			out = slices.Insert(out, at, b)
+		case kind == 1:
+			out = slices.Delete(out, at, at+1)
+		case kind == 2:
+			out[at] = b
+		default:
+			out[at] ^= 1 << s.random.IntN(8)
+		}
+	}
+	return out
+}
+
+// damaged checks wire, each tenth one at every single cut.
+func (s *suite) damaged(wire []byte, i int) {
+	s.t.Helper()
+	want := s.decode(wire, inOnePiece)
+	little := s.randomly(len(wire))
+	little.adjust, little.how = func(r *reader) { r.room = 0 }, "with no room at first"
+	s.alike(wire, want, byteByByte(len(wire)), s.randomly(len(wire)), s.randomly(len(wire)), little)
+	if i%10 == 0 {
+		s.cutEverywhere(wire, want)
+	}
+}

@@ -1,0 +1,172 @@
+package codectest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// A reader decodes one stream as a host does. It keeps what was not consumed, its mark and the codec's state, shows
+// them again with what arrives, gives more room where it is asked for, and goes on behind faults where they say.
+type reader struct {
+	ctx        context.Context
+	direction  codeccall.Direction
+	properties codeccall.Properties
+
+	room   int  // bytes for payloads that are built; more when it is needed, for one call
+	forget bool // shows everything as not examined, as a call made again by another process does
+	// watch sees each call with its result, before the result takes effect.
+	watch func(in *codeccall.Decode, out *codeccall.Decoded) error
+
+	offset   int    // of wire[0], in the stream
+	wire     []byte // received and not consumed
+	examined int
+	left     int // bytes of wire that the last call was shown
+	need     int
+	state    []byte
+	goOn     int // stream offset where decoding goes on after a fault; what is before it is dropped
+	needed   int // the room without which the last call could do nothing; 0: it did something
+	ended    bool
+	got      transcript
+}
+
+// fork returns a reader that goes on from here on its own.
+func (r *reader) fork() *reader {
+	f := *r
+	f.wire, f.state, f.got = bytes.Clone(r.wire), bytes.Clone(r.state), r.got.clone()
+	r.left, f.left = 0, 0 // the direction is now shared: which call was its last is not known
+	return &f
+}
+
+// feed shows what arrived, and with eof that nothing more will. Its error is the codec's failure, not a fault.
+func (r *reader) feed(arrived []byte, eof bool) error {
+	r.wire = append(r.wire, arrived...)
+	for !r.ended {
+		if drop := min(r.goOn-r.offset, len(r.wire)); drop > 0 {
+			r.take(drop)
+		}
+		switch {
+		case r.offset < r.goOn: // the frame at fault goes on; if the stream ends in it, that was its end
+			r.ended = eof
+			return nil
+		case !eof && (len(r.wire) == 0 || len(r.wire) < r.need):
+			return nil
+		}
+		wait, err := r.call(eof)
+		if err != nil {
+			return err
+		}
+		if wait {
+			r.ended = r.ended || eof
+			return nil
+		}
+	}
+	return nil
+}
+
+// call shows what there is. It reports whether nothing is to be done before more arrives.
+func (r *reader) call(eof bool) (wait bool, err error) {
+	in := codeccall.Decode{Wire: r.wire, Examined: r.examined, EOF: eof, State: r.state, Room: max(r.room, r.needed), Left: r.left}
+	if r.forget {
+		in.Examined = 0
+	}
+	var out codeccall.Decoded
+	if err := untouched(&in, func() error { return r.direction.Decode(r.ctx, &in, &out) }); err != nil {
+		return false, fmt.Errorf("decode of %s from offset %d (examined %d, eof %t, state %q): %w",
+			quote(r.wire), r.offset, in.Examined, eof, r.state, err)
+	}
+	if err := in.Check(&r.properties, &out); err != nil {
+		return false, fmt.Errorf("decode of %s from offset %d: %w", quote(r.wire), r.offset, err)
+	}
+	if r.watch != nil {
+		if err := r.watch(&in, &out); err != nil {
+			return false, err
+		}
+	}
+	return r.apply(&in, &out)
+}
+
+func (r *reader) apply(in *codeccall.Decode, out *codeccall.Decoded) (wait bool, err error) {
+	for _, ref := range out.Refs {
+		r.got.payload(payloadAt(in.Wire, out.Data, ref))
+	}
+	r.got.skipped += out.Skipped
+	r.state = append(r.state[:0], out.State...)
+	begin := r.offset
+	progress := out.Consumed > 0
+	r.left = len(r.wire)
+	r.take(out.Consumed)
+	r.examined, r.need = out.Examined-out.Consumed, out.Need
+
+	if f := out.Fault; f != nil {
+		r.got.fault(f, begin)
+		r.examined, r.need, r.left, r.needed = 0, 0, 0, 0
+		if f.Resume == codecs.Never {
+			r.ended = true
+			return true, nil
+		}
+		r.goOn = begin + f.Resume
+		atEnd := errors.Is(f.Err, codecs.ErrTruncated) && r.goOn >= r.offset+len(r.wire)
+		return in.EOF && atEnd, nil
+	}
+	if !out.More {
+		r.needed = 0
+		return true, nil
+	}
+	if progress {
+		r.needed = 0
+		return false, nil
+	}
+	if r.needed > 0 {
+		return false, fmt.Errorf("decode of %s: room for %d bytes was said to be enough, now %d are needed",
+			quote(r.wire), r.needed, out.RoomNeeded)
+	}
+	r.needed = out.RoomNeeded
+	return false, nil
+}
+
+// take drops n bytes from the front of the wire.
+func (r *reader) take(n int) {
+	r.wire = r.wire[n:]
+	r.offset += n
+	r.examined = max(0, r.examined-n)
+	r.left = max(0, r.left-n)
+}
+
+// untouched makes a call of which in is the argument, and fails when the call changed the argument's bytes, or those
+// behind them that belong to the caller.
+func untouched(in *codeccall.Decode, call func() error) error {
+	const behind = "\xa5\xa5\xa5\xa5"
+	memory := append(bytes.Clone(in.Wire), behind...)
+	wire, state := memory[:len(in.Wire)], bytes.Clone(in.State)
+	shown := *in
+	in.Wire, in.State = wire, state
+	err := call()
+	switch {
+	case err != nil:
+		return err
+	case !bytes.Equal(wire, shown.Wire):
+		return fmt.Errorf("the wire it was shown was changed to %s", quote(wire))
+	case string(memory[len(wire):]) != behind:
+		return errors.New("memory behind the wire it was shown was changed")
+	case !bytes.Equal(state, shown.State):
+		return fmt.Errorf("the state it was given was changed to %q", state)
+	}
+	return nil
+}
+
+func payloadAt(wire, data []byte, ref codecs.Ref) []byte {
+	all := wire
+	off := int(ref.Off)
+	if off >= len(wire) && ref.Len > 0 {
+		all, off = data, off-len(wire)
+	}
+	if ref.Len == 0 {
+		return nil
+	}
+	return all[off : off+int(ref.Len)]
+}

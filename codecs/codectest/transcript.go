@@ -1,0 +1,111 @@
+package codectest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/framehost/framehost/codecs"
+)
+
+// A transcript is what a stream decoded to, whatever its cuts: payloads and faults in their order.
+type transcript struct {
+	events  []event
+	skipped int // empty frames
+}
+
+// An event is a payload, or a fault with places counted from the stream's start.
+type event struct {
+	payload string
+	fault   *codecs.Fault // nil: a payload
+}
+
+func (e event) String() string {
+	if e.fault != nil {
+		return describe(e.fault)
+	}
+	return quote(e.payload)
+}
+
+func (t *transcript) clone() transcript {
+	return transcript{slices.Clone(t.events), t.skipped}
+}
+
+func (t *transcript) payload(b []byte) { t.events = append(t.events, event{payload: string(b)}) }
+
+// fault notes f of a call that was shown the stream from offset begin.
+func (t *transcript) fault(f *codecs.Fault, begin int) {
+	at := *f
+	at.Offset, at.At = f.Offset+begin, f.At+begin
+	t.events = append(t.events, event{fault: &at})
+}
+
+// split returns the payloads before the first fault, that fault, and the payloads behind it.
+func (t *transcript) split() (before []string, first *codecs.Fault, behind []string) {
+	for _, e := range t.events {
+		switch {
+		case e.fault != nil && first == nil:
+			first = e.fault
+		case e.fault != nil:
+		case first == nil:
+			before = append(before, e.payload)
+		default:
+			behind = append(behind, e.payload)
+		}
+	}
+	return before, first, behind
+}
+
+// describe leaves out where decoding goes on, which may depend on the cuts: a decoder that sees the end of a broken
+// frame can say so, one that doesn't goes on in its midst with a state that says it is there.
+func describe(f *codecs.Fault) string {
+	end := ""
+	if f.Resume == codecs.Never {
+		end = ", for good"
+	}
+	return fmt.Sprintf("fault(%v at %d of the frame at %d: want %s%s)", f.Err, f.At, f.Offset, f.Want, end)
+}
+
+func (t *transcript) equal(u *transcript) bool {
+	same := func(a, b event) bool {
+		if a.fault == nil || b.fault == nil {
+			return a == b
+		}
+		return describe(a.fault) == describe(b.fault)
+	}
+	return t.skipped == u.skipped && slices.EqualFunc(t.events, u.events, same)
+}
+
+func (t *transcript) String() string {
+	text := list(t.events, event.String)
+	if t.skipped > 0 {
+		text += fmt.Sprintf(" and %d skipped", t.skipped)
+	}
+	return text
+}
+
+// quote returns b in quotes, with the middle left out when it is long.
+func quote[T string | []byte](b T) string {
+	const most = 240
+	if len(b) <= most {
+		return fmt.Sprintf("%q", b)
+	}
+	return fmt.Sprintf("%q...(%d bytes in all)...%q", b[:most/2], len(b), b[len(b)-most/4:])
+}
+
+func quoteAll(texts []string) string { return list(texts, quote[string]) }
+
+// list prints items, with the middle left out when there are many.
+func list[T any](items []T, print func(T) string) string {
+	const most = 24
+	var texts []string
+	for i, item := range items {
+		switch {
+		case len(items) <= most || i < most/2 || i >= len(items)-most/2:
+			texts = append(texts, print(item))
+		case i == most/2:
+			texts = append(texts, fmt.Sprintf("...(%d more)...", len(items)-most))
+		}
+	}
+	return "[" + strings.Join(texts, " ") + "]"
+}
