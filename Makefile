@@ -1,0 +1,53 @@
+# make check is what CI runs. make help lists the rest.
+
+GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+PROTOC_GEN_GO = google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+PROTOC_GEN_GO_GRPC = google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+BENCHSTAT = golang.org/x/perf/cmd/benchstat@latest
+FUZZTIME ?= 10s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.PHONY: help build check compile lint test tidy generate generated fuzz bench demo clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+build: ## framehost and the plugins as programs, in bin/
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/framehost ./plugins/...
+
+check: compile lint tidy generated test ## everything that CI checks, but the fuzzing
+
+compile: ## every package, on the systems that are supported
+	go build ./...
+	GOOS=darwin go vet ./...
+	GOOS=windows go vet ./...
+
+lint: ## golangci-lint: the rules are in .golangci.yml
+	go run $(GOLANGCI_LINT) run ./...
+
+test: ## all tests, with the race detector
+	go test -race -shuffle=on ./...
+
+tidy: ## go.mod and go.sum are what the code needs
+	go mod tidy -diff
+
+# protoc writes its own version into the first lines; that of the machine is of no interest.
+generate: ## the code that protoc writes (needs protobuf-compiler)
+	GOBIN=$(CURDIR)/bin go install $(PROTOC_GEN_GO)
+	GOBIN=$(CURDIR)/bin go install $(PROTOC_GEN_GO_GRPC)
+	PATH="$(CURDIR)/bin:$$PATH" go generate ./codecs/codecrpc/codecpb
+
+generated: generate ## generated code is current
+	git diff --exit-code -I '^// -* *protoc  *v' -I '^//.*protoc  *v' -- codecs/codecrpc/codecpb
+
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	.ci/fuzz $(FUZZTIME)
+
+bench: ## the Go benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+demo: ## the main job, on an embedded default
+	go run ./cmd/framehost demo
+
+clean:
+	rm -rf bin
