@@ -89,7 +89,7 @@ type Wire struct {
 // Run puts codec through the suite once for each case; without one, with its default options.
 func Run(t *testing.T, codec codecs.Codec, cases ...Case) {
 	t.Helper()
-	runLocal(goTest{t}, codec, cases)
+	runLocal(goTest{t}, codec, thorough, cases)
 }
 
 // RunCalls puts a codec that runs elsewhere through the suite, once for each case; without one, with its default
@@ -97,27 +97,24 @@ func Run(t *testing.T, codec codecs.Codec, cases ...Case) {
 // greater than the case's.
 func RunCalls(t *testing.T, configure func(options json.RawMessage, maxFrame int) (codeccall.Codec, error), cases ...Case) {
 	t.Helper()
-	runCalls(goTest{t}, configure, thrifty, cases)
+	runCases(goTest{t}, configure, thrifty, cases, func(*suite) {})
 }
 
-func runLocal(t tester, codec codecs.Codec, cases []Case) {
+func runLocal(t tester, codec codecs.Codec, much effort, cases []Case) {
 	t.Helper()
 	configure := func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 		return codeccall.Configure(codec, options, maxFrame)
 	}
 	t.Run("info", func(t tester) { checkInfo(t, codec) })
-	runCalls(t, configure, thorough, cases)
-	for _, c := range orDefault(cases) {
-		t.Run(c.name(), func(t tester) {
-			s := newSuite(t, c, configure, thorough)
-			s.step("memory", (*suite).memory)
-			s.step("linear", (*suite).linear)
-			s.step("full results", (*suite).fullResults)
-		})
-	}
+	runCases(t, configure, much, cases, func(s *suite) {
+		s.step("memory", (*suite).memory)
+		s.step("linear", (*suite).linear)
+		s.step("full results", (*suite).fullResults)
+	})
 }
 
-func runCalls(t tester, configure configurer, much effort, cases []Case) {
+// runCases runs what can be checked of any codec, and then more.
+func runCases(t tester, configure configurer, much effort, cases []Case, more func(*suite)) {
 	t.Helper()
 	for _, c := range orDefault(cases) {
 		t.Run(c.name(), func(t tester) {
@@ -132,6 +129,7 @@ func runCalls(t tester, configure configurer, much effort, cases []Case) {
 			s.step("limits", (*suite).limits)
 			s.step("faults", (*suite).faults)
 			s.step("at the same time", (*suite).atTheSameTime)
+			more(s)
 		})
 	}
 }

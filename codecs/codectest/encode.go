@@ -55,7 +55,7 @@ func (s *suite) backAgain(e *encoding, a arrival) {
 	s.t.Helper()
 	if len(e.taken) > 1 {
 		for _, p := range e.payloads() { // one payload that fails alone says more than a stream of them
-			s.backAgain(s.encode([]string{p}, nil), a)
+			s.backAgain(s.encode([]string{p}, nil), inOnePiece)
 		}
 	}
 	s.t.Fatalf("payloads %s were written as %s, which, %v, decodes to\n got  %v\n want %s",

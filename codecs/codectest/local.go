@@ -154,6 +154,10 @@ func (s *suite) fullResults() {
 	if !found || s.c.Datagrams {
 		return
 	}
+	few := slices.Repeat([]string{small}, 600)
+	if len(s.encode(few, nil).payloads()) != len(few) {
+		return // refused at some places of a stream: each refusal is a call of its own
+	}
 	const n = codecs.MaxPayloads + 1000
 	payloads := slices.Repeat([]string{small}, n)
 	e := s.encode(payloads, func(w *writer) { w.room = 1 << 24 }, codecs.MaxPayloads)

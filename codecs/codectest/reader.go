@@ -53,8 +53,8 @@ func (r *reader) feed(arrived []byte, eof bool) error {
 		case r.offset < r.goOn: // the frame at fault goes on; if the stream ends in it, that was its end
 			r.ended = eof
 			return nil
-		case !eof && (len(r.wire) == 0 || len(r.wire) < r.need):
-			return nil
+		case !eof && (len(r.wire) == 0 || len(r.wire) < min(r.need, r.properties.MaxWire+1)):
+			return nil // beyond the longest wire a frame is too long, whatever the codec waits for
 		}
 		wait, err := r.call(eof)
 		if err != nil {
