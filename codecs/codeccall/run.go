@@ -30,9 +30,11 @@ func (r *Runner) Decode(f codecs.Decoder, maxFrame int, in *Decode, out *Decoded
 		Examined: max(consumed, r.payloads.Examined()), Need: r.payloads.Need(),
 		Skipped: r.payloads.Skipped(), State: r.payloads.State(),
 	}
-	var fault *codecs.Fault
+	if err == nil {
+		return nil
+	}
+	var fault *codecs.Fault // not before: errors.As makes it escape, and the usual call takes no memory
 	switch {
-	case err == nil:
 	case err == codecs.ErrNoRoom:
 		out.More = true
 		if len(out.Refs) == 0 && consumed == 0 {
@@ -58,9 +60,11 @@ func (r *Runner) Encode(f codecs.Encoder, in *Encode, out *Encoded) (err error) 
 	if taken != len(out.Ends) {
 		return fmt.Errorf("%w: %w", ErrCodecFailed, misbehaved("took %d payloads and wrote %d frames", taken, len(out.Ends)))
 	}
-	var fault *codecs.Fault
+	if err == nil {
+		return nil
+	}
+	var fault *codecs.Fault // not before: errors.As makes it escape, and the usual call takes no memory
 	switch {
-	case err == nil:
 	case err == codecs.ErrNoRoom:
 		out.More = true
 		if taken == 0 {
