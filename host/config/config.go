@@ -23,6 +23,8 @@ type Config struct {
 	Metrics Metrics `config:"metrics"`
 	// Quarantine is where frames are kept that broke their framing, for routes with on_violation: quarantine.
 	Quarantine Quarantine `config:"quarantine"`
+	// Discovery announces and finds services on a LAN.
+	Discovery Discovery `config:"discovery"`
 	// DataPlane says how payloads travel to and from plugin processes: auto (the best that both have) or grpc.
 	// Default: auto.
 	DataPlane DataPlane `config:"data_plane"`
@@ -113,6 +115,16 @@ type Quarantine struct {
 	Dir string `config:"dir" empty:"ok"`
 	// Max is how many bytes the directory may hold; then nothing more is kept. 1KiB or more. Default: 64MiB.
 	Max Size `config:"max" range:"1KiB.."`
+}
+
+// Discovery announces and finds services on a LAN. It is not built yet: only the defaults are accepted.
+type Discovery struct {
+	// Port is the UDP port of announcements: 1 to 65535. Default: 7331.
+	Port int `config:"port" range:"1..65535"`
+	// Interfaces are those that are used. Default: none named, which is all.
+	Interfaces []string `config:"interfaces"`
+	// KeyFile holds the key that announcements are signed with. Default: "", they are not.
+	KeyFile string `config:"key_file" empty:"ok"`
 }
 
 // Plugin is a codec plugin that is not built in: a program.
@@ -229,6 +241,7 @@ func Default() *Config {
 		},
 		Log:        Log{Level: "info", Format: FormatText},
 		Quarantine: Quarantine{Max: 64 * MiB},
+		Discovery:  Discovery{Port: 7331},
 		DataPlane:  DataPlaneAuto,
 	}
 }

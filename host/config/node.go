@@ -1,0 +1,181 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// node is a value as it was written, with its place. All formats are read into nodes, and everything else works on
+// them, so it is decided once what a value means. Nodes are not changed after their file was read, and may be shared.
+type node struct {
+	kind   shape
+	syntax syntax
+	text   string // scalar: its source text, quotes and escapes resolved
+	quoted bool   // scalar: was in quotes, or a block
+
+	entries []entry // mapping, in the order of the file
+	items   []*node // list
+
+	file         string
+	line, column int
+	values       int // how many there are in it, itself included
+}
+
+type shape int
+
+const (
+	scalar shape = iota
+	list
+	mapping
+)
+
+// syntax says by which rules a scalar was written: in YAML and in arguments a scalar is text, whatever it looks like; in
+// JSON and TOML only what is quoted.
+type syntax int
+
+const (
+	syntaxYAML syntax = iota
+	syntaxJSON
+	syntaxTOML
+	syntaxArgument // a flag or an environment variable
+)
+
+type entry struct {
+	key          string
+	line, column int
+	value        *node
+}
+
+func (n *node) at(key string) Position {
+	return Position{File: n.file, Line: n.line, Column: n.column, Key: key}
+}
+
+func (e *entry) at(key string) Position {
+	return Position{File: e.value.file, Line: e.line, Column: e.column, Key: key}
+}
+
+// get returns the value of key in a mapping, or nil.
+func (n *node) get(key string) *node {
+	for i := range n.entries {
+		if n.entries[i].key == key {
+			return n.entries[i].value
+		}
+	}
+	return nil
+}
+
+// with returns a copy of the mapping n in which key has value.
+func (n *node) with(key string, value *node) *node {
+	out := *n
+	out.entries = nil
+	found := false
+	for _, e := range n.entries {
+		if e.key == key {
+			e.value, found = value, true
+		}
+		out.entries = append(out.entries, e)
+	}
+	if !found {
+		out.entries = append(out.entries, entry{key: key, line: value.line, column: value.column, value: value})
+	}
+	return &out
+}
+
+// isText reports whether a scalar can be read as text.
+func (n *node) isText() bool {
+	return n.kind == scalar && (n.quoted || n.syntax == syntaxYAML || n.syntax == syntaxArgument)
+}
+
+// isBare reports whether a scalar can be read as a number or a boolean.
+func (n *node) isBare() bool { return n.kind == scalar && !n.quoted }
+
+// isNull reports whether nothing was written: "key:", or a null.
+func (n *node) isNull() bool {
+	if n.kind != scalar || n.quoted || n.syntax == syntaxArgument {
+		return false
+	}
+	switch n.text {
+	case "", "~", "null", "Null", "NULL":
+		return n.syntax == syntaxYAML || n.text == "null"
+	}
+	return false
+}
+
+// got describes what was written, for errors.
+func (n *node) got() string {
+	switch {
+	case n.kind == mapping:
+		return "a mapping"
+	case n.kind == list:
+		return "a list"
+	case n.text == "" && !n.quoted:
+		return "nothing"
+	case n.isText():
+		return quote(n.text)
+	default:
+		return strings.Trim(quote(n.text), `"`)
+	}
+}
+
+// maxValues bounds what aliases and deep nesting can make of a small file.
+const (
+	maxValues = 200_000
+	maxDepth  = 100
+)
+
+// measure sets n.values from its parts.
+func (n *node) measure() int {
+	n.values = 1
+	for _, e := range n.entries {
+		n.values += e.value.values
+	}
+	for _, item := range n.items {
+		n.values += item.values
+	}
+	return n.values
+}
+
+func childKey(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func itemKey(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
+
+// source is a file that is being read into nodes.
+type source struct {
+	file string
+	data []byte
+	errs Errors
+}
+
+func (s *source) fail(p Position, got, want string) {
+	p.File = s.file
+	s.errs = append(s.errs, p.Error(got, want))
+}
+
+// place returns the line and column, in characters, of an offset.
+func (s *source) place(offset int) (line, column int) {
+	head := string(s.data[:min(max(offset, 0), len(s.data))])
+	begin := strings.LastIndexByte(head, '\n') + 1
+	return strings.Count(head, "\n") + 1, len([]rune(head[begin:])) + 1
+}
+
+func (s *source) position(offset int, key string) Position {
+	line, column := s.place(offset)
+	return Position{File: s.file, Line: line, Column: column, Key: key}
+}
+
+// add appends e to the mapping n, unless its key is there already, which is an error.
+func (s *source) add(n *node, e entry, key string) {
+	for _, other := range n.entries {
+		if other.key == e.key {
+			s.fail(Position{Line: e.line, Column: e.column, Key: key},
+				fmt.Sprintf("given twice; the first is at line %d", other.line), "")
+			return
+		}
+	}
+	n.entries = append(n.entries, e)
+}

@@ -1,0 +1,363 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+)
+
+// OptionsJSON returns the options as a JSON object, those of the profile included, as the plugin's JSON Schema has
+// them: an option that is a string takes the source text (0x0B, 0012, yes), other types take what that text stands for.
+// What the schema doesn't allow comes as [Errors], all at once and with places. An error of another type means that the
+// schema itself is at fault.
+func (c *Codec) OptionsJSON(schema json.RawMessage) (json.RawMessage, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		return nil, fmt.Errorf("schema of plugin %s: %w", c.Plugin, err)
+	}
+	compiler := jsonschema.NewCompiler()
+	const url = "framehost:options"
+	if err := compiler.AddResource(url, doc); err != nil {
+		return nil, fmt.Errorf("schema of plugin %s: %w", c.Plugin, err)
+	}
+	compiled, err := compiler.Compile(url)
+	if err != nil {
+		return nil, fmt.Errorf("schema of plugin %s: %w", c.Plugin, err)
+	}
+	root := c.Options.merged()
+	o := optionReader{options: &c.Options, schema: doc}
+	value := o.value(root, doc, c.Options.key)
+	if len(o.errs) == 0 {
+		var invalid *jsonschema.ValidationError
+		if err := compiled.Validate(value); errors.As(err, &invalid) {
+			o.invalid(root, invalid)
+		} else if err != nil {
+			return nil, fmt.Errorf("schema of plugin %s: %w", c.Plugin, err)
+		}
+	}
+	if len(o.errs) > 0 {
+		o.errs.sort()
+		return nil, o.errs
+	}
+	out, err := json.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("options of codec %s: %w", c.Name, err)
+	}
+	return out, nil
+}
+
+type optionReader struct {
+	options *Options
+	schema  any // the whole, for references
+	errs    Errors
+}
+
+func (o *optionReader) fail(n *node, key, got, want string) {
+	o.errs = append(o.errs, o.options.place(n, key).Error(got, want))
+}
+
+// value returns what n stands for where schema is what is asked for.
+func (o *optionReader) value(n *node, schema any, key string) any {
+	choices := o.choices(schema, 0)
+	object, array := ofType(choices, "object"), ofType(choices, "array")
+	if n.syntax == syntaxArgument && ((object != nil && strings.HasPrefix(n.text, "{")) ||
+		(array != nil && strings.HasPrefix(n.text, "["))) {
+		inner := &source{file: n.file, data: []byte(n.text)}
+		parsed := inner.readYAML()
+		if len(inner.errs) > 0 {
+			o.fail(n, key, inner.errs[0].Got, inner.errs[0].Want)
+			return nil
+		}
+		n = unplaced(parsed)
+	}
+	switch {
+	case n.kind == mapping && object != nil:
+		return o.object(n, object, key)
+	case n.kind == list && array != nil:
+		out := []any{}
+		for i, item := range n.items {
+			out = append(out, o.value(item, array["items"], itemKey(key, i)))
+		}
+		return out
+	case n.kind == scalar && !n.quoted && n.text == "" && n.syntax != syntaxArgument:
+		o.fail(n, key, "nothing", wantOf(choices))
+		return nil
+	case n.isText() && ofType(choices, "string") != nil:
+		s := ofType(choices, "string")
+		if s["format"] == codecs.BytesFormat {
+			o.bytes(n, n.text, key)
+		}
+		return n.text
+	case n.isNull() && ofType(choices, "null") != nil:
+		return nil
+	case n.isBare() && (n.text == "true" || n.text == "false") && ofType(choices, "boolean") != nil:
+		return n.text == "true"
+	case n.isBare() && (ofType(choices, "integer") != nil || ofType(choices, "number") != nil):
+		if number, ok := number(n.text); ok {
+			return number
+		}
+	}
+	want := wantOf(choices)
+	if n.kind == scalar && !n.isText() && ofType(choices, "string") != nil {
+		want += ", in quotes"
+	}
+	o.fail(n, key, n.got(), want)
+	return nil
+}
+
+func (o *optionReader) object(n *node, schema map[string]any, key string) any {
+	properties, _ := schema["properties"].(map[string]any)
+	names, _ := schema["propertyNames"].(map[string]any)
+	out := map[string]any{}
+	for _, e := range n.entries {
+		path := childKey(key, e.key)
+		property, known := properties[e.key]
+		if !known {
+			property = schema["additionalProperties"]
+			if property == nil {
+				property = true
+			}
+		}
+		if property == false {
+			at := o.options.place(e.value, path)
+			if at.Line > 0 && e.value.file != profilesFile {
+				at = e.at(path)
+			}
+			o.errs = append(o.errs, at.Error("an unknown option", oneOf(e.key, slices.Sorted(maps.Keys(properties)))))
+			continue
+		}
+		if names["format"] == codecs.BytesFormat {
+			o.bytes(e.value, e.key, path)
+		}
+		out[e.key] = o.value(e.value, property, path)
+	}
+	return out
+}
+
+// bytes reports what is wrong with a bytes value.
+func (o *optionReader) bytes(n *node, text, key string) {
+	var e *codecs.OptionError
+	if _, err := codecs.ParseBytes(text); errors.As(err, &e) {
+		o.fail(n, key, e.Got, e.Want)
+	}
+}
+
+// choices returns the schemas of which a value may satisfy one, with a single type each.
+func (o *optionReader) choices(schema any, depth int) []map[string]any {
+	s, ok := schema.(map[string]any)
+	if !ok || depth > 20 {
+		return []map[string]any{{}}
+	}
+	if ref, ok := s["$ref"].(string); ok {
+		return o.choices(o.resolve(ref), depth+1)
+	}
+	for _, key := range []string{"oneOf", "anyOf"} {
+		if branches, ok := s[key].([]any); ok {
+			var out []map[string]any
+			for _, branch := range branches {
+				out = append(out, o.choices(branch, depth+1)...)
+			}
+			return out
+		}
+	}
+	if types, ok := s["type"].([]any); ok {
+		var out []map[string]any
+		for _, t := range types {
+			single := maps.Clone(s)
+			single["type"] = t
+			out = append(out, single)
+		}
+		return out
+	}
+	if values, ok := s["enum"].([]any); ok && s["type"] == nil && len(values) > 0 {
+		if _, text := values[0].(string); text {
+			s = maps.Clone(s)
+			s["type"] = "string"
+		}
+	}
+	return []map[string]any{s}
+}
+
+// resolve returns what a reference inside the schema leads to.
+func (o *optionReader) resolve(ref string) any {
+	at := o.schema
+	path, ok := strings.CutPrefix(ref, "#")
+	if !ok {
+		return nil
+	}
+	for _, part := range strings.Split(strings.TrimPrefix(path, "/"), "/") {
+		if part == "" {
+			continue
+		}
+		m, ok := at.(map[string]any)
+		if !ok {
+			return nil
+		}
+		at = m[strings.NewReplacer("~1", "/", "~0", "~").Replace(part)]
+	}
+	return at
+}
+
+// ofType returns the first of choices that allows a type, or nil. One that names no type allows every type.
+func ofType(choices []map[string]any, name string) map[string]any {
+	for _, c := range choices {
+		if c["type"] == name {
+			return c
+		}
+	}
+	for _, c := range choices {
+		if c["type"] == nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// wantOf describes what choices allow.
+func wantOf(choices []map[string]any) string {
+	var wants []string
+	for _, c := range choices {
+		want := ""
+		switch c["type"] {
+		case "string":
+			want = "a text"
+			if c["format"] == codecs.BytesFormat {
+				want = "a bytes value: a name such as LF, hex such as 0x0A, or text"
+			}
+			if values, ok := c["enum"].([]any); ok {
+				want = "one of " + strings.Trim(fmt.Sprint(values), "[]")
+			}
+		case "integer":
+			want = "a whole number"
+		case "number":
+			want = "a number"
+		case "boolean":
+			want = "true or false"
+		case "array":
+			want = "a list"
+		case "object":
+			want = "a mapping"
+		case "null":
+			continue
+		default:
+			want = "a value"
+		}
+		if !slices.Contains(wants, want) {
+			wants = append(wants, want)
+		}
+	}
+	return strings.Join(wants, ", or ")
+}
+
+var numberText = regexp.MustCompile(`^[-+]?(0x[0-9A-Fa-f]+|(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?)$`)
+
+// number returns the number that text is. One with a leading zero isn't one: YAML 1.1 would read it as octal.
+func number(text string) (json.Number, bool) {
+	if !numberText.MatchString(text) {
+		return "", false
+	}
+	if strings.Contains(text, "0x") {
+		n, ok := new(big.Int).SetString(text, 0)
+		if !ok {
+			return "", false
+		}
+		return json.Number(n.String()), true
+	}
+	return json.Number(strings.TrimPrefix(text, "+")), true
+}
+
+// unplaced returns n without lines and columns, which mean nothing in an argument.
+func unplaced(n *node) *node {
+	out := *n
+	out.line, out.column = 0, 0
+	out.items, out.entries = nil, nil
+	for _, item := range n.items {
+		out.items = append(out.items, unplaced(item))
+	}
+	for _, e := range n.entries {
+		out.entries = append(out.entries, entry{key: e.key, value: unplaced(e.value)})
+	}
+	return &out
+}
+
+// invalid reports what validation found, each at its place.
+func (o *optionReader) invalid(root *node, e *jsonschema.ValidationError) {
+	switch e.ErrorKind.(type) {
+	case *kind.OneOf, *kind.AnyOf, *kind.Not:
+	default:
+		if len(e.Causes) > 0 {
+			for _, cause := range e.Causes {
+				o.invalid(root, cause)
+			}
+			return
+		}
+	}
+	n, key := root, o.options.key
+	for _, part := range e.InstanceLocation {
+		var next *node
+		if n.kind == list {
+			key += "[" + part + "]"
+			next = find(n, "["+part+"]")
+		} else {
+			key = childKey(key, part)
+			next = n.get(part)
+		}
+		if next == nil {
+			break
+		}
+		n = next
+	}
+	o.fail(n, key, n.got(), wanted(e.ErrorKind))
+}
+
+// wanted says what would satisfy the part of a schema that failed.
+func wanted(k jsonschema.ErrorKind) string {
+	text := func(r *big.Rat) string { return strings.TrimSuffix(strings.TrimRight(r.FloatString(6), "0"), ".") }
+	switch k := k.(type) {
+	case *kind.Enum:
+		var values []string
+		for _, v := range k.Want {
+			values = append(values, fmt.Sprint(v))
+		}
+		got, _ := k.Got.(string)
+		return oneOf(got, values)
+	case *kind.Const:
+		return fmt.Sprint(k.Want)
+	case *kind.Minimum:
+		return text(k.Want) + " or more"
+	case *kind.ExclusiveMinimum:
+		return "more than " + text(k.Want)
+	case *kind.Maximum:
+		return "at most " + text(k.Want)
+	case *kind.ExclusiveMaximum:
+		return "less than " + text(k.Want)
+	case *kind.MinLength:
+		return fmt.Sprintf("at least %d characters", k.Want)
+	case *kind.MaxLength:
+		return fmt.Sprintf("at most %d characters", k.Want)
+	case *kind.MinItems:
+		return fmt.Sprintf("at least %d items", k.Want)
+	case *kind.MaxItems:
+		return fmt.Sprintf("at most %d items", k.Want)
+	case *kind.Pattern:
+		return "a text that matches " + k.Want
+	case *kind.UniqueItems:
+		return "each item once"
+	case *kind.Required:
+		return "the option " + strings.Join(k.Missing, ", ") + " as well"
+	case *kind.Type:
+		return "a value of type " + strings.Join(k.Want, " or ")
+	default:
+		return "what the plugin's schema allows: " + strings.Join(k.KeywordPath(), ".")
+	}
+}

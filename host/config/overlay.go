@@ -1,0 +1,158 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+
+	"github.com/spf13/viper"
+)
+
+// envPrefix begins the names of environment variables; the rest is a key in capitals, with _ for each dot.
+const envPrefix = "FRAMEHOST"
+
+// overlay lays environment variables and --set flags over the sections that hold single values. viper decides which goes
+// before which: flags, then the environment, then the file. It is shown nothing else of the file, for it would fold the
+// case of keys and split them at dots. A variable that is empty counts as not set.
+func overlay(root *node, opts LoadOptions) (*node, Errors, []Warning) {
+	v := viper.New()
+	v.SetEnvPrefix(envPrefix)
+	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
+	if opts.Env {
+		v.AutomaticEnv()
+	}
+	keys := singleKeys()
+	file := map[string]any{}
+	for _, key := range keys {
+		section, name, nested := strings.Cut(key, ".")
+		n := root.get(section)
+		switch {
+		case n == nil:
+		case !nested:
+			file[key] = n
+		case n.kind == mapping && n.get(name) != nil:
+			if file[section] == nil {
+				file[section] = map[string]any{}
+			}
+			file[section].(map[string]any)[name] = n.get(name)
+		}
+	}
+	if err := v.MergeConfigMap(file); err != nil {
+		return root, Errors{{Got: err.Error()}}, nil
+	}
+	errs := setFlags(v, opts.Set, keys)
+	var warnings []Warning
+	if opts.Env {
+		warnings = strayVariables(keys)
+	}
+	for _, key := range keys {
+		switch value := v.Get(key).(type) {
+		case *node:
+			if value.syntax == syntaxArgument {
+				root = replace(root, key, value)
+			}
+		case string:
+			root = replace(root, key, argument(variable(key), value))
+		}
+	}
+	return root, errs, warnings
+}
+
+// singleKeys returns the keys that variables and flags can set: those of single values outside lists.
+func singleKeys() []string {
+	var keys []string
+	config := reflect.TypeFor[Config]()
+	for i := range config.NumField() {
+		field := config.Field(i)
+		name := field.Tag.Get("config")
+		switch {
+		case name == "" || name == "-" || field.Type.Kind() == reflect.Slice:
+		case field.Type.Kind() != reflect.Struct:
+			keys = append(keys, name)
+		default:
+			for j := range field.Type.NumField() {
+				if inner := field.Type.Field(j); inner.Type.Kind() != reflect.Slice {
+					keys = append(keys, name+"."+inner.Tag.Get("config"))
+				}
+			}
+		}
+	}
+	return keys
+}
+
+func setFlags(v *viper.Viper, flags, keys []string) (errs Errors) {
+	for _, flag := range flags {
+		key, value, found := strings.Cut(flag, "=")
+		at := Position{File: "--set " + key, Key: key}
+		known := false
+		for _, k := range keys {
+			known = known || k == key
+		}
+		switch {
+		case !found:
+			errs = append(errs, Position{File: "--set " + flag}.Error(quote(flag), "KEY=VALUE, such as limits.max_frame=2MiB"))
+		case known:
+			v.Set(key, argument(at.File, value))
+		default:
+			want := "a key of a single value, such as limits.max_frame; lists are set in the file"
+			if near := nearest(key, keys); near != "" {
+				want += "; did you mean " + near + "?"
+			}
+			errs = append(errs, at.Error("an unknown key", want))
+		}
+	}
+	return errs
+}
+
+func variable(key string) string {
+	return envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+// strayVariables warns of variables that look like a setting and are none. It is no error, for variables come from
+// elsewhere as well: Kubernetes makes FRAMEHOST_METRICS_PORT of a service with the name framehost-metrics.
+func strayVariables(keys []string) []Warning {
+	known, sections := map[string]bool{}, map[string]bool{}
+	for _, key := range keys {
+		section, _, _ := strings.Cut(key, ".")
+		known[variable(key)], sections[variable(section)] = true, true
+	}
+	var warnings []Warning
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		for section := range sections {
+			if (name == section || strings.HasPrefix(name, section+"_")) && !known[name] {
+				text := "is not the variable of any key, and has no effect"
+				var names []string
+				for k := range known {
+					names = append(names, k)
+				}
+				if near := nearest(name, names); near != "" {
+					text += fmt.Sprintf("; did you mean %s?", near)
+				}
+				warnings = append(warnings, Warning{Position{File: name}, text})
+			}
+		}
+	}
+	return warnings
+}
+
+func argument(source, text string) *node {
+	return &node{kind: scalar, syntax: syntaxArgument, text: text, file: source, values: 1}
+}
+
+// replace returns root with another value for key; root itself is left as it is.
+func replace(root *node, key string, value *node) *node {
+	section, name, nested := strings.Cut(key, ".")
+	if !nested {
+		return root.with(key, value)
+	}
+	inner := root.get(section)
+	if inner == nil {
+		inner = &node{kind: mapping, file: value.file}
+	}
+	if inner.kind != mapping {
+		return root // which is reported where it is decoded
+	}
+	return root.with(section, inner.with(name, value))
+}

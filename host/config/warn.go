@@ -1,0 +1,83 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// warn collects what is allowed but probably not meant.
+func (c *Config) warn() {
+	warn := func(key, format string, args ...any) {
+		c.Warnings = append(c.Warnings, Warning{c.Where(key), fmt.Sprintf(format, args...)})
+	}
+	if len(c.Routes) == 0 {
+		warn("routes", "there is no route, so there is nothing to run")
+	}
+	for i := range c.Codecs {
+		c.warnTerminators(&c.Codecs[i], itemKey("codecs", i), warn)
+	}
+	for i := range c.Routes {
+		r, key := &c.Routes[i], itemKey("routes", i)
+		if total := c.Limits.MaxConnections; total > 0 && r.Limits.MaxConnections > total {
+			warn(key+".limits.max_connections", "%d is more than the %d of all routes together", r.Limits.MaxConnections, total)
+		}
+		if r.From.Listen != nil && !r.To.Reconnect.isDefault() {
+			warn(key+".to.reconnect", "has no effect where from listens: a connection that can't be made ends its session")
+		}
+		if r.From.Listen != nil && r.To.Dial != nil && r.From.Listen.Scheme == r.To.Dial.Scheme &&
+			r.From.Listen.String() == r.To.Dial.String() {
+			warn(key+".to.dial", "this route dials itself")
+		}
+		for j := range r.From.Select {
+			if k := shadowed(r.From.Select, j); k >= 0 {
+				at := itemKey(key+".from.select", j)
+				warn(at, "never matches: %s takes everything that it would", itemKey(key+".from.select", k))
+			}
+		}
+	}
+	slices.SortStableFunc(c.Warnings, func(a, b Warning) int { return a.Position.before(b.Position) })
+}
+
+func (r Reconnect) isDefault() bool { return r == defaultEndpoint().Reconnect }
+
+// warnTerminators warns of a swapterm codec whose declared terminators are so short that a payload can hold all of
+// them, and then has no frame.
+func (c *Config) warnTerminators(codec *Codec, key string, warn func(key, format string, args ...any)) {
+	if codec.Plugin != "swapterm" {
+		return
+	}
+	length := 1
+	if n := codec.Options.merged().get("length"); n != nil {
+		v, err := strconv.Atoi(n.text)
+		if err != nil {
+			return // which the plugin will say
+		}
+		length = v
+	}
+	maxFrame := codec.MaxFrame
+	if maxFrame == 0 {
+		maxFrame = c.Limits.MaxFrame
+	}
+	if length < 1 || length > 4 || Size(1)<<(8*length) > maxFrame {
+		return
+	}
+	warn(key, "there are %d terminators of length %d, and a payload of max_frame %s can hold them all: it would be refused",
+		1<<(8*length), length, maxFrame)
+}
+
+// shadowed returns the first rule that matches whatever rule i matches, or -1.
+func shadowed(rules []Rule, i int) int {
+	r := rules[i]
+	for j, earlier := range rules[:i] {
+		switch {
+		case r.Address.IsValid() && earlier.Address.IsValid() && earlier.Address.Bits() <= r.Address.Bits() &&
+			earlier.Address.Contains(r.Address.Addr()):
+			return j
+		case r.StartsWith != "" && earlier.StartsWith != "" && strings.HasPrefix(string(r.StartsWith), string(earlier.StartsWith)):
+			return j
+		}
+	}
+	return -1
+}

@@ -1,0 +1,242 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// readYAML reads one YAML document. Anchors, aliases and merge keys mean what they mean in YAML; tags, and keys that
+// are lists or mappings, are refused.
+func (s *source) readYAML() (root *node) {
+	none := &node{file: s.file, line: 1, column: 1, values: 1}
+	defer func() {
+		// The parser is for files that people write; what it can't bear must not end a running host on reload.
+		if r := recover(); r != nil {
+			s.fail(Position{}, fmt.Sprintf("not YAML that can be read: %v", r), "")
+			root = none
+		}
+	}()
+	tokens := lexer.Tokenize(string(s.data))
+	if !s.shallow(tokens) {
+		return none
+	}
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		s.syntaxError(err)
+		return none
+	}
+	var bodies []ast.Node
+	for _, doc := range file.Docs {
+		if d, ok := doc.Body.(*ast.DirectiveNode); ok {
+			s.fail(tokenAt(d.GetToken(), ""), "a directive", "none")
+		} else if doc.Body != nil {
+			bodies = append(bodies, doc.Body)
+		}
+	}
+	if len(bodies) == 0 {
+		return none
+	}
+	if len(bodies) > 1 {
+		s.fail(tokenAt(first(bodies[1]), ""), "a second document", "one document in a file")
+		return none
+	}
+	y := yamlReader{source: s, anchors: map[string]*node{}, lines: strings.Split(string(s.data), "\n")}
+	return y.node(bodies[0], "")
+}
+
+// shallow refuses nesting that would exhaust the stack of a recursive parser.
+func (s *source) shallow(tokens token.Tokens) bool {
+	depth, line, nested := 0, 0, 0
+	for _, t := range tokens {
+		if t.Position.Line != line {
+			line, nested = t.Position.Line, 0
+		}
+		switch t.Type {
+		case token.MappingStartType, token.SequenceStartType:
+			depth++
+		case token.MappingEndType, token.SequenceEndType:
+			depth--
+		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType:
+			nested++
+		}
+		if depth+nested > maxDepth {
+			s.fail(tokenAt(t, ""), fmt.Sprintf("more than %d levels", maxDepth), "fewer")
+			return false
+		}
+	}
+	return true
+}
+
+func (s *source) syntaxError(err error) {
+	var e yaml.Error
+	if !errors.As(err, &e) || e.GetToken() == nil {
+		s.fail(Position{}, "not YAML: "+err.Error(), "")
+		return
+	}
+	message := e.GetMessage()
+	if strings.Contains(message, "character '\t'") {
+		message = "a tab; YAML is indented with spaces"
+	}
+	s.fail(tokenAt(e.GetToken(), ""), "not YAML: "+message, "")
+}
+
+func tokenAt(t *token.Token, key string) Position {
+	return Position{Line: t.Position.Line, Column: max(t.Position.Column, 1), Key: key}
+}
+
+type yamlReader struct {
+	*source
+	anchors map[string]*node // those whose value is complete
+	lines   []string
+	values  int
+}
+
+func (y *yamlReader) node(n ast.Node, key string) *node {
+	out := y.convert(n, key)
+	if y.values += out.values; y.values > 10*maxValues || out.values > maxValues {
+		y.values = 0
+		y.fail(out.at(key), fmt.Sprintf("more than %d values, with aliases written out", maxValues), "fewer")
+		return &node{file: y.file, line: out.line, column: out.column, values: 1}
+	}
+	return out
+}
+
+func (y *yamlReader) convert(n ast.Node, key string) *node {
+	at := tokenAt(first(n), key)
+	out := &node{syntax: syntaxYAML, file: y.file, line: at.Line, column: at.Column, values: 1}
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		out.kind = mapping
+		y.mapping(out, n.Values, key)
+	case *ast.MappingValueNode:
+		out.kind = mapping
+		y.mapping(out, []*ast.MappingValueNode{n}, key)
+	case *ast.SequenceNode:
+		out.kind = list
+		for i, item := range n.Values {
+			out.items = append(out.items, y.node(item, itemKey(key, i)))
+		}
+	case *ast.AnchorNode:
+		value := y.node(n.Value, key)
+		y.anchors[n.Name.GetToken().Value] = value
+		return value
+	case *ast.AliasNode:
+		name := n.Value.GetToken().Value
+		value, ok := y.anchors[name]
+		if !ok {
+			y.fail(at, fmt.Sprintf("*%s", name), fmt.Sprintf("the name of an anchor above, &%s", name))
+			return out
+		}
+		return value
+	case *ast.TagNode:
+		y.fail(at, fmt.Sprintf("the tag %s", n.GetToken().Value), "no tag; quote a text, or write a bytes value as it is")
+	case *ast.LiteralNode:
+		out.text, out.quoted = n.Value.Value, true
+	case *ast.NullNode:
+		if t := n.GetToken(); t.Type != token.ImplicitNullType {
+			out.text = t.Value
+		}
+	case *ast.StringNode:
+		t := n.GetToken()
+		out.text = n.Value
+		out.quoted = t.Type == token.SingleQuoteType || t.Type == token.DoubleQuoteType
+		if !out.quoted {
+			out.column = y.columnOf(out)
+		}
+	default:
+		// Numbers, booleans and the like: their source text is what counts.
+		out.text = n.GetToken().Value
+	}
+	out.measure()
+	return out
+}
+
+// columnOf returns the column of a plain scalar. The lexer's is too large where blanks follow the scalar.
+func (y *yamlReader) columnOf(n *node) int {
+	if n.line > len(y.lines) {
+		return n.column
+	}
+	head, _, _ := strings.Cut(n.text, " ")
+	line := []rune(y.lines[n.line-1])
+	end := min(n.column-1+len([]rune(head)), len(line))
+	if i := strings.LastIndex(string(line[:end]), head); i >= 0 {
+		return len([]rune(string(line[:end])[:i])) + 1
+	}
+	return n.column
+}
+
+func (y *yamlReader) mapping(out *node, values []*ast.MappingValueNode, key string) {
+	var merged []*node
+	for _, v := range values {
+		at := tokenAt(first(v.Key), key)
+		if v.Key.IsMergeKey() {
+			merged = append(merged, y.merged(v.Value, at)...)
+			continue
+		}
+		name, ok := keyText(v.Key)
+		if !ok {
+			y.fail(at, "a key that is no scalar", "a name")
+			continue
+		}
+		at.Key = childKey(key, name)
+		y.add(out, entry{key: name, line: at.Line, column: at.Column, value: y.node(v.Value, at.Key)}, at.Key)
+	}
+	// What the mapping says itself goes before what is merged into it, and what is merged first before the rest.
+	for _, m := range merged {
+		for _, e := range m.entries {
+			if out.get(e.key) == nil {
+				out.entries = append(out.entries, e)
+			}
+		}
+	}
+}
+
+// merged returns the mappings that << names.
+func (y *yamlReader) merged(value ast.Node, at Position) []*node {
+	n := y.node(value, childKey(at.Key, "<<"))
+	nodes := []*node{n}
+	if n.kind == list {
+		nodes = n.items
+	}
+	for _, n := range nodes {
+		if n.kind != mapping {
+			y.fail(at, "<< with "+n.got(), "an alias of a mapping")
+			return nil
+		}
+	}
+	return nodes
+}
+
+// keyText returns the source text of a key.
+func keyText(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.MappingKeyNode:
+		return keyText(n.Value)
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.NullNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		return n.GetToken().Value, true
+	default:
+		return "", false
+	}
+}
+
+// first returns the token where n begins.
+func first(n ast.Node) *token.Token {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		if !n.IsFlowStyle && len(n.Values) > 0 {
+			return first(n.Values[0].Key)
+		}
+	case *ast.MappingValueNode:
+		return first(n.Key)
+	}
+	return n.GetToken()
+}
