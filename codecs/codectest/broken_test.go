@@ -247,7 +247,8 @@ func TestBrokenCodecsFail(t *testing.T) {
 		}), `faults: stream .* cut at .*\n got .*\n want .*, as in one piece`},
 		{"takes the memory that is announced", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			if len(in.Bytes) > 3 && in.Bytes[0] == '|' {
-				announced = make([]byte, 1<<25)
+				b := make([]byte, 1<<25)
+				announced.Store(&b)
 			}
 			return lines{}.Decode(out, in)
 		}}, `memory: decode of "\|.*" took \d+ bytes of memory, want at most`},
@@ -308,7 +309,7 @@ func TestBrokenCodecsFail(t *testing.T) {
 }
 
 // announced keeps the compiler from leaving out what a codec took.
-var announced []byte
+var announced atomic.Pointer[[]byte]
 
 func TestSoundCodecLeavesNoFailure(t *testing.T) {
 	r := &recorder{}
