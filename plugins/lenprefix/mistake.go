@@ -1,0 +1,46 @@
+package lenprefix
+
+import (
+	"fmt"
+
+	"github.com/framehost/framehost/codecs"
+)
+
+// A mistake is a fault with positions that count from its frame's first byte.
+type mistake struct {
+	at     int
+	err    error
+	want   string
+	resume int // or codecs.Never
+}
+
+// from returns the fault of a frame that begins at offset.
+func (m *mistake) from(offset int) *codecs.Fault {
+	f := &codecs.Fault{Offset: offset, At: offset + m.at, Err: m.err, Want: m.want, Resume: codecs.Never}
+	if m.resume != codecs.Never {
+		f.Resume = offset + m.resume
+	}
+	return f
+}
+
+const wantNotEmpty = "a payload of at least 1 byte"
+
+func wantAtMost(maxFrame int) string { return fmt.Sprintf("a payload of at most %d bytes", maxFrame) }
+
+func malformed(at int, want string) *mistake {
+	return &mistake{at: at, err: codecs.ErrMalformed, want: want, resume: codecs.Never}
+}
+
+// tooLong is the mistake of a frame that ends at end. One that no limit would allow is taken for a number read in the
+// wrong place, rather than for a frame to pass over.
+func tooLong(at, maxFrame int, end int64) *mistake {
+	if end > codecs.MaxWire {
+		end = codecs.Never
+	}
+	return &mistake{at: at, err: codecs.ErrTooLong, want: wantAtMost(maxFrame), resume: int(end)}
+}
+
+// refused is the mistake of an empty frame, which ends at end, where none may be.
+func refused(at, end int) *mistake {
+	return &mistake{at: at, err: codecs.ErrMalformed, want: wantNotEmpty, resume: end}
+}
