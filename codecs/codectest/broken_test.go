@@ -246,12 +246,12 @@ func TestBrokenCodecsFail(t *testing.T) {
 			}
 		}), `faults: stream .* cut at .*\n got .*\n want .*, as in one piece`},
 		{"takes the memory that is announced", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
-			if len(in.Bytes) > 3 && in.Bytes[0] == '|' {
-				b := make([]byte, 1<<25)
+			if len(in.Bytes) > 3 && in.Bytes[0] < '0' {
+				b := make([]byte, 1<<22)
 				announced.Store(&b)
 			}
 			return lines{}.Decode(out, in)
-		}}, `memory: decode of "\|.*" took \d+ bytes of memory, want at most`},
+		}}, `memory: decode of .* took \d+ bytes of memory, want at most`},
 		{"drops payloads for want of room", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			var all codecs.Payloads
 			all.Reset(in, 1<<20)
