@@ -1,0 +1,297 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// A flow is one direction of a session. Its reader (run) receives and decodes; it also encodes and writes, except
+// while the sender floods: then a goroutine for each batch does that, one at a time.
+type flow struct {
+	session   *Session
+	direction Direction
+	from, to  *Side
+
+	// For the clock, and for the opposite flow.
+	active     mark // the last byte, read or written
+	frameSince mark // reading on for an unfinished frame, counting what was spent on it before
+	writeSince mark // a write is pending, and accepted its last byte then
+	ended      mark // the sender ended, and everything was passed on
+	counts     counters
+
+	// The reader's own. A drain that has claimed the flow only looks at the inbox.
+	inbox        inbox
+	grab         func() []byte
+	release      func([]byte)
+	decoder      codeccall.Direction
+	decode       codeccall.Decode
+	state        []byte
+	offset       int64 // in the stream, of the first byte in the inbox
+	need         int   // fewer bytes in the inbox than these can't be decoded
+	frameSpent   int64 // nanoseconds spent reading for the frame that is unfinished
+	discard      int64 // bytes still to be dropped after a violation
+	kept         io.WriteCloser
+	frameMemory  int64
+	longestBuilt int // bytes of the longest payload the decoder builds
+	encoder      codeccall.Direction
+	encodeState  []byte        // of whoever has the turn
+	turn         chan struct{} // holds a token while nobody encodes or writes
+	wroteAll     atomic.Bool   // the receiver saw a clean end
+
+	mu       sync.Mutex
+	reading  bool // the reader is in the link's Read
+	draining bool
+	claimed  bool          // a drain finishes the flow, or has
+	closed   chan struct{} // closed when the flow has finished
+}
+
+func newFlow(s *Session, d Direction, from, to *Side) *flow {
+	f := &flow{session: s, direction: d, from: from, to: to, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	f.turn <- struct{}{}
+	f.inbox = inbox{memory: s.config.Memory, most: baseRead, beforeWaiting: f.wait}
+	f.grab, f.release = f.inbox.grab, f.inbox.release
+	if f.framed() {
+		source := from.Codec.Properties()
+		f.frameMemory = FrameMemory(from.Codec, to.Codec)
+		f.longestBuilt = source.MaxFrame
+		f.inbox.frame = f.frameMemory
+		f.inbox.most = max(baseRead, source.MaxWire+1) // one more than a frame can have tells that it is too long
+	}
+	return f
+}
+
+// relayed is false where the sides' use leaves the flow out: then what is sent is discarded.
+func (f *flow) relayed() bool { return f.from.Use != SendOnly && f.to.Use != ReceiveOnly }
+
+func (f *flow) framed() bool { return f.relayed() && f.from.Codec != nil }
+
+// absent is true when the sender was told not to send at all.
+func (f *flow) absent() bool { return f.from.Use == SendOnly && f.from.Shutdown }
+
+// complete is true when the receiver has seen, or needs, no other end than a plain one.
+func (f *flow) complete() bool { return f.wroteAll.Load() || !f.relayed() }
+
+// errOver ends a goroutine of a session that has ended already.
+var errOver = errors.New("relay: the session is over")
+
+// run receives until the sender ends or the session does, and returns when nothing of the flow is under way.
+func (f *flow) run() {
+	if f.absent() {
+		close(f.closed)
+		f.session.finished()
+		return
+	}
+	if f.framed() {
+		f.decoder, f.encoder = f.from.Codec.Open(), f.to.Codec.Open()
+		defer f.decoder.Close()
+		defer f.encoder.Close()
+	}
+	f.receive()
+	<-f.turn
+	f.keepNoMore()
+	f.inbox.drop()
+}
+
+// receive is the loop of the reader.
+func (f *flow) receive() {
+	for {
+		if err := f.inbox.settle(f.session.ctx); err != nil {
+			f.fail(MemoryShort, err)
+			return
+		}
+		n, claimed, err := f.read()
+		if claimed {
+			f.linger(err)
+			return
+		}
+		if n > 0 && f.pass(false) != nil {
+			return
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			f.finish(true)
+			return
+		default:
+			f.wait()
+			f.fail(f.session.config.Classify(err), fmt.Errorf("relay: %s: read: %w", f.direction, err))
+			return
+		}
+	}
+}
+
+// read receives once. If the flow's end was claimed meanwhile, what was received came too late.
+func (f *flow) read() (n int, claimed bool, err error) {
+	if !f.enterRead() {
+		return 0, true, nil
+	}
+	before := f.session.clock.now()
+	unfinished := f.inbox.len() > 0
+	if unfinished {
+		f.frameSince.Store(max(1, before-f.frameSpent))
+	}
+	n, err = f.from.Link.Read(f.grab, f.release)
+	after := f.session.clock.now()
+	f.frameSince.clear()
+	if n > 0 {
+		f.active.Store(after)
+		f.counts.bytesRead.Add(int64(n))
+	}
+	f.mu.Lock()
+	f.reading = false
+	claimed = f.claimed
+	f.mu.Unlock()
+	if claimed {
+		f.inbox.release(nil)
+		f.counts.bytesDiscarded.Add(int64(n))
+		return n, true, err
+	}
+	f.inbox.took(n)
+	f.frameSpent += after - before
+	if !unfinished {
+		f.frameSpent = 0
+	}
+	return n, false, err
+}
+
+// enterRead makes the reader wakeable by drain. It is false, and the flow has finished, when a drain came before.
+func (f *flow) enterRead() bool {
+	f.mu.Lock()
+	drain := f.draining && !f.claimed
+	f.claimed = f.claimed || drain
+	f.reading = !drain
+	f.mu.Unlock()
+	if drain {
+		f.finish(false)
+	}
+	return !drain
+}
+
+// drain finishes the flow: here, if its reader waits for bytes, otherwise in the reader, as soon as it would read again.
+func (f *flow) drain() {
+	f.mu.Lock()
+	f.draining = true
+	mine := f.reading && !f.claimed
+	f.claimed = f.claimed || mine
+	f.mu.Unlock()
+	if mine {
+		go f.finish(false) // the reader waits for it
+	}
+}
+
+// linger reads what comes after the flow has finished, until the sender ends too.
+func (f *flow) linger(err error) {
+	<-f.closed
+	f.inbox.drop()
+	for err == nil && !f.session.over.Load() {
+		var n int
+		n, err = f.from.Link.Read(f.grab, f.release)
+		f.inbox.took(n)
+		f.inbox.drop()
+		f.counts.bytesRead.Add(int64(n))
+		f.counts.bytesDiscarded.Add(int64(n))
+	}
+}
+
+// pass moves on what was received. An error means that the session is over.
+func (f *flow) pass(eof bool) error {
+	switch {
+	case !f.relayed():
+		f.counts.bytesDiscarded.Add(int64(f.inbox.len()))
+		f.inbox.drop()
+		return nil
+	case f.framed():
+		return f.decodeAll(eof)
+	default:
+		return f.passRaw()
+	}
+}
+
+func (f *flow) passRaw() error {
+	err := f.write(f.inbox.bytes())
+	f.inbox.drop()
+	return err
+}
+
+// finish ends the flow in good order, behind everything received; eof says that the sender ended, rather than that the
+// host drains.
+func (f *flow) finish(eof bool) {
+	defer close(f.closed)
+	if eof && f.pass(true) != nil {
+		return
+	}
+	if f.relayed() && !f.end(eof) {
+		return
+	}
+	f.ended.Store(f.session.clock.now())
+	f.session.finished()
+}
+
+// end lets the receiver see the end of its stream. It is false when the session is over instead.
+func (f *flow) end(eof bool) bool {
+	<-f.turn
+	defer func() { f.turn <- struct{}{} }()
+	if f.session.over.Load() {
+		return false
+	}
+	if !eof && (f.inbox.len() > 0 || f.discard > 0) {
+		return true // drained inside a frame: the receiver shall see no clean end, but a reset once all is over
+	}
+	if f.framed() && f.encodeEnd() != nil {
+		return false
+	}
+	if err := f.to.Link.CloseWrite(); err != nil {
+		f.fail(f.session.config.Classify(err), fmt.Errorf("relay: %s: end: %w", f.direction, err))
+		return false
+	}
+	f.wroteAll.Store(true)
+	return true
+}
+
+// wait returns when what was handed over has been written, or can't be.
+func (f *flow) wait() {
+	<-f.turn
+	f.turn <- struct{}{}
+}
+
+// write writes all of p. An error means that the session is over.
+func (f *flow) write(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	f.writeSince.Store(f.session.clock.now())
+	defer f.writeSince.clear()
+	for len(p) > 0 {
+		n, err := f.to.Link.Write(p)
+		if n > 0 {
+			now := f.session.clock.now()
+			f.writeSince.Store(now)
+			f.active.Store(now)
+			f.counts.bytesWritten.Add(int64(n))
+			p = p[n:]
+		}
+		if err != nil && len(p) > 0 {
+			return f.fail(f.session.config.Classify(err), fmt.Errorf("relay: %s: write: %w", f.direction, err))
+		}
+	}
+	return nil
+}
+
+// fail ends the session and returns errOver.
+func (f *flow) fail(reason Reason, err error) error {
+	f.session.end(reason, err, f.direction)
+	return errOver
+}
+
+func (f *flow) codecFailed(call string, err error) error {
+	if errors.Is(err, context.Canceled) && f.session.over.Load() {
+		return errOver
+	}
+	return f.fail(CodecFailed, fmt.Errorf("relay: %s: %s: %w", f.direction, call, err))
+}

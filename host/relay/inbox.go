@@ -1,0 +1,194 @@
+package relay
+
+import "context"
+
+// An inbox keeps what a direction received and no frame has consumed yet. It chooses the buffers: large ones while bytes
+// flow, one that fits while a frame is unfinished and nothing arrives, and none otherwise.
+//
+// Work on a frame that arrives in many reads stays linear: bytes are moved when a buffer doubles, when the frame in
+// front of theirs was consumed, or when they are few.
+type inbox struct {
+	memory   *Memory
+	most     int   // the longest buffer that is ever wanted, in bytes
+	frame    int64 // what a frame is charged that outgrows baseRead
+	flooding bool  // the last read came back full: more is waiting
+
+	// beforeWaiting is called before waiting for memory, to let go of what the flow itself holds elsewhere.
+	beforeWaiting func()
+
+	buf        *buffer // holds the bytes at start..end; nil when there are none
+	start, end int
+	incoming   *buffer // what the read under way was given, when that is not buf itself
+	space      int     // and how much of it there is to fill
+}
+
+func (in *inbox) bytes() []byte {
+	if in.buf == nil {
+		return nil
+	}
+	return in.buf.b[in.start:in.end]
+}
+
+func (in *inbox) len() int { return in.end - in.start }
+
+// size returns how long the buffer is, 0 if there is none.
+func (in *inbox) size() int {
+	if in.buf == nil {
+		return 0
+	}
+	return len(in.buf.b)
+}
+
+// paidFrame is true when the buffer was charged with what a whole frame can need.
+func (in *inbox) paidFrame() bool { return in.size() > baseRead && in.buf.charge >= in.frame }
+
+func (in *inbox) consume(n int) { in.start += n }
+
+// drop gives up everything that is there.
+func (in *inbox) drop() {
+	in.buf.free(in.memory)
+	in.buf, in.start, in.end = nil, 0, 0
+}
+
+// grab returns memory to read into, behind what is there. It never waits; settle has seen to it that there is some.
+func (in *inbox) grab() []byte {
+	into := []byte(nil)
+	if in.buf != nil && len(in.buf.b) > largePark {
+		into = in.buf.b[in.end:]
+	} else if in.incoming = in.readBuffer(); in.incoming != nil {
+		into = in.incoming.b[in.len():]
+	} else {
+		into = in.buf.b[in.end:]
+	}
+	in.space = len(into)
+	return into
+}
+
+func (in *inbox) readBuffer() *buffer {
+	switch {
+	case in.flooding && in.memory.try(perByte*floodRead):
+		return newBuffer(floodRead, perByte*floodRead)
+	case in.memory.try(perByte * baseRead):
+		return newBuffer(baseRead, perByte*baseRead)
+	case in.len() <= smallPark:
+		return newBuffer(smallRead, 0)
+	default:
+		return nil
+	}
+}
+
+// release takes back what grab returned, unused.
+func (in *inbox) release([]byte) {
+	in.incoming.free(in.memory)
+	in.incoming = nil
+}
+
+// took says how many bytes were read into what grab returned last.
+func (in *inbox) took(n int) {
+	if n == 0 {
+		in.release(nil)
+		return
+	}
+	if in.incoming == nil {
+		in.end += n
+	} else {
+		left := copy(in.incoming.b, in.bytes())
+		in.buf.free(in.memory)
+		in.buf, in.start, in.end = in.incoming, 0, left+n
+		in.incoming = nil
+	}
+	in.flooding = n == in.space && len(in.buf.b) >= baseRead
+}
+
+// settle prepares for waiting: a buffer that is much larger than what is in it goes back, and one that is full grows.
+// It fails when there is no memory to grow into within the time to wait for it.
+func (in *inbox) settle(ctx context.Context) error {
+	n := in.len()
+	if n == 0 {
+		in.drop()
+		return nil
+	}
+	if n <= largePark/2 && len(in.buf.b) > largePark {
+		if holder := in.holder(n); holder != nil {
+			in.moveTo(holder)
+			return nil
+		}
+	}
+	enough := min(4<<10, len(in.buf.b)/2)
+	if len(in.buf.b)-in.end >= enough {
+		return nil
+	}
+	copy(in.buf.b, in.bytes())
+	in.start, in.end = 0, n
+	if len(in.buf.b)-in.end >= enough || len(in.buf.b) >= in.most {
+		return nil
+	}
+	return in.grow(ctx)
+}
+
+func (in *inbox) grow(ctx context.Context) error {
+	size := min(2*len(in.buf.b), in.most)
+	if in.paidFrame() {
+		grown := newBuffer(size, in.buf.charge)
+		in.buf.charge = 0
+		in.moveTo(grown)
+		return nil
+	}
+	charge := in.chargeOf(size)
+	if !in.memory.try(charge) {
+		in.beforeWaiting()
+		if err := in.memory.take(ctx, charge); err != nil {
+			return err
+		}
+	}
+	in.moveTo(newBuffer(size, charge))
+	return nil
+}
+
+// detach returns the buffer for somebody else to free, after moving what is left to another one. It returns nil, and
+// changes nothing, when there is no memory for that without waiting.
+func (in *inbox) detach() *buffer {
+	full := in.buf
+	if in.len() == 0 {
+		in.buf, in.start, in.end = nil, 0, 0
+		return full
+	}
+	holder := in.holder(in.len())
+	if holder == nil {
+		return nil
+	}
+	in.buf = nil
+	in.end = copy(holder.b, full.b[in.start:in.end])
+	in.buf, in.start = holder, 0
+	return full
+}
+
+// holder returns a buffer for n unfinished bytes and as many more, or nil if there is no memory without waiting.
+func (in *inbox) holder(n int) *buffer {
+	size := max(roundUp(2*n), smallPark)
+	if size > largePark {
+		size = max(baseRead, min(size, in.most))
+	}
+	charge := in.chargeOf(size)
+	if !in.memory.try(charge) {
+		return nil
+	}
+	return newBuffer(size, charge)
+}
+
+func (in *inbox) chargeOf(size int) int64 {
+	switch {
+	case size <= smallPark:
+		return 0
+	case size <= baseRead:
+		return perByte * int64(size)
+	default:
+		return in.frame
+	}
+}
+
+func (in *inbox) moveTo(b *buffer) {
+	n := copy(b.b, in.bytes())
+	in.buf.free(in.memory)
+	in.buf, in.start, in.end = b, 0, n
+}

@@ -1,0 +1,51 @@
+package relay
+
+// A Reason says why a session, or the attempt at one, ended. It is an error as well, so that a context can be cancelled
+// with a Reason as its cause.
+type Reason string
+
+// The reasons. Refused and ConnectFailed are for those who make sessions; no session ends with them.
+const (
+	Fin              Reason = "fin"                // both peers ended, and everything arrived
+	FinMidFrame      Reason = "fin_mid_frame"      // a peer ended inside a frame
+	Reset            Reason = "reset"              // a peer reset its connection
+	PeerLost         Reason = "peer_lost"          // a peer no longer answers
+	IdleTimeout      Reason = "idle_timeout"       // see Timeouts
+	FrameTimeout     Reason = "frame_timeout"      // see Timeouts
+	WriteTimeout     Reason = "write_timeout"      // see Timeouts
+	HalfCloseTimeout Reason = "half_close_timeout" // see Timeouts
+	Violated         Reason = "violation"          // a peer broke its framing
+	Unrepresentable  Reason = "unrepresentable"    // the receiver's framing can't carry a payload
+	CodecFailed      Reason = "codec_failed"       // no process could make a codec's call
+	ConnectFailed    Reason = "connect_failed"     // the upstream could not be reached
+	Refused          Reason = "refused"            // over a limit, or denied
+	MemoryShort      Reason = "memory"             // no memory within the time to wait for it
+	Drained          Reason = "drained"            // the host is ending
+	RouteRemoved     Reason = "route_removed"      // the configuration no longer has the route
+	IOError          Reason = "io_error"           // a link failed in another way
+)
+
+// Error returns the reason itself.
+func (r Reason) Error() string { return string(r) }
+
+// Direction is one of the two flows of a session.
+type Direction uint8
+
+// The directions. Neither is the zero value: it means the session as a whole.
+const (
+	Neither Direction = iota
+	ToUpstream
+	ToDownstream
+)
+
+// String returns "to upstream", "to downstream" or "".
+func (d Direction) String() string {
+	switch d {
+	case ToUpstream:
+		return "to upstream"
+	case ToDownstream:
+		return "to downstream"
+	default:
+		return ""
+	}
+}

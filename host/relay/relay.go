@@ -1,0 +1,139 @@
+// Package relay moves payloads between two links, from one codec to another.
+//
+// A [Session] is one live pairing of a downstream and an upstream link. It has two directions, and each is a line of
+// four steps:
+//
+//	wire --read--> received bytes --decode--> payloads --encode--> wire --write-->
+//
+// The codecs are functions of what they are shown. The session owns everything in between: the bytes that no frame has
+// consumed yet, how far they were searched, the state of either codec, and where a write stopped. It knows neither
+// sockets nor processes; a [Link] is the one and a [codeccall.Codec] may be the other.
+//
+// # Promises
+//
+// Payloads arrive complete, once and in order, or the receiver learns that they did not: a clean end means a complete
+// stream. When a peer ends its direction, what it sent is decoded, encoded and written, and then that direction alone
+// is ended at the other peer; the opposite direction goes on as long as bytes keep coming. After a violation, a reset or
+// an end inside a frame, what was decoded before it is written first, and then the receiver is reset rather than ended.
+// That closes the whole session: what the opposite direction had read but not written is lost with it, and since its
+// receiver is reset as well, unless its stream had already ended, nobody takes a part for the whole.
+//
+// A receiver that stops reading stops the sender: while a write blocks, at most one more batch is read. A session that
+// waits holds no buffers, but for a frame that is unfinished, and one goroutine for each direction.
+//
+// # Memory
+//
+// Buffers are charged to a [Memory] that sessions share. Each session pays for two small reads when it starts, so small
+// frames keep flowing, in small pieces, when nothing else is left. Bigger buffers are taken while something is in them,
+// and a frame that outgrows 64 KiB reserves what it can need to its very end ([FrameMemory]) before it grows on.
+// Waiting for that is bounded, and then the session ends with the reason [MemoryShort].
+//
+// # Cost
+//
+// A direction reads up to 64 KiB, decodes, encodes and writes in one goroutine. When reads come back full, it reads
+// 256 KiB at a time, and a goroutine for each batch encodes and writes one while the next is read and decoded. A clock
+// is read a few times for each batch, and one timer serves all timeouts of a session.
+package relay
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// A Link is a stream connection to a peer. Read is called from one goroutine at a time, and so is Write; everything
+// else from any.
+type Link interface {
+	// Read waits until the peer has sent something or ended. Only then it calls grab for memory, reads into that, and
+	// returns how many bytes it read: at least one, unless there is an error. Memory that was not read into goes back
+	// with release before grab is called again, or Read returns or waits again. Neither call blocks.
+	// The error is io.EOF when the peer ended its direction.
+	Read(grab func() []byte, release func([]byte)) (n int, err error)
+	// Write blocks until the peer's side accepted at least one byte of p, and returns how many it did.
+	Write(p []byte) (n int, err error)
+	// CloseWrite ends our direction; the peer sees a clean end behind everything written.
+	CloseWrite() error
+	// CloseRead tells the peer, where the transport can, that nothing more is read.
+	CloseRead() error
+	// Reset closes the link such that the peer sees a reset rather than an end, and wakes blocked calls.
+	Reset() error
+	// Close closes the link and wakes blocked calls. It may be called again, and after Reset.
+	Close() error
+}
+
+// Use says which directions of a link are used.
+type Use string
+
+// Both is the zero value's meaning too.
+const (
+	Both        Use = "both"
+	ReceiveOnly Use = "receive" // the session never writes to that side
+	SendOnly    Use = "send"    // what that side sends is read, discarded and counted
+)
+
+// A Side is one end of a session.
+type Side struct {
+	Link     Link
+	Codec    codeccall.Codec // nil: bytes pass through unframed; then both sides must
+	Use      Use             // "": Both
+	Shutdown bool            // the direction that Use leaves out is ended in the link when the session starts
+}
+
+// Timeouts end a session. 0 means never.
+type Timeouts struct {
+	Idle      time.Duration // no byte either way
+	Frame     time.Duration // from an unfinished frame's first byte to its last; stands still while the session does not read
+	Write     time.Duration // a write is pending and no byte is accepted
+	HalfClose time.Duration // one direction ended, and no byte moves in the other
+}
+
+// OnViolation says what follows when a peer breaks its framing, or a payload can't be represented.
+type OnViolation string
+
+// CloseSession is the zero value's meaning too.
+const (
+	CloseSession OnViolation = "close"
+	Skip         OnViolation = "skip"       // drop the frame, count it and go on; close if the codec can't go on
+	Quarantine   OnViolation = "quarantine" // as Skip, and the bytes are kept
+)
+
+// Config describes a session.
+type Config struct {
+	Downstream, Upstream Side
+	Timeouts             Timeouts
+	OnViolation          OnViolation // "": CloseSession
+
+	// Memory is what buffers are charged to; nil: nothing is charged.
+	Memory *Memory
+	// Classify tells the reason for an error of a link: Reset, PeerLost or IOError. nil: IOError.
+	Classify func(error) Reason
+	// Violation is called for each violation, also those that are skipped, from the goroutine that found it. nil: nobody
+	// is told.
+	Violation func(Violation)
+	// Quarantine is asked, with the policy of that name, for a place to keep a violation's bytes: a frame's wire as far
+	// as it is known, or a payload that can't be represented. It is written to as the bytes arrive, closed behind the
+	// last, and its errors are its own affair. nil, or a nil result: they are not kept.
+	Quarantine func(Violation) io.WriteCloser
+}
+
+var errOneCodec = errors.New("relay: a codec on one side only; want one on both sides, or on neither")
+
+// validate refuses what cannot run.
+func (c *Config) validate() error {
+	if (c.Downstream.Codec == nil) != (c.Upstream.Codec == nil) {
+		return errOneCodec
+	}
+	return nil
+}
+
+// FrameMemory returns the bytes that one frame can take on its way from one codec to the other: its wire, its payload,
+// and its new wire. A [Memory] that is smaller can't carry the longest frames.
+func FrameMemory(from, to codeccall.Codec) int64 {
+	if from == nil || to == nil {
+		return 0
+	}
+	source := from.Properties()
+	return int64(source.MaxWire) + 1 + int64(source.MaxFrame) + int64(to.Properties().MaxWire)
+}

@@ -1,0 +1,44 @@
+package relay
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Stats counts what a session has done.
+type Stats struct {
+	Age                      time.Duration // since New
+	ToUpstream, ToDownstream FlowStats
+}
+
+// FlowStats counts what one direction has done.
+type FlowStats struct {
+	BytesRead       int64 // from the sender
+	BytesWritten    int64 // to the receiver
+	FramesIn        int64 // payloads decoded
+	PayloadBytes    int64 // their lengths
+	FramesOut       int64 // frames encoded, and written but for the last few
+	Empties         int64 // empty frames and payloads that were dropped as the codecs' options ask
+	Violations      int64 // wire that broke its framing
+	Unrepresentable int64 // payloads that the receiver's framing can't carry
+	DroppedTails    int64 // unfinished frames at the end of a stream, dropped
+	BytesSkipped    int64 // bytes dropped after violations
+	BytesDiscarded  int64 // bytes that the sender's direction leaves unused
+}
+
+// counters are FlowStats under way.
+type counters struct {
+	bytesRead, bytesWritten, framesIn, payloadBytes, framesOut, empties atomic.Int64
+	violations, unrepresentable, droppedTails, bytesSkipped             atomic.Int64
+	bytesDiscarded                                                      atomic.Int64
+}
+
+func (c *counters) snapshot() FlowStats {
+	return FlowStats{
+		BytesRead: c.bytesRead.Load(), BytesWritten: c.bytesWritten.Load(),
+		FramesIn: c.framesIn.Load(), PayloadBytes: c.payloadBytes.Load(), FramesOut: c.framesOut.Load(),
+		Empties: c.empties.Load(), Violations: c.violations.Load(), Unrepresentable: c.unrepresentable.Load(),
+		DroppedTails: c.droppedTails.Load(), BytesSkipped: c.bytesSkipped.Load(),
+		BytesDiscarded: c.bytesDiscarded.Load(),
+	}
+}
