@@ -1,0 +1,205 @@
+package pluginproc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecrpc"
+)
+
+// A codec is a configured codec of a plugin, on whichever process is up.
+type codec struct {
+	plugin     *Plugin
+	options    json.RawMessage
+	maxFrame   int
+	properties atomic.Pointer[codeccall.Properties] // as the process that was configured last answered
+}
+
+// Properties implements codeccall.Codec.
+func (c *codec) Properties() codeccall.Properties { return *c.properties.Load() }
+
+// Open implements codeccall.Codec.
+func (c *codec) Open() codeccall.Direction {
+	properties := c.Properties()
+	return &direction{
+		decoding: flow{codec: c, properties: properties},
+		encoding: flow{codec: c, properties: properties},
+	}
+}
+
+// A direction keeps its decode and its encode calls apart, since one of each may be under way, perhaps on different
+// processes.
+type direction struct{ decoding, encoding flow }
+
+// Decode implements codeccall.Direction.
+func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codeccall.Decoded) error {
+	return d.decoding.call(ctx, in.State, func(on codeccall.Direction, first bool) error {
+		if first {
+			return on.Decode(ctx, in, out)
+		}
+		// What another process declared as searched, or was shown, says nothing about this one.
+		again := *in
+		again.Examined, again.Left = 0, 0
+		return on.Decode(ctx, &again, out)
+	})
+}
+
+// Encode implements codeccall.Direction.
+func (d *direction) Encode(ctx context.Context, in *codeccall.Encode, out *codeccall.Encoded) error {
+	return d.encoding.call(ctx, in.State, func(on codeccall.Direction, _ bool) error { return on.Encode(ctx, in, out) })
+}
+
+// Close implements codeccall.Direction.
+func (d *direction) Close() {
+	d.decoding.close()
+	d.encoding.close()
+}
+
+// A flow makes one call after another, each on the process that is up.
+type flow struct {
+	codec      *codec
+	properties codeccall.Properties // that the caller relies on
+	on         *instance            // where the last call was made; nil before the first
+	direction  codeccall.Direction  // of that process
+
+	answered     bool
+	stateVersion uint32 // of the process that answered last
+}
+
+// call makes a call, with state, until it is answered or nobody can. make makes it on one process; stays says that
+// this is the process that the flow's last call was made on, with nothing in between.
+func (f *flow) call(ctx context.Context, state []byte, make func(on codeccall.Direction, stays bool) error) error {
+	var record record
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		in, err := f.codec.plugin.await(ctx)
+		if err != nil {
+			return err
+		}
+		stays := f.on == in
+		if err := f.moveTo(ctx, in, len(state) > 0); err != nil {
+			if ctx.Err() == nil && in.condemned() {
+				continue
+			}
+			return err
+		}
+		outcome, err := f.attempt(ctx, in, record.alone(), func() error { return make(f.direction, stays) })
+		switch {
+		case err == nil:
+			f.answered, f.stateVersion = true, in.description.Info.StateVersion
+			return nil
+		case outcome == notMade:
+			continue
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case outcome == failed:
+			return fmt.Errorf("plugin %s: %w", f.codec.plugin.spec.Name, err)
+		}
+		if charge := record.add(outcome); charge != "" {
+			return fmt.Errorf("plugin %s: %w: %s: %w", f.codec.plugin.spec.Name, codeccall.ErrCodecFailed, charge, err)
+		}
+		f.codec.plugin.log.Debug("call is made again", "error", err)
+	}
+}
+
+// attempt makes a call on in and tells what came of it. A process that can't be trusted any more is condemned before
+// anyone else gets the floor.
+func (f *flow) attempt(ctx context.Context, in *instance, alone bool, make func() error) (outcome, error) {
+	share := int64(1)
+	if alone {
+		share = math.MaxInt64
+	}
+	if err := in.floor.Acquire(ctx, share); err != nil {
+		return failed, err
+	}
+	defer in.floor.Release(share)
+	if in.condemned() {
+		return notMade, codecrpc.ErrGone
+	}
+	in.outstanding.Add(1)
+	defer in.outstanding.Add(-1)
+	number := in.sent.Add(1)
+	err := make()
+	switch {
+	case err == nil:
+		in.answerCame(number)
+		return answered, nil
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return failed, err
+	case errors.Is(err, codeccall.ErrCodecFailed):
+		in.answerCame(number)
+		return failed, err
+	case errors.Is(err, codeccall.ErrMisbehaved):
+		in.condemn(err)
+		return misbehaved, err
+	case errors.Is(err, codecrpc.ErrOverdue):
+		in.condemn(err)
+		if alone || in.latest.Load() > number {
+			return overdueItself, err
+		}
+		return overdue, err
+	case errors.Is(err, codecrpc.ErrGone):
+		in.condemn(in.Err())
+		if alone {
+			return goneAlone, err
+		}
+		return gone, err
+	default:
+		return failed, fmt.Errorf("%w: %w", codeccall.ErrCodecFailed, err)
+	}
+}
+
+// answerCame notes that a call was answered, for those that were sent before it.
+func (in *instance) answerCame(number uint64) {
+	for latest := in.latest.Load(); latest < number; latest = in.latest.Load() {
+		if in.latest.CompareAndSwap(latest, number) {
+			return
+		}
+	}
+}
+
+// moveTo makes f ready for a call on in.
+func (f *flow) moveTo(ctx context.Context, in *instance, withState bool) error {
+	if f.on == in {
+		return nil
+	}
+	configured, err := in.configured(ctx, f.codec)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", codeccall.ErrCodecFailed, err)
+	}
+	now, info := configured.Properties(), in.description.Info
+	change := ""
+	switch {
+	case now.MaxWire > f.properties.MaxWire:
+		change = fmt.Sprintf("the longest frame has %d bytes, no longer %d", now.MaxWire, f.properties.MaxWire)
+	case now.UsesState && !f.properties.UsesState:
+		change = "frames depend on those before them"
+	case withState && f.answered && info.StateVersion != f.stateVersion:
+		change = fmt.Sprintf("state has version %d, and this session's %d", info.StateVersion, f.stateVersion)
+	}
+	if change != "" {
+		return fmt.Errorf("plugin %s: %w: it was replaced by version %s, in which %s", f.codec.plugin.spec.Name,
+			codeccall.ErrCodecFailed, info.Version, change)
+	}
+	f.close()
+	f.on, f.direction = in, configured.Open()
+	return nil
+}
+
+// close releases what is kept for the flow in a process.
+func (f *flow) close() {
+	if f.direction != nil {
+		f.direction.Close()
+	}
+	f.on, f.direction = nil, nil
+}

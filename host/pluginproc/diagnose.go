@@ -1,0 +1,78 @@
+package pluginproc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/framehost/framehost/codecs/codecrpc"
+)
+
+// diagnose says why a process did not come up, for people: what was executed, what it did, and what it said. err is
+// how go-plugin sees it.
+func (p *osProcess) diagnose(ctx context.Context, err error) error {
+	return fmt.Errorf("%s: %w%s", p.spec.what(), p.whyNotUp(ctx, err), p.said())
+}
+
+func (p *osProcess) whyNotUp(ctx context.Context, err error) error {
+	line, ending := p.runner.stdout.first(), p.runner.ending()
+	parts := strings.Split(line, "|")
+	switch {
+	case p.runner.startErr != nil:
+		return notExecuted(p.spec, p.runner.startErr)
+	case ctx.Err() != nil && errors.Is(context.Cause(ctx), errStartTimeout):
+		if line == "" {
+			return fmt.Errorf("%w: wrote no handshake line to standard output", context.Cause(ctx))
+		}
+		return context.Cause(ctx)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case line == "" && ending != "":
+		return fmt.Errorf("ended with %s before its handshake, want a framehost codec plugin", ending)
+	case line == "":
+		return errors.New("closed its standard output before its handshake, want a framehost codec plugin")
+	case len(parts) < 4:
+		return fmt.Errorf("wrote %q first, want the handshake line of a framehost codec plugin", cleanLine([]byte(line[:min(len(line), 100)])))
+	case parts[1] != strconv.Itoa(int(codecrpc.Handshake.ProtocolVersion)):
+		return fmt.Errorf("speaks version %.20q of the codec protocol, want %d", parts[1], codecrpc.Handshake.ProtocolVersion)
+	case ending != "":
+		return fmt.Errorf("ended with %s after its handshake: %w", ending, err)
+	default:
+		return fmt.Errorf("handshake: %w", err)
+	}
+}
+
+// notExecuted leaves out the path of err, which may be one of our own making.
+func notExecuted(spec *Spec, err error) error {
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		err = e.Err
+	}
+	if _, statErr := os.Stat(spec.Path); errors.Is(err, fs.ErrNotExist) && spec.Path != "" && statErr == nil {
+		return fmt.Errorf("can't be executed: its interpreter or loader: %w", err)
+	}
+	return fmt.Errorf("can't be executed: %w", err)
+}
+
+// said returns the last lines of standard error, to be appended to a message.
+func (p *osProcess) said() string {
+	lines := p.runner.stderr.last()
+	if len(lines) == 0 {
+		return ""
+	}
+	return "; its standard error ended with: " + strings.Join(lines, " | ")
+}
+
+// obituary implements process.
+func (p *osProcess) obituary() string {
+	ending := p.runner.ending()
+	if ending == "" {
+		ending = "was killed"
+	} else {
+		ending = "ended with " + ending
+	}
+	return ending + p.said()
+}

@@ -1,0 +1,160 @@
+package pluginproc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecrpc"
+)
+
+// An instance is a process with what is known of it while it serves.
+type instance struct {
+	process
+	plugin      *Plugin
+	description *codecrpc.Description
+	since       time.Time
+
+	// floor is held by each call that is under way: a share of one, or the whole by a call that is made alone.
+	floor       *semaphore.Weighted
+	outstanding atomic.Int64
+	sent        atomic.Uint64 // numbers the calls
+	latest      atomic.Uint64 // the highest number of a call that was answered
+
+	dooming sync.Once
+	doomed  chan struct{} // closed when the process has to be killed, or is dead
+	cause   error         // why; set before doomed is closed
+
+	mu      sync.Mutex
+	entries map[*codec]*entry
+}
+
+// An entry is a codec configured in this process, or on the way there.
+type entry struct {
+	ready chan struct{} // closed when the rest is set
+	codec codeccall.Codec
+	err   error
+}
+
+func newInstance(p *Plugin, proc process) *instance {
+	return &instance{
+		process: proc, plugin: p, since: time.Now(), floor: semaphore.NewWeighted(math.MaxInt64),
+		doomed: make(chan struct{}), entries: map[*codec]*entry{},
+	}
+}
+
+// prepare does what comes before the first call: it asks the process what it is and configures all codecs. Options that
+// this process refuses fail their codec alone.
+func (in *instance) prepare(ctx context.Context) error {
+	description, err := in.Describe(ctx)
+	if err != nil {
+		return err
+	}
+	in.description = description
+	in.plugin.mu.Lock()
+	all := in.plugin.codecs[:len(in.plugin.codecs):len(in.plugin.codecs)]
+	in.plugin.mu.Unlock()
+	for _, c := range all {
+		if _, err := in.configured(ctx, c); in.condemned() || ctx.Err() != nil {
+			return err
+		} else if err != nil {
+			in.plugin.log.Error("plugin refuses options that it had accepted", "options", string(c.options), "error", err)
+		}
+	}
+	return nil
+}
+
+// configured returns c as configured in this process, and configures it if nobody has. An error is about the
+// options, unless in is condemned by then.
+func (in *instance) configured(ctx context.Context, c *codec) (codeccall.Codec, error) {
+	in.mu.Lock()
+	e, ok := in.entries[c]
+	if !ok {
+		e = &entry{ready: make(chan struct{})}
+		in.entries[c] = e
+	}
+	in.mu.Unlock()
+	if !ok {
+		in.configure(c, e)
+	}
+	select {
+	case <-e.ready:
+		return e.codec, e.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// configure does not follow the ctx of the one who happened to come first, since others wait for the outcome.
+func (in *instance) configure(c *codec, e *entry) {
+	defer close(e.ready)
+	ctx, cancel := context.WithTimeout(context.Background(), in.plugin.options.StartTimeout)
+	defer cancel()
+	e.codec, e.err = in.Configure(ctx, in.description.Info, c.options, c.maxFrame)
+	if e.err == nil {
+		properties := e.codec.Properties()
+		c.properties.Store(&properties)
+		return
+	}
+	if failsProcess(e.err) {
+		in.condemn(e.err)
+	}
+	e.err = fmt.Errorf("plugin %s: %w", in.plugin.spec.Name, e.err)
+}
+
+// failsProcess reports whether err, from a control call, speaks of the process rather than of what was asked of it.
+func failsProcess(err error) bool {
+	switch status.Code(err) {
+	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded:
+		return true
+	}
+	return errors.Is(err, codeccall.ErrMisbehaved)
+}
+
+// condemn has the process killed, and keeps calls from being sent to it from now on. The first cause counts; nil says
+// that it died.
+func (in *instance) condemn(cause error) {
+	in.dooming.Do(func() {
+		in.cause = cause
+		close(in.doomed)
+	})
+}
+
+func (in *instance) condemned() bool {
+	select {
+	case <-in.doomed:
+		return true
+	default:
+		return false
+	}
+}
+
+// hangsOrMisbehaves reports whether it is for what it did that the process is killed, rather than for being gone. It is
+// for after it was condemned.
+func (in *instance) hangsOrMisbehaves() bool {
+	return errors.Is(in.cause, codecrpc.ErrOverdue) || errors.Is(in.cause, codeccall.ErrMisbehaved) ||
+		status.Code(in.cause) == codes.DeadlineExceeded
+}
+
+// mayDieByItself waits a moment for a process that seems to be gone.
+func (in *instance) mayDieByItself() {
+	if in.hangsOrMisbehaves() || in.plugin.ctx.Err() != nil {
+		return
+	}
+	moment := time.NewTimer(lingering)
+	defer moment.Stop()
+	select {
+	case <-in.done():
+	case <-moment.C:
+	case <-in.plugin.ctx.Done():
+	}
+}

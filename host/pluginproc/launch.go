@@ -1,0 +1,158 @@
+package pluginproc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+	plugin "github.com/hashicorp/go-plugin"
+	goplugin "github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecrpc"
+)
+
+// A remote is the host's end of what a process serves; *codecrpc.Client is one.
+type remote interface {
+	Describe(ctx context.Context) (*codecrpc.Description, error)
+	Configure(ctx context.Context, info codecs.Info, options json.RawMessage, maxFrame int) (codeccall.Codec, error)
+	Failed() <-chan struct{}
+	Err() error
+}
+
+// A process is one launched plugin process, up to its end. That supervision needs no more of it lets tests do without
+// processes.
+type process interface {
+	remote
+	pid() int
+	// kill ends the process and everything it started. It does not wait.
+	kill()
+	// done is closed when the process was reaped and its calls have ended.
+	done() <-chan struct{}
+	// obituary tells how it ended, with the last lines of its standard error. It is for after done.
+	obituary() string
+	// cleanup waits for everything else that belonged to the process. It is for after done.
+	cleanup()
+}
+
+// An osProcess is a process that go-plugin's client has connected to.
+type osProcess struct {
+	*codecrpc.Client // nil if it did not come up
+	spec             *Spec
+	runner           *runner
+	client           *plugin.Client
+	dir              string // of sockets
+	ended            chan struct{}
+
+	mu    sync.Mutex
+	conns []*grpc.ClientConn
+}
+
+// launch starts a process and returns it once it serves. The error tells what went wrong with the program; nothing is
+// left of it then. When ctx ends meanwhile, the launch fails.
+func launch(ctx context.Context, spec *Spec, im *image, options Options) (process, error) {
+	dir, err := newSocketDir()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", spec.what(), err)
+	}
+	log := options.Logger.Named(spec.Name)
+	p := &osProcess{spec: spec, runner: newRunner(spec, im, log), dir: dir, ended: make(chan struct{})}
+	p.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  codecrpc.Handshake,
+		Plugins:          plugin.PluginSet{codecrpc.PluginName: &codecrpc.Plugin{}},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (goplugin.Runner, error) {
+			p.runner.env, p.runner.socketDir = environ(spec.Env, cmd.Env), socketDir
+			return p.runner, nil
+		},
+		SkipHostEnv:      true,
+		StartTimeout:     options.StartTimeout,
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
+		GRPCDialOptions:  append(codecrpc.DialOptions(), grpc.WithChainStreamInterceptor(p.intercept)),
+		SyncStderr:       p.runner.stderr.stream(),
+		Logger:           quietLogger{Logger: options.Logger, plugin: spec.Name},
+	})
+	err = p.connect(ctx)
+	if err != nil {
+		p.runner.abandon()
+	}
+	go func() {
+		<-p.runner.exited
+		if p.Client != nil {
+			p.Client.Close()
+		}
+		close(p.ended)
+	}()
+	if err != nil {
+		<-p.ended
+		p.cleanup()
+		return nil, p.diagnose(ctx, err)
+	}
+	p.SetTimeout(options.CallTimeout)
+	return p, nil
+}
+
+// connect has go-plugin start the process. go-plugin has deadlines for some of the steps and none for others, and a
+// process that hangs or dies on the way is noticed by each in its own time, so ctx ends the process, and thereby all.
+func (p *osProcess) connect(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, p.runner.kill)
+	defer stop()
+	protocol, err := p.client.Client()
+	if err != nil {
+		return err
+	}
+	raw, err := protocol.Dispense(codecrpc.PluginName)
+	if err != nil {
+		return err
+	}
+	client, ok := raw.(*codecrpc.Client)
+	if !ok {
+		return errors.New("go-plugin dispensed something else than a codec")
+	}
+	p.Client = client
+	return nil
+}
+
+const brokerMethod = "/plugin.GRPCBroker/StartStream"
+
+// intercept is called for each stream that is opened to the process. It keeps hold of the connection, which go-plugin
+// forgets to close when the process dies before it was connected to, and refuses the stream of go-plugin's broker: it
+// has no use here, and starts goroutines in the host for whatever the plugin sends on it.
+func (p *osProcess) intercept(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string,
+	stream grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+	p.mu.Lock()
+	if !slices.Contains(p.conns, conn) {
+		p.conns = append(p.conns, conn)
+	}
+	p.mu.Unlock()
+	if method == brokerMethod {
+		return nil, status.Error(codes.Unimplemented, "the broker is not used")
+	}
+	return stream(ctx, desc, conn, method, options...)
+}
+
+func (p *osProcess) pid() int              { return p.runner.pid() }
+func (p *osProcess) kill()                 { p.runner.kill() }
+func (p *osProcess) done() <-chan struct{} { return p.ended }
+
+// cleanup lets go-plugin clean up, which it does in bounded time now that the process is gone.
+func (p *osProcess) cleanup() {
+	p.client.Kill()
+	p.mu.Lock()
+	conns := p.conns
+	p.mu.Unlock()
+	for _, conn := range conns {
+		conn.Close()
+	}
+	os.RemoveAll(p.dir)
+}

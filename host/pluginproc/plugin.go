@@ -1,0 +1,319 @@
+package pluginproc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecrpc"
+)
+
+const (
+	// settled is how long a process has to be up for its death not to count as one in a row.
+	settled = 10 * time.Second
+	// lingering is how long a process whose connection broke may take to turn out dead. That is what happened, nearly
+	// always, and if it is killed before that is known nobody learns how it died.
+	lingering = 100 * time.Millisecond
+	// closeTimeout bounds Close. It is not reached by anything that a plugin can do: only by a process that the kernel
+	// can't kill, for it waits for a device, or by a logger that blocks.
+	closeTimeout = 10 * time.Second
+	// configureAttempts is how many processes may die of configuring a codec before Configure gives up.
+	configureAttempts = 3
+)
+
+var errStartTimeout = errors.New("did not come up in time")
+
+// A Plugin is a running plugin: at most one process at a time, and another when that ends. It is safe for concurrent
+// use.
+type Plugin struct {
+	spec    Spec
+	options Options
+	log     hclog.Logger
+	launch  func(context.Context) (process, error)
+	image   *image // nil in tests
+	ctx     context.Context
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+
+	mu          sync.Mutex
+	current     *instance     // nil while there is none
+	changed     chan struct{} // closed when current or closed changes, and replaced
+	closed      bool
+	description codecrpc.Description // of the last process that came up
+	codecs      []*codec
+	restarts    int
+	downSince   time.Time
+	lastError   error
+	lastErrorAt time.Time
+}
+
+// Start launches a plugin and returns when its process is up; ctx and Options.StartTimeout bound that. From then on it
+// is supervised until Close. The error says what was executed and what went wrong with it; nothing is left then.
+func Start(ctx context.Context, spec Spec, options Options) (*Plugin, error) {
+	if err := spec.validate(); err != nil {
+		return nil, err
+	}
+	im, err := newImage(&spec)
+	if err != nil {
+		return nil, err
+	}
+	options = options.withDefaults()
+	p, err := start(ctx, spec, options, func(ctx context.Context) (process, error) {
+		return launch(ctx, &spec, im, options)
+	})
+	if err != nil {
+		im.close()
+		return nil, err
+	}
+	p.image = im
+	return p, nil
+}
+
+// start is Start with any way to launch a process.
+func start(ctx context.Context, spec Spec, options Options, launch func(context.Context) (process, error)) (*Plugin, error) {
+	p := &Plugin{spec: spec, options: options, log: options.Logger.Named(spec.Name), launch: launch, changed: make(chan struct{})}
+	first, err := p.bringUp(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.publish(first)
+	p.work.Go(func() { p.supervise(first) })
+	return p, nil
+}
+
+// Spec returns what the plugin was started with.
+func (p *Plugin) Spec() Spec { return p.spec }
+
+// Description returns what the process that came up last said about itself: which codec it serves, and the schema of
+// its options. Its slices must not be changed.
+func (p *Plugin) Description() codecrpc.Description {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.description
+}
+
+// Configure puts options, a JSON object (nil: all defaults), and a limit for payloads, in bytes, in force. Configuring
+// the same again returns the same codec. It waits for a process that is up; ctx ends the wait. The error wraps a
+// codecs.OptionError for each option at fault, or codeccall.ErrCodecFailed.
+//
+// The codec is configured again on each process that follows. A replaced program may answer differently: from then
+// on the codec has the new properties, and sessions that begin get them. A direction that was opened before goes on,
+// unless it relied on what no longer holds: a direction fails with codeccall.ErrCodecFailed if the options were
+// refused, the longest wire of a frame has grown, frames have come to depend on those before them, or the direction has
+// state of another state version.
+func (p *Plugin) Configure(ctx context.Context, options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
+	c := p.known(options, maxFrame)
+	for attempt := 1; ; attempt++ {
+		in, err := p.await(ctx)
+		if err != nil {
+			return nil, err
+		}
+		_, err = in.configured(ctx, c)
+		switch {
+		case err == nil:
+			return p.remember(c), nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case !in.condemned():
+			return nil, err
+		case attempt == configureAttempts:
+			return nil, fmt.Errorf("plugin %s: %w: %d processes died of these options: %w", p.spec.Name, codeccall.ErrCodecFailed, attempt, err)
+		}
+	}
+}
+
+// known returns the codec with these options, or a new one that nobody knows yet.
+func (p *Plugin) known(options json.RawMessage, maxFrame int) *codec {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.codecs {
+		if c.maxFrame == maxFrame && string(c.options) == string(options) {
+			return c
+		}
+	}
+	return &codec{plugin: p, options: append(json.RawMessage(nil), options...), maxFrame: maxFrame}
+}
+
+// remember sees to it that processes to come are configured with c. Where another call of Configure was faster with the
+// same options, it returns that one's codec.
+func (p *Plugin) remember(c *codec) *codec {
+	known := p.known(c.options, c.maxFrame)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known.properties.Load() != nil && known != c {
+		return known
+	}
+	for _, other := range p.codecs {
+		if other == c {
+			return c
+		}
+	}
+	p.codecs = append(p.codecs, c)
+	return c
+}
+
+// Close ends the process, and everything that was started for it, and returns when that is done. Calls under way fail.
+// The error says that something did not end in time.
+func (p *Plugin) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.announce()
+	p.mu.Unlock()
+	p.cancel()
+	ended := make(chan struct{})
+	go func() {
+		p.work.Wait()
+		close(ended)
+	}()
+	timeout := time.NewTimer(closeTimeout)
+	defer timeout.Stop()
+	select {
+	case <-ended:
+	case <-timeout.C:
+		return fmt.Errorf("%s: has not ended %v after it was killed", p.spec.what(), closeTimeout)
+	}
+	if p.image != nil {
+		p.image.close()
+	}
+	return nil
+}
+
+// supervise stays with in until its end, and then with its successors, until the plugin is closed.
+func (p *Plugin) supervise(in *instance) {
+	pause := &backoff.ExponentialBackOff{
+		InitialInterval: p.options.MinRestartDelay, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: p.options.MaxRestartDelay,
+	}
+	for {
+		up := time.Now()
+		select {
+		case <-in.done():
+		case <-in.doomed:
+		case <-in.Failed():
+		case <-p.ctx.Done():
+		}
+		in.condemn(in.Err())
+		in.mayDieByItself()
+		in.kill()
+		<-in.done()
+		p.work.Go(in.cleanup)
+		p.retire(in)
+		if time.Since(up) >= settled {
+			pause.Reset()
+		}
+		if in = p.again(pause); in == nil {
+			return
+		}
+		p.publish(in)
+	}
+}
+
+// again launches processes until one comes up. It returns nil when the plugin is closed.
+func (p *Plugin) again(pause backoff.BackOff) *instance {
+	for {
+		wait := time.NewTimer(pause.NextBackOff())
+		select {
+		case <-wait.C:
+		case <-p.ctx.Done():
+			wait.Stop()
+			return nil
+		}
+		in, err := p.bringUp(p.ctx)
+		if err == nil {
+			return in
+		}
+		if p.ctx.Err() != nil {
+			return nil
+		}
+		p.log.Error("plugin process could not be started", "error", err)
+		p.mu.Lock()
+		p.fail(err)
+		p.mu.Unlock()
+	}
+}
+
+// bringUp launches a process and configures it.
+func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.options.StartTimeout, fmt.Errorf("%w (%v)", errStartTimeout, p.options.StartTimeout))
+	defer cancel()
+	proc, err := p.launch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in := newInstance(p, proc)
+	if err = in.prepare(ctx); err == nil {
+		return in, nil
+	}
+	proc.kill()
+	<-proc.done()
+	proc.cleanup()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return nil, fmt.Errorf("%s: %w; it %s", p.spec.what(), err, proc.obituary())
+}
+
+func (p *Plugin) publish(in *instance) {
+	p.log.Info("plugin is up", "pid", in.pid(), "codec", in.description.Info.Name, "version", in.description.Info.Version)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current, p.description = in, *in.description
+	p.announce()
+}
+
+// retire takes in, which has ended, out of service.
+func (p *Plugin) retire(in *instance) {
+	p.mu.Lock()
+	p.current, p.downSince = nil, time.Now()
+	p.announce()
+	p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return
+	}
+	how := in.obituary()
+	if in.hangsOrMisbehaves() {
+		how = fmt.Sprintf("%v; it %s", in.cause, how)
+	}
+	p.mu.Lock()
+	p.restarts++
+	p.fail(fmt.Errorf("%s: process %d %s", p.spec.what(), in.pid(), how))
+	p.mu.Unlock()
+	p.log.Error("plugin process has ended; it is started again, and its calls are made again",
+		"pid", in.pid(), "up", time.Since(in.since).Round(time.Millisecond), "calls", in.sent.Load(), "error", how)
+}
+
+// fail notes err for Status. p.mu is held.
+func (p *Plugin) fail(err error) { p.lastError, p.lastErrorAt = err, time.Now() }
+
+// announce wakes those who wait for a change. p.mu is held.
+func (p *Plugin) announce() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// await returns a process that serves, as soon as there is one.
+func (p *Plugin) await(ctx context.Context) (*instance, error) {
+	for {
+		p.mu.Lock()
+		in, changed, closed := p.current, p.changed, p.closed
+		p.mu.Unlock()
+		switch {
+		case closed:
+			return nil, fmt.Errorf("plugin %s: %w: %w", p.spec.Name, codeccall.ErrCodecFailed, ErrClosed)
+		case in != nil && !in.condemned():
+			return in, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
