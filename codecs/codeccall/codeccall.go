@@ -88,6 +88,12 @@ type Encode struct {
 	Room       int          // bytes that may be written
 }
 
+// At returns payload i. It is valid as long as Wire and Data are.
+func (in *Encode) At(i int) []byte {
+	batch := codecs.Batch{Wire: in.Wire, Data: in.Data, Refs: in.Refs}
+	return batch.At(i)
+}
+
 // PayloadBytes returns the sum of the payloads' lengths.
 func (in *Encode) PayloadBytes() int {
 	n := 0

@@ -1,0 +1,117 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/framehost/framehost/host/endpoint"
+)
+
+// DefaultControlSocket returns where the control socket is when the configuration names no place: in the user's runtime
+// directory, in /run for root, or else in a directory of the user's under the temporary one.
+func DefaultControlSocket() string {
+	const name = "framehost.sock"
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, name)
+	}
+	if runtime.GOOS == "linux" && os.Getuid() == 0 {
+		return filepath.Join("/run", name)
+	}
+	return filepath.Join(os.TempDir(), "framehost-"+strconv.Itoa(os.Getuid()), name)
+}
+
+// A control serves `framehost status`: HTTP over a Unix socket that only the user may connect to.
+type control struct {
+	listener *endpoint.Listener
+	server   *http.Server
+	done     chan struct{}
+}
+
+// statusPath answers with a Status as JSON.
+const statusPath = "/v1/status"
+
+func listenControl(ctx context.Context, path string, status func() *Status) (*control, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	options := endpoint.ListenOptions{Mode: 0o600}
+	if runtime.GOOS == "windows" {
+		options.Mode = 0 // the directory's permissions are what counts there
+	}
+	listener, err := endpoint.Listen(ctx, endpoint.Address{Network: "unix", Address: path}, options)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(status()) // who asked is gone if it fails
+	})
+	c := &control{listener: listener, done: make(chan struct{})}
+	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	go func() {
+		defer close(c.done)
+		_ = c.server.Serve(netListener{listener}) // ends with Close
+	}()
+	return c, nil
+}
+
+func (c *control) close() {
+	_ = c.server.Close()
+	_ = c.listener.Close()
+	<-c.done
+}
+
+// netListener is an endpoint.Listener as net/http wants it.
+type netListener struct{ *endpoint.Listener }
+
+func (l netListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return conn.NetConn(), nil
+}
+
+func (l netListener) Addr() net.Addr {
+	return &net.UnixAddr{Name: l.Listener.Addr().Address, Net: "unix"}
+}
+
+// QueryStatus asks the framehost that serves the control socket at path.
+func QueryStatus(ctx context.Context, path string) (*Status, error) {
+	client := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+		DisableKeepAlives: true,
+	}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://framehost"+statusPath, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("no framehost runs here with the control socket %s: it does not exist", path)
+		}
+		return nil, fmt.Errorf("control socket %s: %w", path, errors.Unwrap(err))
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("control socket %s: got status %s", path, response.Status)
+	}
+	var status Status
+	if err := json.NewDecoder(response.Body).Decode(&status); err != nil {
+		return nil, fmt.Errorf("control socket %s: %w", path, err)
+	}
+	return &status, nil
+}

@@ -1,0 +1,269 @@
+// Package host makes a configuration run: it starts the plugins, opens the listeners, and pairs connections into
+// sessions, until it is told to end.
+//
+//	h, err := host.Start(ctx, configuration, host.Options{Logger: log})
+//	...
+//	err = h.Shutdown(ctx)
+//
+// It puts together what know nothing of each other: config, endpoint, relay and pluginproc.
+package host
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/pluginproc"
+	"github.com/framehost/framehost/host/relay"
+)
+
+// memoryPatience is how long a session waits for memory before it ends for want of it.
+const memoryPatience = 5 * time.Second
+
+// descriptorsPerSession are a connection on either side.
+const descriptorsPerSession = 2
+
+// Options concern how a configuration is run. The zero value is ready.
+type Options struct {
+	Logger  hclog.Logger // nil: nothing is logged
+	Version string       // for status
+	// Control says whether status is served on the control socket.
+	Control bool
+}
+
+// A Host runs a configuration. Its methods are safe for concurrent use.
+type Host struct {
+	log          hclog.Logger
+	version      string
+	started      time.Time
+	pool         *pool
+	memory       *relay.Memory
+	memoryLimit  int64
+	connections  *endpoint.Connections
+	payloadBytes int
+	quarantine   *quarantine // nil: no route has that policy
+	control      *control    // nil: there is none
+	sessions     atomic.Uint64
+
+	reloading sync.Mutex // held while the configuration changes
+	mu        sync.Mutex
+	config    *config.Config
+	codecs    *Codecs
+	routes    []*route
+	draining  bool
+	retiring  sync.WaitGroup // routes that a reload took out
+}
+
+// Start makes c run and returns when every plugin that a route uses is up and every listener is open; or with an error,
+// of everything that is wrong, and nothing left behind. ctx is for starting alone.
+func Start(ctx context.Context, c *config.Config, options Options) (*Host, error) {
+	log := options.Logger
+	if log == nil {
+		log = hclog.NewNullLogger()
+	}
+	h := &Host{
+		log: log, version: options.Version, started: time.Now(), config: c,
+		pool:        newPool(pluginproc.Options{Logger: log}),
+		memory:      relay.NewMemory(int64(c.Limits.Memory), memoryPatience),
+		memoryLimit: int64(c.Limits.Memory), payloadBytes: int(c.Log.PayloadBytes),
+	}
+	for _, warning := range c.Warnings {
+		log.Warn(warning.String())
+	}
+	h.connections = endpoint.NewConnections(h.connectionsAllowed(c), 0)
+	h.codecs = newCodecs(c, h.pool)
+	if err := h.open(ctx, options.Control); err != nil {
+		h.close()
+		return nil, err
+	}
+	for _, r := range h.routes {
+		r.start()
+	}
+	return h, nil
+}
+
+// open does what can fail.
+func (h *Host) open(ctx context.Context, control bool) error {
+	c := h.config
+	var keys []codecKey
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		keys = slices.Concat(keys, uses(c, r, &r.From), uses(c, r, &r.To))
+	}
+	if err := h.codecs.configureAll(ctx, keys); err != nil {
+		return err
+	}
+	if err := h.openQuarantine(c); err != nil {
+		return err
+	}
+	var errs []error
+	for i := range c.Routes {
+		r := newRoute(h, &c.Routes[i], h.codecs)
+		h.routes = append(h.routes, r)
+		errs = append(errs, r.checkMemory(ctx), r.listen(ctx))
+	}
+	if err := config.Join(errs...); err != nil {
+		return err
+	}
+	if control {
+		return h.openControl(ctx, c.Control.Socket)
+	}
+	return nil
+}
+
+// openControl serves status. Only a place that was asked for must be free: several hosts of a user without a
+// configuration of their own would otherwise be in each other's way.
+func (h *Host) openControl(ctx context.Context, path string) error {
+	asked := path != ""
+	if !asked {
+		path = DefaultControlSocket()
+	}
+	c, err := listenControl(ctx, path, h.Status)
+	if err != nil && asked {
+		return err
+	}
+	if err != nil {
+		h.log.Warn("framehost status will not find this process", "error", err)
+		return nil
+	}
+	h.control = c
+	h.log.Debug("control socket", "path", path)
+	return nil
+}
+
+func (h *Host) openQuarantine(c *config.Config) error {
+	for i := range c.Routes {
+		if c.Routes[i].OnViolation == config.ViolationQuarantine {
+			q, err := openQuarantine(c.Quarantine.Dir, int64(c.Quarantine.Max), h.log)
+			h.quarantine = q
+			return err
+		}
+	}
+	return nil
+}
+
+// connectionsAllowed is how many connections may be open, as far as the system has descriptors for them.
+func (h *Host) connectionsAllowed(c *config.Config) int {
+	n, limited := endpoint.ConnectionsAllowed(c.Limits.MaxConnections, descriptorsPerSession)
+	if limited {
+		h.log.Warn("fewer connections than limits.max_connections, for want of file descriptors",
+			"max_connections", c.Limits.MaxConnections, "effective", n)
+	}
+	return n
+}
+
+// Shutdown ends the host in good order: it stops listening, and lets sessions deliver what they have received, each route
+// for at most its timeouts.drain. When ctx ends, what is left is ended at once. It returns when nothing runs any more.
+func (h *Host) Shutdown(ctx context.Context) error {
+	h.reloading.Lock()
+	defer h.reloading.Unlock()
+	h.mu.Lock()
+	h.draining = true
+	routes := h.routes
+	h.mu.Unlock()
+	var all sync.WaitGroup
+	for _, r := range routes {
+		all.Go(func() { r.end(ctx, relay.Drained) })
+	}
+	all.Wait()
+	h.retiring.Wait()
+	return h.close()
+}
+
+// end drains the route, for as long as its timeout and ctx allow, and stops it.
+func (r *route) end(ctx context.Context, reason relay.Reason) {
+	if limit := r.config.Timeouts.Drain; limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	r.drain(reason)
+	idle := make(chan struct{})
+	go func() {
+		r.work.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		r.log.Warn("sessions did not end in time and are cut", "drain", r.config.Timeouts.Drain)
+	}
+	r.stop(reason)
+}
+
+// close releases what does not belong to a session.
+func (h *Host) close() error {
+	for _, r := range h.routes {
+		r.stop(relay.Drained)
+	}
+	if h.control != nil {
+		h.control.close()
+	}
+	return h.codecs.Close()
+}
+
+// Addr returns where the route of that name listens, nil if it does not.
+func (h *Host) Addr(route string) *endpoint.Address {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.routes {
+		if r.config.Name == route && r.listener != nil {
+			address := r.listener.Addr()
+			return &address
+		}
+	}
+	return nil
+}
+
+// Status returns what the host is doing.
+func (h *Host) Status() *Status {
+	h.mu.Lock()
+	routes := h.routes
+	status := &Status{
+		Version: h.version, PID: os.Getpid(), Started: h.started, Config: h.config.File, Draining: h.draining,
+		Connections: h.connections.Live(), Memory: MemoryStatus{Used: h.memory.Used(), Limit: h.memoryLimit},
+		Plugins: []PluginStatus{}, Routes: []RouteStatus{},
+	}
+	h.mu.Unlock()
+	for _, p := range h.pool.all() {
+		status.Plugins = append(status.Plugins, pluginStatus(p))
+	}
+	for _, r := range routes {
+		status.Routes = append(status.Routes, r.status())
+	}
+	return status
+}
+
+// checkMemory refuses a route whose longest frames could never be carried.
+func (r *route) checkMemory(ctx context.Context) error {
+	limit := r.host.memoryLimit
+	if limit == 0 {
+		return nil
+	}
+	for _, downstream := range uses(r.codecs.config, r.config, &r.config.From) {
+		for _, upstream := range uses(r.codecs.config, r.config, &r.config.To) {
+			from, err := r.codecs.Codec(ctx, downstream.name, downstream.maxFrame)
+			if err != nil {
+				return err
+			}
+			to, err := r.codecs.Codec(ctx, upstream.name, upstream.maxFrame)
+			if err != nil {
+				return err
+			}
+			if need := max(relay.FrameMemory(from, to), relay.FrameMemory(to, from)); need > limit {
+				return config.Errors{r.config.At.Error(
+					fmt.Sprintf("codecs %s and %s, between which one frame takes up to %d bytes of memory", downstream.name, upstream.name, need),
+					fmt.Sprintf("no more than limits.memory, %d bytes", limit))}
+			}
+		}
+	}
+	return nil
+}

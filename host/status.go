@@ -1,0 +1,94 @@
+package host
+
+import (
+	"time"
+
+	"github.com/framehost/framehost/host/pluginproc"
+	"github.com/framehost/framehost/host/relay"
+)
+
+// Status is what a host is doing, as `framehost status` shows it. Its JSON is stable: fields are added, not changed.
+type Status struct {
+	Version     string         `json:"version"`
+	PID         int            `json:"pid"`
+	Started     time.Time      `json:"started"`
+	Config      string         `json:"config"` // the file; "" for the embedded default
+	Draining    bool           `json:"draining"`
+	Connections int            `json:"connections"` // accepted and live
+	Memory      MemoryStatus   `json:"memory"`
+	Plugins     []PluginStatus `json:"plugins"`
+	Routes      []RouteStatus  `json:"routes"`
+}
+
+// MemoryStatus is the budget for buffers, in bytes.
+type MemoryStatus struct {
+	Used  int64 `json:"used"`
+	Limit int64 `json:"limit"` // 0: none
+}
+
+// PluginStatus is a plugin and its process.
+type PluginStatus struct {
+	Name      string    `json:"name"`
+	Version   string    `json:"version"`
+	Path      string    `json:"path"` // "" for one that is built in
+	Up        bool      `json:"up"`
+	PID       int       `json:"pid"`   // 0 while it is down
+	Since     time.Time `json:"since"` // when it came up, or went down
+	DataPlane string    `json:"data_plane"`
+	Restarts  int       `json:"restarts"`
+	LastError string    `json:"last_error,omitempty"`
+}
+
+func pluginStatus(p *pluginproc.Plugin) PluginStatus {
+	s := p.Status()
+	status := PluginStatus{
+		Name: s.Name, Version: s.Codec.Version, Path: s.Path, Up: s.PID != 0, PID: s.PID, Since: s.Since,
+		DataPlane: s.DataPlane, Restarts: s.Restarts,
+	}
+	if s.LastError != nil {
+		status.LastError = s.LastError.Error()
+	}
+	return status
+}
+
+// RouteStatus is a route with what it has done since it was started.
+type RouteStatus struct {
+	Name     string           `json:"name"`
+	From     string           `json:"from"`
+	To       string           `json:"to"`
+	Accepted int64            `json:"accepted"`
+	Refused  int64            `json:"refused"`
+	Closed   map[string]int64 `json:"closed"` // sessions that ended, by reason
+	// Totals of all sessions, live ones included.
+	ToUpstream   relay.FlowStats `json:"to_upstream"`
+	ToDownstream relay.FlowStats `json:"to_downstream"`
+	Sessions     []SessionStatus `json:"sessions"`
+}
+
+// SessionStatus is a live session.
+type SessionStatus struct {
+	ID              uint64          `json:"id"`
+	Downstream      string          `json:"downstream"`
+	Upstream        string          `json:"upstream"`
+	DownstreamCodec string          `json:"downstream_codec"`
+	UpstreamCodec   string          `json:"upstream_codec"`
+	Age             time.Duration   `json:"age_ns"`
+	ToUpstream      relay.FlowStats `json:"to_upstream"`
+	ToDownstream    relay.FlowStats `json:"to_downstream"`
+}
+
+// addFlow adds b to a, field by field.
+func addFlow(a, b relay.FlowStats) relay.FlowStats {
+	a.BytesRead += b.BytesRead
+	a.BytesWritten += b.BytesWritten
+	a.FramesIn += b.FramesIn
+	a.PayloadBytes += b.PayloadBytes
+	a.FramesOut += b.FramesOut
+	a.Empties += b.Empties
+	a.Violations += b.Violations
+	a.Unrepresentable += b.Unrepresentable
+	a.DroppedTails += b.DroppedTails
+	a.BytesSkipped += b.BytesSkipped
+	a.BytesDiscarded += b.BytesDiscarded
+	return a
+}
