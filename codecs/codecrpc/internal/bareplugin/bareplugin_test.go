@@ -1,0 +1,79 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codecrpc/rpctest"
+	"github.com/framehost/framehost/codecs/codectest"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(cookieKey) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestProcess(t *testing.T) {
+	codectest.RunCalls(t, rpctest.Start(t, nil),
+		codectest.Case{
+			Accept: []string{"hi", "", "a\r"}, Refuse: []string{"a\nb", "\n"},
+			Frames: []codectest.Frame{{Payload: "hi", Wire: "hi\n"}},
+			Wires: []codectest.Wire{
+				{Wire: "hi\nho\na", Want: []string{"hi", "ho"}, Fault: &codecs.Fault{Offset: 6, At: 7, Err: codecs.ErrTruncated}},
+			},
+		},
+		codectest.Case{
+			Options: `{"terminator": "0x00"}`, MaxFrame: 5,
+			Frames: []codectest.Frame{{Payload: "hi", Wire: "hi\x00"}},
+			Wires: []codectest.Wire{{
+				Wire: "hi\x00abcdef\x00hello\x00", Want: []string{"hi"},
+				Fault: &codecs.Fault{Offset: 3, At: 8, Err: codecs.ErrTooLong}, Rest: []string{"hello"},
+			}},
+		},
+		codectest.Case{Options: `{"terminator": "~"}`, MaxFrame: 70_000})
+}
+
+func TestStartedByHand(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(self)
+	command.Env = append(os.Environ(), cookieKey+"=something else")
+	output, err := command.CombinedOutput()
+	if err == nil || command.ProcessState.ExitCode() != 1 || !strings.Contains(string(output), "plugin") {
+		t.Errorf("got %v and %q, want status 1 and what the program is", err, output)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	tests := []struct {
+		options string
+		want    byte
+		errors  int
+	}{
+		{`{}`, '\n', 0},
+		{`{"terminator": "ETX"}`, 3, 0},
+		{`{"terminator": "0xfF"}`, 0xFF, 0},
+		{`{"terminator": "x"}`, 'x', 0},
+		{`{"terminator": "CRLF"}`, 0, 1},
+		{`{"terminator": "0x"}`, 0, 1},
+		{`{"terminator": "0x0"}`, 0, 1},
+		{`{"terminator": "é"}`, 0, 1},
+		{`{"terminator": ""}`, 0, 1},
+		{`{"terminator": 7, "length": 3}`, 0, 2},
+		{`7`, 0, 1},
+	}
+	for _, test := range tests {
+		got, _, errs := readOptions([]byte(test.options))
+		if got != test.want && len(errs) == 0 || len(errs) != test.errors {
+			t.Errorf("options %s: got %q and %v, want %q and %d errors", test.options, got, errs, test.want, test.errors)
+		}
+	}
+}
