@@ -82,19 +82,23 @@ func parseTCP(text, rest string, listen bool) (*Address, error) {
 	if strings.Contains(rest, "@") {
 		return bad("a host without a user")
 	}
+	const wantIPv6 = "an IPv6 address in brackets, such as tcp://[::1]:7001"
 	u, err := url.Parse("tcp://" + rest)
 	if err != nil {
-		if i := strings.LastIndex(rest, ":"); i >= 0 && !strings.HasSuffix(rest, "]") && strings.Count(rest, ":") == 1 {
+		switch {
+		case strings.HasPrefix(rest, "["):
+			return bad(wantIPv6)
+		case strings.Count(rest, ":") == 1:
 			return bad("a port from 0 to 65535, such as tcp://127.0.0.1:7001")
 		}
-		return bad("HOST:PORT, an IPv6 address in brackets, such as tcp://[::1]:7001")
+		return bad("HOST:PORT, such as tcp://127.0.0.1:7001")
 	}
 	host, port := u.Hostname(), u.Port()
 	switch {
 	case strings.Count(host, ":") > 0 && !strings.HasPrefix(rest, "["):
-		return bad("an IPv6 address in brackets, such as tcp://[::1]:7001")
+		return bad(wantIPv6)
 	case strings.HasPrefix(rest, "[") && net.ParseIP(strings.SplitN(host, "%", 2)[0]) == nil:
-		return bad("an IPv6 address in the brackets, such as tcp://[::1]:7001")
+		return bad(wantIPv6)
 	case strings.ContainsAny(host, " \t\r\n\x00"):
 		return bad("a host without spaces")
 	case port == "" && listen:
@@ -116,8 +120,11 @@ func parseTCP(text, rest string, listen bool) (*Address, error) {
 
 // under returns path relative to dir, made absolute where it can be.
 func under(dir, path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
+	switch {
+	case path == "":
+		return ""
+	case filepath.IsAbs(path):
+		return filepath.Clean(path)
 	}
 	path = filepath.Join(dir, path)
 	if abs, err := filepath.Abs(path); err == nil {

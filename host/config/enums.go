@@ -47,7 +47,7 @@ const (
 // enum is a string type of which only some values exist.
 type enum interface{ values() []string }
 
-func (DataPlane) values() []string { return []string{"auto", "grpc", "shm"} }
+func (DataPlane) values() []string { return []string{"auto", "grpc"} }
 func (LogLevel) values() []string {
 	return []string{"trace", "debug", "info", "warn", "error", "off"}
 }

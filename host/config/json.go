@@ -58,7 +58,7 @@ func (j *jsonReader) value(key string, depth int) *node {
 	line, column := j.place(begin)
 	n := &node{syntax: syntaxJSON, file: j.file, line: line, column: column, values: 1}
 	if depth > maxDepth {
-		j.fail(n.at(key), fmt.Sprintf("more than %d levels", maxDepth), "fewer")
+		j.fail(n.at(""), fmt.Sprintf("more than %d levels", maxDepth), "fewer")
 		return n
 	}
 	switch t := t.(type) {

@@ -33,14 +33,17 @@ var notBuiltValues = []struct {
 	{"discovery.port", "discovery", func(c *Config) bool { return c.Discovery.Port != Default().Discovery.Port }},
 	{"discovery.interfaces", "discovery", func(c *Config) bool { return len(c.Discovery.Interfaces) > 0 }},
 	{"discovery.key_file", "discovery", func(c *Config) bool { return c.Discovery.KeyFile != "" }},
-	{"data_plane", "the data plane shm", func(c *Config) bool { return c.DataPlane == "shm" }},
+}
+
+// notBuiltChoices are values of keys that have a choice.
+var notBuiltChoices = map[string]string{
+	"shm": "the data plane shm",
 }
 
 // What else is not built.
 const (
 	hubsNotBuilt   = "hubs are not built yet"
 	chainsNotBuilt = "codec chains are not built yet"
-	shmNotBuilt    = "the data plane shm is not built yet"
 )
 
 func notBuiltScheme(text, scheme string) error {

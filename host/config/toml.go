@@ -128,7 +128,7 @@ func (t *tomlReader) value(v *unstable.Node, path string, after, depth int) *nod
 	line, column := t.place(offset)
 	n := &node{syntax: syntaxTOML, file: t.file, line: line, column: column}
 	if depth > maxDepth {
-		t.fail(n.at(path), fmt.Sprintf("more than %d levels", maxDepth), "fewer")
+		t.fail(n.at(""), fmt.Sprintf("more than %d levels", maxDepth), "fewer")
 		return n
 	}
 	children := v.Children()

@@ -81,9 +81,6 @@ func (v *validator) plugins() {
 				v.fail(v.at(childKey(key+".env", name)), quote(name), "the name of a variable: letters, digits and underscores")
 			}
 		}
-		if p.DataPlane == "shm" && v.has(key+".data_plane") {
-			v.fail(v.at(key+".data_plane"), shmNotBuilt, "")
-		}
 	}
 }
 
@@ -91,6 +88,9 @@ func (v *validator) codecs() {
 	all := v.config.Codecs
 	for i := range all {
 		c, key := &all[i], itemKey("codecs", i)
+		if c.At.Key != key {
+			continue // it is no mapping
+		}
 		v.name("codecs", i, c.Name, func(j int) string { return all[j].Name })
 		if c.Name == NoCodec {
 			v.fail(v.at(key+".name"), quote(c.Name), "another name: none means no codec")

@@ -1,0 +1,217 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/invopop/jsonschema"
+	schemas "github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// makeSchema derives the schema from the types, their tags and their comments.
+func makeSchema(t *testing.T) []byte {
+	r := jsonschema.Reflector{
+		Anonymous: true, FieldNameTag: "config", RequiredFromJSONSchemaTags: true, ExpandedStruct: true, Mapper: leafSchema,
+	}
+	if err := r.AddGoComments("github.com/framehost/framehost/host/config", "."); err != nil {
+		t.Fatal(err)
+	}
+	schema := r.Reflect(&Config{})
+	schema.Version = "https://json-schema.org/draft/2020-12/schema"
+	schema.Title = "framehost configuration"
+	complete(schema, reflect.TypeFor[Config]())
+	for _, of := range []reflect.Type{
+		reflect.TypeFor[Limits](), reflect.TypeFor[Timeouts](), reflect.TypeFor[Log](), reflect.TypeFor[Control](),
+		reflect.TypeFor[Metrics](), reflect.TypeFor[Quarantine](), reflect.TypeFor[Discovery](), reflect.TypeFor[Plugin](),
+		reflect.TypeFor[Codec](), reflect.TypeFor[Route](), reflect.TypeFor[Endpoint](), reflect.TypeFor[Rule](),
+		reflect.TypeFor[Reconnect](),
+	} {
+		complete(schema.Definitions[of.Name()], of)
+	}
+	schema.Definitions["Codec"].OneOf = eitherRequired("plugin", "profile")
+	schema.Definitions["Endpoint"].OneOf = eitherRequired("listen", "dial")
+	schema.Definitions["Rule"].OneOf = eitherRequired("address", "starts_with")
+	profile, _ := schema.Definitions["Codec"].Properties.Get("profile")
+	for _, p := range Profiles() {
+		profile.Enum = append(profile.Enum, p.Name)
+	}
+	out, err := json.MarshalIndent(schema, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(out, '\n')
+}
+
+func eitherRequired(keys ...string) (out []*jsonschema.Schema) {
+	for _, key := range keys {
+		out = append(out, &jsonschema.Schema{Required: []string{key}})
+	}
+	return out
+}
+
+// leafSchema describes the types that are written as scalars.
+func leafSchema(t reflect.Type) *jsonschema.Schema {
+	switch t {
+	case reflect.TypeFor[Size]():
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
+			{Type: "string", Pattern: "^(0|[0-9]+(B|KiB|MiB|GiB|kB|MB|GB))$"}, {Type: "integer"},
+		}}
+	case reflect.TypeFor[time.Duration]():
+		return &jsonschema.Schema{Type: "string", Pattern: "^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$"}
+	case reflect.TypeFor[Address]():
+		return &jsonschema.Schema{Type: "string", Pattern: "^(tcp|unix)://"}
+	case reflect.TypeFor[netip.Prefix]():
+		return &jsonschema.Schema{Type: "string"}
+	case reflect.TypeFor[[]string]():
+		return &jsonschema.Schema{Type: "array", Items: anyScalar()}
+	case reflect.TypeFor[map[string]string]():
+		return &jsonschema.Schema{Type: "object", AdditionalProperties: anyScalar()}
+	case reflect.TypeFor[codecs.Bytes]():
+		return anyScalar()
+	case reflect.TypeFor[fs.FileMode]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string", Pattern: "^(0o)?[0-7]{3,4}$"}, {Type: "integer"}}}
+	case reflect.TypeFor[Options]():
+		return &jsonschema.Schema{Type: "object"}
+	}
+	if e, ok := reflect.Zero(t).Interface().(enum); ok {
+		s := &jsonschema.Schema{Type: "string"}
+		for _, v := range e.values() {
+			s.Enum = append(s.Enum, v)
+		}
+		return s
+	}
+	return nil
+}
+
+// anyScalar is for texts of which the source counts: an editor takes 0x0B for a number and ~ for null.
+func anyScalar() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}, {Type: "null"}}}
+}
+
+// complete adds to the schema of type t what only its tags and the table of unbuilt parts tell, and puts keys for the names of
+// fields into the comments.
+func complete(s *jsonschema.Schema, t reflect.Type) {
+	for i := range t.NumField() {
+		field := t.Field(i)
+		name := field.Tag.Get("config")
+		property, ok := s.Properties.Get(name)
+		if !ok {
+			continue
+		}
+		if field.Tag.Get("required") != "" {
+			s.Required = append(s.Required, name)
+		}
+		if rest, ok := strings.CutPrefix(property.Description, field.Name+" "); ok {
+			property.Description = name + " " + rest
+		}
+		property.Description = strings.Join(strings.Fields(property.Description), " ")
+	}
+	for name, harmless := range notBuiltKeys[strings.ToLower(t.Name())] {
+		if harmless == "" {
+			continue
+		}
+		var only any = harmless
+		if harmless == "false" {
+			only = false
+		}
+		s.Properties.Set(name, &jsonschema.Schema{Const: only, Description: "Not built yet: only " + harmless + "."})
+	}
+}
+
+func TestSchemaIsCurrent(t *testing.T) { golden(t, "schema.json", string(makeSchema(t))) }
+
+func compileSchema(t *testing.T) *schemas.Schema {
+	t.Helper()
+	doc, err := schemas.UnmarshalJSON(bytes.NewReader(Schema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := schemas.NewCompiler()
+	if err := c.AddResource("framehost:schema", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("framehost:schema")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+// plain makes of a node what an editor's YAML parser would.
+func plain(n *node) any {
+	switch n.kind {
+	case mapping:
+		out := map[string]any{}
+		for _, e := range n.entries {
+			out[e.key] = plain(e.value)
+		}
+		return out
+	case list:
+		out := []any{}
+		for _, item := range n.items {
+			out = append(out, plain(item))
+		}
+		return out
+	}
+	switch number, ok := number(n.text); {
+	case n.quoted:
+		return n.text
+	case ok:
+		return number
+	case n.text == "true" || n.text == "false":
+		return n.text == "true"
+	case n.isNull():
+		return nil
+	default:
+		return n.text
+	}
+}
+
+func TestSchemaAcceptsGoodConfigurations(t *testing.T) {
+	schema := compileSchema(t)
+	files, err := filepath.Glob("testdata/good/*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(files, "default.yaml", "starter.yaml") {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		root, errs := read(file, formatOf(file), data)
+		if len(errs) > 0 {
+			t.Fatal(errs)
+		}
+		if err := schema.Validate(plain(root)); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+func TestSchemaRefusesWhatAnEditorShouldMark(t *testing.T) {
+	schema := compileSchema(t)
+	for _, text := range []string{
+		"limit: {}", "limits: {max_frame: 10mb}", "timeouts: {idle: 5}", "codecs: [{name: a}]", "codecs: [{name: a, profile: mlp}]",
+		"codecs: [{name: a, profile: mllp, plugin: escape}]", "routes: [{name: a}]",
+		"routes: [{name: a, from: {codec: a}, to: {dial: 'tcp://a:1', codec: a}}]",
+		"routes: [{name: a, from: {listen: 'tls://a:1', codec: a}, to: {dial: 'tcp://a:1', codec: a}}]",
+		"log: {level: loud}", "data_plane: shm",
+	} {
+		root, errs := read("text", "yaml", []byte(text))
+		if len(errs) > 0 {
+			t.Fatal(errs)
+		}
+		if schema.Validate(plain(root)) == nil {
+			t.Errorf("%s: accepted", text)
+		}
+	}
+}
