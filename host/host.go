@@ -10,6 +10,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -49,17 +50,20 @@ type Host struct {
 	memoryLimit  int64
 	connections  *endpoint.Connections
 	payloadBytes int
-	quarantine   *quarantine // nil: no route has that policy
-	control      *control    // nil: there is none
+	quarantine   atomic.Pointer[quarantine] // nil: no route has had that policy
+	control      *control                   // nil: there is none
 	sessions     atomic.Uint64
 
 	reloading sync.Mutex // held while the configuration changes
 	mu        sync.Mutex
 	config    *config.Config
-	codecs    *Codecs
+	codecs    *Codecs   // of config
+	earlier   []*Codecs // of configurations before it, which routes still have
 	routes    []*route
 	draining  bool
-	retiring  sync.WaitGroup // routes that a reload took out
+	retiring  sync.WaitGroup  // routes that a reload took out
+	life      context.Context // of those
+	endLife   context.CancelFunc
 }
 
 // Start makes c run and returns when every plugin that a route uses is up and every listener is open; or with an error,
@@ -75,6 +79,7 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 		memory:      relay.NewMemory(int64(c.Limits.Memory), memoryPatience),
 		memoryLimit: int64(c.Limits.Memory), payloadBytes: int(c.Log.PayloadBytes),
 	}
+	h.life, h.endLife = context.WithCancel(context.Background())
 	for _, warning := range c.Warnings {
 		log.Warn(warning.String())
 	}
@@ -140,13 +145,15 @@ func (h *Host) openControl(ctx context.Context, path string) error {
 }
 
 func (h *Host) openQuarantine(c *config.Config) error {
-	for i := range c.Routes {
-		if c.Routes[i].OnViolation == config.ViolationQuarantine {
-			q, err := openQuarantine(c.Quarantine.Dir, int64(c.Quarantine.Max), h.log)
-			h.quarantine = q
-			return err
-		}
+	wanted := slices.ContainsFunc(c.Routes, func(r config.Route) bool { return r.OnViolation == config.ViolationQuarantine })
+	if !wanted || h.quarantine.Load() != nil {
+		return nil
 	}
+	q, err := openQuarantine(c.Quarantine.Dir, int64(c.Quarantine.Max), h.log)
+	if err != nil {
+		return err
+	}
+	h.quarantine.Store(q)
 	return nil
 }
 
@@ -169,6 +176,7 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	h.draining = true
 	routes := h.routes
 	h.mu.Unlock()
+	defer context.AfterFunc(ctx, h.endLife)()
 	var all sync.WaitGroup
 	for _, r := range routes {
 		all.Go(func() { r.end(ctx, relay.Drained) })
@@ -201,13 +209,18 @@ func (r *route) end(ctx context.Context, reason relay.Reason) {
 
 // close releases what does not belong to a session.
 func (h *Host) close() error {
+	h.endLife()
 	for _, r := range h.routes {
 		r.stop(relay.Drained)
 	}
 	if h.control != nil {
 		h.control.close()
 	}
-	return h.codecs.Close()
+	errs := []error{h.codecs.Close()}
+	for _, codecs := range h.earlier {
+		errs = append(errs, codecs.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Addr returns where the route of that name listens, nil if it does not.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -102,6 +103,7 @@ func (p *pool) all() []*pluginproc.Plugin {
 type Codecs struct {
 	config *config.Config
 	pool   *pool
+	users  atomic.Int32 // routes
 
 	mu         sync.Mutex
 	plugins    map[string]*pooled // by name

@@ -33,6 +33,7 @@ type route struct {
 	dials  context.Context // of what waits for a session to begin
 	halt   context.CancelCauseFunc
 	work   sync.WaitGroup
+	leave  sync.Once // the codecs
 
 	mu       sync.Mutex
 	live     map[uint64]*session
@@ -50,6 +51,7 @@ func newRoute(h *Host, c *config.Route, codecs *Codecs) *route {
 		connections: endpoint.NewConnections(c.Limits.MaxConnections, c.Limits.MaxConnectionsPerAddress),
 		live:        map[uint64]*session{}, closed: map[string]int64{},
 	}
+	codecs.users.Add(1)
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	r.dials, r.halt = context.WithCancelCause(r.ctx)
 	return r
@@ -248,6 +250,7 @@ func (r *route) stop(reason relay.Reason) {
 	r.drain(reason)
 	r.cancel(reason)
 	r.work.Wait()
+	r.leave.Do(func() { r.codecs.users.Add(-1) })
 }
 
 func (r *route) from() string {

@@ -112,10 +112,11 @@ func (s *session) violated(v *relay.Violation) {
 
 // quarantine returns where the bytes of a violation are kept, nil if they are not.
 func (r *route) quarantine(s *session, v *relay.Violation) io.WriteCloser {
-	if r.host.quarantine == nil {
+	q := r.host.quarantine.Load()
+	if q == nil {
 		return nil
 	}
-	return r.host.quarantine.file(r.config.Name, s.id, v.Direction.String(), v.Offset)
+	return q.file(r.config.Name, s.id, v.Direction.String(), v.Offset)
 }
 
 func (s *session) status() SessionStatus {
