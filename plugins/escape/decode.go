@@ -20,8 +20,14 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 		out.SetState(nil)
 		pos = end
 	}
-	d := decoding{framing: f, out: out, in: &in, maxWire: f.MaxWire(in.MaxFrame), stops: f.machine.stops.cursor()}
+	d := decoding{framing: f, out: out, in: &in, maxWire: f.MaxWire(in.MaxFrame), stops: f.machine.stops.cursor(), escaped: -1}
+	if f.flat {
+		d.escaped = len(in.Bytes)
+	}
 	for {
+		if f.runs && pos >= in.Examined {
+			pos = d.run(pos)
+		}
 		for pos < len(in.Bytes) && f.ignore.has[in.Bytes[pos]] {
 			pos++
 		}
@@ -43,6 +49,7 @@ type decoding struct {
 	in      *codecs.Wire
 	maxWire int
 	stops   cursor
+	escaped int // for run: where the next escape is; in front of that, unknown
 }
 
 // frame takes the frame that begins at begin, and returns where the next one does; begin if this one is unfinished.

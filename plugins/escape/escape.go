@@ -65,6 +65,7 @@ type framing struct {
 	back     string // and behind it
 	longest  int    // bytes of the longest terminator behind a body
 	flat     bool   // a body is its own payload
+	runs     bool   // see run
 }
 
 func newFraming(r *rules, maxFrame int) *framing {
@@ -80,6 +81,7 @@ func newFraming(r *rules, maxFrame int) *framing {
 		f.back, f.longest = dotEnd, len(dotEnd)
 	}
 	f.flat = r.style == styleNone && r.ignore.n == 0
+	f.runs = runnable(r)
 	return f
 }
 
