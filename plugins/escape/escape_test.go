@@ -1,6 +1,7 @@
 package escape
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/framehost/framehost/codecs"
@@ -91,6 +92,10 @@ func TestSuite(t *testing.T) {
 				{Wire: "\xc0\x01\xdb\x02\xc0\x03\xc0", Fault: malformed(1, 3), Rest: []string{"\x03"}},
 				{Wire: "\xc0\x01\xdb\xdb\xdc\xc0\x03\xc0", Fault: malformed(1, 3), Rest: []string{"\x03"}},
 			},
+		},
+		codectest.Case{
+			Name: "kiss", Options: slip,
+			Frames: []codectest.Frame{frame("\x00TEST", "\xc0\x00TEST\xc0"), frame("\x10\xdb\xc0", "\xc0\x10\xdb\xdd\xdb\xdc\xc0")},
 		},
 		codectest.Case{
 			Name: "ppp", Options: ppp, Accept: []string{"\x7e", "\x7d", "\x00\x1f", "\x5e\x5d"},
@@ -293,4 +298,23 @@ func TestSuite(t *testing.T) {
 			},
 		},
 	)
+}
+
+// A host hands back what it was given; after an upgrade that may be the state of an older version.
+func TestStrangeStateMeansDiscarding(t *testing.T) {
+	for _, state := range []string{"x", "\x00\x00", "\xff\xff", "\x00\x00\x00"} {
+		for options, wire := range map[string]string{``: "abc\n", mllp: "abc\x1c\r", smtpData: "abc\r\n.\r\n"} {
+			f, _, err := Codec.Configure(json.RawMessage(options), 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := codecs.Wire{Bytes: []byte(wire), State: []byte(state), MaxFrame: 100}
+			var out codecs.Payloads
+			out.Reset(in, 100)
+			if n, err := f.Decode(&out, in); err != nil || n != len(wire) || out.Len() > 0 || len(out.State()) > 0 {
+				t.Errorf("options %s, state %x: got %d of %d bytes consumed, %d payloads, state %x, %v; want all, and nothing of it",
+					options, state, n, len(wire), out.Len(), out.State(), err)
+			}
+		}
+	}
 }
