@@ -92,6 +92,8 @@ func (o *optionReader) value(n *node, schema any, key string) any {
 	case n.kind == scalar && !n.quoted && n.text == "" && n.syntax != syntaxArgument:
 		o.fail(n, key, "nothing", wantOf(choices))
 		return nil
+	case n.kind == scalar && len(choices) == 1 && choices[0]["type"] == nil:
+		return resolved(n)
 	case n.isText() && ofType(choices, "string") != nil:
 		s := ofType(choices, "string")
 		if s["format"] == codecs.BytesFormat {
@@ -257,6 +259,22 @@ func wantOf(choices []map[string]any) string {
 		}
 	}
 	return strings.Join(wants, ", or ")
+}
+
+// resolved returns what a scalar stands for where the schema doesn't say.
+func resolved(n *node) any {
+	switch number, ok := number(n.text); {
+	case n.quoted:
+		return n.text
+	case ok:
+		return number
+	case n.text == "true" || n.text == "false":
+		return n.text == "true"
+	case n.isNull():
+		return nil
+	default:
+		return n.text
+	}
 }
 
 var numberText = regexp.MustCompile(`^[-+]?(0x[0-9A-Fa-f]+|(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?)$`)

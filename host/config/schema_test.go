@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,7 +117,9 @@ func complete(s *jsonschema.Schema, t reflect.Type) {
 		}
 		property.Description = strings.Join(strings.Fields(property.Description), " ")
 	}
-	for name, harmless := range notBuiltKeys[strings.ToLower(t.Name())] {
+	notBuilt := notBuiltKeys[strings.ToLower(t.Name())]
+	for _, name := range slices.Sorted(maps.Keys(notBuilt)) {
+		harmless := notBuilt[name]
 		if harmless == "" {
 			continue
 		}
@@ -162,18 +166,7 @@ func plain(n *node) any {
 		}
 		return out
 	}
-	switch number, ok := number(n.text); {
-	case n.quoted:
-		return n.text
-	case ok:
-		return number
-	case n.text == "true" || n.text == "false":
-		return n.text == "true"
-	case n.isNull():
-		return nil
-	default:
-		return n.text
-	}
+	return resolved(n)
 }
 
 func TestSchemaAcceptsGoodConfigurations(t *testing.T) {

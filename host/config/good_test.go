@@ -1,0 +1,308 @@
+package config
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func mustParse(t *testing.T, text string, opts LoadOptions) *Config {
+	t.Helper()
+	c, err := Parse("test.yaml", "yaml", []byte(text), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func mustLoad(t *testing.T, path string) *Config {
+	t.Helper()
+	c, err := Load(path, LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// sameButPlaces compares configurations without where they were written. Options are compared as JSON.
+var sameButPlaces = cmp.Options{
+	cmpopts.IgnoreTypes(Position{}), cmpopts.IgnoreFields(Config{}, "File", "Warnings"), cmpopts.IgnoreUnexported(Config{}, Route{}),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b Options) bool {
+		return optionsText(a) == optionsText(b)
+	}),
+}
+
+const anyOptions = `{"type": "object", "properties": {
+	"Keep.Case": {"type": "object", "additionalProperties": {"type": "string"}},
+	"list": {"type": "array", "items": {"type": "string"}}}}`
+
+func optionsText(o Options) string {
+	c := Codec{Options: o}
+	out, err := c.OptionsJSON(json.RawMessage(anyOptions))
+	if err != nil {
+		return err.Error()
+	}
+	return string(out)
+}
+
+// The configuration that the design shows, with what is built of it.
+func TestDesignConfiguration(t *testing.T) {
+	got := mustLoad(t, "testdata/good/design.yaml")
+	want := Default()
+	dir, err := filepath.Abs("testdata/good")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Plugins = []Plugin{{
+		Name: "cobs", Path: filepath.Join(dir, "framehost-codec-cobs"), DataPlane: DataPlaneAuto,
+		SHA256: "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+		Args:   []string{"-v", "12"}, Env: map[string]string{"A": "1", "B": "", "c": "yes"},
+	}}
+	timeouts := want.Timeouts
+	timeouts.Idle = 10 * time.Minute
+	reconnect := Reconnect{Min: 100 * time.Millisecond, Max: 30 * time.Second}
+	want.Routes = []Route{{
+		Name: "scales",
+		From: Endpoint{
+			Listen: &Address{Scheme: "tcp", Host: "127.0.0.1", Port: 7001}, Codec: "scale",
+			Select: []Rule{
+				{Address: netip.MustParsePrefix("10.1.0.0/16"), Codec: "mainframe"}, {StartsWith: "\x0b", Codec: "hl7"},
+			},
+			Direction: Both, Reconnect: reconnect,
+		},
+		To: Endpoint{
+			Dial: &Address{Scheme: "tcp", Host: "localhost", Port: 7002}, Codec: "mainframe", Direction: Both, Reconnect: reconnect,
+		},
+		OnViolation: ViolationClose, Limits: want.Limits, Timeouts: timeouts,
+	}}
+	ignoreCodecs := cmpopts.IgnoreFields(Config{}, "Codecs")
+	if diff := cmp.Diff(want, got, sameButPlaces, ignoreCodecs, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	wants := []struct {
+		name, plugin, options string
+		maxFrame              Size
+	}{
+		{"scale", "escape", `{"escape":"\\","terminator":"LF"}`, 0},
+		{"mainframe", "lenprefix", `{"format":"ascii_dec","width":4}`, 9999},
+		{"hl7", "escape", `{"start":11,"style":"none","terminator":7181}`, 0}, // no schema here: 0x0B is a number
+		{"nmea", "escape", `{"also_accept":["LF"],"style":"none","terminator":"CRLF"}`, KiB},
+		{"packed", "cobs", `{}`, 0},
+	}
+	for _, w := range wants {
+		c := got.Codec(w.name)
+		if c.Plugin != w.plugin || c.MaxFrame != w.maxFrame {
+			t.Errorf("codec %s: got plugin %s and max_frame %s, want %s and %s", w.name, c.Plugin, c.MaxFrame, w.plugin, w.maxFrame)
+		}
+		options, err := c.OptionsJSON(json.RawMessage(`{"type": "object"}`))
+		if err != nil || string(options) != w.options {
+			t.Errorf("codec %s: got options %s, %v, want %s", w.name, options, err, w.options)
+		}
+	}
+	if len(got.Warnings) > 0 {
+		t.Errorf("got warnings %v, want none", got.Warnings)
+	}
+}
+
+func TestFormatsAgree(t *testing.T) {
+	want := mustLoad(t, "testdata/good/all.yaml")
+	if want.Codec("b").MaxFrame != 1000 || len(want.Routes) != 3 {
+		t.Fatalf("got %+v", want)
+	}
+	for _, file := range []string{"testdata/good/all.toml", "testdata/good/all.json"} {
+		if diff := cmp.Diff(want, mustLoad(t, file), sameButPlaces); diff != "" {
+			t.Errorf("%s (-all.yaml +got):\n%s", file, diff)
+		}
+	}
+	options, err := want.Codec("b").OptionsJSON(json.RawMessage(anyOptions))
+	if want := `{"Keep.Case":{"0x0A":"0012"},"list":["LF","0x0D"],"on":true,"width":4}`; err != nil || string(options) != want {
+		t.Errorf("got options %s, %v, want %s: case and dots are kept", options, err, want)
+	}
+}
+
+func TestAnchorsAndMergeKeys(t *testing.T) {
+	c := mustLoad(t, "testdata/good/anchors.yaml")
+	first, second := c.Routes[0], c.Routes[1]
+	if first.Timeouts.Idle != 2*time.Hour || first.Timeouts.Frame != 10*time.Minute || second.Timeouts.Idle != time.Hour {
+		t.Errorf("got timeouts %+v and %+v", first.Timeouts, second.Timeouts)
+	}
+	if second.From.Listen.Port != 7003 || second.To.Dial.Port != 7002 || c.Codecs[1].Name != "b" || c.Codecs[1].Plugin != "escape" {
+		t.Errorf("got %+v and %+v", second, c.Codecs[1])
+	}
+}
+
+func TestEmbeddedFiles(t *testing.T) {
+	c, err := Parse(DefaultFile, "yaml", DefaultYAML, LoadOptions{})
+	if err != nil || len(c.Warnings) > 0 {
+		t.Fatal(err, c)
+	}
+	r := c.Routes[0]
+	if r.From.Listen.String() != "tcp://127.0.0.1:7001" || r.To.Dial.String() != "tcp://127.0.0.1:7002" {
+		t.Errorf("got %s to %s", r.From.Listen, r.To.Dial)
+	}
+	if got := r.MaxFrame(c.Codec(r.To.Codec)); got != 9999 {
+		t.Errorf("got max_frame %d, want 9999: the profile's", got)
+	}
+	if c, err = Parse("starter.yaml", "yaml", StarterYAML, LoadOptions{}); err != nil || len(c.Warnings) > 0 {
+		t.Fatal(err, c)
+	}
+	if diff := cmp.Diff(Default(), c, sameButPlaces, cmpopts.IgnoreFields(Config{}, "Routes", "Codecs")); diff != "" {
+		t.Errorf("what the starter says are the defaults is not (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnEmptyFileHasTheDefaults(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "{}", "---\n", "\ufeff{}", "codecs: []\nroutes: []\n"} {
+		c := mustParse(t, text, LoadOptions{})
+		if diff := cmp.Diff(Default(), c, sameButPlaces, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+func TestMaxFrame(t *testing.T) {
+	tests := []struct {
+		name, limits, routeLimits, codec string
+		want                             int
+	}{
+		{"the default", "{}", "{}", "{}", 1 << 20},
+		{"no limit is the greatest there is", "{max_frame: 0}", "{}", "{}", 1 << 30},
+		{"no limit in a route", "{}", "{max_frame: 0B}", "{}", 1 << 30},
+		{"a route's goes before that of all", "{max_frame: 1kB}", "{max_frame: 2kB}", "{}", 2000},
+		{"a codec's goes before that of all", "{max_frame: 1kB}", "{}", "2kB", 2000},
+		{"a route's is a ceiling for a codec's", "{}", "{max_frame: 1kB}", "2kB", 1000},
+		{"a codec's below a route's", "{}", "{max_frame: 3kB}", "2kB", 2000},
+	}
+	for _, test := range tests {
+		codec := "{name: a, profile: newline}"
+		if test.codec != "{}" {
+			codec = "{name: a, profile: newline, max_frame: " + test.codec + "}"
+		}
+		c := mustParse(t, "limits: "+test.limits+"\ncodecs: ["+codec+"]\nroutes: [{name: r, limits: "+test.routeLimits+
+			", from: {listen: 'tcp://:1', codec: a}, to: {dial: 'tcp://a:1', codec: a}}]", LoadOptions{})
+		if got := c.Routes[0].MaxFrame(c.Codec("a")); got != test.want {
+			t.Errorf("%s: got %d, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+// What only changes nothing is accepted, for files that were written for all of framehost.
+func TestUnbuiltPartsWithTheirDefaults(t *testing.T) {
+	mustParse(t, `
+metrics: {listen: ""}
+discovery: {port: 7331, interfaces: [], key_file: ""}
+data_plane: auto
+codecs: [{name: a, profile: newline}]
+routes: [{name: r, from: {listen: 'tcp://:1', codec: a, echo: false, proxy_protocol: off}, to: {dial: 'tcp://a:1', codec: a}}]
+`, LoadOptions{})
+}
+
+func TestPathsAreRelativeToTheFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "relay.yaml")
+	text := `
+control: {socket: c.sock}
+quarantine: {dir: ../q}
+plugins: [{name: x, path: x}]
+codecs: [{name: a, plugin: x}]
+routes: [{name: r, from: {listen: 'unix://in/a.sock', codec: a}, to: {dial: 'unix:///b.sock', codec: a}}]
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := mustLoad(t, file)
+	r := c.Routes[0]
+	got := []string{c.Control.Socket, c.Quarantine.Dir, c.Plugins[0].Path, r.From.Listen.Path, r.To.Dial.Path}
+	want := []string{filepath.Join(dir, "c.sock"), filepath.Join(filepath.Dir(dir), "q"), filepath.Join(dir, "x"),
+		filepath.Join(dir, "in/a.sock"), "/b.sock"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if r.From.Mode != 0o660 {
+		t.Errorf("got mode %o, want the default 660", r.From.Mode)
+	}
+}
+
+func TestLoadOfWhatIsNotThere(t *testing.T) {
+	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml"), LoadOptions{}); err == nil || !strings.Contains(err.Error(), "none.yaml") {
+		t.Errorf("got %v, want an error that names the file", err)
+	}
+	if _, err := Load(t.TempDir(), LoadOptions{}); err == nil {
+		t.Error("a directory was read")
+	}
+	long := filepath.Join(t.TempDir(), "long.yaml")
+	if err := os.WriteFile(long, make([]byte, maxFile+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(long, LoadOptions{}); err == nil {
+		t.Error("an endless file was read")
+	}
+}
+
+func TestWhere(t *testing.T) {
+	c := mustLoad(t, "testdata/good/design.yaml")
+	file := "testdata/good/design.yaml"
+	tests := []struct{ key, want string }{
+		{"routes[0].from.listen", file + ":24:15: routes[0].from.listen"},
+		{"routes[0].from.select[1].starts_with", file + ":28:25: routes[0].from.select[1].starts_with"},
+		{"routes[0].to.direction", file + ":29:9: routes[0].to.direction"},
+		{"nothing", file + ": nothing"},
+	}
+	for _, test := range tests {
+		if got := c.Where(test.key).String(); got != test.want {
+			t.Errorf("got %s, want %s", got, test.want)
+		}
+	}
+	if got := c.Routes[0].From.Select[1].At.Line; got != 28 {
+		t.Errorf("got a rule at line %d, want 28", got)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	c := mustParse(t, `
+codecs:
+  - {name: s, profile: swapterm}
+  - {name: s2, plugin: swapterm, options: {length: 2}, max_frame: 100B}
+  - {name: s3, plugin: swapterm, options: {length: 3}, max_frame: 16MiB}
+  - {name: eof, profile: redis-eof}
+routes:
+  - name: r
+    limits: {max_connections: 20000}
+    from:
+      listen: tcp://127.0.0.1:7001
+      codec: s
+      select:
+        - {address: 10.0.0.0/8, codec: s}
+        - {starts_with: ab, codec: s}
+        - {address: 10.1.0.0/16, codec: s}
+        - {starts_with: abc, codec: s}
+        - {starts_with: a, codec: s}
+    to: {dial: "tcp://127.0.0.1:7001", codec: s, reconnect: {max: 1m}}
+`, LoadOptions{})
+	var got []string
+	for _, w := range c.Warnings {
+		got = append(got, w.String())
+	}
+	want := []string{
+		"test.yaml:3:5: codecs[0]: there are 256 terminators of length 1, and a payload of max_frame 1MiB can hold them all: it would be refused",
+		"test.yaml:5:5: codecs[2]: there are 16777216 terminators of length 3, and a payload of max_frame 16MiB can hold them all: it would be refused",
+		"test.yaml:9:31: routes[0].limits.max_connections: 20000 is more than the 10000 of all routes together",
+		"test.yaml:16:11: routes[0].from.select[2]: never matches: routes[0].from.select[0] takes everything that it would",
+		"test.yaml:17:11: routes[0].from.select[3]: never matches: routes[0].from.select[1] takes everything that it would",
+		"test.yaml:19:16: routes[0].to.dial: this route dials itself",
+		"test.yaml:19:61: routes[0].to.reconnect: has no effect where from listens: a connection that can't be made ends its session",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if c := mustParse(t, "", LoadOptions{}); len(c.Warnings) != 1 {
+		t.Errorf("got %v, want a warning that there is no route", c.Warnings)
+	}
+}
