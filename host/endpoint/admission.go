@@ -1,0 +1,111 @@
+package endpoint
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+)
+
+// An Admission decides which connections are accepted. Its zero value accepts all. Allow and Deny compare IP
+// addresses and do not apply to Unix sockets, nor do limits for each address. Its slices must not be changed while it is
+// in use.
+type Admission struct {
+	Allow []netip.Prefix // unless empty, an address must be in one of these
+	Deny  []netip.Prefix // an address in one of these is refused, also when it is allowed
+	Limit []*Connections // all of these must have room, and all count the connection
+}
+
+// admit counts a connection from ip, which is the zero Addr for a Unix socket. leave takes it back, and must be called
+// once. Otherwise the reason says why it is refused.
+func (a *Admission) admit(ip netip.Addr) (leave func(), reason string) {
+	if ip.IsValid() {
+		if in, ok := within(a.Deny, ip); ok {
+			return nil, fmt.Sprintf("denied by %s", in)
+		}
+		if _, ok := within(a.Allow, ip); !ok && len(a.Allow) > 0 {
+			return nil, "not in the allow list"
+		}
+	}
+	for i, connections := range a.Limit {
+		if reason := connections.enter(ip); reason != "" {
+			leaveAll(a.Limit[:i], ip)
+			return nil, reason
+		}
+	}
+	return func() { leaveAll(a.Limit, ip) }, ""
+}
+
+func leaveAll(limits []*Connections, ip netip.Addr) {
+	for _, connections := range limits {
+		connections.leave(ip)
+	}
+}
+
+// within returns the first of ranges that contains ip, which is not an IPv4 address mapped into IPv6.
+func within(ranges []netip.Prefix, ip netip.Addr) (netip.Prefix, bool) {
+	for _, r := range ranges {
+		if mapped := r.Addr().Is4In6() && r.Bits() >= 96; mapped && netip.PrefixFrom(r.Addr().Unmap(), r.Bits()-96).Contains(ip) {
+			return r, true
+		}
+		if r.Contains(ip) {
+			return r, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// Connections counts live connections and limits how many there are, over all listeners that share it. A connection
+// counts from its acceptance until its Conn ends. It is safe for concurrent use.
+type Connections struct {
+	mu                   sync.Mutex
+	most, mostPerAddress int
+	live                 int
+	byAddress            map[netip.Addr]int // of those that are live, hence bounded by them
+}
+
+// NewConnections returns a counter with limits for all connections, and for those from one IP address. 0: no limit.
+func NewConnections(most, mostPerAddress int) *Connections {
+	return &Connections{most: most, mostPerAddress: mostPerAddress, byAddress: map[netip.Addr]int{}}
+}
+
+// SetLimits replaces the limits, for connections to come: those that are live stay.
+func (c *Connections) SetLimits(most, mostPerAddress int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.most, c.mostPerAddress = most, mostPerAddress
+}
+
+// Live returns how many connections there are.
+func (c *Connections) Live() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.live
+}
+
+func (c *Connections) enter(ip netip.Addr) (reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.most > 0 && c.live >= c.most:
+		return fmt.Sprintf("over max_connections (%d)", c.most)
+	case c.mostPerAddress > 0 && ip.IsValid() && c.byAddress[ip] >= c.mostPerAddress:
+		return fmt.Sprintf("over max_connections_per_address (%d)", c.mostPerAddress)
+	}
+	c.live++
+	if ip.IsValid() {
+		c.byAddress[ip]++
+	}
+	return ""
+}
+
+func (c *Connections) leave(ip netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.live--
+	if !ip.IsValid() {
+		return
+	}
+	if c.byAddress[ip]--; c.byAddress[ip] == 0 {
+		delete(c.byAddress, ip)
+	}
+}

@@ -1,0 +1,33 @@
+//go:build unix
+
+package endpoint
+
+import "golang.org/x/sys/unix"
+
+// reserve is how many descriptors are left to listeners, plugin processes, logs and so on.
+const reserve = 128
+
+// ConnectionsAllowed returns how many of the connections wanted the limit for open files allows, when each comes with
+// perConnection descriptors (2 where it has an upstream of its own), and whether that is fewer than wanted. It is at
+// least 1. With 0 wanted (no limit) it returns what the system allows, not limited; 0 where it has no limit either.
+//
+// Go raises the soft limit to the hard limit when a program starts, so the hard limit is what counts.
+func ConnectionsAllowed(want, perConnection int) (effective int, limited bool) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return want, false
+	}
+	return connectionsAllowed(want, perConnection, uint64(limit.Cur))
+}
+
+func connectionsAllowed(want, perConnection int, descriptors uint64) (effective int, limited bool) {
+	const unlimited = 1 << 31 // more than any system gives; RLIM_INFINITY differs among them
+	if descriptors >= unlimited {
+		return want, false
+	}
+	allowed := max(1, (int64(descriptors)-reserve)/int64(perConnection))
+	if want > 0 && int64(want) <= allowed {
+		return want, false
+	}
+	return int(allowed), want > 0
+}

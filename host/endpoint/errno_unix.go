@@ -1,0 +1,18 @@
+//go:build unix
+
+package endpoint
+
+import "syscall"
+
+const connectionRefused = syscall.ECONNREFUSED
+
+// kindOf returns ErrReset, ErrPeerLost or nil. ENOTCONN is what shutdown says after a reset.
+func kindOf(errno syscall.Errno) error {
+	switch errno {
+	case syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, syscall.ENOTCONN:
+		return ErrReset
+	case syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETUNREACH, syscall.ENETDOWN:
+		return ErrPeerLost
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ListenOptions are ready as their zero value.
+type ListenOptions struct {
+	// Mode is who may connect to a Unix socket, as permissions of its file: those who may write. The socket never has
+	// wider ones. 0: what the process's umask leaves. It is an error for tcp and on Windows.
+	Mode fs.FileMode
+	// Keepalive applies to each connection.
+	Keepalive Keepalive
+	// Admission decides which connections are accepted; see also SetAdmission.
+	Admission Admission
+	// Refused, unless nil, is told of each connection that was refused and reset, and why.
+	Refused func(remote net.Addr, reason string)
+	// AcceptFailed, unless nil, is told when the system fails to accept, for want of descriptors for instance, and after
+	// how long that is tried again.
+	AcceptFailed func(err error, wait time.Duration)
+}
+
+// A Listener accepts connections.
+type Listener struct {
+	addr      Address
+	options   ListenOptions
+	admission atomic.Pointer[Admission]
+	accept    func() (net.Conn, error)
+	release   func() error // ends accept, and gives the address free
+	closed    chan struct{}
+	end       sync.Once
+	endErr    error
+}
+
+// Listen listens on addr. An error begins with "listen " and the URL of addr. ctx is for making the listener only.
+//
+// tcp: without a host, or with an empty one, it takes IPv4 and IPv6; port 0 is a free port.
+//
+// unix: a socket file on which nobody listens, left behind by a process that crashed, is replaced. To find out, Listen
+// connects to it. It is an error if somebody listens, if it is anything but a socket, or if that can't be found out. Close
+// removes the file, unless it has become another one meanwhile. Processes that start at the same time don't remove
+// each other's sockets.
+func Listen(ctx context.Context, addr Address, options ListenOptions) (*Listener, error) {
+	l, err := listen(ctx, addr, options)
+	if err != nil {
+		return nil, fmt.Errorf("listen %s: %w", addr, err)
+	}
+	return l, nil
+}
+
+func listen(ctx context.Context, addr Address, options ListenOptions) (*Listener, error) {
+	if err := addr.check(); err != nil {
+		return nil, err
+	}
+	l := &Listener{addr: addr, options: options, closed: make(chan struct{})}
+	l.SetAdmission(options.Admission)
+	if addr.Network == "unix" {
+		s, err := listenUnix(ctx, addr.Address, options.Mode)
+		if err != nil {
+			return nil, bare(err)
+		}
+		l.accept, l.release = s.Accept, s.Close
+		return l, nil
+	}
+	if options.Mode != 0 {
+		return nil, fmt.Errorf("got mode %#o, want none: only the file of a Unix socket has one", options.Mode)
+	}
+	config := net.ListenConfig{KeepAlive: -1} // Go's default of 15s would replace "off"
+	config.SetMultipathTCP(false)
+	s, err := config.Listen(ctx, "tcp", addr.Address)
+	if err != nil {
+		return nil, bare(err)
+	}
+	l.addr.Address = s.Addr().String()
+	l.accept, l.release = s.Accept, s.Close
+	return l, nil
+}
+
+// Addr returns where l listens, with the port that was chosen for port 0.
+func (l *Listener) Addr() Address { return l.addr }
+
+// SetAdmission replaces the Admission for connections to come. Those that are live stay, and still count where they
+// were counted.
+func (l *Listener) SetAdmission(a Admission) { l.admission.Store(&a) }
+
+// Accept waits for a connection that is admitted and returns it. Connections that are refused don't end it, and are
+// taken out of the backlog as long as somebody is in Accept; nor does a failing system, which is asked again after a
+// wait of 5 milliseconds to one second. The only error is net.ErrClosed, after Close. Accept may be called concurrently.
+func (l *Listener) Accept() (*Conn, error) {
+	const shortest, longest = 5 * time.Millisecond, time.Second
+	wait := shortest
+	for {
+		nc, err := l.accept()
+		if err == nil {
+			wait = shortest
+			if c := l.admit(nc.(socket)); c != nil {
+				return c, nil
+			}
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return nil, net.ErrClosed
+		}
+		if l.options.AcceptFailed != nil {
+			l.options.AcceptFailed(bare(err), wait)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-l.closed:
+			timer.Stop()
+			return nil, net.ErrClosed
+		}
+		wait = min(2*wait, longest)
+	}
+}
+
+// admit makes a Conn of s, or resets it and returns nil.
+func (l *Listener) admit(s socket) *Conn {
+	leave, reason := l.admission.Load().admit(ipOf(s.RemoteAddr()))
+	if reason != "" {
+		reset(s)
+		if l.options.Refused != nil {
+			l.options.Refused(s.RemoteAddr(), reason)
+		}
+		return nil
+	}
+	l.options.Keepalive.apply(s)
+	c, err := newConn(s, leave)
+	if err != nil { // s is closed, which nobody but us could have done
+		leave()
+		_ = s.Close()
+		return nil
+	}
+	return c
+}
+
+// Close ends listening: Accept returns net.ErrClosed. Connections that were accepted go on; those that wait in the
+// backlog are reset. To do it again does nothing and returns what the first call did.
+func (l *Listener) Close() error {
+	l.end.Do(func() {
+		close(l.closed)
+		l.endErr = bare(l.release())
+	})
+	return l.endErr
+}

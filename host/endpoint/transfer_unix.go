@@ -1,0 +1,143 @@
+//go:build unix
+
+package endpoint
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// A transfer moves bytes with single system calls that don't wait, and lets the runtime's poller wait between them.
+//
+// The kernel reports a reset or a lost peer once, to the first call of either direction; the other direction then reads
+// an end of stream, or writes into a broken pipe. Each system call is made under its direction's mutex, and what it
+// learns is in broken before the mutex is free. So whoever meets the consequence locks the other direction's mutex
+// once, and then knows the cause if there is one.
+type transfer struct {
+	raw     syscall.RawConn
+	in, out flow
+	broken  atomic.Pointer[error]
+}
+
+// A flow is one direction of a transfer: the arguments and results of the call that is under way.
+type flow struct {
+	mu      sync.Mutex
+	try     func(fd uintptr) bool // made once, since a method value allocates
+	grab    func() []byte
+	release func([]byte)
+	p       []byte
+	n       int
+	err     error
+}
+
+func newTransfer(s socket) (*transfer, error) {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	t := &transfer{raw: raw}
+	t.in.try, t.out.try = t.tryRead, t.tryWrite
+	return t, nil
+}
+
+func (t *transfer) read(grab func() []byte, release func([]byte)) (int, error) {
+	f := &t.in
+	f.grab, f.release, f.n, f.err = grab, release, 0, nil
+	err := t.raw.Read(f.try)
+	f.grab, f.release = nil, nil
+	if err != nil {
+		return 0, stopped(err)
+	}
+	if f.err != nil {
+		return 0, t.cause(f.err, &t.out)
+	}
+	return f.n, nil
+}
+
+func (t *transfer) tryRead(fd uintptr) (done bool) {
+	f := &t.in
+	buf := f.grab()
+	if len(buf) == 0 {
+		return true
+	}
+	f.mu.Lock()
+	f.n, f.err = t.call("read", syscall.Read, fd, buf)
+	f.mu.Unlock()
+	if f.n > 0 {
+		return true
+	}
+	f.release(buf)
+	if f.err == nil {
+		f.err = io.EOF
+	}
+	return f.err != errAgain
+}
+
+func (t *transfer) write(p []byte) (int, error) {
+	f := &t.out
+	f.p, f.n, f.err = p, 0, nil
+	err := t.raw.Write(f.try)
+	f.p = nil
+	if err != nil {
+		return 0, stopped(err)
+	}
+	if f.err != nil {
+		return 0, t.cause(f.err, &t.in)
+	}
+	return f.n, nil
+}
+
+func (t *transfer) tryWrite(fd uintptr) (done bool) {
+	f := &t.out
+	f.mu.Lock()
+	f.n, f.err = t.call("write", syscall.Write, fd, f.p)
+	f.mu.Unlock()
+	return f.err != errAgain
+}
+
+// errAgain stands for EAGAIN, which is no error: the call has to wait.
+var errAgain = errors.New("would wait")
+
+// call makes one system call. The caller holds the mutex of the direction.
+func (t *transfer) call(name string, sys func(int, []byte) (int, error), fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := sys(int(fd), p)
+		switch err {
+		case nil:
+			return n, nil
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			return 0, errAgain
+		}
+		end := Classify(os.NewSyscallError(name, err))
+		// EPIPE is a consequence: of a reset, or of the peer's Close, which says nothing of the other direction.
+		if err != syscall.EPIPE && (errors.Is(end, ErrReset) || errors.Is(end, ErrPeerLost)) {
+			t.broken.CompareAndSwap(nil, &end)
+		}
+		return 0, end
+	}
+}
+
+// cause returns why err came, where the other direction was told.
+func (t *transfer) cause(err error, other *flow) error {
+	other.mu.Lock() // a call that is being told now has noted it after this
+	defer other.mu.Unlock()
+	if broken := t.broken.Load(); broken != nil {
+		return *broken
+	}
+	return err
+}
+
+// stopped returns the error of a poller that was told to stop waiting.
+func stopped(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return net.ErrClosed
+	}
+	return bare(err)
+}
