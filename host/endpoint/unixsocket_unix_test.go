@@ -1,0 +1,147 @@
+//go:build unix
+
+package endpoint
+
+import (
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// abandon leaves a socket file at path on which nobody listens, as a process does that is killed.
+func abandon(t *testing.T, path string) {
+	t.Helper()
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = l.Close()
+}
+
+func TestUnixSocketMode(t *testing.T) {
+	for _, mode := range []fs.FileMode{0o600, 0o660, 0o666, 0o777} {
+		addr := somewhere(t, "unix")
+		listening(t, addr, ListenOptions{Mode: mode})
+		file, err := os.Lstat(addr.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := file.Mode(); got != mode|fs.ModeSocket {
+			t.Errorf("got %v, want a socket with %v", got, mode)
+		}
+	}
+}
+
+func TestUnixSocketFileComesAndGoes(t *testing.T) {
+	addr := somewhere(t, "unix")
+	abandon(t, addr.Address)
+	for range 2 { // over a stale socket, and where there is none
+		l := listening(t, addr, ListenOptions{Mode: 0o600})
+		c, err := Dial(t.Context(), addr, DialOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+		_ = l.Close()
+		if entries, err := os.ReadDir(filepath.Dir(addr.Address)); err != nil || len(entries) != 0 {
+			t.Errorf("got %v, %v after Close, want an empty directory", entries, err)
+		}
+	}
+}
+
+func TestCloseLeavesAnothersSocket(t *testing.T) {
+	addr := somewhere(t, "unix")
+	l := listening(t, addr, ListenOptions{})
+	if err := os.Remove(addr.Address); err != nil {
+		t.Fatal(err)
+	}
+	listening(t, addr, ListenOptions{})
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	c, err := Dial(t.Context(), addr, DialOptions{})
+	if err != nil {
+		t.Fatalf("got %v, want the other listener reachable", err)
+	}
+	_ = c.Close()
+}
+
+func TestListenWhereSomethingIs(t *testing.T) {
+	tests := []struct {
+		name, path string
+		options    ListenOptions
+		before     func(t *testing.T, path string) error
+		want       string
+	}{
+		{"a live socket", "s", ListenOptions{}, func(t *testing.T, path string) error {
+			listening(t, Address{"unix", path}, ListenOptions{})
+			return nil
+		}, "another process listens there"},
+		{"a datagram socket", "s", ListenOptions{}, func(t *testing.T, path string) error {
+			c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: path})
+			if err == nil {
+				t.Cleanup(func() { _ = c.Close() })
+			}
+			return err
+		}, "a socket is there, and whether another process listens on it can't be told: connect: protocol wrong type for socket"},
+		{"a file", "s", ListenOptions{}, func(_ *testing.T, path string) error { return os.WriteFile(path, nil, 0o600) },
+			"got a regular file there, want nothing or a socket that nobody listens on"},
+		{"a directory", "s", ListenOptions{}, func(_ *testing.T, path string) error { return os.Mkdir(path, 0o700) },
+			"got a directory there, want nothing or a socket that nobody listens on"},
+		{"a link", "s", ListenOptions{}, func(_ *testing.T, path string) error { return os.Symlink("x", path) },
+			"got a symbolic link there, want nothing or a socket that nobody listens on"},
+		{"no directory", "x/s", ListenOptions{}, nil, "no such file or directory"},
+		{"more than permissions", "s", ListenOptions{Mode: 0o1777}, nil, "got mode 01777, want permissions, at most 0777"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(shortDir(t), test.path)
+			if test.before != nil {
+				if err := test.before(t, path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, before := os.Lstat(path)
+			_, err := Listen(t.Context(), Address{"unix", path}, test.options)
+			if err == nil || !strings.HasPrefix(err.Error(), "listen unix://"+path+": ") || !strings.HasSuffix(err.Error(), test.want) {
+				t.Errorf("got %v, want listen unix://%s: %s", err, path, test.want)
+			}
+			if _, after := os.Lstat(path); (before == nil) != (after == nil) {
+				t.Errorf("got %v where %v was before, want nothing touched", after, before)
+			}
+		})
+	}
+	_, err := Listen(t.Context(), Address{"unix", "@name"}, ListenOptions{})
+	if err == nil || !strings.Contains(err.Error(), "abstract") {
+		t.Errorf("got %v, want an abstract socket refused", err)
+	}
+}
+
+func TestOfManyThatStartTogetherOneListens(t *testing.T) {
+	addr := somewhere(t, "unix")
+	for range 20 {
+		abandon(t, addr.Address)
+		var winner atomic.Pointer[Listener]
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				l, err := Listen(t.Context(), addr, ListenOptions{})
+				if err == nil && !winner.CompareAndSwap(nil, l) {
+					t.Error("got two listeners on one path, want one")
+					_ = l.Close()
+				}
+			})
+		}
+		all.Wait()
+		if winner.Load() == nil {
+			t.Fatal("got no listener, want one")
+		}
+		_ = winner.Load().Close()
+	}
+}
