@@ -86,8 +86,7 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 	h.connections = endpoint.NewConnections(h.connectionsAllowed(c), 0)
 	h.codecs = newCodecs(c, h.pool)
 	if err := h.open(ctx, options.Control); err != nil {
-		h.close()
-		return nil, err
+		return nil, errors.Join(err, h.close())
 	}
 	for _, r := range h.routes {
 		r.start()
@@ -273,7 +272,8 @@ func (r *route) checkMemory(ctx context.Context) error {
 			}
 			if need := max(relay.FrameMemory(from, to), relay.FrameMemory(to, from)); need > limit {
 				return config.Errors{r.config.At.Error(
-					fmt.Sprintf("codecs %s and %s, between which one frame takes up to %d bytes of memory", downstream.name, upstream.name, need),
+					fmt.Sprintf("codecs %s and %s, between which a frame takes up to %d bytes of memory",
+						downstream.name, upstream.name, need),
 					fmt.Sprintf("no more than limits.memory, %d bytes", limit))}
 			}
 		}

@@ -27,11 +27,11 @@ type quarantine struct {
 }
 
 // openQuarantine makes the directory if it is not there, and counts what it holds.
-func openQuarantine(dir string, max int64, log hclog.Logger) (*quarantine, error) {
+func openQuarantine(dir string, most int64, log hclog.Logger) (*quarantine, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}
-	q := &quarantine{dir: dir, max: max, log: log}
+	q := &quarantine{dir: dir, max: most, log: log}
 	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err

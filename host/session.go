@@ -79,7 +79,7 @@ func (r *route) codec(ctx context.Context, name string) (codeccall.Codec, error)
 // run relays until the session is over, and logs how it ended.
 func (s *session) run(ctx context.Context) relay.Result {
 	s.log.Debug("session begins", "upstream", s.upstream, "downstream_codec", s.codecs[0], "upstream_codec", s.codecs[1])
-	result := s.Session.Run(ctx)
+	result := s.Run(ctx)
 	fields := []any{
 		"upstream", s.upstream, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),
 		"frames_to_upstream", result.Stats.ToUpstream.FramesOut, "frames_to_downstream", result.Stats.ToDownstream.FramesOut,

@@ -298,7 +298,7 @@ func (c *call) take(p *part) (complete bool, err error) {
 			return true, nil
 		}
 	}
-	data, payloads := c.received()
+	data, _ := c.received()
 	if len(p.data) > int(c.answer.dataSize)-data {
 		return false, misbehaved("an answer has more than the %d bytes it announced", c.answer.dataSize)
 	}
@@ -315,7 +315,7 @@ func (c *call) take(p *part) (complete bool, err error) {
 	if len(p.data) == 0 && !p.hasHead && len(p.numbers[0])+len(p.numbers[2]) == 0 {
 		return false, misbehaved("an empty part of an answer")
 	}
-	data, payloads = c.received()
+	data, payloads := c.received()
 	return data == int(c.answer.dataSize) && payloads == int(c.answer.payloads), nil
 }
 
