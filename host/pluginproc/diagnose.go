@@ -22,8 +22,6 @@ func (p *osProcess) whyNotUp(ctx context.Context, err error) error {
 	line, ending := p.runner.stdout.first(), p.runner.ending()
 	parts := strings.Split(line, "|")
 	switch {
-	case p.runner.startErr != nil:
-		return notExecuted(p.spec, p.runner.startErr)
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), errStartTimeout):
 		if line == "" {
 			return fmt.Errorf("%w: wrote no handshake line to standard output", context.Cause(ctx))
@@ -31,6 +29,8 @@ func (p *osProcess) whyNotUp(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case p.runner.startErr != nil:
+		return notExecuted(p.spec, p.runner.startErr)
 	case line == "" && ending != "":
 		return fmt.Errorf("ended with %s before its handshake, want a framehost codec plugin", ending)
 	case line == "":

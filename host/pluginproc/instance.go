@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
 	"github.com/framehost/framehost/codecs/codecrpc"
 )
@@ -108,7 +109,9 @@ func (in *instance) configure(c *codec, e *entry) {
 	if failsProcess(e.err) {
 		in.condemn(e.err)
 	}
-	e.err = fmt.Errorf("plugin %s: %w", in.plugin.spec.Name, e.err)
+	if option := (*codecs.OptionError)(nil); !errors.As(e.err, &option) { // those are for the caller to take apart
+		e.err = fmt.Errorf("plugin %s: %w", in.plugin.spec.Name, e.err)
+	}
 }
 
 // failsProcess reports whether err, from a control call, speaks of the process rather than of what was asked of it.
@@ -146,8 +149,8 @@ func (in *instance) hangsOrMisbehaves() bool {
 }
 
 // mayDieByItself waits a moment for a process that seems to be gone.
-func (in *instance) mayDieByItself() {
-	if in.hangsOrMisbehaves() || in.plugin.ctx.Err() != nil {
+func (in *instance) mayDieByItself(ctx context.Context) {
+	if in.hangsOrMisbehaves() || ctx.Err() != nil {
 		return
 	}
 	moment := time.NewTimer(lingering)
@@ -155,6 +158,6 @@ func (in *instance) mayDieByItself() {
 	select {
 	case <-in.done():
 	case <-moment.C:
-	case <-in.plugin.ctx.Done():
+	case <-ctx.Done():
 	}
 }

@@ -200,7 +200,7 @@ func (p *Plugin) supervise(in *instance) {
 		case <-p.ctx.Done():
 		}
 		in.condemn(in.Err())
-		in.mayDieByItself()
+		in.mayDieByItself(p.ctx)
 		in.kill()
 		<-in.done()
 		p.work.Go(in.cleanup)
@@ -251,6 +251,8 @@ func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
 	if err = in.prepare(ctx); err == nil {
 		return in, nil
 	}
+	in.condemn(err)
+	in.mayDieByItself(ctx)
 	proc.kill()
 	<-proc.done()
 	proc.cleanup()

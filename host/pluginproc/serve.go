@@ -1,6 +1,7 @@
 package pluginproc
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/framehost/framehost/codecs"
@@ -12,8 +13,8 @@ import (
 const serveCommand = "serve-plugin"
 
 // ServeIfAsked makes this process a plugin process if it was launched as one: if a host left its handshake in the
-// environment, and the arguments ask for a codec that lookup knows. It then serves the codec and never returns;
-// otherwise it does nothing.
+// environment, and the arguments ask for a built-in plugin. It then serves the codec that lookup returns, or says that
+// there is none, and never returns; otherwise it does nothing.
 //
 // A program with built-in plugins calls it first in main, and so do the tests of packages that start such plugins, for
 // then the test binary is what is launched:
@@ -29,7 +30,8 @@ func ServeIfAsked(lookup func(name string) (codecs.Codec, bool)) {
 	}
 	codec, ok := lookup(os.Args[2])
 	if !ok {
-		return
+		fmt.Fprintf(os.Stderr, "no plugin called %q is built into this program\n", os.Args[2])
+		os.Exit(1)
 	}
 	codecrpc.Serve(codec)
 	os.Exit(0)

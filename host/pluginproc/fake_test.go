@@ -1,0 +1,126 @@
+package pluginproc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecrpc"
+)
+
+// A fake is a process that is none: what it does is in its fields.
+type fake struct {
+	number     int
+	info       codecs.Info
+	properties codeccall.Properties
+	configure  func() error                                                   // nil: fine
+	decode     func(ctx context.Context, f *fake, in *codeccall.Decode) error // nil: fine
+	refuses    func(ctx context.Context) error                                // of Describe; nil: fine
+
+	once    sync.Once
+	ended   chan struct{}
+	cleaned chan struct{}
+
+	mu     sync.Mutex
+	shown  []codeccall.Decode
+	killed bool
+}
+
+// fakes launches one fake after another, each made by next, which may return an error instead.
+func fakes(next func(number int) (*fake, error)) func(context.Context) (process, error) {
+	number := 0
+	return func(context.Context) (process, error) {
+		number++
+		f, err := next(number)
+		if err != nil {
+			return nil, err
+		}
+		f.number, f.ended, f.cleaned = number, make(chan struct{}), make(chan struct{})
+		if f.properties.MaxWire == 0 {
+			f.properties.MaxWire = 100
+		}
+		return f, nil
+	}
+}
+
+// startFakes is mustStart for fakes.
+func startFakes(t *testing.T, options Options, next func(number int) (*fake, error)) *Plugin {
+	t.Helper()
+	p, err := start(t.Context(), Spec{Name: "fake", Path: "/fake"}, options.withDefaults(), fakes(next))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// die ends the process as if by itself.
+func (f *fake) die() { f.once.Do(func() { close(f.ended) }) }
+
+func (f *fake) pid() int                { return f.number }
+func (f *fake) done() <-chan struct{}   { return f.ended }
+func (f *fake) obituary() string        { return "ended as it does" }
+func (f *fake) cleanup()                { close(f.cleaned) }
+func (f *fake) Failed() <-chan struct{} { return nil }
+func (f *fake) Err() error              { return nil }
+
+func (f *fake) kill() {
+	f.mu.Lock()
+	f.killed = true
+	f.mu.Unlock()
+	f.die()
+}
+
+func (f *fake) Describe(ctx context.Context) (*codecrpc.Description, error) {
+	if f.refuses != nil {
+		if err := f.refuses(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &codecrpc.Description{Info: f.info}, nil
+}
+
+func (f *fake) Configure(_ context.Context, info codecs.Info, options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
+	if f.configure != nil {
+		if err := f.configure(); err != nil {
+			return nil, err
+		}
+	}
+	properties := f.properties
+	properties.Info, properties.Options, properties.MaxFrame = info, options, maxFrame
+	return &fakeCodec{f, properties}, nil
+}
+
+type fakeCodec struct {
+	*fake
+	properties codeccall.Properties
+}
+
+func (c *fakeCodec) Properties() codeccall.Properties { return c.properties }
+func (c *fakeCodec) Open() codeccall.Direction        { return &fakeDirection{c.fake} }
+
+type fakeDirection struct{ *fake }
+
+func (d *fakeDirection) Decode(ctx context.Context, in *codeccall.Decode, _ *codeccall.Decoded) error {
+	d.mu.Lock()
+	d.shown = append(d.shown, *in)
+	d.mu.Unlock()
+	if d.decode == nil {
+		return nil
+	}
+	return d.decode(ctx, d.fake, in)
+}
+
+func (d *fakeDirection) Encode(context.Context, *codeccall.Encode, *codeccall.Encoded) error {
+	return errors.New("a fake does not encode")
+}
+
+func (d *fakeDirection) Close() {}

@@ -1,0 +1,134 @@
+package pluginproc
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codecrpc"
+)
+
+// The test binary is also every program that the tests start: a plugin built in, plugins with bad habits, and a host
+// that is killed.
+func TestMain(m *testing.M) {
+	ServeIfAsked(func(name string) (codecs.Codec, bool) { return numberedCodec("1.0.0"), name == "numbered" })
+	if len(os.Args) == 3 && os.Args[1] == programCommand {
+		programs[os.Args[2]]()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// programCommand is the first argument that makes the test binary one of programs, which is the second.
+const programCommand = "test-program"
+
+// program returns the spec of a plugin that is one of programs.
+func program(t *testing.T, name string) Spec {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := programs[name]; !ok {
+		t.Fatalf("no test program is called %q", name)
+	}
+	return Spec{Name: name, Path: path, Args: []string{programCommand, name}}
+}
+
+// A numbered framing ends payloads with LF and puts their number, counted from the start of the stream, before them:
+// "hi" "ho" is "0:hi\n1:ho\n". A frame that is lost, or comes twice, makes the next a violation. Some payloads make the
+// decoder misbehave; see mischief.
+type numbered struct{}
+
+// numberedCodec returns the codec of numbered framings. Its only option is refused unless it is empty.
+func numberedCodec(version string) codecs.Codec {
+	type options struct {
+		Refuse string `json:"refuse" jsonschema_description:"what to say against these options"`
+	}
+	return codecs.New(codecs.Info{Name: "numbered", Version: version, Description: "numbered lines"}, options{},
+		func(o *options, _ int) (codecs.Framing, error) {
+			if o.Refuse != "" {
+				return nil, &codecs.OptionError{Option: "refuse", Got: o.Refuse, Want: "nothing"}
+			}
+			return numbered{}, nil
+		})
+}
+
+func (numbered) MaxWire(maxFrame int) int { return maxFrame + 22 }
+func (numbered) UsesState() bool          { return true }
+
+func number(state []byte) uint64 {
+	if len(state) == 0 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(state)
+}
+
+func (numbered) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
+	n, begin := number(in.State), 0
+	defer func() { out.SetState(binary.BigEndian.AppendUint64(nil, n)) }()
+	for {
+		end := bytes.IndexByte(in.Bytes[begin:], '\n')
+		if end < 0 {
+			if in.EOF && begin < len(in.Bytes) {
+				return begin, &codecs.Fault{Offset: begin, At: len(in.Bytes), Err: codecs.ErrTruncated, Want: "LF", Resume: len(in.Bytes)}
+			}
+			return begin, nil
+		}
+		end += begin
+		prefix := fmt.Sprintf("%d:", n)
+		if !strings.HasPrefix(string(in.Bytes[begin:end]), prefix) {
+			return begin, &codecs.Fault{Offset: begin, At: begin, Err: codecs.ErrMalformed, Want: prefix, Resume: codecs.Never}
+		}
+		mischief(string(in.Bytes[begin+len(prefix) : end]))
+		if err := out.Refer(begin+len(prefix), end); err != nil {
+			return begin, err
+		}
+		begin, n = end+1, n+1
+	}
+}
+
+func (numbered) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
+	n := number(in.State)
+	defer func() { out.SetState(binary.BigEndian.AppendUint64(nil, n)) }()
+	for i := range in.Len() {
+		b, err := out.Grow(len(in.At(i)) + 22)
+		if err != nil {
+			return i, err
+		}
+		b = append(append(strconv.AppendUint(b, n, 10), ':'), in.At(i)...)
+		if err := out.Commit(append(b, '\n')); err != nil {
+			return i, err
+		}
+		n++
+	}
+	return in.Len(), nil
+}
+
+// mischief is what a payload with a bang makes the process do.
+func mischief(payload string) {
+	what, argument, _ := strings.Cut(payload, " ")
+	switch what {
+	case "!exit": // always
+		os.Exit(3)
+	case "!exit-once": // unless the file exists, which it then does
+		if f, err := os.OpenFile(argument, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+			f.Close()
+			os.Exit(3)
+		}
+	case "!hang":
+		select {}
+	case "!panic-elsewhere": // where nothing recovers it
+		go panic("gone mad")
+		select {}
+	case "!print":
+		fmt.Fprintln(os.Stderr, argument)
+	}
+}
+
+func serveNumbered() { codecrpc.Serve(numberedCodec("1.0.0")) }

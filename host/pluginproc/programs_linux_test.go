@@ -1,0 +1,27 @@
+package pluginproc
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	// The request to be killed with the parent is the main thread's.
+	if len(os.Args) == 3 && os.Args[2] == "not-reported" {
+		runtime.LockOSThread()
+	}
+}
+
+func forgetParentDeath() {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0); err != nil {
+		panic(err)
+	}
+}
+
+func detachedAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
+
+// lockThreadForGood makes the calling goroutine take its thread along when it ends.
+func lockThreadForGood() { runtime.LockOSThread() }

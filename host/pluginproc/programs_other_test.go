@@ -1,0 +1,9 @@
+//go:build !linux
+
+package pluginproc
+
+import "syscall"
+
+func forgetParentDeath() {}
+
+func detachedAttr() *syscall.SysProcAttr { return nil }

@@ -1,0 +1,436 @@
+package pluginproc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecrpc"
+)
+
+var quickly = Options{MinRestartDelay: time.Millisecond}
+
+func decode(ctx context.Context, d codeccall.Direction, wire string) error {
+	return d.Decode(ctx, &codeccall.Decode{Wire: []byte(wire), Examined: 1, Left: 1}, &codeccall.Decoded{})
+}
+
+// dies is what a call is answered with by a process that it kills.
+func dies(_ context.Context, f *fake, _ *codeccall.Decode) error {
+	f.die()
+	return fmt.Errorf("%w: no more", codecrpc.ErrGone)
+}
+
+func TestBlame(t *testing.T) {
+	overdue := func(context.Context, *fake, *codeccall.Decode) error { return codecrpc.ErrOverdue }
+	tests := []struct {
+		name      string
+		decode    func(context.Context, *fake, *codeccall.Decode) error
+		processes int // that the call costs
+		want      string
+	}{
+		{"each process dies", dies, deathsInCompany + deathsAlone, "the process died each of 3 times that it made this call alone"},
+		{"each process hangs", overdue, timesOverdue, "this call was not answered in time, 2 times"},
+		{"each answer is nonsense", func(context.Context, *fake, *codeccall.Decode) error {
+			return fmt.Errorf("%w: nonsense", codeccall.ErrMisbehaved)
+		}, timesMisbehaved, "the answer to this call broke the contract, 3 times"},
+		{"the codec itself gives up", func(context.Context, *fake, *codeccall.Decode) error {
+			return fmt.Errorf("%w: panic", codeccall.ErrCodecFailed)
+		}, 0, "panic"},
+		{"a plane has an error of its own", func(context.Context, *fake, *codeccall.Decode) error { return errors.New("odd") }, 0, "odd"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := startFakes(t, quickly, func(int) (*fake, error) { return &fake{decode: test.decode}, nil })
+				d := mustConfigure(t, p).Open()
+				err := decode(t.Context(), d, "x")
+				if !errors.Is(err, codeccall.ErrCodecFailed) || !strings.Contains(err.Error(), test.want) {
+					t.Errorf("got %v, want %q", err, test.want)
+				}
+				synctest.Wait()
+				if got := p.Status().Restarts; got != test.processes {
+					t.Errorf("it cost %d processes, want %d", got, test.processes)
+				}
+			})
+		})
+	}
+}
+
+// Two calls kill every process they are made on, and many others are always under way with them.
+func TestInnocentsAreNotBlamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		poison := func(ctx context.Context, f *fake, in *codeccall.Decode) error {
+			if string(in.Wire) == "poison" {
+				time.Sleep(time.Millisecond) // of the bubble; so that others are under way
+				return dies(ctx, f, in)
+			}
+			select {
+			case <-f.ended:
+				return codecrpc.ErrGone
+			case <-time.After(3 * time.Millisecond):
+				return nil
+			}
+		}
+		p := startFakes(t, quickly, func(int) (*fake, error) { return &fake{decode: poison}, nil })
+		c := mustConfigure(t, p)
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() {
+				if err := decode(t.Context(), c.Open(), "poison"); !errors.Is(err, codeccall.ErrCodecFailed) {
+					t.Errorf("poison: got %v", err)
+				}
+			})
+		}
+		for range 20 {
+			all.Go(func() {
+				d := c.Open()
+				for range 10 {
+					if err := decode(t.Context(), d, "innocent"); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+// While one call hangs, the others are answered, or not.
+func TestWhoIsOverdue(t *testing.T) {
+	const timeout = time.Second
+	run := func(t *testing.T, oneThread bool) (restarts int, hangs error) {
+		synctest.Test(t, func(t *testing.T) {
+			answer := func(_ context.Context, f *fake, in *codeccall.Decode) error {
+				hang := string(in.Wire) == "hang"
+				f.mu.Lock()
+				if hang {
+					f.info.Description = "busy"
+				}
+				busy := oneThread && f.info.Description == "busy"
+				f.mu.Unlock()
+				if !hang && !busy {
+					return nil
+				}
+				select {
+				case <-f.ended:
+					return codecrpc.ErrGone
+				case <-time.After(timeout):
+					return codecrpc.ErrOverdue
+				}
+			}
+			p := startFakes(t, quickly, func(int) (*fake, error) { return &fake{decode: answer}, nil })
+			c := mustConfigure(t, p)
+			var all sync.WaitGroup
+			all.Go(func() { hangs = decode(t.Context(), c.Open(), "hang") })
+			for i := range 5 {
+				all.Go(func() {
+					d := c.Open()
+					for range 10 {
+						time.Sleep(time.Duration(i+1) * 50 * time.Millisecond) // of the bubble
+						if err := decode(t.Context(), d, "innocent"); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			synctest.Wait()
+			restarts = p.Status().Restarts
+		})
+		return restarts, hangs
+	}
+	for name, oneThread := range map[string]bool{"the process is well": false, "the process has one thread": true} {
+		t.Run(name, func(t *testing.T) {
+			restarts, err := run(t, oneThread)
+			if !errors.Is(err, codeccall.ErrCodecFailed) || !strings.Contains(err.Error(), "not answered in time") {
+				t.Errorf("got %v", err)
+			}
+			if restarts > 3 {
+				t.Errorf("it cost %d processes", restarts)
+			}
+		})
+	}
+}
+
+func TestCallMadeAgainHasNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all []*fake
+		p := startFakes(t, quickly, func(number int) (*fake, error) {
+			f := &fake{}
+			if number == 1 {
+				f.decode = func(ctx context.Context, f *fake, in *codeccall.Decode) error {
+					if len(f.shown) == 1 {
+						return nil
+					}
+					return dies(ctx, f, in)
+				}
+			}
+			all = append(all, f)
+			return f, nil
+		})
+		d := mustConfigure(t, p).Open()
+		for range 3 {
+			if err := decode(t.Context(), d, "wire"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got []int
+		for _, f := range all {
+			for _, in := range f.shown {
+				got = append(got, f.number, in.Examined, in.Left)
+			}
+		}
+		// The first call of a direction, two on the first process, the second made again, and one that follows it.
+		if want := "[1 0 0 1 1 1 2 0 0 2 1 1]"; fmt.Sprint(got) != want {
+			t.Errorf("got process, examined, left: %v, want %v", got, want)
+		}
+	})
+}
+
+func TestReplacedByAnotherVersion(t *testing.T) {
+	old := func() *fake {
+		f := &fake{info: codecs.Info{Version: "1", StateVersion: 1}}
+		f.properties = codeccall.Properties{MaxWire: 100}
+		return f
+	}
+	tests := []struct {
+		name   string
+		change func(*fake)
+		state  string
+		want   string // "": the direction goes on
+	}{
+		{"nothing that matters changed", func(f *fake) { f.info.Version = "2" }, "s", ""},
+		{"shorter frames", func(f *fake) { f.properties.MaxWire = 50 }, "s", ""},
+		{"longer frames", func(f *fake) { f.properties.MaxWire = 101 }, "", "the longest frame has 101 bytes, no longer 100"},
+		{"frames depend on others", func(f *fake) { f.properties.UsesState = true }, "", "frames depend on those before them"},
+		{"state of another version", func(f *fake) { f.info.StateVersion = 2 }, "s", "state has version 2, and this session's 1"},
+		{"state of another version, and none yet", func(f *fake) { f.info.StateVersion = 2 }, "", ""},
+		{"options are refused", func(f *fake) {
+			f.configure = func() error { return &codecs.OptionError{Option: "x", Got: "1", Want: "2"} }
+		}, "", "option x: got 1, want 2"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var first *fake
+				p := startFakes(t, quickly, func(number int) (*fake, error) {
+					f := old()
+					if number == 1 {
+						first = f
+					} else {
+						test.change(f)
+					}
+					return f, nil
+				})
+				c := mustConfigure(t, p)
+				d := c.Open()
+				call := func(d codeccall.Direction, state string) error {
+					return d.Decode(t.Context(), &codeccall.Decode{State: []byte(state)}, &codeccall.Decoded{})
+				}
+				if err := call(d, ""); err != nil {
+					t.Fatal(err)
+				}
+				first.die()
+				synctest.Wait()
+				err := call(d, test.state)
+				if test.want == "" && err != nil || test.want != "" && (!errors.Is(err, codeccall.ErrCodecFailed) || !strings.Contains(err.Error(), test.want)) {
+					t.Errorf("got %v, want %q", err, test.want)
+				}
+				if !strings.Contains(test.want, "option") {
+					if err := call(c.Open(), ""); err != nil {
+						t.Errorf("a new session: %v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestDirectionWaitsForAProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var first *fake
+		p := startFakes(t, Options{}, func(number int) (*fake, error) {
+			if number > 1 && number < 10 {
+				return nil, errors.New("plugin fake: not today")
+			}
+			f := &fake{}
+			if number == 1 {
+				first = f
+			}
+			return f, nil
+		})
+		d := mustConfigure(t, p).Open()
+		first.die()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := decode(ctx, d, "x"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the end of the wait", err)
+		}
+		s := p.Status()
+		if s.PID != 0 || s.LastError == nil || s.LastError.Error() != "plugin fake: not today" || s.LastErrorAt.IsZero() {
+			t.Errorf("status while it is down: %+v", s)
+		}
+		if err := decode(t.Context(), d, "x"); err != nil {
+			t.Error(err)
+		}
+		if s := p.Status(); s.PID != 10 || s.Restarts != 1 || s.Calls != 1 || s.Codecs != 1 || s.Outstanding != 0 {
+			t.Errorf("status afterwards: %+v", s)
+		}
+	})
+}
+
+func TestPausesBetweenRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := make(chan *fake, 1)
+		p := startFakes(t, Options{MinRestartDelay: 20 * time.Millisecond, MaxRestartDelay: time.Second}, func(int) (*fake, error) {
+			f := &fake{}
+			up <- f
+			return f, nil
+		})
+		_ = p
+		f := <-up
+		pause := func() time.Duration {
+			f.die()
+			began := time.Now()
+			f = <-up
+			synctest.Wait()
+			return time.Since(began)
+		}
+		for i, most := range []time.Duration{20, 40, 80, 160, 320, 640, 1000, 1000} {
+			most *= time.Millisecond
+			if got := pause(); got < most/2 || got > most*3/2+1 {
+				t.Errorf("pause %d took %v, want %v, give or take a half", i+1, got, most)
+			}
+		}
+		time.Sleep(settled) // of the bubble
+		if got := pause(); got > 30*time.Millisecond {
+			t.Errorf("the pause after a long life took %v", got)
+		}
+	})
+}
+
+func TestConfigure(t *testing.T) {
+	t.Run("the same again is the same", func(t *testing.T) {
+		p := startFakes(t, quickly, func(int) (*fake, error) { return &fake{}, nil })
+		var all sync.WaitGroup
+		got := make([]codeccall.Codec, 8)
+		for i := range got {
+			all.Go(func() {
+				c, err := p.Configure(t.Context(), json.RawMessage(`{"a":1}`), 10)
+				if err != nil {
+					t.Error(err)
+				}
+				got[i] = c
+			})
+		}
+		all.Wait()
+		for _, c := range got {
+			if c != got[0] {
+				t.Error("there are two")
+			}
+		}
+		if c, err := p.Configure(t.Context(), json.RawMessage(`{"a":1}`), 11); err != nil || c == got[0] || c.Properties().MaxFrame != 11 {
+			t.Errorf("another limit: %v, %v", c, err)
+		}
+		if n := p.Status().Codecs; n != 2 {
+			t.Errorf("%d codecs, want 2", n)
+		}
+	})
+	t.Run("all option errors", func(t *testing.T) {
+		p := mustStart(t, Spec{Name: "numbered"}, Options{})
+		_, err := p.Configure(testContext(t), json.RawMessage(`{"a": 1, "b": 2}`), 10)
+		many, ok := err.(interface{ Unwrap() []error })
+		if !ok || len(many.Unwrap()) != 2 {
+			t.Errorf("got %v", err)
+		}
+		if n := p.Status().Codecs; n != 0 {
+			t.Errorf("%d codecs, want none", n)
+		}
+	})
+	t.Run("a process dies of it", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := startFakes(t, quickly, func(number int) (*fake, error) {
+				return &fake{configure: func() error {
+					if number == 1 {
+						return status.Error(codes.Unavailable, "gone")
+					}
+					return nil
+				}}, nil
+			})
+			if _, err := p.Configure(t.Context(), nil, 10); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("each process dies of it", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := startFakes(t, quickly, func(int) (*fake, error) {
+				return &fake{configure: func() error { return status.Error(codes.Unavailable, "gone") }}, nil
+			})
+			_, err := p.Configure(t.Context(), nil, 10)
+			if !errors.Is(err, codeccall.ErrCodecFailed) || !strings.Contains(err.Error(), "3 processes died of these options") {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+}
+
+func TestCloseFailsCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := func(_ context.Context, f *fake, _ *codeccall.Decode) error {
+			<-f.ended
+			return codecrpc.ErrGone
+		}
+		f := &fake{decode: hangs}
+		p := startFakes(t, quickly, func(int) (*fake, error) { return f, nil })
+		d := mustConfigure(t, p).Open()
+		result := make(chan error)
+		go func() { result <- decode(t.Context(), d, "x") }()
+		synctest.Wait()
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-result; !errors.Is(err, codeccall.ErrCodecFailed) || !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+		<-f.cleaned
+		if !f.killed {
+			t.Error("the process was not killed")
+		}
+		if err := decode(t.Context(), d, "x"); !errors.Is(err, ErrClosed) {
+			t.Errorf("afterwards: got %v", err)
+		}
+	})
+}
+
+func TestCloseIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &immortal{fake: &fake{ended: make(chan struct{}), cleaned: make(chan struct{})}}
+		p, err := start(t.Context(), Spec{Name: "fake"}, quickly.withDefaults(), func(context.Context) (process, error) { return f, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Close(); err == nil || !strings.Contains(err.Error(), "has not ended") {
+			t.Errorf("got %v", err)
+		}
+		f.die()
+		<-f.cleaned
+	})
+}
+
+// An immortal process waits for a device, and can't be killed.
+type immortal struct{ *fake }
+
+func (immortal) kill() {}
