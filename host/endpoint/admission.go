@@ -44,10 +44,11 @@ func leaveAll(limits []*Connections, ip netip.Addr) {
 // within returns the first of ranges that contains ip, which is not an IPv4 address mapped into IPv6.
 func within(ranges []netip.Prefix, ip netip.Addr) (netip.Prefix, bool) {
 	for _, r := range ranges {
-		if mapped := r.Addr().Is4In6() && r.Bits() >= 96; mapped && netip.PrefixFrom(r.Addr().Unmap(), r.Bits()-96).Contains(ip) {
-			return r, true
+		plain := r
+		if r.Addr().Is4In6() && r.Bits() >= 96 {
+			plain = netip.PrefixFrom(r.Addr().Unmap(), r.Bits()-96)
 		}
-		if r.Contains(ip) {
+		if plain.Contains(ip) {
 			return r, true
 		}
 	}

@@ -22,10 +22,10 @@ type Redialer struct {
 	made    time.Time // when the last connection was made; zero before the first
 }
 
-// Next returns the next connection. The first attempt is made at once. Later ones wait, also the first one after
-// a connection that ended: a connection that lasted for less than Max counts as a failure, so that an upstream that accepts and
-// hangs up is not hammered, and one that lasted longer starts the waits from Min again. The only errors are ctx's
-// cause, once ctx is done.
+// Next returns the next connection. The first attempt is made at once. Later ones wait, also the first one after a
+// connection that ended: a connection that lasted for less than Max counts as a failure, so that an upstream that
+// accepts and hangs up is not hammered, and one that lasted longer starts the waits from Min again. The only error is
+// ctx's cause, once ctx is done.
 func (r *Redialer) Next(ctx context.Context) (*Conn, error) {
 	switch {
 	case r.backoff == nil:
