@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,12 +32,14 @@ func (d *decoder) options(n *node, key string, p *Options) {
 // merged returns the options in one mapping: those of the profile, replaced by those written.
 func (o *Options) merged() *node {
 	out := &node{kind: mapping, file: o.at.File, line: o.at.Line, column: o.at.Column}
-	for _, from := range []*node{o.base, o.own} {
-		if from == nil {
-			continue
-		}
-		for _, e := range from.entries {
-			out = out.with(e.key, e.value)
+	if o.own != nil {
+		out.entries = slices.Clone(o.own.entries)
+	}
+	if o.base != nil {
+		for _, e := range o.base.entries {
+			if out.get(e.key) == nil {
+				out.entries = append(out.entries, e)
+			}
 		}
 	}
 	return out

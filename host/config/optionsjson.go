@@ -376,6 +376,6 @@ func wanted(k jsonschema.ErrorKind) string {
 	case *kind.Type:
 		return "a value of type " + strings.Join(k.Want, " or ")
 	default:
-		return "what the plugin's schema allows: " + strings.Join(k.KeywordPath(), ".")
+		return strings.TrimSuffix("what the plugin's schema allows: "+strings.Join(k.KeywordPath(), "."), ": ")
 	}
 }
