@@ -306,3 +306,15 @@ routes:
 		t.Errorf("got %v, want a warning that there is no route", c.Warnings)
 	}
 }
+
+func TestGoodConfigurations(t *testing.T) {
+	files, err := filepath.Glob("testdata/good/*")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		if c := mustLoad(t, file); len(c.Warnings) > 0 {
+			t.Errorf("%s: got warnings %v", file, c.Warnings)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (j *jsonReader) token(key string) (json.Token, int) {
 func (j *jsonReader) value(key string, depth int) *node {
 	t, begin := j.token(key)
 	line, column := j.place(begin)
-	n := &node{syntax: syntaxJSON, file: j.file, line: line, column: column, values: 1}
+	n := &node{syntax: syntaxJSON, file: j.file, line: line, column: column}
 	if depth > maxDepth {
 		j.fail(n.at(""), fmt.Sprintf("more than %d levels", maxDepth), "fewer")
 		return n
@@ -83,7 +83,6 @@ func (j *jsonReader) value(key string, depth int) *node {
 	case nil:
 		n.text = "null"
 	}
-	n.measure()
 	return n
 }
 

@@ -18,7 +18,7 @@ type node struct {
 
 	file         string
 	line, column int
-	values       int // how many there are in it, itself included
+	values       int // read from YAML: how many there are in it, itself included
 }
 
 type shape int
@@ -122,18 +122,6 @@ const (
 	maxValues = 200_000
 	maxDepth  = 100
 )
-
-// measure sets n.values from its parts.
-func (n *node) measure() int {
-	n.values = 1
-	for _, e := range n.entries {
-		n.values += e.value.values
-	}
-	for _, item := range n.items {
-		n.values += item.values
-	}
-	return n.values
-}
 
 func childKey(path, key string) string {
 	if path == "" {

@@ -138,7 +138,7 @@ func strayVariables(keys []string) []Warning {
 }
 
 func argument(source, text string) *node {
-	return &node{kind: scalar, syntax: syntaxArgument, text: text, file: source, values: 1}
+	return &node{kind: scalar, syntax: syntaxArgument, text: text, file: source}
 }
 
 // replace returns root with another value for key; root itself is left as it is.

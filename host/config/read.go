@@ -51,7 +51,7 @@ func read(file, format string, data []byte) (*node, Errors) {
 		return nil, s.errs
 	}
 	if root.isNull() {
-		root = &node{kind: mapping, file: file, line: 1, column: 1, values: 1}
+		root = &node{kind: mapping, file: file, line: 1, column: 1}
 	}
 	if root.kind != mapping {
 		s.fail(root.at(""), root.got(), "a mapping, with keys such as codecs and routes")

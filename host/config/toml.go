@@ -11,7 +11,7 @@ import (
 
 // readTOML reads a TOML document.
 func (s *source) readTOML() *node {
-	root := &node{kind: mapping, syntax: syntaxTOML, file: s.file, line: 1, column: 1, values: 1}
+	root := &node{kind: mapping, syntax: syntaxTOML, file: s.file, line: 1, column: 1}
 	// The decoder knows TOML's rules about tables and keys that are given twice; the parser below knows places.
 	var rules map[string]any
 	if err := toml.Unmarshal(s.data, &rules); err != nil {
@@ -40,7 +40,6 @@ func (s *source) readTOML() *node {
 	if err := t.parser.Error(); err != nil {
 		s.fail(Position{}, "not TOML: "+err.Error(), "")
 	}
-	remeasure(root)
 	return root
 }
 
@@ -50,16 +49,6 @@ func dotted(key toml.Key) string {
 		path = childKey(path, k)
 	}
 	return path
-}
-
-func remeasure(n *node) {
-	for _, e := range n.entries {
-		remeasure(e.value)
-	}
-	for _, item := range n.items {
-		remeasure(item)
-	}
-	n.measure()
 }
 
 type tomlReader struct {

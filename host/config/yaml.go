@@ -15,7 +15,7 @@ import (
 // readYAML reads one YAML document. Anchors, aliases and merge keys mean what they mean in YAML; tags, and keys that
 // are lists or mappings, are refused.
 func (s *source) readYAML() (root *node) {
-	none := &node{file: s.file, line: 1, column: 1, values: 1}
+	none := &node{file: s.file, line: 1, column: 1}
 	defer func() {
 		// The parser is for files that people write; what it can't bear must not end a running host on reload.
 		if r := recover(); r != nil {
@@ -95,13 +95,11 @@ type yamlReader struct {
 	*source
 	anchors map[string]*node // those whose value is complete
 	lines   []string
-	values  int
 }
 
 func (y *yamlReader) node(n ast.Node, key string) *node {
 	out := y.convert(n, key)
-	if y.values += out.values; y.values > 10*maxValues || out.values > maxValues {
-		y.values = 0
+	if out.values > maxValues {
 		y.fail(out.at(key), fmt.Sprintf("more than %d values, with aliases written out", maxValues), "fewer")
 		return &node{file: y.file, line: out.line, column: out.column, values: 1}
 	}
@@ -110,7 +108,7 @@ func (y *yamlReader) node(n ast.Node, key string) *node {
 
 func (y *yamlReader) convert(n ast.Node, key string) *node {
 	at := tokenAt(first(n), key)
-	out := &node{syntax: syntaxYAML, file: y.file, line: at.Line, column: at.Column, values: 1}
+	out := &node{syntax: syntaxYAML, file: y.file, line: at.Line, column: at.Column}
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		out.kind = mapping
@@ -154,7 +152,13 @@ func (y *yamlReader) convert(n ast.Node, key string) *node {
 		// Numbers, booleans and the like: their source text is what counts.
 		out.text = n.GetToken().Value
 	}
-	out.measure()
+	out.values = 1
+	for _, e := range out.entries {
+		out.values += e.value.values
+	}
+	for _, item := range out.items {
+		out.values += item.values
+	}
 	return out
 }
 
