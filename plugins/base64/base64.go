@@ -18,8 +18,8 @@
 // # Faults
 //
 // A malformed frame is at fault at the first byte that no text goes on with: an odd byte, a digit behind the padding, the
-// digit with trailing bits, the end of a text that is not whole. It is too long at the first digit of more than fit into a
-// payload, or the first byte of a text longer than any. A frame whose terminator has not arrived is looked at once it has
+// digit with trailing bits, the end of a text that is not whole. It is too long at the first digit of more than fit into
+// a payload, or the first byte of a text longer than any. A frame whose terminator has not arrived is looked at once it has
 // to be: when it ends, or can only be too long.
 //
 // Decoding can always go on behind the terminator. Where that has not arrived the decoder is handed a state, and
@@ -113,7 +113,7 @@ func (f *framing) take(out *codecs.Payloads, in codecs.Wire, pos, end int) error
 		out.Skip()
 		return nil
 	case ok && digits == 0 && f.empty == EmptyRefuse:
-		return &codecs.Fault{Offset: pos, At: end, Err: codecs.ErrMalformed, Want: wantNotEmpty, Resume: end + len(f.terminator)}
+		return mistake{at: end - pos, err: codecs.ErrMalformed, want: wantNotEmpty}.fault(pos, end+len(f.terminator))
 	case ok && digits == 0:
 		return out.Refer(pos, pos)
 	case ok && size <= f.maxFrame:

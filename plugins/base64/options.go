@@ -153,13 +153,13 @@ func (o *Options) checkWrap(refuse refuser, maxFrame int) {
 	case o.Terminator == "":
 		refuse("terminator", "1 to 64 bytes with wrap", "")
 	case strings.Contains(string(o.LineEnd), string(o.Terminator)):
-		refuse("terminator", fmt.Sprintf("one that is not in wrapped text, where lines end in %v, such as 0x0D0A0D0A", o.LineEnd),
-			"%v", o.Terminator)
+		want := fmt.Sprintf("one that is not in wrapped text, where lines end in %v, such as 0x0D0A0D0A", o.LineEnd)
+		refuse("terminator", want, "%v", o.Terminator)
 	}
 	characters := (int64(maxFrame) + 2) / 3 * 4
 	if n := characters + characters/int64(o.Wrap)*int64(len(o.LineEnd)) + maxConstant; n > codecs.MaxWire {
-		refuse("wrap", fmt.Sprintf("lines so long that a payload of %d bytes takes at most %d on the wire", maxFrame, codecs.MaxWire),
-			"%d", o.Wrap)
+		want := fmt.Sprintf("lines so long that a payload of %d bytes takes at most %d on the wire", maxFrame, codecs.MaxWire)
+		refuse("wrap", want, "%d", o.Wrap)
 	}
 }
 

@@ -126,7 +126,8 @@ func TestArrivals(t *testing.T) {
 			"malformed frame at offset 10 (frame begins at 0): want a count of at most 10 digits, then :"},
 		{"blank before a separator", netstring, "2 :hi,", nil,
 			"malformed frame at offset 1 (frame begins at 0): want a count of at most 10 digits, then :"},
-		{"another trailer", netstring, "2:hi;", nil, "malformed frame at offset 4 (frame begins at 0): want , behind the payload"},
+		{"another trailer", netstring, "2:hi;", nil,
+			"malformed frame at offset 4 (frame begins at 0): want , behind the payload"},
 		{"another start", respBulk, "$2\r\nhi\r\n+OK\r\n", []string{"hi"},
 			"malformed frame at offset 8 (frame begins at 8): want $ at the frame's start"},
 		{"another byte behind the length", `{"width": 1, "after": "::"}`, "\x01:;x", nil,
@@ -190,12 +191,17 @@ func TestUnrepresentable(t *testing.T) {
 	tests := []struct {
 		name, options, payload, want string
 	}{
-		{"five digits don't fit into four", fourDigits, strings.Repeat("a", 10000), "byte 9999: want a payload of 0 to 9999 bytes"},
+		{"five digits don't fit into four", fourDigits, strings.Repeat("a", 10000),
+			"byte 9999: want a payload of 0 to 9999 bytes"},
 		{"a length isn't wrapped", `{"width": 1}`, strings.Repeat("a", 256), "byte 255: want a payload of 0 to 255 bytes"},
-		{"nor one that counts the frame", `{"width": 1, "counts": "frame"}`, strings.Repeat("a", 255), "byte 254: want a payload of 0 to 254 bytes"},
-		{"nor an adjusted one", `{"width": 1, "adjust": 10}`, strings.Repeat("a", 246), "byte 245: want a payload of 0 to 245 bytes"},
-		{"nor a packed one", `{"width": 1, "format": "bcd"}`, strings.Repeat("a", 100), "byte 99: want a payload of 0 to 99 bytes"},
-		{"less than nothing can't be announced", `{"width": 1, "adjust": -4}`, "abc", "byte 3: want a payload of 4 to 259 bytes"},
+		{"nor one that counts the frame", `{"width": 1, "counts": "frame"}`, strings.Repeat("a", 255),
+			"byte 254: want a payload of 0 to 254 bytes"},
+		{"nor an adjusted one", `{"width": 1, "adjust": 10}`, strings.Repeat("a", 246),
+			"byte 245: want a payload of 0 to 245 bytes"},
+		{"nor a packed one", `{"width": 1, "format": "bcd"}`, strings.Repeat("a", 100),
+			"byte 99: want a payload of 0 to 99 bytes"},
+		{"less than nothing can't be announced", `{"width": 1, "adjust": -4}`, "abc",
+			"byte 3: want a payload of 4 to 259 bytes"},
 		{"empty", octetCounting, "", "byte 0: want a payload of at least 1 byte"},
 		{"header cut short", pktLine, "000", "byte 3: want 4 hex digits"},
 		{"length of a kept header too small", pktLine, "0006hi!", "byte 6: want a length that announces these 7 bytes"},
@@ -294,7 +300,7 @@ func TestEverySize(t *testing.T) {
 		c := newConn(t, options, maxFrame)
 		payload := strings.Repeat("a", maxFrame)
 		for n := range maxFrame {
-			if n > 1100 && n < 9900 {
+			if n > 120 && n < 980 || n > 1020 && n < 9980 || n > 10020 {
 				continue
 			}
 			out := c.tryEncode(payload[:n])
@@ -332,12 +338,14 @@ func TestSuite(t *testing.T) {
 		codectest.Case{Name: "resp-bulk", Options: respBulk, Accept: []string{"hi", "\r\n", "$2\r\nhi\r\n"}},
 		codectest.Case{Name: "pax", Options: paxHeader, Accept: []string{"hi", "a=b\n"}},
 		codectest.Case{Name: "everything around", Accept: []string{"hi"}, MaxFrame: 1000,
-			Options: `{"width": 3, "format": "ascii_hex", "pad": "space", "before": "0x0102", "after": "::", "trailer": "CRLF", "counts": "frame", "empty": "skip"}`},
+			Options: `{"width": 3, "format": "ascii_hex", "pad": "space", "before": "0x0102", "after": "::", "trailer": "CRLF",
+				"counts": "frame", "empty": "skip"}`},
 		codectest.Case{Name: "packed", Options: `{"width": 3, "format": "bcd", "adjust": -2}`, Accept: []string{"hi"}, Refuse: []string{"a", ""}},
 		codectest.Case{Name: "little endian", Options: `{"width": 8, "format": "le", "counts": "frame"}`, Accept: []string{"hi"}},
 		codectest.Case{Name: "git-pktline", Options: pktLine, Accept: []string{"0006hi", "0000", "0004"}, Refuse: []string{"", "0003", "0005hi"},
 			Sized: kept("%04x", 4)},
-		codectest.Case{Name: "kept with trailer", Options: `{"offset": 2, "width": 4, "format": "ascii_dec", "counts": "frame", "keep_header": true, "trailer": "LF"}`,
+		codectest.Case{Name: "kept with trailer", Options: `{"offset": 2, "width": 4, "format": "ascii_dec", "counts": "frame",
+			"keep_header": true, "trailer": "LF"}`,
 			Accept: []string{"..0009hi"}, Sized: func(n int) []byte {
 				return fmt.Appendf(nil, "..%04d%s", n+1, strings.Repeat("a", max(n-6, 0)))[:n]
 			}},
@@ -402,7 +410,9 @@ func BenchmarkEncode(b *testing.B) {
 
 // benchmark runs one call a round, with about 64 KiB of payloads.
 func benchmark(b *testing.B, run func(*testing.B, codecs.Framing, *codeccall.Encode, []byte)) {
-	for _, kind := range []struct{ name, options string }{{"be", `{}`}, {"ascii_dec", `{"width": 5, "format": "ascii_dec"}`}, {"netstring", netstring}} {
+	for _, kind := range []struct{ name, options string }{
+		{"be", `{}`}, {"ascii_dec", `{"width": 5, "format": "ascii_dec"}`}, {"netstring", netstring},
+	} {
 		for _, size := range []int{64, 256, 1024, 16384} {
 			b.Run(fmt.Sprintf("%s/%d", kind.name, size), func(b *testing.B) {
 				framing, _, err := Codec.Configure(json.RawMessage(kind.options), 1<<20)

@@ -144,7 +144,7 @@ func (o *Options) checkLength(refuse refuser) {
 	case o.Pad == PadSpace && o.Width == 0:
 		refuse("pad", "zero with width 0, which has nothing to pad", "%q", o.Pad)
 	case o.Pad == PadSpace && known && !digits:
-		refuse("pad", "zero with format "+string(*o.Format)+"; only ascii_dec and ascii_hex are padded with spaces", "%q", o.Pad)
+		refuse("pad", fmt.Sprintf("zero with format %s; only digits are padded with spaces", *o.Format), "%q", o.Pad)
 	}
 	switch {
 	case o.Width != 0 && o.Separator != "":
