@@ -24,19 +24,23 @@ type Client struct {
 	conn    grpc.ClientConnInterface
 	control codecpb.CodecClient
 	timeout atomic.Int64 // nanoseconds
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+
+	opening sync.Mutex // held while lanes are opened, or closed
+	lanes   []*lane
+	turn    int
 
 	mu     sync.Mutex
-	lanes  []*lane
-	turn   int
 	codecs uint32
-	closed bool
 	failed chan struct{} // closed when a lane has ended
 	err    error
 }
 
 // NewClient returns the client of the process at the other end of conn. The caller closes conn, after the client.
 func NewClient(conn grpc.ClientConnInterface) *Client {
-	return &Client{conn: conn, control: codecpb.NewCodecClient(conn), failed: make(chan struct{})}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return &Client{conn: conn, control: codecpb.NewCodecClient(conn), ctx: ctx, cancel: cancel, failed: make(chan struct{})}
 }
 
 // SetTimeout sets how long an answer may take, from when a call was sent whole; 0 means for ever. It is set before the
@@ -103,8 +107,8 @@ func (c *Client) Configure(ctx context.Context, info codecs.Info, options json.R
 	}}, nil
 }
 
-// Failed is closed when the connection to the process no longer serves, of which Err then tells the reason. The process
-// may still live, and has to be killed.
+// Failed is closed when the connection to the process no longer serves, of which Err then tells the reason. That is so
+// before the first call fails with ErrGone or ErrOverdue. The process may still live, and has to be killed.
 func (c *Client) Failed() <-chan struct{} { return c.failed }
 
 // Err returns why the client failed, nil as long as it has not.
@@ -116,35 +120,34 @@ func (c *Client) Err() error {
 
 // Close ends the client. Calls that are under way fail with ErrGone.
 func (c *Client) Close() {
-	c.mu.Lock()
-	c.closed = true
-	lanes := c.lanes
-	c.mu.Unlock()
-	for _, l := range lanes {
-		l.close()
+	c.cancel(ErrGone)
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	for _, l := range c.lanes {
+		<-l.ended
 	}
 }
 
 // lane returns a lane, by turns.
 func (c *Client) lane() (*lane, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed || c.err != nil {
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	if c.ctx.Err() != nil || c.Err() != nil {
 		return nil, ErrGone
 	}
 	c.turn++
 	if len(c.lanes) == lanesPerProcess {
 		return c.lanes[c.turn%lanesPerProcess], nil
 	}
-	l, err := openLane(context.Background(), c.conn, time.Duration(c.timeout.Load()))
+	l, err := openLane(c.ctx, c.conn, time.Duration(c.timeout.Load()), c.fail)
 	if err != nil {
+		c.fail(err)
+		if errors.Is(err, ErrOverdue) {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: %w", ErrGone, err)
 	}
 	c.lanes = append(c.lanes, l)
-	go func() {
-		<-l.ended
-		c.fail(l.err)
-	}()
 	return l, nil
 }
 

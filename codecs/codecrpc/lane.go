@@ -64,6 +64,7 @@ type lane struct {
 	stream  grpc.ClientStream
 	cancel  context.CancelCauseFunc
 	timeout time.Duration // 0: never
+	fail    func(error)   // is told why the lane ends, before its calls are
 	watch   *time.Timer   // fires when the oldest call may be overdue
 
 	mu          sync.Mutex
@@ -81,15 +82,26 @@ type lane struct {
 	ended       chan struct{}
 }
 
-func openLane(ctx context.Context, conn grpc.ClientConnInterface, timeout time.Duration) (*lane, error) {
+// openLane opens a lane that ends with ctx at the latest. timeout bounds both how long opening takes, since a process may
+// let no stream begin, and how long it takes to answer; 0: nothing does.
+func openLane(ctx context.Context, conn grpc.ClientConnInterface, timeout time.Duration, fail func(error)) (*lane, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	if timeout > 0 {
+		defer time.AfterFunc(timeout, func() { cancel(ErrOverdue) }).Stop()
+	}
 	method := &codecpb.Codec_ServiceDesc.Streams[0]
 	stream, err := conn.NewStream(ctx, method, codecpb.Codec_Lane_FullMethodName, grpc.ForceCodecV2(laneCodec{}))
 	if err != nil {
-		cancel(nil)
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // of our own, which the error only follows from
+		}
+		cancel(err)
 		return nil, fmt.Errorf("open a lane: %w", err)
 	}
-	l := &lane{ctx: ctx, stream: stream, cancel: cancel, timeout: timeout, pending: map[uint64]*call{}, ended: make(chan struct{})}
+	l := &lane{
+		ctx: ctx, stream: stream, cancel: cancel, timeout: timeout, fail: fail,
+		pending: map[uint64]*call{}, ended: make(chan struct{}),
+	}
 	l.wake.L = &l.mu
 	l.watch = time.AfterFunc(time.Hour, l.checkOverdue)
 	l.watch.Stop()
@@ -102,12 +114,6 @@ func openLane(ctx context.Context, conn grpc.ClientConnInterface, timeout time.D
 		close(l.ended)
 	}()
 	return l, nil
-}
-
-// close ends the lane: its calls fail with ErrGone. It returns when nothing of the lane runs any more.
-func (l *lane) close() {
-	l.cancel(ErrGone)
-	<-l.ended
 }
 
 // do makes the call c, whose head and buffers are set, and returns when it has ended.
@@ -226,6 +232,7 @@ func (l *lane) receive() {
 		err = cause // of our own, which the stream's error only follows from
 	}
 	l.cancel(err)
+	l.fail(err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.err = err
@@ -330,14 +337,19 @@ func (c *call) takeHead(head []byte) error {
 		most = int(c.head.payloads)
 	}
 	switch {
+	case a.resend && c.head.kept == 0:
+		return misbehaved("resend of what was sent")
+	case a.resend:
+		return nil
+	case len(a.err) > 0: // what a head refers into is gone with its message
+		a.err = append([]byte(nil), a.err[:min(len(a.err), maxError)]...)
+		return nil
 	case len(a.state) > codecs.MaxState:
 		return misbehaved("state of %d bytes, more than %d", len(a.state), codecs.MaxState)
 	case a.dataSize > c.head.room:
 		return misbehaved("answer of %d bytes in room for %d", a.dataSize, c.head.room)
 	case int(a.payloads) > most:
 		return misbehaved("answer with %d payloads, more than %d", a.payloads, most)
-	case a.resend && c.head.kept == 0:
-		return misbehaved("resend of what was sent")
 	}
 	if d := c.decoded; d != nil {
 		*d = codeccall.Decoded{
@@ -352,11 +364,7 @@ func (c *call) takeHead(head []byte) error {
 			State: append(e.State[:0], a.state...), Fault: a.fault,
 		}
 	}
-	// What a head refers into is gone with its message.
-	a.state = nil
-	if len(a.err) > 0 {
-		a.err = append([]byte(nil), a.err[:min(len(a.err), maxError)]...)
-	}
+	a.state = nil // it refers into the message
 	return nil
 }
 

@@ -170,6 +170,9 @@ type part struct {
 // parse reads a Call (whose numbers begin at field 4) or an Answer (likewise), of which each field occurs at most once.
 func (p *part) parse(b []byte) error {
 	*p = part{}
+	if len(b) > maxPart {
+		return fmt.Errorf("%w: %d bytes, more than %d", errMalformed, len(b), maxPart)
+	}
 	seen := 0
 	return eachField(b, func(num protowire.Number, v uint64, data []byte) error {
 		if num > 6 {
@@ -179,6 +182,9 @@ func (p *part) parse(b []byte) error {
 			return fmt.Errorf("%w: field %d occurs twice", errMalformed, num)
 		}
 		seen |= 1 << num
+		if isNumber := data == nil; isNumber != (num == 1) {
+			return fmt.Errorf("%w: field %d has a wrong type; numbers have to be packed", errMalformed, num)
+		}
 		switch num {
 		case 1:
 			p.id = v
@@ -193,8 +199,8 @@ func (p *part) parse(b []byte) error {
 	})
 }
 
-// eachField calls f with each field of a message: its number and, by its type, its value or its bytes. Numbers that
-// are not packed are refused, other types passed over.
+// eachField calls f with each field of a message: its number and, by its type, its value or its bytes, which are nil
+// only where there is a value. Other types are passed over.
 func eachField(b []byte, f func(num protowire.Number, v uint64, data []byte) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
