@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -47,8 +48,8 @@ func TestBadConfigurations(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = Parse(filepath.Base(file), formatOf(file), data, LoadOptions{})
-			errs, ok := err.(Errors)
-			if !ok || len(errs) == 0 {
+			var errs Errors
+			if !errors.As(err, &errs) || len(errs) == 0 {
 				t.Fatalf("got %v, want Errors", err)
 			}
 			for i, e := range errs {

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/framehost/framehost/codecs"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/framehost/framehost/codecs"
 )
 
 // testOptions have every type that options of codecs have.

@@ -11,9 +11,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/framehost/framehost/codecs"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"github.com/framehost/framehost/codecs"
 )
 
 // OptionsJSON returns the options as a JSON object, those of the profile included, as the plugin's JSON Schema has
@@ -229,7 +230,7 @@ func ofType(choices []map[string]any, name string) map[string]any {
 func wantOf(choices []map[string]any) string {
 	var wants []string
 	for _, c := range choices {
-		want := ""
+		var want string
 		switch c["type"] {
 		case "string":
 			want = "a text"

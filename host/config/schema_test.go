@@ -14,9 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/framehost/framehost/codecs"
 	"github.com/invopop/jsonschema"
 	schemas "github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/framehost/framehost/codecs"
 )
 
 // makeSchema derives the schema from the types, their tags and their comments.

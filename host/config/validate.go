@@ -170,7 +170,7 @@ func (v *validator) endpoint(e *Endpoint, key string, from bool) {
 		v.fail(v.at(key), "neither listen nor dial", "one of them")
 	}
 	v.codecName(e.Codec, key+".codec")
-	if v.has(key+".select") && len(e.Select) > 0 && !(listen && from) {
+	if v.has(key+".select") && len(e.Select) > 0 && (!listen || !from) {
 		v.fail(v.at(key+".select"), "rules here", "them in from, where it listens")
 	}
 	for i := range e.Select {

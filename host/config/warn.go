@@ -37,7 +37,7 @@ func (c *Config) warn() {
 			}
 		}
 	}
-	slices.SortStableFunc(c.Warnings, func(a, b Warning) int { return a.Position.before(b.Position) })
+	slices.SortStableFunc(c.Warnings, func(a, b Warning) int { return a.before(b.Position) })
 }
 
 func (r Reconnect) isDefault() bool { return r == defaultEndpoint().Reconnect }
