@@ -2,6 +2,7 @@ package codectest
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
 )
 
 // A recorder stands in for *testing.T.
@@ -127,131 +129,132 @@ func refuseAlso(part string) func(out *codecs.Frames, in codecs.Batch) (int, err
 func TestBrokenCodecsFail(t *testing.T) {
 	var calls atomic.Int64
 	tests := []struct {
-		name    string
-		framing codecs.Framing
-		says    string // matches one of the failures
+		name     string
+		framing  codecs.Framing
+		says     string // matches one of the failures
+		seenHere bool   // only a codec in this process is seen to do it
 	}{
 		{"loses a terminator that is cut", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			out.SetExamined(len(in.Bytes))
 			return n, err
-		}}, `cuts: stream .* cut at \d+:\n got .*\n want .*`},
+		}}, `cuts: stream .* cut at \d+:\n got .*\n want .*`, false},
 		{"fault depends on the cut", decodeFault(func(f *codecs.Fault, _ *codecs.Payloads, in codecs.Wire) {
 			f.At = len(in.Bytes)
-		}), `faults: stream .* cut at .*\n got .*\n want .*, as in one piece`},
+		}), `faults: stream .* cut at .*\n got .*\n want .*, as in one piece`, false},
 		{"reason depends on the cut", decodeFault(func(f *codecs.Fault, _ *codecs.Payloads, in codecs.Wire) {
 			f.Want = fmt.Sprintf("no byte %d", len(in.Bytes))
-		}), `faults: stream .* cut at`},
+		}), `faults: stream .* cut at`, false},
 		{"searches all of a frame again", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			in.Examined = 0
 			return lines{}.Decode(out, in)
-		}}, `linear: decode of 16 bytes behind \d+ that were examined takes`},
+		}}, `linear: decode of 16 bytes behind \d+ that were examined takes`, true},
 		{"drops what is too long in silence", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			if errors.Is(err, codecs.ErrTooLong) {
 				return len(in.Bytes), nil
 			}
 			return n, err
-		}}, `limits: a frame with a payload of 4097 bytes, .*\n got .*\n want frame too long`},
+		}}, `limits: a frame with a payload of 4097 bytes, .*\n got .*\n want frame too long`, false},
 		{"cuts what is too long", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			if errors.Is(err, codecs.ErrTooLong) {
 				return len(in.Bytes), out.Refer(n, n+in.MaxFrame)
 			}
 			return n, err
-		}}, `limits: .*payload of 4097 bytes`},
+		}}, `limits: .*payload of 4097 bytes`, false},
 		{"panics on garbage", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			if errors.Is(err, codecs.ErrMalformed) {
 				panic("garbage")
 			}
 			return n, err
-		}}, `faults: stream .*panic: garbage`},
+		}}, `faults: stream .*panic: garbage`, false},
 		{"writes frames with two meanings", encodeEach(func(_ int, p []byte) []byte {
 			return append(bytes.Clone(p), "\r\n"...)
-		}), `round trip: payloads \[.*\] were written as`},
+		}), `round trip: payloads \[.*\] were written as`, false},
 		{"loses part of a payload", encodeEach(func(_ int, p []byte) []byte {
 			p = bytes.ReplaceAll(bytes.ReplaceAll(p, crlf, nil), []byte{0}, nil)
 			return append(bytes.ReplaceAll(p, crlf, nil), "\r\n"...)
-		}), `round trip: payloads`},
+		}), `round trip: payloads`, false},
 		{"writes nothing for what it can't represent", encodeEach(func(_ int, p []byte) []byte {
 			if bytes.ContainsAny(p, "\x00\n") {
 				return nil
 			}
 			return append(bytes.Clone(p), "\r\n"...)
-		}), `nothing was written for it, want a frame or a refusal`},
-		{"refuses what must be accepted", mutant{encode: refuseAlso("hi")}, `known: payload "hi": got .*, want it accepted`},
+		}), `nothing was written for it, want a frame or a refusal`, false},
+		{"refuses what must be accepted", mutant{encode: refuseAlso("hi")}, `known: payload "hi": got .*, want it accepted`, false},
 		{"takes what must be refused", encodeEach(func(_ int, p []byte) []byte {
 			return append(bytes.Clone(p), "\r\n"...)
-		}), `known: payload "a\\r\\nb" was written as`},
+		}), `known: payload "a\\r\\nb" was written as`, false},
 		{"keeps something between calls", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			if calls.Add(1)%97 == 0 && len(in.Bytes) > 0 && !in.EOF {
 				return 0, nil
 			}
 			return lines{}.Decode(out, in)
-		}}, `got .*\n? *want`},
+		}}, `got .*\n? *want`, false},
 		{"changes what it is shown", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			copy(in.Bytes, bytes.ToUpper(in.Bytes))
 			return lines{}.Decode(out, in)
-		}}, `the wire it was shown was changed to`},
+		}}, `the wire it was shown was changed to`, false},
 		{"writes behind what it is shown", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			if cap(in.Bytes) > len(in.Bytes) {
 				_ = append(in.Bytes, '!')
 			}
 			return lines{}.Decode(out, in)
-		}}, `memory behind the wire it was shown was changed`},
+		}}, `memory behind the wire it was shown was changed`, false},
 		{"changes payloads", mutant{encode: func(out *codecs.Frames, in codecs.Batch) (int, error) {
 			for i := range in.Len() {
 				copy(in.At(i), bytes.ToUpper(in.At(i)))
 			}
 			return lines{}.Encode(out, in)
-		}}, `the payloads or the state it was given were changed`},
+		}}, `the payloads or the state it was given were changed`, false},
 		{"swallows an unfinished frame at the end", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			if errors.Is(err, codecs.ErrTruncated) {
 				return len(in.Bytes), nil
 			}
 			return n, err
-		}}, `cuts: stream .* ends after \d+ bytes: got \[\] behind .*, want a truncated frame`},
+		}}, `cuts: stream .* ends after \d+ bytes: got \[\] behind .*, want a truncated frame`, false},
 		{"calls the end malformed", decodeFault(func(f *codecs.Fault, _ *codecs.Payloads, _ codecs.Wire) {
 			if f.Err == codecs.ErrTruncated {
 				f.Err = codecs.ErrMalformed
 			}
-		}), `cuts: stream .* ends after \d+ bytes: got \[fault\(malformed .*want a truncated frame`},
+		}), `cuts: stream .* ends after \d+ bytes: got \[fault\(malformed .*want a truncated frame`, false},
 		{"calls a prefix malformed", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			if err == nil && !in.EOF && bytes.HasSuffix(in.Bytes[n:], []byte("\r")) {
 				return n, &codecs.Fault{Offset: n, At: len(in.Bytes) - 1, Err: codecs.ErrMalformed, Want: "LF behind CR", Resume: codecs.Never}
 			}
 			return n, err
-		}}, `cuts: the first \d+ bytes of stream .*: got .*fault`},
+		}}, `cuts: the first \d+ bytes of stream .*: got .*fault`, false},
 		{"consumes part of a frame", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			if err == nil && n == 0 && len(in.Bytes) > 3 && out.Len() == 0 {
 				return 2, nil
 			}
 			return n, err
-		}}, `cuts: stream|examined`},
+		}}, `cuts: stream|examined`, false},
 		{"delivers before the frame's end", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			if err == nil && !in.EOF && len(in.Bytes)-n > 3 {
 				return len(in.Bytes), out.Refer(n, len(in.Bytes))
 			}
 			return n, err
-		}}, `cuts: the first \d+ bytes of stream .*: got payloads`},
+		}}, `cuts: the first \d+ bytes of stream .*: got payloads`, false},
 		{"goes on in the wrong place", decodeFault(func(f *codecs.Fault, out *codecs.Payloads, in codecs.Wire) {
 			if f.Err == codecs.ErrMalformed {
 				f.Resume = len(in.Bytes)
 				out.SetState(nil)
 			}
-		}), `faults: stream .* cut at .*\n got .*\n want .*, as in one piece`},
+		}), `faults: stream .* cut at .*\n got .*\n want .*, as in one piece`, false},
 		{"takes the memory that is announced", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			if len(in.Bytes) > 3 && in.Bytes[0] < '0' {
 				b := make([]byte, 1<<22)
 				announced.Store(&b)
 			}
 			return lines{}.Decode(out, in)
-		}}, `memory: decode of .* took \d+ bytes of memory, want at most`},
+		}}, `memory: decode of .* took \d+ bytes of memory, want at most`, true},
 		{"drops payloads for want of room", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			var all codecs.Payloads
 			all.Reset(in, 1<<20)
@@ -261,41 +264,46 @@ func TestBrokenCodecsFail(t *testing.T) {
 			}
 			out.SetState(all.State())
 			return n, err
-		}}, `room: stream .* with little room`},
+		}}, `room: stream .* with little room`, false},
 		{"asks for room forever", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			if bytes.HasPrefix(in.Bytes, []byte("hi")) {
 				return 0, codecs.ErrNoRoom
 			}
 			return lines{}.Decode(out, in)
-		}}, `no progress in room for`},
+		}}, `no progress in room for`, false},
 		{"frames depend on the batch", encodeEach(func(i int, p []byte) []byte {
 			if i == 0 {
 				return append(bytes.Clone(p), "\r\n"...)
 			}
 			return append([]byte(" "), append(bytes.Clone(p), "\r\n"...)...)
-		}), `round trip: payloads`},
-		{"frames are longer than they say", mutant{size: -1}, `limits: .*frame 0 has 4098 bytes, more than 4097`},
+		}), `round trip: payloads`, false},
+		{"frames are longer than they say", mutant{size: -1}, `limits: .*frame 0 has 4098 bytes, more than 4097`, false},
 		{"returns an error that is no fault", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			if errors.Is(err, codecs.ErrMalformed) {
 				return n, errors.New("confused")
 			}
 			return n, err
-		}}, `faults: stream .*codec failed: confused`},
+		}}, `faults: stream .*codec failed: confused`, false},
 		{"refuses without a reason", mutant{encode: func(out *codecs.Frames, in codecs.Batch) (int, error) {
 			n, err := lines{}.Encode(out, in)
 			if err != nil && errors.Is(err, codecs.ErrUnrepresentable) {
 				return n, &codecs.Fault{Err: codecs.ErrUnrepresentable}
 			}
 			return n, err
-		}}, `which doesn't say what is wanted`},
+		}}, `which doesn't say what is wanted`, false},
 	}
-	less := effort{payloads: 400, streams: 3, cutWire: 200, damaged: 60, together: 4}
+	less := effort{payloads: 300, streams: 3, cutWire: 120, damaged: 50, together: 4}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &recorder{}
 			r.do(func() {
-				runLocal(r, codecOf(tt.framing), less, []Case{{Accept: []string{"hi"}, Refuse: []string{"a\r\nb"}}})
+				cases := []Case{{Accept: []string{"hi"}, Refuse: []string{"a\r\nb"}}}
+				if tt.seenHere {
+					runLocal(r, codecOf(tt.framing), less, cases)
+				} else {
+					runCases(r, elsewhere(codecOf(tt.framing)), less, cases, func(*suite) {})
+				}
 			})
 			says := regexp.MustCompile(`(?s)` + tt.says)
 			if !slices.ContainsFunc(r.failures, says.MatchString) {
@@ -305,6 +313,13 @@ func TestBrokenCodecsFail(t *testing.T) {
 				t.Logf("%s", strings.Join(r.failures, "\n"))
 			}
 		})
+	}
+}
+
+// elsewhere makes a codec of which the suite sees nothing but its calls.
+func elsewhere(codec codecs.Codec) configurer {
+	return func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
+		return codeccall.Configure(codec, options, maxFrame)
 	}
 }
 

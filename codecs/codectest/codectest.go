@@ -154,7 +154,7 @@ type effort struct {
 
 var (
 	thorough = effort{payloads: 1500, streams: 6, cutWire: 400, damaged: 150, together: 8}
-	thrifty  = effort{payloads: 200, streams: 2, cutWire: 120, damaged: 12, together: 8}
+	thrifty  = effort{payloads: 120, streams: 2, cutWire: 60, damaged: 6, together: 4}
 )
 
 type configurer func(options json.RawMessage, maxFrame int) (codeccall.Codec, error)

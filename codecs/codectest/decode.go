@@ -23,11 +23,12 @@ type arrival struct {
 }
 
 func (a arrival) String() string {
+	const most = 16
 	text := fmt.Sprintf("cut at %v", a.cuts)
 	if len(a.cuts) == 0 {
 		text = "in one piece"
-	} else if len(a.cuts) > 40 {
-		text = fmt.Sprintf("cut at %v and %d other places", a.cuts[:40], len(a.cuts)-40)
+	} else if len(a.cuts) > most {
+		text = fmt.Sprintf("cut at %v and %d other places", a.cuts[:most], len(a.cuts)-most)
 	}
 	if a.how != "" {
 		text += ", " + a.how
@@ -41,7 +42,7 @@ func (a arrival) String() string {
 var inOnePiece = arrival{eofToo: true}
 
 func byteByByte(n int) arrival {
-	a := arrival{how: "which is everywhere"}
+	a := arrival{how: "one byte at a time"}
 	for i := 1; i < n; i++ {
 		a.cuts = append(a.cuts, i)
 	}

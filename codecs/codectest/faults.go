@@ -2,19 +2,32 @@ package codectest
 
 import (
 	"bytes"
+	"encoding/json"
 	"slices"
 )
+
+// smallLimit is a limit for payloads that garbage exceeds.
+const smallLimit = 8
 
 // faults checks that garbage and damaged streams decode alike however they are cut, with the same faults in the same
 // places, also behind a fault, and that nothing is returned that breaks the contract.
 func (s *suite) faults() {
 	alphabet := s.framing()
+	small := *s
+	if codec, err := s.configure(json.RawMessage(s.c.Options), smallLimit); err == nil {
+		small.codec, small.maxFrame = codec, smallLimit
+	}
 	for i := range s.effort.damaged {
-		s.damaged([]byte(s.payload(alphabet, 1+s.random.IntN(48))), i)
+		garbage := []byte(s.payload(alphabet, 1+s.random.IntN(48)))
+		s.damaged(garbage, i)
+		small.damaged(garbage, i)
 	}
 	for _, e := range s.material(1+s.effort.damaged/25, 80) {
 		for i := range min(25, s.effort.damaged) {
 			s.damaged(s.damage(e.wire, alphabet), i)
+			if i%3 == 0 {
+				small.damaged(s.damage(e.wire, alphabet), i)
+			}
 		}
 	}
 }

@@ -105,6 +105,6 @@ func (s *suite) cutEverywhere(wire []byte, want *transcript) {
 
 func nothingExamined(a arrival) arrival {
 	a.adjust = func(r *reader) { r.forget = true }
-	a.how = "everywhere, each call with nothing examined"
+	a.how = "each call with nothing examined"
 	return a
 }

@@ -138,7 +138,10 @@ func (s *suite) material(count, most int) []*encoding {
 	for i := range count {
 		var payloads []string
 		if i == 0 {
-			payloads = append([]string{"hi", ""}, s.c.Accept...)
+			payloads = []string{"hi", ""}
+		}
+		for _, at := range s.random.Perm(len(s.c.Accept)) {
+			payloads = append(payloads, s.c.Accept[at])
 		}
 		for range 12 {
 			payloads = append(payloads, s.payload(alphabet, s.random.IntN(min(16, s.maxFrame)+1)))
