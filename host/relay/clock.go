@@ -17,14 +17,15 @@ type clock struct {
 	stopped bool
 }
 
-// A mark is a time in nanoseconds since the session began, at least 1; 0: not set.
+// A mark is a time as now tells it; 0: not set.
 type mark struct{ atomic.Int64 }
 
 func (m *mark) clear() { m.Store(0) }
 
 func (c *clock) begin(s *Session) { c.session, c.origin = s, time.Now() }
 
-func (c *clock) now() int64 { return max(1, int64(time.Since(c.origin))) }
+// now returns the nanoseconds since the session was made, and one more, so that no time is 0.
+func (c *clock) now() int64 { return 1 + int64(time.Since(c.origin)) }
 
 // start sets the timer off and returns what stops it.
 func (c *clock) start() (stop func()) {

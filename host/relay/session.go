@@ -158,7 +158,7 @@ func (s *Session) end(reason Reason, err error, direction Direction) {
 // Stats returns what the session has done so far.
 func (s *Session) Stats() Stats {
 	return Stats{
-		Age:          time.Duration(s.clock.now()),
+		Age:          time.Since(s.clock.origin),
 		ToUpstream:   s.flows[0].counts.snapshot(),
 		ToDownstream: s.flows[1].counts.snapshot(),
 	}

@@ -1,0 +1,227 @@
+package relay
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A receiver that stops reading stops the sender, with bounded memory in between, and loses nothing.
+func TestBackpressure(t *testing.T) {
+	tests := []struct {
+		name    string
+		payload int
+		most    int64 // bytes between the links
+	}{
+		{"small frames", 100, 2 * floodRead},
+		{"frames larger than a read", 200 << 10, 6 * floodRead},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				memory := NewMemory(1<<30, time.Second)
+				config := translating(t)
+				config.Memory = memory
+				s := start(t, t.Context(), config, 1<<20)
+				frame := append(bytes.Repeat([]byte("x"), tt.payload), '\n')
+				const total = 16 << 20
+				all := bytes.Repeat(frame, total/len(frame))
+				go func() {
+					s.down.send(all)
+					s.down.CloseWrite()
+				}()
+				synctest.Wait()
+				stats := s.Stats().ToUpstream
+				if between := stats.BytesRead - stats.BytesWritten; between > tt.most || stats.BytesRead == 0 {
+					t.Errorf("%d bytes are between the links (%d read), want at most %d", between, stats.BytesRead, tt.most)
+				}
+				if used := memory.Used(); used > sessionMemory+2*perByte*floodRead+2*FrameMemory(config.Downstream.Codec, config.Upstream.Codec) {
+					t.Errorf("%d bytes of memory are charged", used)
+				}
+				got, err := s.up.receive()
+				if want := len(all) / len(frame) * (tt.payload + 4); len(got) != want || err != nil {
+					t.Errorf("got %d bytes, %v; want %d", len(got), err, want)
+				}
+				s.up.CloseWrite()
+				if result := <-s.result; result.Reason != Fin {
+					t.Errorf("got %+v, want fin", result)
+				}
+			})
+		})
+	}
+}
+
+// A frame without end costs what one frame may, and its own session.
+func TestEndlessFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := NewMemory(1<<30, time.Second)
+		config := translating(t)
+		config.Memory = memory
+		s := start(t, t.Context(), config, 1<<20)
+		piece := bytes.Repeat([]byte("x"), 4096)
+		sent, most := 0, int64(0)
+		for s.down.send(piece) == nil {
+			sent += len(piece)
+			synctest.Wait()
+			most = max(most, memory.Used())
+		}
+		if limit := sessionMemory + perByte*floodRead + FrameMemory(config.Downstream.Codec, config.Upstream.Codec); most > limit {
+			t.Errorf("charged %d bytes, want at most %d", most, limit)
+		}
+		if sent > 1<<20+1<<16 {
+			t.Errorf("%d bytes were accepted, for frames of at most %d", sent, 1<<20)
+		}
+		if result := <-s.result; result.Reason != Violated {
+			t.Errorf("got %+v, want violation", result)
+		}
+		if used := memory.Used(); used != 0 {
+			t.Errorf("%d bytes of memory are still in use", used)
+		}
+	})
+}
+
+// A length that is announced, and a frame of many small reads, take no more memory than has arrived, twice over.
+func TestAnnouncedLength(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := NewMemory(1<<30, time.Second)
+		config := translating(t)
+		config.Memory = memory
+		s := start(t, t.Context(), config, 1<<20)
+		s.up.send([]byte("\x00\x0f\xff\xff12345678"))
+		synctest.Wait()
+		if used := memory.Used(); used > sessionMemory+perByte*smallRead {
+			t.Errorf("an announced length costs %d bytes", used)
+		}
+		s.up.Reset()
+		<-s.result
+	})
+}
+
+func TestIdleHoldsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := NewMemory(1<<30, time.Second)
+		config := translating(t)
+		config.Memory = memory
+		s := start(t, t.Context(), config, 1<<20)
+		go s.down.send(bytes.Repeat([]byte("hello\n"), 300_000))
+		go func() { s.up.receive(); s.up.CloseWrite() }()
+		synctest.Wait()
+		if got := s.Stats().ToUpstream.FramesOut; got != 300_000 {
+			t.Errorf("%d frames arrived", got)
+		}
+		for _, f := range s.flows {
+			if f.inbox.buf != nil || f.inbox.incoming != nil {
+				t.Errorf("%s: an idle session holds a buffer", f.direction)
+			}
+		}
+		if used := memory.Used(); used != sessionMemory {
+			t.Errorf("an idle session is charged %d bytes, want %d", used, sessionMemory)
+		}
+		s.down.CloseWrite()
+		<-s.result
+	})
+}
+
+func TestMemoryRunsShort(t *testing.T) {
+	config := func(t *testing.T, memory *Memory) Config {
+		c := translating(t)
+		c.Memory = memory
+		return c
+	}
+	t.Run("small frames get through", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			memory := NewMemory(sessionMemory, time.Second)
+			s := start(t, t.Context(), config(t, memory), 1<<20)
+			all := bytes.Repeat([]byte("some small frame\n"), 10_000)
+			go func() { s.down.send(all); s.down.CloseWrite() }()
+			s.up.CloseWrite()
+			if got, err := s.up.receive(); len(got) != 10_000*20 || err != nil {
+				t.Errorf("got %d bytes, %v", len(got), err)
+			}
+			if result := <-s.result; result.Reason != Fin {
+				t.Errorf("got %+v, want fin", result)
+			}
+		})
+	})
+	t.Run("a large frame waits, and ends its session", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			memory := NewMemory(sessionMemory+FrameMemory(translating(t).Downstream.Codec, translating(t).Upstream.Codec)-1, 10*time.Second)
+			s := start(t, t.Context(), config(t, memory), 1<<20)
+			go s.down.send(append(bytes.Repeat([]byte("x"), 500_000), '\n'))
+			if result := <-s.result; result.Reason != MemoryShort || result.Direction != ToUpstream {
+				t.Errorf("got %+v, want memory", result)
+			}
+			if _, err := s.up.receive(); !errors.Is(err, errReset) {
+				t.Errorf("upstream got %v, want a reset", err)
+			}
+		})
+	})
+	t.Run("a large frame waits for another", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := translating(t)
+			memory := NewMemory(2*sessionMemory+perByte*baseRead+FrameMemory(c.Downstream.Codec, c.Upstream.Codec), 10*time.Second)
+			large := append(bytes.Repeat([]byte("x"), 500_000), '\n')
+			one, other := start(t, t.Context(), config(t, memory), 1<<20), start(t, t.Context(), config(t, memory), 1<<20)
+			one.down.send(large[:300_000])
+			synctest.Wait()
+			go other.down.send(large)
+			time.Sleep(9 * time.Second)
+			one.down.send(large[300_000:])
+			synctest.Wait()
+			for _, s := range []*relayed{one, other} {
+				if got := s.Stats().ToUpstream.FramesOut; got != 1 {
+					t.Errorf("%d large frames arrived, want 1", got)
+				}
+				s.down.CloseWrite()
+				s.up.CloseWrite()
+				<-s.result
+			}
+		})
+	})
+	t.Run("a session waits to start", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			memory := NewMemory(sessionMemory, 10*time.Second)
+			one := start(t, t.Context(), config(t, memory), 1<<20)
+			synctest.Wait()
+			other := start(t, t.Context(), config(t, memory), 1<<20)
+			began := time.Now()
+			if result := <-other.result; result.Reason != MemoryShort || time.Since(began) != 10*time.Second {
+				t.Errorf("got %+v after %v, want memory after 10 s", result, time.Since(began))
+			}
+			one.down.Reset()
+			<-one.result
+		})
+	})
+}
+
+// Frames of any length make work in proportion to their bytes, however they are cut.
+func TestLargeFramesAreLinear(t *testing.T) {
+	var in inbox
+	in.memory, in.most, in.frame = nil, 16<<20+1, 1
+	moved := 0
+	for n := 0; n < 16<<20; {
+		before := in.buf
+		p := in.grab()
+		piece := min(len(p), 1460)
+		in.took(piece)
+		if in.buf != before {
+			moved += n
+		}
+		n += piece
+		before = in.buf
+		if err := in.settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if in.buf != before {
+			moved += n
+		}
+		if in.len() != n {
+			t.Fatalf("%d bytes are there, want %d", in.len(), n)
+		}
+	}
+	if moved > 3*16<<20 {
+		t.Errorf("%d bytes moved for a frame of %d", moved, 16<<20)
+	}
+}
