@@ -306,22 +306,25 @@ func agree(t *testing.T, options string, text *text, written []byte) {
 	}
 }
 
-func TestSuite(t *testing.T) {
-	codectest.Run(t, Codec,
-		codectest.Case{Accept: []string{"hi", "", "\n", "aGk="}, Wires: []codectest.Wire{
+func TestSuite(t *testing.T) { codectest.Run(t, Codec, suite()...) }
+
+// suite is what is put through codectest, in this process and in one of its own.
+func suite() []codectest.Case {
+	return []codectest.Case{
+		{Accept: []string{"hi", "", "\n", "aGk="}, Wires: []codectest.Wire{
 			{Wire: "aGk=\na\rGk=\naG8=\n", Want: []string{"hi"},
 				Fault: &codecs.Fault{Offset: 5, At: 6, Err: codecs.ErrMalformed}, Rest: []string{"ho"}},
 		}},
-		codectest.Case{Options: raw, Accept: []string{"hi", ""}, MaxFrame: 100},
-		codectest.Case{Options: optional, Accept: []string{"hi", ""}, MaxFrame: 101},
-		codectest.Case{Name: "url", Options: `{"alphabet": "url", "terminator": "NUL", "empty": "skip"}`, Accept: []string{"hi"}},
-		codectest.Case{Name: "mime", Options: mime, Accept: []string{"hi", "", strings.Repeat("a", 57), strings.Repeat("a", 58)}, MaxFrame: 1000},
-		codectest.Case{Name: "narrow", Options: narrow, Accept: []string{"hi", "", "foobar", "foob"}, MaxFrame: 64},
-		codectest.Case{Name: "lenient", Options: lenient, Accept: []string{"hi", ""}, MaxFrame: 50},
-		codectest.Case{Name: "lenient lines", Options: `{"wrap": 5, "terminator": "0x0D0A0D0A", "strict": false, "empty": "refuse"}`,
+		{Options: raw, Accept: []string{"hi", ""}, MaxFrame: 100},
+		{Options: optional, Accept: []string{"hi", ""}, MaxFrame: 101},
+		{Name: "url", Options: `{"alphabet": "url", "terminator": "NUL", "empty": "skip"}`, Accept: []string{"hi"}},
+		{Name: "mime", Options: mime, Accept: []string{"hi", "", strings.Repeat("a", 57), strings.Repeat("a", 58)}, MaxFrame: 1000},
+		{Name: "narrow", Options: narrow, Accept: []string{"hi", "", "foobar", "foob"}, MaxFrame: 64},
+		{Name: "lenient", Options: lenient, Accept: []string{"hi", ""}, MaxFrame: 50},
+		{Name: "lenient lines", Options: `{"wrap": 5, "terminator": "0x0D0A0D0A", "strict": false, "empty": "refuse"}`,
 			Accept: []string{"hi", "foobar"}, Refuse: []string{""}, MaxFrame: 64},
-		codectest.Case{Name: "datagrams", Options: datagram, Accept: []string{"hi"}, Refuse: []string{""}, Datagrams: true},
-	)
+		{Name: "datagrams", Options: datagram, Accept: []string{"hi"}, Refuse: []string{""}, Datagrams: true},
+	}
 }
 
 var fuzzed = []string{`{}`, raw, optional, mime, narrow, lenient, datagram, `{"alphabet": "url", "terminator": "CRLF"}`,

@@ -57,9 +57,12 @@ func mail(n int) []byte {
 	return b
 }
 
-func TestSuite(t *testing.T) {
-	codectest.Run(t, Codec,
-		codectest.Case{
+func TestSuite(t *testing.T) { codectest.Run(t, Codec, suite()...) }
+
+// suite is what is put through codectest, in this process and in one of its own.
+func suite() []codectest.Case {
+	return []codectest.Case{
+		{
 			Name: "defaults", Accept: []string{"", "hi", "a\nb\\", "\n\n\n", `\n`, "\r\n"},
 			Frames: []codectest.Frame{frame("a\nb\\", `a\nb\\`+"\n")},
 			Wires: []codectest.Wire{
@@ -72,7 +75,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "a\\xb\\nc\\\\\nho\n", Fault: malformed(0, 2), Rest: []string{"ho"}},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "map with CRLF", Options: `{"terminator":"CRLF","also_accept":["LF"],"ignore":["NUL"],"map":{"CR":"r","LF":"n","\\":"\\"}}`,
 			Accept: []string{"\r", "\n", "\r\n", "a\r"}, Refuse: []string{"a\x00"},
 			Wires: []codectest.Wire{
@@ -81,7 +84,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "a\\\x00n\n", Fault: malformed(0, 2)},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "slip", Options: slip, Accept: []string{"\xc0", "\xdb", "\xdc\xdd"},
 			Frames: []codectest.Frame{frame("\x01\xc0\xdb\x02", "\xc0\x01\xdb\xdc\xdb\xdd\x02\xc0")},
 			Wires: []codectest.Wire{
@@ -90,7 +93,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "\xc0\x01\xdb\xdb\xdc\xc0\x03\xc0", Fault: malformed(1, 3), Rest: []string{"\x03"}},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "ppp", Options: ppp, Accept: []string{"\x7e", "\x7d", "\x00\x1f", "\x5e\x5d"},
 			Frames: []codectest.Frame{frame("\x31\x7e\x7d\x11", "\x7e\x31\x7d\x5e\x7d\x5d\x7d\x31\x7e")},
 			Wires: []codectest.Wire{
@@ -106,7 +109,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "\x01~\x02" + "abc", Want: nil, Fault: truncated(3, 6), Rest: nil},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "abort with a long terminator", Options: `{"terminator":"ab","style":"xor","escape":"\\","abort":true}`,
 			Accept: []string{"ab", "aab", "a", "b"},
 			Wires: []codectest.Wire{
@@ -116,7 +119,7 @@ func TestSuite(t *testing.T) {
 				{Wire: `x\a`, Fault: truncated(0, 3)},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "dle-stx", Options: dleSTX, Accept: []string{"", "\x10", "\x10\x10", "\x10\x02", "\x10\x03"},
 			Frames: []codectest.Frame{frame("\x41\x10\x42", "\x10\x02\x41\x10\x10\x42\x10\x03")},
 			Wires: []codectest.Wire{
@@ -126,7 +129,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "\x10", Fault: truncated(0, 1)},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "double with several terminators", Options: `{"terminator":"\\end","also_accept":["\\e\\x","\\f"],"style":"double","ignore":["NUL"],"empty":"refuse"}`,
 			Accept: []string{`\end`, `\\`, "e", `\e\x`}, Refuse: []string{"", "\x00"},
 			Wires: []codectest.Wire{
@@ -136,7 +139,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "a\\\x00\\fc\\f", Fault: malformed(0, 2), Rest: []string{"c"}},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "smtp-data", Options: smtpData, Sized: func(n int) []byte {
 				return mail(n)
 			},
@@ -154,7 +157,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "a\r\n.\r", Fault: truncated(0, 5)},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "line_dot with ignored bytes and a start", Options: `{"style":"line_dot","terminator":"0x0D0A2E0D0A","start":"<","ignore":["NUL"],"unterminated":"deliver"}`,
 			Sized: mail, EndDelivers: true, Accept: []string{"", ".\r\n"}, Refuse: []string{"\x00\r\n"},
 			Frames: []codectest.Frame{frame(".\r\n", "<..\r\n.\r\n")},
@@ -168,11 +171,11 @@ func TestSuite(t *testing.T) {
 				{Wire: "<\r\n.\x00a\r\n", Want: []string{"\r\na\r\n"}},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "newline", Options: newline, Accept: []string{"hello", "", "\r", "\\"}, Refuse: []string{"\n", "a\nb", "a\n"},
 			Frames: []codectest.Frame{frame("hello", "hello\n"), frame("<13>1 - - tag - - - hello", "<13>1 - - tag - - - hello\n")},
 		},
-		codectest.Case{
+		{
 			Name: "crlf", Options: crlf, Accept: []string{"a\rb", "", "\ra"}, Refuse: []string{"a\n", "a\r\nb", "a\nb"},
 			Frames: []codectest.Frame{frame("a\r", "a\r\r\n"), frame("NICK x", "NICK x\r\n")},
 			Wires: []codectest.Wire{
@@ -180,7 +183,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "a\r\nb\r", Want: []string{"a"}, Fault: truncated(3, 5)},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "mllp", Options: mllp, Accept: []string{hl7Message, "\r", "\x1c"}, Refuse: []string{"\x0b", "a\x1c\rb"},
 			Frames: []codectest.Frame{frame(hl7Message, "\x0b"+hl7Message+"\x1c\r")},
 			Wires: []codectest.Wire{
@@ -188,7 +191,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "\x1c\r\x0bb\x1c\r", Fault: malformed(0, 0), Rest: []string{"b"}},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "many terminators", Options: `{"terminator":"aab","style":"none","also_accept":["ab","xaay","xz"],"unterminated":"deliver"}`,
 			EndDelivers: true, Accept: []string{"c", "xa", "xaaz", ""}, Refuse: []string{"ab", "xz", "cab"},
 			Wires: []codectest.Wire{
@@ -197,7 +200,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "xaa", Want: []string{"xaa"}},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "ignored bytes within a terminator", Options: `{"terminator":"CRLF","style":"none","start":"<<","ignore":["NUL","80-FF"]}`,
 			Accept: []string{"a\r", ""}, Refuse: []string{"\x00", "a\xff", "<<", "a<<"},
 			Wires: []codectest.Wire{
@@ -207,7 +210,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "\x80<\x00a\r\x80\n<<b\r\n", Fault: malformed(1, 3), Rest: []string{"b"}},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "too long", Options: crlf, MaxFrame: 3,
 			Wires: []codectest.Wire{
 				{Wire: "abc\r\nabcd\r\nab\n", Want: []string{"abc"}, Fault: tooLongAt(5, 8), Rest: []string{"ab"}},
@@ -216,7 +219,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "abc\r", Fault: truncated(0, 4)},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "too long with escapes", MaxFrame: 3,
 			Wires: []codectest.Wire{
 				{Wire: `\n\n\n` + "\n" + `\n\n\n\x` + "\nab\n", Want: []string{"\n\n\n"}, Fault: tooLongAt(7, 14), Rest: []string{"ab"}},
@@ -224,7 +227,7 @@ func TestSuite(t *testing.T) {
 				{Wire: `abcd\x` + "\nab\n", Fault: tooLongAt(0, 3), Rest: []string{"ab"}},
 			},
 		},
-	)
+	}
 }
 
 // What differs from the framings above in a detail is put through the smaller suite.

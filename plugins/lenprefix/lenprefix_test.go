@@ -318,38 +318,41 @@ func TestEverySize(t *testing.T) {
 	}
 }
 
-func TestSuite(t *testing.T) {
+func TestSuite(t *testing.T) { codectest.Run(t, Codec, suite()...) }
+
+// suite is what is put through codectest, in this process and in one of its own.
+func suite() []codectest.Case {
 	kept := func(format string, fixed int) func(int) []byte {
 		return func(n int) []byte {
 			b := fmt.Appendf(nil, format, n)
 			return append(b, bytes.Repeat([]byte("a"), max(n-len(b), 0))...)[:n]
 		}
 	}
-	codectest.Run(t, Codec,
-		codectest.Case{Accept: []string{"hi", "\x00\x00\x00\x02", ""}},
-		codectest.Case{Name: "four digits", Options: fourDigits, Accept: []string{"0002", "hi"}},
-		codectest.Case{Name: "one byte", Options: `{"width": 1}`, MaxFrame: 100, Accept: []string{"hi", "\x00"}},
-		codectest.Case{Name: "octet-counting", Options: octetCounting, Accept: []string{"hi", "2 hi"}, Refuse: []string{""},
+	return []codectest.Case{
+		{Accept: []string{"hi", "\x00\x00\x00\x02", ""}},
+		{Name: "four digits", Options: fourDigits, Accept: []string{"0002", "hi"}},
+		{Name: "one byte", Options: `{"width": 1}`, MaxFrame: 100, Accept: []string{"hi", "\x00"}},
+		{Name: "octet-counting", Options: octetCounting, Accept: []string{"hi", "2 hi"}, Refuse: []string{""},
 			Wires: []codectest.Wire{{Wire: "2 hi0 2 ho", Want: []string{"hi"},
 				Fault: &codecs.Fault{Offset: 4, At: 5, Err: codecs.ErrMalformed}, Rest: []string{"ho"}}}},
-		codectest.Case{Name: "netstring", Options: netstring, Accept: []string{"hi", "", ",", "2:hi,"}, MaxFrame: 100,
+		{Name: "netstring", Options: netstring, Accept: []string{"hi", "", ",", "2:hi,"}, MaxFrame: 100,
 			Wires: []codectest.Wire{{Wire: "2:hi,101:" + strings.Repeat("a", 101) + ",2:ho,", Want: []string{"hi"},
 				Fault: &codecs.Fault{Offset: 5, At: 8, Err: codecs.ErrTooLong}, Rest: []string{"ho"}}}},
-		codectest.Case{Name: "resp-bulk", Options: respBulk, Accept: []string{"hi", "\r\n", "$2\r\nhi\r\n"}},
-		codectest.Case{Name: "pax", Options: paxHeader, Accept: []string{"hi", "a=b\n"}},
-		codectest.Case{Name: "everything around", Accept: []string{"hi"}, MaxFrame: 1000,
+		{Name: "resp-bulk", Options: respBulk, Accept: []string{"hi", "\r\n", "$2\r\nhi\r\n"}},
+		{Name: "pax", Options: paxHeader, Accept: []string{"hi", "a=b\n"}},
+		{Name: "everything around", Accept: []string{"hi"}, MaxFrame: 1000,
 			Options: `{"width": 3, "format": "ascii_hex", "pad": "space", "before": "0x0102", "after": "::", "trailer": "CRLF",
 				"counts": "frame", "empty": "skip"}`},
-		codectest.Case{Name: "packed", Options: `{"width": 3, "format": "bcd", "adjust": -2}`, Accept: []string{"hi"}, Refuse: []string{"a", ""}},
-		codectest.Case{Name: "little endian", Options: `{"width": 8, "format": "le", "counts": "frame"}`, Accept: []string{"hi"}},
-		codectest.Case{Name: "git-pktline", Options: pktLine, Accept: []string{"0006hi", "0000", "0004"}, Refuse: []string{"", "0003", "0005hi"},
+		{Name: "packed", Options: `{"width": 3, "format": "bcd", "adjust": -2}`, Accept: []string{"hi"}, Refuse: []string{"a", ""}},
+		{Name: "little endian", Options: `{"width": 8, "format": "le", "counts": "frame"}`, Accept: []string{"hi"}},
+		{Name: "git-pktline", Options: pktLine, Accept: []string{"0006hi", "0000", "0004"}, Refuse: []string{"", "0003", "0005hi"},
 			Sized: kept("%04x", 4)},
-		codectest.Case{Name: "kept with trailer", Options: `{"offset": 2, "width": 4, "format": "ascii_dec", "counts": "frame",
+		{Name: "kept with trailer", Options: `{"offset": 2, "width": 4, "format": "ascii_dec", "counts": "frame",
 			"keep_header": true, "trailer": "LF"}`,
 			Accept: []string{"..0009hi"}, Sized: func(n int) []byte {
 				return fmt.Appendf(nil, "..%04d%s", n+1, strings.Repeat("a", max(n-6, 0)))[:n]
 			}},
-	)
+	}
 }
 
 func FuzzDecode(f *testing.F) {

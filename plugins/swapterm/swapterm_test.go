@@ -17,14 +17,17 @@ import (
 const redisEOF = `{"declare": "always", "marker": "$EOF:", "length": 40, "suffix": "CRLF", "choose": "random",
 	"pool": ["0123456789", "61-66"]}`
 
-func TestSuite(t *testing.T) {
+func TestSuite(t *testing.T) { codectest.Run(t, swapterm.Codec, suite()...) }
+
+// suite is what is put through codectest, in this process and in one of its own.
+func suite() []codectest.Case {
 	fault := func(err error, offset, at int) *codecs.Fault { return &codecs.Fault{Err: err, Offset: offset, At: at} }
 	all := strings.Builder{}
 	for b := range 256 {
 		all.WriteByte(byte(b))
 	}
-	codectest.Run(t, swapterm.Codec,
-		codectest.Case{
+	return []codectest.Case{
+		{
 			Name:   "defaults",
 			Accept: []string{"hi", "a\nb", "\x1b", "\x1bhi", "\n", "|\n", strings.Repeat("\n|", 300)},
 			Refuse: []string{all.String(), all.String() + "more"},
@@ -41,7 +44,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "hi\n\x1b.ho\n", Want: []string{"hi"}, Fault: fault(codecs.ErrTruncated, 3, 8)},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "too long", MaxFrame: 4, Options: `{"length": 2, "empty": "deliver"}`,
 			Wires: []codectest.Wire{
 				{Wire: "\n1234\n12345\n\x1b::1234::", Want: []string{"", "1234"}, Fault: fault(codecs.ErrTooLong, 6, 10), Rest: []string{"1234"}},
@@ -51,7 +54,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "12345", Fault: fault(codecs.ErrTooLong, 0, 4)},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "a terminator that overlaps itself", Options: `{"terminator": "aa", "marker": "ab", "length": 2, "pool": ["a", "b"], "empty": "deliver"}`,
 			Accept: []string{"", "x", "xa", "ab", "abx", "a", "ba"},
 			Refuse: []string{"aabbab", "abbaa"},
@@ -61,7 +64,7 @@ func TestSuite(t *testing.T) {
 			},
 			Sized: func(n int) []byte { return bytes.Repeat([]byte("x"), n) },
 		},
-		codectest.Case{
+		{
 			Name: "a terminator amid the marker", Options: `{"terminator": "E", "marker": "$EOF", "empty": "deliver"}`,
 			Accept: []string{"$", "", "$EO", "E", "$EOF"},
 			Frames: []codectest.Frame{{Payload: "$", Wire: "$EOF|$|"}},
@@ -71,7 +74,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "hE$E", Want: []string{"h"}, Fault: fault(codecs.ErrTruncated, 2, 4)}, // the beginning of a declaration
 			},
 		},
-		codectest.Case{
+		{
 			Name: "suffix, always", Options: `{"declare": "always", "marker": "<<", "suffix": ">>", "length": 3, "pool": "printable", "empty": "refuse"}`,
 			Accept: []string{"hi", "a\nb", "<<", "|||"}, Refuse: []string{""},
 			Frames: []codectest.Frame{{Payload: "hi", Wire: "<<|||>>hi|||"}},
@@ -83,7 +86,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "<<abc>>abc<<abc>>hoabc", Fault: fault(codecs.ErrMalformed, 0, 9), Rest: []string{"ho"}},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "scope stream", Options: `{"scope": "stream"}`,
 			Accept: []string{"hi", "a\nb", "\x1b", "|", "\n"},
 			Frames: []codectest.Frame{{Payload: "a\nb", Wire: "\x1b|a\nb|"}},
@@ -92,7 +95,7 @@ func TestSuite(t *testing.T) {
 				{Wire: "\x1b\x1bhi\x1b", Fault: fault(codecs.ErrMalformed, 0, 1)},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "scope stream, a long marker and a longer terminator", MaxFrame: 300,
 			Options: `{"scope": "stream", "terminator": "CRLF", "marker": "aab", "suffix": "a", "length": 5, "pool": ["ab"], "empty": "deliver"}`,
 			Accept:  []string{"hi", "\r\n", "aab", "ababababab\r\n"},
@@ -101,22 +104,22 @@ func TestSuite(t *testing.T) {
 				{Wire: "aabaabaaax", Fault: fault(codecs.ErrMalformed, 0, 7)},
 			},
 		},
-		codectest.Case{
+		{
 			Name: "scope stream, empty refused", MaxFrame: 5, Options: `{"scope": "stream", "empty": "refuse"}`,
 			Wires: []codectest.Wire{
 				{Wire: "\x1b..hi.123456.ho.", Fault: fault(codecs.ErrMalformed, 0, 2), Rest: []string{"hi", "ho"}},
 				{Wire: "\x1b.123456.ho.", Fault: fault(codecs.ErrTooLong, 0, 7), Rest: []string{"ho"}},
 			},
 		},
-		codectest.Case{Name: "random", Options: `{"choose": "random"}`, Accept: []string{"hi", "a\nb", all.String()[:255]}, Refuse: []string{all.String()}},
-		codectest.Case{
+		{Name: "random", Options: `{"choose": "random"}`, Accept: []string{"hi", "a\nb", all.String()[:255]}, Refuse: []string{all.String()}},
+		{
 			Name: "redis-eof", Options: redisEOF, Accept: []string{"REDIS0011", "$EOF:"},
 			Wires: []codectest.Wire{{
 				Wire: "$EOF:0123456789abcdef0123456789abcdef01234567\r\nREDIS0011" + "0123456789abcdef0123456789abcdef01234567",
 				Want: []string{"REDIS0011"},
 			}},
 		},
-	)
+	}
 }
 
 func TestOptions(t *testing.T) {
