@@ -74,7 +74,7 @@ func (c *served) begin(l *serverLane, p *part) error {
 		c.refuse("call of %d bytes, more than %d", size, uint64(most)+maxBatch)
 		return nil
 	}
-	if h.kind == kindDecode && h.stream != 0 {
+	if h.kind == kindDecode && (h.stream != 0 || h.kept > 0) {
 		kept := l.kept.take(h.stream, h.keptOf, int(h.kept))
 		if h.kept > 0 && kept == nil {
 			c.resend = true
