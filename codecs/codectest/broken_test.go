@@ -155,14 +155,14 @@ func TestBrokenCodecsFail(t *testing.T) {
 				return len(in.Bytes), nil
 			}
 			return n, err
-		}}, `limits: a frame with a payload of 4097 bytes, .*\n got .*\n want frame too long`, false},
+		}}, `limits: a frame of .*, one of 4097 bytes, .*\n got .*\n want the first, then frame too long`, false},
 		{"cuts what is too long", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			if errors.Is(err, codecs.ErrTooLong) {
 				return len(in.Bytes), out.Refer(n, n+in.MaxFrame)
 			}
 			return n, err
-		}}, `limits: .*payload of 4097 bytes`, false},
+		}}, `limits: a frame of .*, one of 4097 bytes, .*\n got .*\n want the first, then frame too long`, false},
 		{"panics on garbage", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			if errors.Is(err, codecs.ErrMalformed) {

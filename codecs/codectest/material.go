@@ -94,7 +94,7 @@ func (s *suite) sized(n int) (payload string, ok bool) {
 		if len(payload) != n {
 			s.t.Fatalf("the case's Sized(%d) returned %d bytes", n, len(payload))
 		}
-		return payload, true
+		return payload, s.takes(payload)
 	}
 	for _, unit := range append([]string{"a", "0"}, s.c.Accept...) {
 		if unit == "" {

@@ -25,7 +25,7 @@ type reader struct {
 	offset   int    // of wire[0], in the stream
 	wire     []byte // received and not consumed
 	examined int
-	left     int // bytes of wire that the last call was shown
+	left     int // bytes of wire that the direction's last call left
 	need     int
 	state    []byte
 	goOn     int // stream offset where decoding goes on after a fault; what is before it is dropped
