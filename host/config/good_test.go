@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -315,6 +316,30 @@ func TestGoodConfigurations(t *testing.T) {
 	for _, file := range files {
 		if c := mustLoad(t, file); len(c.Warnings) > 0 {
 			t.Errorf("%s: got warnings %v", file, c.Warnings)
+		}
+	}
+}
+
+func TestPlacesCountCharacters(t *testing.T) {
+	for format, text := range map[string]string{
+		"yaml": "log: {format: \"ü\", level: ä b  }\nlimits:\n  memory: x  y   \n",
+		"json": "{\"log\": {\"x\": \"üü\", \"level\": 1},\r\n \"limits\": {\"memory\": \"x\"}}",
+		"toml": "log = {\"ü\" = \"üü\", level = 'loud'}\nlimits.memory = 'x'\n",
+	} {
+		_, err := Parse("f", format, []byte(text), LoadOptions{})
+		want := map[string]string{
+			"yaml": "f:1:15: log.format, f:1:27: log.level, f:3:11: limits.memory",
+			"json": "f:1:10: log.x, f:1:30: log.level, f:2:23: limits.memory",
+			"toml": "f:1:8: log.ü, f:1:28: log.level, f:2:17: limits.memory",
+		}[format]
+		var errs Errors
+		errors.As(err, &errs)
+		var got []string
+		for _, e := range errs {
+			got = append(got, e.position().String())
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: got %s, want %s", format, strings.Join(got, ", "), want)
 		}
 	}
 }

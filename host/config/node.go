@@ -1,8 +1,10 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // node is a value as it was written, with its place. All formats are read into nodes, and everything else works on
@@ -137,6 +139,9 @@ type source struct {
 	file string
 	data []byte
 	errs Errors
+
+	last  struct{ offset, line, column int } // what place found last; line 0: nothing yet
+	lines map[*node]map[string]int           // where the keys of mappings are
 }
 
 func (s *source) fail(p Position, got, want string) {
@@ -144,11 +149,22 @@ func (s *source) fail(p Position, got, want string) {
 	s.errs = append(s.errs, p.Error(got, want))
 }
 
-// place returns the line and column, in characters, of an offset.
+// place returns the line and column, in characters, of an offset. It counts on from the last one, so that a whole file
+// takes linear time.
 func (s *source) place(offset int) (line, column int) {
-	head := string(s.data[:min(max(offset, 0), len(s.data))])
-	begin := strings.LastIndexByte(head, '\n') + 1
-	return strings.Count(head, "\n") + 1, len([]rune(head[begin:])) + 1
+	offset = min(max(offset, 0), len(s.data))
+	if s.last.line == 0 || offset < s.last.offset {
+		s.last.offset, s.last.line, s.last.column = 0, 1, 1
+	}
+	skipped := s.data[s.last.offset:offset]
+	if begin := bytes.LastIndexByte(skipped, '\n') + 1; begin > 0 {
+		s.last.line += bytes.Count(skipped, []byte("\n"))
+		s.last.column = 1
+		skipped = skipped[begin:]
+	}
+	s.last.column += utf8.RuneCount(skipped)
+	s.last.offset = offset
+	return s.last.line, s.last.column
 }
 
 func (s *source) position(offset int, key string) Position {
@@ -158,12 +174,16 @@ func (s *source) position(offset int, key string) Position {
 
 // add appends e to the mapping n, unless its key is there already, which is an error.
 func (s *source) add(n *node, e entry, key string) {
-	for _, other := range n.entries {
-		if other.key == e.key {
-			s.fail(Position{Line: e.line, Column: e.column, Key: key},
-				fmt.Sprintf("given twice; the first is at line %d", other.line), "")
-			return
-		}
+	if s.lines == nil {
+		s.lines = map[*node]map[string]int{}
 	}
+	if s.lines[n] == nil {
+		s.lines[n] = map[string]int{}
+	}
+	if line, ok := s.lines[n][e.key]; ok {
+		s.fail(Position{Line: e.line, Column: e.column, Key: key}, fmt.Sprintf("given twice; the first is at line %d", line), "")
+		return
+	}
+	s.lines[n][e.key] = e.line
 	n.entries = append(n.entries, e)
 }

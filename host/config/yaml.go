@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -95,6 +96,8 @@ type yamlReader struct {
 	*source
 	anchors map[string]*node // those whose value is complete
 	lines   []string
+	line    int // of which runes are the characters
+	runes   []rune
 }
 
 func (y *yamlReader) node(n ast.Node, key string) *node {
@@ -167,11 +170,15 @@ func (y *yamlReader) columnOf(n *node) int {
 	if n.line > len(y.lines) {
 		return n.column
 	}
+	if y.line != n.line {
+		y.line, y.runes = n.line, []rune(y.lines[n.line-1])
+	}
 	head, _, _ := strings.Cut(n.text, " ")
-	line := []rune(y.lines[n.line-1])
-	end := min(n.column-1+len([]rune(head)), len(line))
-	if i := strings.LastIndex(string(line[:end]), head); i >= 0 {
-		return len([]rune(string(line[:end])[:i])) + 1
+	word := []rune(head)
+	for begin := min(n.column-1, len(y.runes)-len(word)); begin >= 0; begin-- {
+		if slices.Equal(y.runes[begin:begin+len(word)], word) {
+			return begin + 1
+		}
 	}
 	return n.column
 }
