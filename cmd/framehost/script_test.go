@@ -1,0 +1,43 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/framehost/framehost/host/pluginproc"
+)
+
+// TestMain makes the test binary three programs: a built-in plugin, for that is what a host launches as its own
+// executable; framehost, when it is called by that name; and the tests.
+func TestMain(m *testing.M) {
+	pluginproc.ServeIfAsked(builtinCodec)
+	testscript.Main(m, map[string]func(){"framehost": main})
+}
+
+// TestScripts runs the scripts in testdata with the real program. UPDATE_SCRIPTS=1 writes what is got into the files
+// that scripts compare with.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(env *testscript.Env) error {
+			// Sockets have short paths, and a script's own framehost is not in the way of another's.
+			dir, err := os.MkdirTemp("", "fh")
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { _ = os.RemoveAll(dir) })
+			root, err := filepath.Abs(filepath.Join("..", ".."))
+			if err != nil {
+				return err
+			}
+			env.Vars = append(env.Vars, "XDG_RUNTIME_DIR="+dir, "ROOT="+root)
+			return nil
+		},
+	})
+}
