@@ -249,7 +249,7 @@ func TestBrokenCodecsFail(t *testing.T) {
 			}
 		}), `faults: stream .* cut at .*\n got .*\n want .*, as in one piece`, false},
 		{"takes the memory that is announced", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
-			if len(in.Bytes) > 3 && in.Bytes[0] < '0' {
+			if in.EOF && len(in.Bytes) > 3 && in.Bytes[0] < '0' {
 				b := make([]byte, 1<<22)
 				announced.Store(&b)
 			}

@@ -61,7 +61,8 @@ type Case struct {
 	Wires  []Wire   // streams whose decoding is known
 
 	// Sized returns a payload of n bytes that must be accepted if it is not longer than the limit, where a payload has a
-	// form of its own; n is at least 1024, or MaxFrame if that is less. Where it is nil, the suite tries a few payloads and uses one that is taken.
+	// form of its own; n is at least 1024, or MaxFrame if that is less. Where it is nil, the suite tries a few payloads
+	// and uses one that is taken.
 	Sized func(n int) []byte
 
 	// Datagrams says that a frame is ended by the end of its wire: frames don't follow one another in a stream.
