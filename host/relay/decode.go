@@ -1,12 +1,5 @@
 package relay
 
-import (
-	"errors"
-	"io"
-
-	"github.com/framehost/framehost/codecs"
-)
-
 // decodeAll decodes what is in the inbox, and hands payloads over to be encoded. With eof it goes on until nothing is
 // left. An error means that the session is over.
 func (f *flow) decodeAll(eof bool) error {
@@ -54,7 +47,7 @@ func (f *flow) tooShort() bool {
 func (f *flow) decodeOnce(eof bool, wanted int) (*batch, error) {
 	b := newBatch(f.inbox.size())
 	if b.paid = f.inbox.paidFrame(); b.paid {
-		b.room = max(b.room, min(f.inbox.len(), f.longestBuilt))
+		b.room = max(b.room, min(f.inbox.len(), f.longestFrom))
 	}
 	if wanted > b.room {
 		if err := b.provide(f.session.ctx, f.session.config.Memory, wanted, f.frameMemory); err != nil {
@@ -126,93 +119,4 @@ func (f *flow) deliver(b *batch) error {
 	b.free(f.session.config.Memory)
 	f.turn <- struct{}{}
 	return err
-}
-
-// violated deals with a fault in shown, of which consumed bytes were taken before it. It is done when decoding does not
-// go on here.
-func (f *flow) violated(fault *codecs.Fault, shown []byte, consumed int, v *Violation, eof bool) (done bool, err error) {
-	f.counts.violations.Add(1)
-	truncated := eof && errors.Is(fault.Err, codecs.ErrTruncated)
-	v.Skipped = f.session.skips() && (truncated || fault.Resume != codecs.Never)
-	f.wait() // the payloads before it arrive first
-	f.kept = f.session.report(v)
-	if !v.Skipped {
-		f.keep(shown[fault.Offset:])
-		f.keepNoMore()
-		reason := Violated
-		if truncated {
-			reason = FinMidFrame
-		}
-		return true, f.fail(reason, v)
-	}
-	resume := fault.Resume
-	if truncated {
-		f.counts.droppedTails.Add(1)
-		resume = len(shown)
-	}
-	f.decode.Examined, f.need, f.frameSpent = 0, 0, 0
-	// What lies between the bytes taken and the faulty frame is dropped, but belongs to no frame.
-	gap := fault.Offset - consumed
-	f.drop(gap)
-	f.discard = int64(resume - fault.Offset)
-	f.dropDiscarded()
-	if eof && f.discard > 0 {
-		f.discard = 0
-		f.keepNoMore()
-		return true, nil
-	}
-	return truncated, nil
-}
-
-// dropDiscarded drops what is in the inbox and to be skipped.
-func (f *flow) dropDiscarded() {
-	n := int(min(f.discard, int64(f.inbox.len())))
-	if n > 0 {
-		f.keep(f.inbox.bytes()[:n])
-		f.drop(n)
-		f.discard -= int64(n)
-	}
-	if f.discard == 0 {
-		f.keepNoMore()
-	}
-}
-
-func (f *flow) drop(n int) {
-	f.inbox.consume(n)
-	f.offset += int64(n)
-	f.counts.bytesSkipped.Add(int64(n))
-}
-
-// keep keeps p where the violation at hand has a place for it.
-func (f *flow) keep(p []byte) { keep(f.kept, p) }
-
-func (f *flow) keepNoMore() {
-	if f.kept != nil {
-		f.kept.Close() // its errors are its own affair
-		f.kept = nil
-	}
-}
-
-func keep(w io.Writer, p []byte) {
-	if w != nil && len(p) > 0 {
-		w.Write(p) // likewise
-	}
-}
-
-// unrepresentable describes a payload of b that the receiver's framing can't carry.
-func (f *flow) unrepresentable(b *batch, index int, fault *codecs.Fault) (v *Violation, payload []byte) {
-	ref := b.found.Refs[index]
-	v = &Violation{
-		Direction: f.direction, Offset: b.offset, At: int64(fault.At), Frame: b.frame + int64(index),
-		Err: fault.Err, Want: fault.Want, Skipped: f.session.skips(),
-	}
-	if from := int(ref.Off); from+int(ref.Len) <= len(b.shown) {
-		v.Offset += int64(from)
-		payload = b.shown[from : from+int(ref.Len)]
-	} else {
-		from -= len(b.shown)
-		payload = b.found.Data[from : from+int(ref.Len)]
-	}
-	v.Bytes = append(v.Bytes, payload[fault.At:min(fault.At+excerpt, len(payload))]...)
-	return v, payload
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -141,6 +142,69 @@ func TestDrainAtAnyMoment(t *testing.T) {
 			}
 			if result := <-s.result; result.Reason != Drained || result.Stats.ToUpstream.BytesWritten != int64(len(got)) {
 				t.Errorf("got %+v, want drained", result)
+			}
+		})
+	}
+}
+
+func TestDrainBeforeRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := translating(t)
+		var down, up *link
+		config.Downstream.Link, down = connect2(100)
+		config.Upstream.Link, up = connect2(100)
+		s, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Drain(RouteRemoved)
+		down.CloseWrite()
+		up.CloseWrite()
+		if result := s.Run(t.Context()); result.Reason != RouteRemoved {
+			t.Errorf("got %+v, want route_removed", result)
+		}
+	})
+}
+
+// While the sender floods, the receiver gets a beginning of the stream, and a clean end only behind a whole frame.
+func TestDrainWhileFlooded(t *testing.T) {
+	const frame = "0123456789\n"
+	const count = 1 << 17
+	all := bytes.Repeat([]byte(frame), count)
+	want := bytes.Repeat([]byte("\x00\x00\x00\x0a0123456789"), count)
+	for moment := range 8 {
+		synctest.Test(t, func(t *testing.T) {
+			s := start(t, t.Context(), translating(t), 300<<10)
+			go func() {
+				s.down.send(all)
+				s.down.CloseWrite()
+			}()
+			got := make([]byte, 0, 1<<20)
+			for len(got) < moment*200_000 {
+				n, err := s.up.Read(func() []byte { return got[len(got):min(len(got)+1000+moment*7777, cap(got))] }, func([]byte) {})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got = got[:len(got)+n]; len(got) == cap(got) {
+					got = append(make([]byte, 0, 2*cap(got)), got...)
+				}
+			}
+			go s.Drain(Drained)
+			rest, err := s.up.receive()
+			got = append(got, rest...)
+			if !bytes.HasPrefix(want, got) {
+				t.Errorf("what upstream got is no beginning of what was sent")
+			}
+			if len(got)%14 != 0 || err != nil && !errors.Is(err, errReset) {
+				t.Errorf("upstream got %d bytes, %v", len(got), err)
+			}
+			s.up.CloseWrite()
+			result := <-s.result
+			if result.Reason != Drained || result.Stats.ToUpstream.FramesOut != int64(len(got)/14) {
+				t.Errorf("got %+v, want drained, with %d frames", result, len(got)/14)
+			}
+			if clean := result.Stats.ToUpstream.BytesRead-result.Stats.ToUpstream.BytesDiscarded == int64(len(got)/14*11); clean != (err == nil) {
+				t.Errorf("read %+v: clean %v, end %v", result.Stats.ToUpstream, clean, err)
 			}
 		})
 	}

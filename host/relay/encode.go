@@ -1,28 +1,55 @@
 package relay
 
-import "github.com/framehost/framehost/codecs"
+import (
+	"fmt"
+
+	"github.com/framehost/framehost/codecs"
+)
 
 // encodeAll encodes the payloads of b and writes their frames. The caller has the turn. An error means that the
 // session is over.
 func (f *flow) encodeAll(b *batch) error {
 	refs := b.found.Refs
 	for len(refs) > 0 {
-		b.in.Refs = refs
-		if err := f.encodeOnce(b); err != nil {
-			return err
+		fits := f.fitting(refs)
+		fault := (*codecs.Fault)(nil)
+		if fits > 0 {
+			b.in.Refs = refs[:fits]
+			if err := f.encodeOnce(b); err != nil {
+				return err
+			}
+			fits -= b.out.Taken()
+			refs, fault = refs[b.out.Taken():], b.out.Fault
 		}
-		refs = refs[b.out.Taken():]
-		fault := b.out.Fault
+		if fault == nil && fits == 0 && len(refs) > 0 {
+			fault = &codecs.Fault{
+				At: f.longestTo, Err: codecs.ErrTooLong,
+				Want: fmt.Sprintf("a payload of at most %d bytes", f.longestTo),
+			}
+		}
 		if fault == nil {
 			continue
 		}
-		index := len(b.found.Refs) - len(refs)
-		if err := f.cannotCarry(b, index, fault); err != nil {
+		if err := f.cannotCarry(b, len(b.found.Refs)-len(refs), fault); err != nil {
 			return err
 		}
 		refs = refs[1:]
 	}
 	return nil
+}
+
+// fitting returns how many payloads precede the first that is longer than the receiver's limit. Encoders do not know
+// of that limit.
+func (f *flow) fitting(refs []codecs.Ref) int {
+	if f.longestFrom <= f.longestTo {
+		return len(refs)
+	}
+	for i, r := range refs {
+		if int(r.Len) > f.longestTo {
+			return i
+		}
+	}
+	return len(refs)
 }
 
 // encodeEnd lets the codec write what ends a stream.
@@ -79,4 +106,22 @@ func (f *flow) cannotCarry(b *batch, index int, fault *codecs.Fault) error {
 		return f.fail(Unrepresentable, v)
 	}
 	return nil
+}
+
+// unrepresentable describes a payload of b that the receiver's framing can't carry.
+func (f *flow) unrepresentable(b *batch, index int, fault *codecs.Fault) (v *Violation, payload []byte) {
+	ref := b.found.Refs[index]
+	v = &Violation{
+		Direction: f.direction, Offset: b.offset, At: int64(fault.At), Frame: b.frame + int64(index),
+		Err: fault.Err, Want: fault.Want, Skipped: f.session.skips(),
+	}
+	if from := int(ref.Off); from+int(ref.Len) <= len(b.shown) {
+		v.Offset += int64(from)
+		payload = b.shown[from : from+int(ref.Len)]
+	} else {
+		from -= len(b.shown)
+		payload = b.found.Data[from : from+int(ref.Len)]
+	}
+	v.Bytes = excerptOf(payload, 0, fault.At)
+	return v, payload
 }

@@ -20,7 +20,8 @@ type kept struct {
 
 func (k *kept) Close() error { k.closed++; return nil }
 
-// What the downstream sends through lines, and what the upstream, with counted frames of up to 12 bytes, makes of it.
+// What the downstream sends through lines, and what the upstream, with counted frames, makes of it. Its
+// framing carries 12 bytes, its limit is 15.
 func TestViolations(t *testing.T) {
 	const hi, ho = "\x00\x00\x00\x02hi", "\x00\x00\x00\x02ho"
 	type violation struct {
@@ -28,7 +29,7 @@ func TestViolations(t *testing.T) {
 		err               error
 		bytes             string
 	}
-	long := strings.Repeat("x", 13)
+	long, longer := strings.Repeat("x", 13), strings.Repeat("z", 17)
 	tests := []struct { // '|' marks where one read ends and the next begins
 		name, wire string
 		policy     OnViolation
@@ -67,6 +68,11 @@ func TestViolations(t *testing.T) {
 			[]violation{{3, 12, 1, codecs.ErrUnrepresentable, "x"}}, "", FlowStats{Unrepresentable: 1}},
 		{"a payload too long for the receiver is kept", "hi\n" + long + "\nho\n", Quarantine, hi + ho, Fin,
 			[]violation{{3, 12, 1, codecs.ErrUnrepresentable, "x"}}, long, FlowStats{Unrepresentable: 1}},
+		{"a payload beyond the receiver's limit", "hi\n" + longer + "\nho\n", CloseSession, hi, Unrepresentable,
+			[]violation{{3, 15, 1, codecs.ErrTooLong, "zz"}}, "", FlowStats{Unrepresentable: 1}},
+		{"payloads beyond the receiver's limit are dropped", longer + "\nhi\n" + longer + "\n" + long + "\nho\n", Skip, hi + ho, Fin,
+			[]violation{{0, 15, 0, codecs.ErrTooLong, "zz"}, {21, 15, 2, codecs.ErrTooLong, "zz"}, {39, 12, 3, codecs.ErrUnrepresentable, "x"}}, "",
+			FlowStats{Unrepresentable: 3}},
 		{"a line too long", strings.Repeat("y", 22), Skip, "", Violated,
 			[]violation{{0, 20, 0, codecs.ErrTooLong, "yy"}}, "", FlowStats{Violations: 1}},
 	}
@@ -77,7 +83,7 @@ func TestViolations(t *testing.T) {
 				var quarantine kept
 				config := Config{
 					Downstream:  Side{Codec: codec(t, lines{}, 20)},
-					Upstream:    Side{Codec: codec(t, upTo{counted{}, 12}, 20)},
+					Upstream:    Side{Codec: codec(t, upTo{counted{}, 12}, 15)},
 					OnViolation: tt.policy,
 					Violation:   func(v Violation) { found = append(found, v) },
 					Quarantine:  func(Violation) io.WriteCloser { return &quarantine },
@@ -285,7 +291,7 @@ func TestOneCodec(t *testing.T) {
 func TestUnframed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, t.Context(), Config{}, 10)
-		all := bytes.Repeat([]byte("any bytes\n"), 50_000)
+		all := bytes.Repeat([]byte("any bytes\n"), 5_000)
 		go func() {
 			s.down.send(all)
 			s.down.CloseWrite()

@@ -26,23 +26,24 @@ type flow struct {
 	counts     counters
 
 	// The reader's own. A drain that has claimed the flow only looks at the inbox.
-	inbox        inbox
-	grab         func() []byte
-	release      func([]byte)
-	decoder      codeccall.Direction
-	decode       codeccall.Decode
-	state        []byte
-	offset       int64 // in the stream, of the first byte in the inbox
-	need         int   // fewer bytes in the inbox than these can't be decoded
-	frameSpent   int64 // nanoseconds spent reading for the frame that is unfinished
-	discard      int64 // bytes still to be dropped after a violation
-	kept         io.WriteCloser
-	frameMemory  int64
-	longestBuilt int // bytes of the longest payload the decoder builds
-	encoder      codeccall.Direction
-	encodeState  []byte        // of whoever has the turn
-	turn         chan struct{} // holds a token while nobody encodes or writes
-	wroteAll     atomic.Bool   // the receiver saw a clean end
+	inbox       inbox
+	grab        func() []byte
+	release     func([]byte)
+	decoder     codeccall.Direction
+	decode      codeccall.Decode
+	state       []byte
+	offset      int64 // in the stream, of the first byte in the inbox
+	need        int   // fewer bytes in the inbox than these can't be decoded
+	frameSpent  int64 // nanoseconds spent reading for the frame that is unfinished
+	discard     int64 // bytes still to be dropped after a violation
+	kept        io.WriteCloser
+	frameMemory int64
+	longestFrom int // bytes of the longest payload from the sender
+	longestTo   int // bytes of the longest payload to the receiver
+	encoder     codeccall.Direction
+	encodeState []byte        // of whoever has the turn
+	turn        chan struct{} // holds a token while nobody encodes or writes
+	wroteAll    atomic.Bool   // the receiver saw a clean end
 
 	mu       sync.Mutex
 	reading  bool // the reader is in the link's Read
@@ -59,7 +60,7 @@ func newFlow(s *Session, d Direction, from, to *Side) *flow {
 	if f.framed() {
 		source := from.Codec.Properties()
 		f.frameMemory = FrameMemory(from.Codec, to.Codec)
-		f.longestBuilt = source.MaxFrame
+		f.longestFrom, f.longestTo = source.MaxFrame, to.Codec.Properties().MaxFrame
 		f.inbox.frame = f.frameMemory
 		f.inbox.most = max(baseRead, source.MaxWire+1) // one more than a frame can have tells that it is too long
 	}
@@ -109,6 +110,9 @@ func (f *flow) receive() {
 		if claimed {
 			f.linger(err)
 			return
+		}
+		if f.session.over.Load() {
+			return // an end that the session itself made says nothing about the peer
 		}
 		if n > 0 && f.pass(false) != nil {
 			return
@@ -268,6 +272,9 @@ func (f *flow) write(p []byte) error {
 	f.writeSince.Store(f.session.clock.now())
 	defer f.writeSince.clear()
 	for len(p) > 0 {
+		if f.session.over.Load() {
+			return errOver
+		}
 		n, err := f.to.Link.Write(p)
 		if n > 0 {
 			now := f.session.clock.now()

@@ -56,7 +56,7 @@ func (s *stream) read(grab func() []byte, release func([]byte)) (int, error) {
 				s.cuts = s.cuts[1:]
 			}
 			n := copy(p[:most], s.held)
-			s.held = s.held[:copy(s.held, s.held[n:])]
+			s.held = s.held[n:]
 			s.change.Broadcast()
 			return n, nil
 		case s.broken != nil:
@@ -112,10 +112,12 @@ func connect(limit int) (ours, peers *link) {
 	return &link{in: a, out: b}, &link{in: b, out: a}
 }
 
-func (l *link) Read(grab func() []byte, release func([]byte)) (int, error) { return l.in.read(grab, release) }
-func (l *link) Write(p []byte) (int, error)                                { return l.out.write(p) }
-func (l *link) CloseWrite() error                                          { l.out.end(); return nil }
-func (l *link) CloseRead() error                                           { l.in.end(); return nil }
+func (l *link) Read(grab func() []byte, release func([]byte)) (int, error) {
+	return l.in.read(grab, release)
+}
+func (l *link) Write(p []byte) (int, error) { return l.out.write(p) }
+func (l *link) CloseWrite() error           { l.out.end(); return nil }
+func (l *link) CloseRead() error            { l.in.end(); return nil }
 
 func (l *link) Reset() error {
 	l.once.Do(func() {

@@ -26,7 +26,7 @@ func TestBackpressure(t *testing.T) {
 				config.Memory = memory
 				s := start(t, t.Context(), config, 1<<20)
 				frame := append(bytes.Repeat([]byte("x"), tt.payload), '\n')
-				const total = 16 << 20
+				const total = 6 << 20
 				all := bytes.Repeat(frame, total/len(frame))
 				go func() {
 					s.down.send(all)

@@ -43,14 +43,18 @@ func (v *Violation) Unwrap() error { return v.Err }
 
 // wireViolation is about a fault in shown, which begins at offset in the stream.
 func wireViolation(d Direction, offset, frame int64, fault *codecs.Fault, shown []byte) *Violation {
-	there := shown[fault.At:min(fault.At+excerpt, len(shown))]
-	if len(there) == 0 {
-		there = shown[max(fault.Offset, fault.At-excerpt):fault.At]
-	}
 	return &Violation{
 		Direction: d, Offset: offset + int64(fault.Offset), At: offset + int64(fault.At), Frame: frame,
-		Err: fault.Err, Want: fault.Want, Bytes: bytes.Clone(there),
+		Err: fault.Err, Want: fault.Want, Bytes: excerptOf(shown, fault.Offset, fault.At),
 	}
+}
+
+// excerptOf returns a copy of the bytes of a frame from at on, or, where it ended there, of its last ones.
+func excerptOf(p []byte, begin, at int) []byte {
+	if there := p[at:min(at+excerpt, len(p))]; len(there) > 0 {
+		return bytes.Clone(there)
+	}
+	return bytes.Clone(p[max(begin, at-excerpt):at])
 }
 
 // report tells about v and returns where to keep the bytes that are dropped, or nil.
