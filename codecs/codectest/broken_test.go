@@ -293,7 +293,7 @@ func TestBrokenCodecsFail(t *testing.T) {
 			return n, err
 		}}, `which doesn't say what is wanted`, false},
 	}
-	less := effort{payloads: 300, streams: 3, cutWire: 120, damaged: 50, together: 4}
+	less := effort{payloads: 300, streams: 3, cutWire: 120, damaged: 50, long: 2, together: 4}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &recorder{}

@@ -154,8 +154,8 @@ type effort struct {
 }
 
 var (
-	thorough = effort{payloads: 1500, streams: 6, cutWire: 400, damaged: 150, together: 8}
-	thrifty  = effort{payloads: 120, streams: 2, cutWire: 60, damaged: 6, together: 4}
+	thorough = effort{payloads: 1500, streams: 6, cutWire: 400, damaged: 150, long: 6, together: 8}
+	thrifty  = effort{payloads: 120, streams: 2, cutWire: 48, damaged: 5, long: 2, together: 4}
 )
 
 type configurer func(options json.RawMessage, maxFrame int) (codeccall.Codec, error)

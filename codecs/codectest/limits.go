@@ -45,7 +45,7 @@ func (s *suite) long(n int) []string {
 	if p, ok := s.sized(n); ok {
 		list = append(list, p)
 	}
-	for _, b := range s.framing()[:6] {
+	for _, b := range s.framing()[:s.effort.long] {
 		list = append(list, strings.Repeat(string([]byte{b}), n))
 	}
 	return append(list, s.payload(s.framing(), n))
