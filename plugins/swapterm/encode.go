@@ -20,7 +20,9 @@ func (f *framing) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 		payload := in.At(i)
 		switch {
 		case len(payload) > f.maxFrame:
-			return i, &codecs.Fault{At: f.maxFrame, Err: codecs.ErrTooLong, Want: fmt.Sprintf("a payload of at most %d bytes", f.maxFrame)}
+			return i, &codecs.Fault{
+				At: f.maxFrame, Err: codecs.ErrTooLong, Want: fmt.Sprintf("a payload of at most %d bytes", f.maxFrame),
+			}
 		case len(payload) == 0 && f.empty == EmptySkip:
 			out.Skip()
 			continue
@@ -73,6 +75,6 @@ func (f *framing) likeMarker(payload, t []byte) bool {
 }
 
 func (f *framing) noTerminator() *codecs.Fault {
-	return &codecs.Fault{Err: codecs.ErrUnrepresentable, Want: fmt.Sprintf(
-		"a payload that some terminator can follow: each of length %d, out of the pool of %d bytes, would end this one early", f.length, len(f.pool))}
+	return &codecs.Fault{Err: codecs.ErrUnrepresentable, Want: fmt.Sprintf("a payload that some terminator can follow: "+
+		"each of length %d, out of the pool of %d bytes, would end this one early", f.length, len(f.pool))}
 }

@@ -69,7 +69,9 @@ func parseMembers(item string) ([]byte, error) {
 	f, errF := hex.DecodeString(first)
 	l, errL := hex.DecodeString(last)
 	if errF != nil || errL != nil || f[0] > l[0] {
-		return nil, &codecs.OptionError{Got: fmt.Sprintf("%q", item), Want: "a range of two bytes in hex, the lower first, such as 30-39"}
+		return nil, &codecs.OptionError{
+			Got: fmt.Sprintf("%q", item), Want: "a range of two bytes in hex, the lower first, such as 30-39",
+		}
 	}
 	return span(f[0], l[0]), nil
 }
