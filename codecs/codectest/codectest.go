@@ -150,6 +150,7 @@ type effort struct {
 	streams  int // cut at each place
 	cutWire  int // bytes of each of them
 	damaged  int // streams of garbage, and of damaged frames, each
+	long     int // payloads at the limit, and beyond, of one framing byte each
 	together int // goroutines
 }
 
