@@ -11,7 +11,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -112,7 +111,7 @@ func (h *Host) open(ctx context.Context, control bool) error {
 	for i := range c.Routes {
 		r := newRoute(h, &c.Routes[i], h.codecs)
 		h.routes = append(h.routes, r)
-		errs = append(errs, r.checkMemory(ctx), r.listen(ctx))
+		errs = append(errs, h.codecs.checkMemory(ctx, r.config), r.listen(ctx))
 	}
 	if err := config.Join(errs...); err != nil {
 		return err
@@ -252,31 +251,4 @@ func (h *Host) Status() *Status {
 		status.Routes = append(status.Routes, r.status())
 	}
 	return status
-}
-
-// checkMemory refuses a route whose longest frames could never be carried.
-func (r *route) checkMemory(ctx context.Context) error {
-	limit := r.host.memoryLimit
-	if limit == 0 {
-		return nil
-	}
-	for _, downstream := range uses(r.codecs.config, r.config, &r.config.From) {
-		for _, upstream := range uses(r.codecs.config, r.config, &r.config.To) {
-			from, err := r.codecs.Codec(ctx, downstream.name, downstream.maxFrame)
-			if err != nil {
-				return err
-			}
-			to, err := r.codecs.Codec(ctx, upstream.name, upstream.maxFrame)
-			if err != nil {
-				return err
-			}
-			if need := max(relay.FrameMemory(from, to), relay.FrameMemory(to, from)); need > limit {
-				return config.Errors{r.config.At.Error(
-					fmt.Sprintf("codecs %s and %s, between which a frame takes up to %d bytes of memory",
-						downstream.name, upstream.name, need),
-					fmt.Sprintf("no more than limits.memory, %d bytes", limit))}
-			}
-		}
-	}
-	return nil
 }

@@ -88,7 +88,7 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old [
 		}
 		r := newRoute(h, want, codecs)
 		p.routes, p.starting = append(p.routes, r), append(p.starting, r)
-		errs = append(errs, r.checkMemory(ctx))
+		errs = append(errs, codecs.checkMemory(ctx, want))
 	}
 	for _, r := range p.starting {
 		if slices.ContainsFunc(p.ending, func(o *route) bool { return r.sharesAddress(o) }) {

@@ -1,0 +1,87 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/relay"
+)
+
+// Check tries c out without opening an endpoint: it starts every plugin, and configures every codec with the limits of
+// each route that uses it, or with its own if none does. The error is of everything that is wrong; [config.Errors] have
+// their places. Nothing is left running. log may be nil.
+func Check(ctx context.Context, c *config.Config, log hclog.Logger) (err error) {
+	if log == nil {
+		log = hclog.NewNullLogger()
+	}
+	s := OpenCodecs(c, log)
+	defer func() { err = errors.Join(err, s.Close()) }()
+	keys, plugins := everything(c)
+	errs := []error{s.configureAll(ctx, keys)}
+	for _, p := range plugins {
+		if _, err := s.Plugin(ctx, p.Name); err != nil {
+			errs = append(errs, config.Errors{p.At.Error(err.Error(), "")})
+		}
+	}
+	if errs[0] != nil {
+		return config.Join(errs...) // what is not configured can't be measured
+	}
+	for i := range c.Routes {
+		errs = append(errs, s.checkMemory(ctx, &c.Routes[i]))
+	}
+	return config.Join(errs...)
+}
+
+// everything returns all codecs of c as they may be used, and the plugins that none of them has.
+func everything(c *config.Config) (keys []codecKey, plugins []*config.Plugin) {
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		keys = slices.Concat(keys, uses(c, r, &r.From), uses(c, r, &r.To))
+	}
+	unlimited := &config.Route{Limits: c.Limits}
+	for i := range c.Codecs {
+		codec := &c.Codecs[i]
+		if !slices.ContainsFunc(keys, func(k codecKey) bool { return k.name == codec.Name }) {
+			keys = append(keys, codecKey{codec.Name, unlimited.MaxFrame(codec)})
+		}
+	}
+	for i := range c.Plugins {
+		p := &c.Plugins[i]
+		if !slices.ContainsFunc(c.Codecs, func(codec config.Codec) bool { return codec.Plugin == p.Name }) {
+			plugins = append(plugins, p)
+		}
+	}
+	return keys, plugins
+}
+
+// checkMemory refuses a route whose longest frames could never be carried.
+func (s *Codecs) checkMemory(ctx context.Context, r *config.Route) error {
+	limit := int64(s.config.Limits.Memory)
+	if limit == 0 {
+		return nil
+	}
+	for _, downstream := range uses(s.config, r, &r.From) {
+		for _, upstream := range uses(s.config, r, &r.To) {
+			from, err := s.Codec(ctx, downstream.name, downstream.maxFrame)
+			if err != nil {
+				return err
+			}
+			to, err := s.Codec(ctx, upstream.name, upstream.maxFrame)
+			if err != nil {
+				return err
+			}
+			if need := max(relay.FrameMemory(from, to), relay.FrameMemory(to, from)); need > limit {
+				return config.Errors{r.At.Error(
+					fmt.Sprintf("codecs %s and %s, between which a frame takes up to %d bytes of memory",
+						downstream.name, upstream.name, need),
+					fmt.Sprintf("no more than limits.memory, %d bytes", limit))}
+			}
+		}
+	}
+	return nil
+}
