@@ -78,7 +78,8 @@ type Timeouts struct {
 	HalfClose time.Duration `config:"half_close"`
 	// Drain is how long sessions may go on after framehost was told to end, or their route was removed. Default: 30s.
 	Drain time.Duration `config:"drain"`
-	// Codec is how long a plugin may take for one call; then it is killed and the call made again. Default: 5s.
+	// Codec is how long a plugin may take for one call; then it is killed and the call made again. It can't be set in a
+	// route, since routes share plugins. Default: 5s.
 	Codec time.Duration `config:"codec"`
 	// Keepalive is the interval of TCP keepalive probes; a peer that leaves 4 unanswered is lost. Default: 15s.
 	Keepalive time.Duration `config:"keepalive"`
