@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/framehost/framehost/host/endpoint"
@@ -102,6 +103,9 @@ func QueryStatus(ctx context.Context, path string) (*Status, error) {
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("no framehost runs here with the control socket %s: it does not exist", path)
+		}
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("no framehost runs here with the control socket %s: nobody listens on it", path)
 		}
 		return nil, fmt.Errorf("control socket %s: %w", path, errors.Unwrap(err))
 	}

@@ -13,17 +13,17 @@ type Stats struct {
 
 // FlowStats counts what one direction has done.
 type FlowStats struct {
-	BytesRead       int64 // from the sender
-	BytesWritten    int64 // to the receiver
-	FramesIn        int64 // payloads decoded
-	PayloadBytes    int64 // their lengths
-	FramesOut       int64 // frames encoded, and written but for the last few
-	Empties         int64 // empty frames and payloads that were dropped as the codecs' options ask
-	Violations      int64 // wire that broke its framing
-	Unrepresentable int64 // payloads that the receiver's framing can't carry
-	DroppedTails    int64 // unfinished frames at the end of a stream, dropped
-	BytesSkipped    int64 // bytes dropped after violations
-	BytesDiscarded  int64 // bytes that the sender's direction leaves unused
+	BytesRead       int64 `json:"bytes_read"`      // from the sender
+	BytesWritten    int64 `json:"bytes_written"`   // to the receiver
+	FramesIn        int64 `json:"frames_in"`       // payloads decoded
+	PayloadBytes    int64 `json:"payload_bytes"`   // their lengths
+	FramesOut       int64 `json:"frames_out"`      // frames encoded, and written but for the last few
+	Empties         int64 `json:"empties"`         // empty frames and payloads that were dropped as the codecs' options ask
+	Violations      int64 `json:"violations"`      // wire that broke its framing
+	Unrepresentable int64 `json:"unrepresentable"` // payloads that the receiver's framing can't carry
+	DroppedTails    int64 `json:"dropped_tails"`   // unfinished frames at the end of a stream, dropped
+	BytesSkipped    int64 `json:"bytes_skipped"`   // bytes dropped after violations
+	BytesDiscarded  int64 `json:"bytes_discarded"` // bytes that the sender's direction leaves unused
 }
 
 // counters are FlowStats under way.
