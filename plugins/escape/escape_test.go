@@ -59,7 +59,7 @@ func mail(n int) []byte {
 
 func TestSuite(t *testing.T) { codectest.Run(t, Codec, suite()...) }
 
-// suite is what is put through codectest, in this process and in one of its own.
+// suite is what is put through codectest: all of it in this process, some in a process of its own.
 func suite() []codectest.Case {
 	return []codectest.Case{
 		{

@@ -320,7 +320,7 @@ func TestEverySize(t *testing.T) {
 
 func TestSuite(t *testing.T) { codectest.Run(t, Codec, suite()...) }
 
-// suite is what is put through codectest, in this process and in one of its own.
+// suite is what is put through codectest: all of it in this process, some in a process of its own.
 func suite() []codectest.Case {
 	kept := func(format string, fixed int) func(int) []byte {
 		return func(n int) []byte {

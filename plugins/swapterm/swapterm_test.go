@@ -19,7 +19,7 @@ const redisEOF = `{"declare": "always", "marker": "$EOF:", "length": 40, "suffix
 
 func TestSuite(t *testing.T) { codectest.Run(t, swapterm.Codec, suite()...) }
 
-// suite is what is put through codectest, in this process and in one of its own.
+// suite is what is put through codectest: all of it in this process, some in a process of its own.
 func suite() []codectest.Case {
 	fault := func(err error, offset, at int) *codecs.Fault { return &codecs.Fault{Err: err, Offset: offset, At: at} }
 	all := strings.Builder{}
