@@ -50,6 +50,7 @@ func (f *flow) decodeOnce(eof bool, wanted int) (*batch, error) {
 		b.room = max(b.room, min(f.inbox.len(), f.longestFrom))
 	}
 	if wanted > b.room {
+		f.wait() // what is being written holds memory, and shall arrive whatever comes of this
 		if err := b.provide(f.session.ctx, f.session.config.Memory, wanted, f.frameMemory); err != nil {
 			b.free(f.session.config.Memory)
 			return nil, f.fail(MemoryShort, err)
@@ -62,6 +63,7 @@ func (f *flow) decodeOnce(eof bool, wanted int) (*batch, error) {
 	if err == nil {
 		if err := b.payFrames(f.session.ctx, f.session.config.Memory); err != nil {
 			b.free(f.session.config.Memory)
+			f.wait()
 			return nil, f.fail(MemoryShort, err)
 		}
 		return b, nil
@@ -106,7 +108,7 @@ func (f *flow) handOver(b *batch, last bool) error {
 	}
 	if last && f.inbox.flooding {
 		if b.buf = f.inbox.detach(); b.buf != nil {
-			go f.deliver(b)
+			go func() { _ = f.deliver(b) }() // the reader sees an error as the end of the session
 			return nil
 		}
 	}

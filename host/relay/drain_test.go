@@ -12,7 +12,7 @@ import (
 func TestDrain(t *testing.T) {
 	t.Run("between frames", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := start(t, t.Context(), translating(t), 1<<10)
+			s := start(t.Context(), t, translating(t), 1<<10)
 			s.down.send([]byte("hi\n"))
 			synctest.Wait()
 			s.Drain(Drained)
@@ -36,7 +36,7 @@ func TestDrain(t *testing.T) {
 	})
 	t.Run("peers that do not end", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := start(t, t.Context(), translating(t), 1<<10)
+			s := start(t.Context(), t, translating(t), 1<<10)
 			synctest.Wait()
 			began := time.Now()
 			s.Drain(RouteRemoved)
@@ -50,7 +50,7 @@ func TestDrain(t *testing.T) {
 	})
 	t.Run("inside a frame", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := start(t, t.Context(), translating(t), 1<<10)
+			s := start(t.Context(), t, translating(t), 1<<10)
 			s.down.send([]byte("hi\nho"))
 			synctest.Wait()
 			s.Drain(Drained)
@@ -67,7 +67,7 @@ func TestDrain(t *testing.T) {
 	})
 	t.Run("while a write blocks", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := start(t, t.Context(), translating(t), 1<<10)
+			s := start(t.Context(), t, translating(t), 1<<10)
 			s.up.in.limit = 3
 			s.down.send([]byte("hi\nho\n"))
 			synctest.Wait()
@@ -86,7 +86,7 @@ func TestDrain(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, Drained)
 			defer cancel()
-			s := start(t, ctx, translating(t), 1<<10)
+			s := start(ctx, t, translating(t), 1<<10)
 			s.up.in.limit = 3
 			s.down.send([]byte("hi\nho\n"))
 			synctest.Wait()
@@ -102,7 +102,7 @@ func TestDrain(t *testing.T) {
 	})
 	t.Run("half closed", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := start(t, t.Context(), translating(t), 1<<10)
+			s := start(t.Context(), t, translating(t), 1<<10)
 			s.down.CloseWrite()
 			synctest.Wait()
 			s.up.send([]byte("\x00\x00\x00\x02hi"))
@@ -122,7 +122,7 @@ func TestDrain(t *testing.T) {
 func TestDrainAtAnyMoment(t *testing.T) {
 	for moment := range 200 {
 		synctest.Test(t, func(t *testing.T) {
-			s := start(t, t.Context(), translating(t), 64<<10)
+			s := start(t.Context(), t, translating(t), 64<<10)
 			go func() {
 				for range 100 {
 					if s.down.send([]byte("0123456789\n0123456789\n")) != nil {
@@ -151,8 +151,8 @@ func TestDrainBeforeRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config := translating(t)
 		var down, up *link
-		config.Downstream.Link, down = connect2(100)
-		config.Upstream.Link, up = connect2(100)
+		config.Downstream.Link, down = connected(100)
+		config.Upstream.Link, up = connected(100)
 		s, err := New(config)
 		if err != nil {
 			t.Fatal(err)
@@ -174,7 +174,7 @@ func TestDrainWhileFlooded(t *testing.T) {
 	want := bytes.Repeat([]byte("\x00\x00\x00\x0a0123456789"), count)
 	for moment := range 8 {
 		synctest.Test(t, func(t *testing.T) {
-			s := start(t, t.Context(), translating(t), 300<<10)
+			s := start(t.Context(), t, translating(t), 300<<10)
 			go func() {
 				s.down.send(all)
 				s.down.CloseWrite()

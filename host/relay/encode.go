@@ -100,7 +100,7 @@ func (f *flow) cannotCarry(b *batch, index int, fault *codecs.Fault) error {
 	v, payload := f.unrepresentable(b, index, fault)
 	if w := f.session.report(v); w != nil {
 		keep(w, payload)
-		w.Close()
+		_ = w.Close()
 	}
 	if !v.Skipped {
 		return f.fail(Unrepresentable, v)

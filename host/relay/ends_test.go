@@ -88,7 +88,7 @@ func TestViolations(t *testing.T) {
 					Violation:   func(v Violation) { found = append(found, v) },
 					Quarantine:  func(Violation) io.WriteCloser { return &quarantine },
 				}
-				s := start(t, t.Context(), config, 1<<10)
+				s := start(t.Context(), t, config, 1<<10)
 				for read := range strings.SplitSeq(tt.wire, "|") {
 					s.down.send([]byte(read))
 					synctest.Wait()
@@ -109,7 +109,7 @@ func TestViolations(t *testing.T) {
 				if last := (*Violation)(nil); tt.reason != Fin && (!errors.As(result.Err, &last) || last.Skipped) {
 					t.Errorf("result has %v, want the violation", result.Err)
 				}
-				if string(quarantine.String()) != tt.kept || tt.kept != "" && quarantine.closed != 1 {
+				if quarantine.String() != tt.kept || tt.kept != "" && quarantine.closed != 1 {
 					t.Errorf("kept %q, closed %d times; want %q", &quarantine, quarantine.closed, tt.kept)
 				}
 				stats := result.Stats.ToUpstream
@@ -161,7 +161,7 @@ func TestHalfClose(t *testing.T) {
 				config := translating(t)
 				config.Upstream.Codec = codec(t, lines{dot: true}, 100)
 				config.Downstream.Codec = config.Upstream.Codec
-				s := start(t, t.Context(), config, 1<<10)
+				s := start(t.Context(), t, config, 1<<10)
 				one, other := s.down, s.up
 				if first == "upstream" {
 					one, other = other, one
@@ -202,7 +202,7 @@ func TestPeersBreak(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := start(t, t.Context(), translating(t), 1<<10)
+				s := start(t.Context(), t, translating(t), 1<<10)
 				s.down.send([]byte("hi\nho"))
 				s.up.send([]byte("\x00\x00\x00\x02hi"))
 				synctest.Wait()
@@ -226,7 +226,7 @@ func TestPeersBreak(t *testing.T) {
 // A stream that had come to its end stays complete, whatever happens in the other direction.
 func TestCompleteStreamIsNotReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := start(t, t.Context(), translating(t), 1<<10)
+		s := start(t.Context(), t, translating(t), 1<<10)
 		s.down.send([]byte("ask\n"))
 		s.down.CloseWrite()
 		synctest.Wait()
@@ -248,7 +248,7 @@ func TestCodecFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config := translating(t)
 		config.Downstream.Codec = &failing{config.Downstream.Codec, 1}
-		s := start(t, t.Context(), config, 1<<10)
+		s := start(t.Context(), t, config, 1<<10)
 		s.down.send([]byte("hi\n"))
 		synctest.Wait()
 		s.down.send([]byte("ho\n"))
@@ -267,7 +267,7 @@ func TestCodecFails(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		s := start(t, ctx, translating(t), 1<<10)
+		s := start(ctx, t, translating(t), 1<<10)
 		synctest.Wait()
 		cancel(RouteRemoved)
 		if result := <-s.result; result.Reason != RouteRemoved {
@@ -290,7 +290,7 @@ func TestOneCodec(t *testing.T) {
 // Bytes pass through as they are when no side has a codec.
 func TestUnframed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := start(t, t.Context(), Config{}, 10)
+		s := start(t.Context(), t, Config{}, 10)
 		all := bytes.Repeat([]byte("any bytes\n"), 5_000)
 		go func() {
 			s.down.send(all)
@@ -310,7 +310,7 @@ func TestDirections(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			config := translating(t)
 			config.Downstream.Use = ReceiveOnly
-			s := start(t, t.Context(), config, 1<<10)
+			s := start(t.Context(), t, config, 1<<10)
 			s.up.send([]byte("anything"))
 			s.up.CloseWrite()
 			s.down.send([]byte("hi\n"))
@@ -332,7 +332,7 @@ func TestDirections(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			config := translating(t)
 			config.Downstream.Use = SendOnly
-			s := start(t, t.Context(), config, 1<<10)
+			s := start(t.Context(), t, config, 1<<10)
 			s.down.send([]byte("!!keys pressed"))
 			s.down.CloseWrite()
 			synctest.Wait()
@@ -352,7 +352,7 @@ func TestDirections(t *testing.T) {
 			config := translating(t)
 			config.Downstream.Use, config.Downstream.Shutdown = ReceiveOnly, true
 			config.Upstream.Use, config.Upstream.Shutdown = SendOnly, true
-			s := start(t, t.Context(), config, 1<<10)
+			s := start(t.Context(), t, config, 1<<10)
 			if got, err := s.down.receive(); len(got) != 0 || err != nil {
 				t.Errorf("downstream got %q, %v; want an end at once", got, err)
 			}

@@ -93,39 +93,37 @@ func (f *flow) run() {
 		defer f.decoder.Close()
 		defer f.encoder.Close()
 	}
-	f.receive()
+	_ = f.receive() // an error only says that the session knows how it ended
 	<-f.turn
 	f.keepNoMore()
 	f.inbox.drop()
 }
 
-// receive is the loop of the reader.
-func (f *flow) receive() {
+// receive is the loop of the reader. An error means that the session is over.
+func (f *flow) receive() error {
 	for {
 		if err := f.inbox.settle(f.session.ctx); err != nil {
-			f.fail(MemoryShort, err)
-			return
+			return f.fail(MemoryShort, err)
 		}
 		n, claimed, err := f.read()
 		if claimed {
 			f.linger(err)
-			return
+			return nil
 		}
 		if f.session.over.Load() {
-			return // an end that the session itself made says nothing about the peer
+			return errOver // an end that the session itself made says nothing about the peer
 		}
-		if n > 0 && f.pass(false) != nil {
-			return
+		if n > 0 {
+			if err := f.pass(false); err != nil {
+				return err
+			}
 		}
-		switch {
-		case err == nil:
-		case errors.Is(err, io.EOF):
-			f.finish(true)
-			return
-		default:
+		if errors.Is(err, io.EOF) {
+			return f.finish(true)
+		}
+		if err != nil {
 			f.wait()
-			f.fail(f.session.config.Classify(err), fmt.Errorf("relay: %s: read: %w", f.direction, err))
-			return
+			return f.linkFailed("read", err)
 		}
 	}
 }
@@ -172,7 +170,7 @@ func (f *flow) enterRead() bool {
 	f.reading = !drain
 	f.mu.Unlock()
 	if drain {
-		f.finish(false)
+		_ = f.finish(false)
 	}
 	return !drain
 }
@@ -185,7 +183,7 @@ func (f *flow) drain() {
 	f.claimed = f.claimed || mine
 	f.mu.Unlock()
 	if mine {
-		go f.finish(false) // the reader waits for it
+		go func() { _ = f.finish(false) }() // the reader waits for it
 	}
 }
 
@@ -224,38 +222,44 @@ func (f *flow) passRaw() error {
 }
 
 // finish ends the flow in good order, behind everything received; eof says that the sender ended, rather than that the
-// host drains.
-func (f *flow) finish(eof bool) {
+// host drains. An error means that the session is over.
+func (f *flow) finish(eof bool) error {
 	defer close(f.closed)
-	if eof && f.pass(true) != nil {
-		return
+	if eof {
+		if err := f.pass(true); err != nil {
+			return err
+		}
 	}
-	if f.relayed() && !f.end(eof) {
-		return
+	if f.relayed() {
+		if err := f.end(eof); err != nil {
+			return err
+		}
 	}
 	f.ended.Store(f.session.clock.now())
 	f.session.finished()
+	return nil
 }
 
-// end lets the receiver see the end of its stream. It is false when the session is over instead.
-func (f *flow) end(eof bool) bool {
+// end lets the receiver see the end of its stream.
+func (f *flow) end(eof bool) error {
 	<-f.turn
 	defer func() { f.turn <- struct{}{} }()
 	if f.session.over.Load() {
-		return false
+		return errOver
 	}
 	if !eof && (f.inbox.len() > 0 || f.discard > 0) {
-		return true // drained inside a frame: the receiver shall see no clean end, but a reset once all is over
+		return nil // drained inside a frame: the receiver shall see no clean end, but a reset once all is over
 	}
-	if f.framed() && f.encodeEnd() != nil {
-		return false
+	if f.framed() {
+		if err := f.encodeEnd(); err != nil {
+			return err
+		}
 	}
 	if err := f.to.Link.CloseWrite(); err != nil {
-		f.fail(f.session.config.Classify(err), fmt.Errorf("relay: %s: end: %w", f.direction, err))
-		return false
+		return f.linkFailed("end", err)
 	}
 	f.wroteAll.Store(true)
-	return true
+	return nil
 }
 
 // wait returns when what was handed over has been written, or can't be.
@@ -284,7 +288,7 @@ func (f *flow) write(p []byte) error {
 			p = p[n:]
 		}
 		if err != nil && len(p) > 0 {
-			return f.fail(f.session.config.Classify(err), fmt.Errorf("relay: %s: write: %w", f.direction, err))
+			return f.linkFailed("write", err)
 		}
 	}
 	return nil
@@ -294,6 +298,10 @@ func (f *flow) write(p []byte) error {
 func (f *flow) fail(reason Reason, err error) error {
 	f.session.end(reason, err, f.direction)
 	return errOver
+}
+
+func (f *flow) linkFailed(operation string, err error) error {
+	return f.fail(f.session.config.Classify(err), fmt.Errorf("relay: %s: %s: %w", f.direction, operation, err))
 }
 
 func (f *flow) codecFailed(call string, err error) error {

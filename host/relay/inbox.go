@@ -11,7 +11,7 @@ type inbox struct {
 	memory   *Memory
 	most     int   // the longest buffer that is ever wanted, in bytes
 	frame    int64 // what a frame is charged that outgrows baseRead
-	flooding bool  // the last read came back full: more is waiting
+	flooding bool  // the last read came back full, or brought a usual read's worth: more is waiting
 
 	// beforeWaiting is called before waiting for memory, to let go of what the flow itself holds elsewhere.
 	beforeWaiting func()
@@ -52,7 +52,7 @@ func (in *inbox) drop() {
 
 // grab returns memory to read into, behind what is there. It never waits; settle has seen to it that there is some.
 func (in *inbox) grab() []byte {
-	into := []byte(nil)
+	var into []byte
 	if in.buf != nil && len(in.buf.b) > largePark {
 		into = in.buf.b[in.end:]
 	} else if in.incoming = in.readBuffer(); in.incoming != nil {
@@ -97,7 +97,7 @@ func (in *inbox) took(n int) {
 		in.buf, in.start, in.end = in.incoming, 0, left+n
 		in.incoming = nil
 	}
-	in.flooding = n == in.space && len(in.buf.b) >= baseRead
+	in.flooding = n >= min(in.space, baseRead) && len(in.buf.b) >= baseRead
 }
 
 // settle prepares for waiting: a buffer that is much larger than what is in it goes back, and one that is full grows.

@@ -103,7 +103,6 @@ func (s *stream) breakWith(err error) {
 type link struct {
 	in, out *stream
 	once    sync.Once
-	closed  bool
 }
 
 // connect returns the two ends of a connection of which each direction holds up to limit bytes.

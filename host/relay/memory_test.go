@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/framehost/framehost/codecs"
 )
 
 // A receiver that stops reading stops the sender, with bounded memory in between, and loses nothing.
@@ -24,7 +26,7 @@ func TestBackpressure(t *testing.T) {
 				memory := NewMemory(1<<30, time.Second)
 				config := translating(t)
 				config.Memory = memory
-				s := start(t, t.Context(), config, 1<<20)
+				s := start(t.Context(), t, config, 1<<20)
 				frame := append(bytes.Repeat([]byte("x"), tt.payload), '\n')
 				const total = 6 << 20
 				all := bytes.Repeat(frame, total/len(frame))
@@ -59,7 +61,7 @@ func TestEndlessFrame(t *testing.T) {
 		memory := NewMemory(1<<30, time.Second)
 		config := translating(t)
 		config.Memory = memory
-		s := start(t, t.Context(), config, 1<<20)
+		s := start(t.Context(), t, config, 1<<20)
 		piece := bytes.Repeat([]byte("x"), 4096)
 		sent, most := 0, int64(0)
 		for s.down.send(piece) == nil {
@@ -88,7 +90,7 @@ func TestAnnouncedLength(t *testing.T) {
 		memory := NewMemory(1<<30, time.Second)
 		config := translating(t)
 		config.Memory = memory
-		s := start(t, t.Context(), config, 1<<20)
+		s := start(t.Context(), t, config, 1<<20)
 		s.up.send([]byte("\x00\x0f\xff\xff12345678"))
 		synctest.Wait()
 		if used := memory.Used(); used > sessionMemory+perByte*smallRead {
@@ -104,7 +106,7 @@ func TestIdleHoldsNothing(t *testing.T) {
 		memory := NewMemory(1<<30, time.Second)
 		config := translating(t)
 		config.Memory = memory
-		s := start(t, t.Context(), config, 1<<20)
+		s := start(t.Context(), t, config, 1<<20)
 		go s.down.send(bytes.Repeat([]byte("hello\n"), 300_000))
 		go func() { s.up.receive(); s.up.CloseWrite() }()
 		synctest.Wait()
@@ -133,7 +135,7 @@ func TestMemoryRunsShort(t *testing.T) {
 	t.Run("small frames get through", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			memory := NewMemory(sessionMemory, time.Second)
-			s := start(t, t.Context(), config(t, memory), 1<<20)
+			s := start(t.Context(), t, config(t, memory), 1<<20)
 			all := bytes.Repeat([]byte("some small frame\n"), 10_000)
 			go func() { s.down.send(all); s.down.CloseWrite() }()
 			s.up.CloseWrite()
@@ -148,7 +150,7 @@ func TestMemoryRunsShort(t *testing.T) {
 	t.Run("a large frame waits, and ends its session", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			memory := NewMemory(sessionMemory+FrameMemory(translating(t).Downstream.Codec, translating(t).Upstream.Codec)-1, 10*time.Second)
-			s := start(t, t.Context(), config(t, memory), 1<<20)
+			s := start(t.Context(), t, config(t, memory), 1<<20)
 			go s.down.send(append(bytes.Repeat([]byte("x"), 500_000), '\n'))
 			if result := <-s.result; result.Reason != MemoryShort || result.Direction != ToUpstream {
 				t.Errorf("got %+v, want memory", result)
@@ -163,7 +165,7 @@ func TestMemoryRunsShort(t *testing.T) {
 			c := translating(t)
 			memory := NewMemory(2*sessionMemory+perByte*baseRead+FrameMemory(c.Downstream.Codec, c.Upstream.Codec), 10*time.Second)
 			large := append(bytes.Repeat([]byte("x"), 500_000), '\n')
-			one, other := start(t, t.Context(), config(t, memory), 1<<20), start(t, t.Context(), config(t, memory), 1<<20)
+			one, other := start(t.Context(), t, config(t, memory), 1<<20), start(t.Context(), t, config(t, memory), 1<<20)
 			one.down.send(large[:300_000])
 			synctest.Wait()
 			go other.down.send(large)
@@ -183,9 +185,9 @@ func TestMemoryRunsShort(t *testing.T) {
 	t.Run("a session waits to start", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			memory := NewMemory(sessionMemory, 10*time.Second)
-			one := start(t, t.Context(), config(t, memory), 1<<20)
+			one := start(t.Context(), t, config(t, memory), 1<<20)
 			synctest.Wait()
-			other := start(t, t.Context(), config(t, memory), 1<<20)
+			other := start(t.Context(), t, config(t, memory), 1<<20)
 			began := time.Now()
 			if result := <-other.result; result.Reason != MemoryShort || time.Since(began) != 10*time.Second {
 				t.Errorf("got %+v after %v, want memory after 10 s", result, time.Since(began))
@@ -224,4 +226,25 @@ func TestLargeFramesAreLinear(t *testing.T) {
 	if moved > 3*16<<20 {
 		t.Errorf("%d bytes moved for a frame of %d", moved, 16<<20)
 	}
+}
+
+// More payloads than one call may carry.
+func TestVeryManyVeryShortFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const count = 3*codecs.MaxPayloads + 7
+		memory := NewMemory(1<<30, time.Second)
+		config := translating(t)
+		config.Memory = memory
+		s := start(t.Context(), t, config, count)
+		s.down.send(bytes.Repeat([]byte("\n"), count))
+		s.down.CloseWrite()
+		s.up.CloseWrite()
+		got, err := s.up.receive()
+		if len(got) != 4*count || err != nil {
+			t.Errorf("got %d bytes, %v; want %d", len(got), err, 4*count)
+		}
+		if result := <-s.result; result.Reason != Fin || result.Stats.ToUpstream.FramesOut != count || memory.Used() != 0 {
+			t.Errorf("got %+v, want fin with %d frames; %d bytes are still in use", result, count, memory.Used())
+		}
+	})
 }

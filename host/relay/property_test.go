@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -49,7 +50,7 @@ func TestEverythingArrives(t *testing.T) {
 
 func relayBoth(t *testing.T, r *rand.Rand, config Config, down, up codecs.Framing) {
 	toUpstream, toDownstream := randomPayloads(r), randomPayloads(r)
-	s := start(t, t.Context(), config, 1+r.IntN(1<<(8+r.IntN(12))))
+	s := start(t.Context(), t, config, 1+r.IntN(1<<(8+r.IntN(12))))
 	s.down.out.cuts, s.up.out.cuts = randomCuts(r), randomCuts(r)
 	serve := func(l *link, send []byte) <-chan []byte {
 		got := make(chan []byte, 1)
@@ -112,4 +113,49 @@ func randomCuts(r *rand.Rand) []int {
 		cuts[i] = 1 + r.IntN(1<<r.IntN(18))
 	}
 	return cuts
+}
+
+// What is skipped, and kept, is the same however the wire was cut.
+func TestSkippingIgnoresCuts(t *testing.T) {
+	const bad = "!bad...."
+	for range 20 {
+		seed := rand.Uint64()
+		r := rand.New(rand.NewPCG(seed, 0))
+		var sent, want, wantKept []byte
+		violations := int64(0)
+		for range 5000 {
+			if r.IntN(10) == 0 {
+				sent, wantKept = append(sent, bad...), append(wantKept, bad...)
+				violations++
+				continue
+			}
+			line := bytes.Repeat([]byte("x"), r.IntN(100))
+			sent = append(append(sent, line...), '\n')
+			want = append(want, wire(t, counted{}, line)...)
+		}
+		synctest.Test(t, func(t *testing.T) {
+			var quarantine kept
+			config := translating(t)
+			config.OnViolation = Quarantine
+			config.Quarantine = func(Violation) io.WriteCloser { return &quarantine }
+			s := start(t.Context(), t, config, 1+r.IntN(200_000))
+			s.down.out.cuts = randomCuts(r)
+			go func() {
+				s.down.send(sent)
+				s.down.CloseWrite()
+			}()
+			s.up.CloseWrite()
+			got, err := s.up.receive()
+			compare(t, "upstream", got, want)
+			compare(t, "quarantine", quarantine.Bytes(), wantKept)
+			result := <-s.result
+			stats := result.Stats.ToUpstream
+			if result.Reason != Fin || err != nil || stats.Violations != violations || stats.BytesSkipped != int64(len(wantKept)) {
+				t.Errorf("got %+v, %v; want fin with %d violations", result, err, violations)
+			}
+		})
+		if t.Failed() {
+			t.Fatalf("seed %#x", seed)
+		}
+	}
 }

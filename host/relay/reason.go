@@ -2,9 +2,11 @@ package relay
 
 // A Reason says why a session, or the attempt at one, ended. It is an error as well, so that a context can be cancelled
 // with a Reason as its cause.
-type Reason string
+type Reason string //nolint:errname // see the constants
 
 // The reasons. Refused and ConnectFailed are for those who make sessions; no session ends with them.
+//
+//nolint:errname // they are the words of logs and metrics
 const (
 	Fin              Reason = "fin"                // both peers ended, and everything arrived
 	FinMidFrame      Reason = "fin_mid_frame"      // a peer ended inside a frame

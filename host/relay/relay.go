@@ -63,7 +63,9 @@ type Link interface {
 	Close() error
 }
 
-// Use says which directions of a link are used.
+// Use says which directions of a link are used. A direction of a session that the use of either side leaves out only
+// discards what is sent; its end is not passed on, but counts as one for Timeouts.HalfClose. With Shutdown, a side that
+// is only sent to is not even read from, so that its reset shows when something is written.
 type Use string
 
 // Both is the zero value's meaning too.
@@ -109,8 +111,8 @@ type Config struct {
 	Memory *Memory
 	// Classify tells the reason for an error of a link: Reset, PeerLost or IOError. nil: IOError.
 	Classify func(error) Reason
-	// Violation is called for each violation, also those that are skipped, from the goroutine that found it. nil: nobody
-	// is told.
+	// Violation is called for each violation, also those that are skipped, from the goroutine that found it, which waits
+	// for it. One that is not skipped is also the Err of the Result. nil: nobody is told.
 	Violation func(Violation)
 	// Quarantine is asked, with the policy of that name, for a place to keep a violation's bytes: a frame's wire as far
 	// as it is known, or a payload that can't be represented. It is written to as the bytes arrive, closed behind the

@@ -71,8 +71,8 @@ func (s *Session) Run(ctx context.Context) Result {
 		s.relay()
 	}
 	s.end(s.finalReason(), nil, Neither)
-	s.config.Downstream.Link.Close()
-	s.config.Upstream.Link.Close()
+	_ = s.config.Downstream.Link.Close()
+	_ = s.config.Upstream.Link.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.linger != nil {
@@ -97,9 +97,9 @@ func (s *Session) shutUnused(side *Side) {
 	switch {
 	case !side.Shutdown:
 	case side.Use == ReceiveOnly:
-		side.Link.CloseWrite()
+		_ = side.Link.CloseWrite()
 	case side.Use == SendOnly:
-		side.Link.CloseRead()
+		_ = side.Link.CloseRead()
 	}
 }
 
@@ -148,9 +148,9 @@ func (s *Session) end(reason Reason, err error, direction Direction) {
 	s.cancel(reason)
 	for _, f := range s.flows {
 		if f.complete() {
-			f.to.Link.Close()
+			_ = f.to.Link.Close()
 		} else {
-			f.to.Link.Reset()
+			_ = f.to.Link.Reset()
 		}
 	}
 }

@@ -14,11 +14,11 @@ type relayed struct {
 }
 
 // start runs a session between two new connections that hold up to limit bytes each way. config has the codecs.
-func start(t testing.TB, ctx context.Context, config Config, limit int) *relayed {
+func start(ctx context.Context, t testing.TB, config Config, limit int) *relayed {
 	t.Helper()
 	r := &relayed{result: make(chan Result, 1)}
-	config.Downstream.Link, r.down = connect2(limit)
-	config.Upstream.Link, r.up = connect2(limit)
+	config.Downstream.Link, r.down = connected(limit)
+	config.Upstream.Link, r.up = connected(limit)
 	if config.Classify == nil {
 		config.Classify = classify
 	}
@@ -30,7 +30,7 @@ func start(t testing.TB, ctx context.Context, config Config, limit int) *relayed
 	return r
 }
 
-func connect2(limit int) (Link, *link) {
+func connected(limit int) (Link, *link) {
 	ours, peers := connect(limit)
 	return ours, peers
 }
@@ -44,7 +44,7 @@ func translating(t testing.TB) Config {
 
 func TestTranslates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, t.Context(), translating(t), 1<<20)
+		r := start(t.Context(), t, translating(t), 1<<20)
 		r.down.send([]byte("hi\nho\n"))
 		r.down.CloseWrite()
 		got, err := r.up.receive()

@@ -68,13 +68,13 @@ func (f *flow) keep(p []byte) { keep(f.kept, p) }
 
 func (f *flow) keepNoMore() {
 	if f.kept != nil {
-		f.kept.Close() // its errors are its own affair
+		_ = f.kept.Close() // its errors are its own affair
 		f.kept = nil
 	}
 }
 
 func keep(w io.Writer, p []byte) {
 	if w != nil && len(p) > 0 {
-		w.Write(p) // likewise
+		_, _ = w.Write(p) // likewise
 	}
 }

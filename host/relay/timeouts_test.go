@@ -94,7 +94,7 @@ func TestTimeouts(t *testing.T) {
 				config := translating(t)
 				config.Timeouts = tt.timeouts
 				began := time.Now()
-				s := start(t, t.Context(), config, 26)
+				s := start(t.Context(), t, config, 26)
 				s.down.in.limit, s.up.in.limit = 20, 20
 				tt.do(s)
 				if tt.reason == "" {
@@ -122,7 +122,7 @@ func TestTimeoutResets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config := translating(t)
 		config.Timeouts.HalfClose = time.Minute
-		s := start(t, t.Context(), config, 100)
+		s := start(t.Context(), t, config, 100)
 		s.down.CloseWrite()
 		if got, err := s.up.receive(); len(got) != 0 || err != nil {
 			t.Errorf("upstream got %q, %v; want a clean end", got, err)

@@ -12,7 +12,7 @@ import (
 const excerpt = 32
 
 // A Violation is what a peer did that its framing forbids, or a payload that the receiver's framing can't carry.
-type Violation struct {
+type Violation struct { //nolint:errname // the word for it everywhere
 	Direction Direction
 	// Offset is where the faulty frame begins in what the sender sent, in bytes from the stream's start. Of a payload
 	// that its codec built (rather than found in the wire), it is where the batch began that the payload came in.
