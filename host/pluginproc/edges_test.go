@@ -14,11 +14,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/framehost/framehost/codecs"
 )
-
-func ref(off, length int) codecs.Ref { return codecs.Ref{Off: uint32(off), Len: uint32(length)} }
 
 // pid returns the number of the process that is up.
 func pid(t *testing.T, p *Plugin) int {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/framehost/framehost/codecs"
@@ -24,6 +25,9 @@ type fake struct {
 	once    sync.Once
 	ended   chan struct{}
 	cleaned chan struct{}
+
+	forgets bool // what it was shown
+	busy    atomic.Bool
 
 	mu     sync.Mutex
 	shown  []codeccall.Decode
@@ -110,6 +114,9 @@ func (c *fakeCodec) Open() codeccall.Direction        { return &fakeDirection{c.
 type fakeDirection struct{ *fake }
 
 func (d *fakeDirection) Decode(ctx context.Context, in *codeccall.Decode, _ *codeccall.Decoded) error {
+	if d.forgets {
+		return nil
+	}
 	d.mu.Lock()
 	d.shown = append(d.shown, *in)
 	d.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
@@ -114,7 +115,7 @@ func (k *talk) say(ctx context.Context, payloads ...string) error {
 	in := codeccall.Encode{State: k.encoding, Room: 1 << 20}
 	var want strings.Builder
 	for i, payload := range payloads {
-		in.Refs = append(in.Refs, ref(len(in.Data), len(payload)))
+		in.Refs = append(in.Refs, codecs.Ref{Off: uint32(len(in.Data)), Len: uint32(len(payload))})
 		in.Data = append(in.Data, payload...)
 		fmt.Fprintf(&want, "%d:%s\n", k.sent+i, payload)
 	}
