@@ -131,7 +131,7 @@ func TestBatch(t *testing.T) {
 
 // A frame that arrives in many reads crosses once: what was left is kept by the process.
 func TestLongFrame(t *testing.T) {
-	const size = 20 << 20
+	const size = 5 << 20
 	codec := configure(t, serveUnix(t, lines), "", size)
 	d := codec.Open().(*direction)
 	wire := append(bytes.Repeat([]byte("x"), size), "\nrest"...)

@@ -78,6 +78,7 @@ func (f *flow) take(b *batch) {
 	found := &b.found
 	f.state = append(f.state[:0], found.State...)
 	f.decode.Examined = found.Examined - found.Consumed
+	f.decode.Left = len(b.shown) - found.Consumed
 	f.need = found.Need
 	f.offset += int64(found.Consumed)
 	f.inbox.consume(found.Consumed)

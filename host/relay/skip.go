@@ -32,7 +32,7 @@ func (f *flow) violated(fault *codecs.Fault, shown []byte, consumed int, v *Viol
 		f.counts.droppedTails.Add(1)
 		resume = len(shown)
 	}
-	f.decode.Examined, f.need, f.frameSpent = 0, 0, 0
+	f.decode.Examined, f.decode.Left, f.need, f.frameSpent = 0, 0, 0, 0
 	f.drop(fault.Offset - consumed) // what lies before the faulty frame is none of it
 	f.discard = int64(resume - fault.Offset)
 	f.dropDiscarded()
