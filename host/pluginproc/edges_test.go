@@ -73,28 +73,6 @@ func TestKilledUnderTraffic(t *testing.T) {
 	}
 }
 
-func TestProcessThatHangsIsKilled(t *testing.T) {
-	j := newJournal()
-	options := quick(j)
-	options.CallTimeout = 100 * time.Millisecond
-	p := mustStart(t, Spec{Name: "numbered"}, options)
-	k := newTalk(mustConfigure(t, p))
-	if err := k.say(testContext(t), "before"); err != nil {
-		t.Fatal(err)
-	}
-	stopped := pid(t, p)
-	if err := syscall.Kill(stopped, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	if err := k.say(testContext(t), "after"); err != nil {
-		t.Fatal(err)
-	}
-	if now := pid(t, p); now == stopped {
-		t.Errorf("process %d, which does not run, was not replaced", now)
-	}
-	j.await(t, "did not answer in time")
-}
-
 func TestPoisonousCallEndsItselfAlone(t *testing.T) {
 	for _, poison := range []string{"!exit", "!panic-elsewhere"} {
 		t.Run(poison, func(t *testing.T) {

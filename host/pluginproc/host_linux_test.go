@@ -26,7 +26,11 @@ type hostProcess struct {
 func startHost(t *testing.T, path, plugin string) *hostProcess {
 	t.Helper()
 	h := &hostProcess{cmd: exec.CommandContext(testContext(t), path, programCommand, "host")}
-	h.cmd.Env = append(os.Environ(), "HOST_PLUGIN="+plugin)
+	tmp, err := os.MkdirTemp("/tmp", "host") // where a host that is killed leaves the directory of its sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.cmd.Env = append(os.Environ(), "HOST_PLUGIN="+plugin, "TMPDIR="+tmp)
 	h.cmd.Stderr = os.Stderr
 	stdin, err := h.cmd.StdinPipe()
 	if err != nil {
@@ -43,6 +47,7 @@ func startHost(t *testing.T, path, plugin string) *hostProcess {
 	t.Cleanup(func() {
 		h.stdin.Close()
 		_ = h.cmd.Wait()
+		os.RemoveAll(tmp)
 	})
 	return h
 }
