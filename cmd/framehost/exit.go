@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/framehost/framehost/host/config"
 )
 
 // Exit codes, as the README promises them.
@@ -49,6 +51,10 @@ func exitCode(err error, stderr io.Writer) int {
 	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "framehost: interrupted")
+		return code
+	}
+	if errors.As(err, new(config.Errors)) {
+		fmt.Fprintln(stderr, err) // each line begins with its place, as editors like it
 		return code
 	}
 	fmt.Fprintf(stderr, "framehost: %v\n", err)

@@ -5,22 +5,25 @@ import (
 )
 
 func newRoot() *cobra.Command {
-	root := &cobra.Command{
+	root := newGroup(&cobra.Command{
 		Use:   "framehost",
 		Short: "Relay strings between systems that frame them differently",
 		Long: `framehost carries strings between endpoints that frame them differently: what one side ends
 with a newline the other wants behind a four-digit length. The framings are codec plugins, which
 run as processes of their own and are chosen for each connection by a page of YAML.
 
-  framehost demo                     see it work
-  framehost run                      a relay with an embedded default configuration
-  framehost config init > relay.yaml begin a configuration of your own
-  framehost check -c relay.yaml      is it right?
-  framehost run -c relay.yaml        run it`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
-	}
-	root.AddCommand(newVersion())
+  framehost demo                       see it work
+  framehost run                        a relay with an embedded default configuration
+  framehost config init -o relay.yaml  begin a configuration of your own
+  framehost check -c relay.yaml        is it right?
+  framehost run -c relay.yaml          run it
+
+Exit codes: 0; 1 failed while running; 2 usage or configuration; 3 a fault in encode or decode.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	},
+		newRun(), newStatus(), newCheck(), newConfig(), newProfiles(), newPlugin(), newVersion(),
+	)
+	root.SetFlagErrorFunc(flagError)
 	return root
 }

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/framehost/framehost/host/config"
+)
+
+// A source is the configuration that a command is about: a file, or none for the embedded default, and what flags
+// change of it.
+type source struct {
+	file string
+	set  []string
+}
+
+// fileFlag is -c.
+func (s *source) fileFlag(cmd *cobra.Command, usage string) {
+	cmd.Flags().StringVarP(&s.file, "config", "c", "", usage)
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml", "json", "toml") // fails for unknown flags only
+}
+
+// setFlag is --set.
+func (s *source) setFlag(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&s.set, "set", nil, "set one value of the configuration: `KEY=VALUE`, such as limits.max_frame=2MiB; repeatable")
+}
+
+// load reads the configuration; each call reads it anew.
+func (s *source) load() (*config.Config, error) {
+	options := config.LoadOptions{Set: s.set, Env: true, Builtin: builtinNames()}
+	if s.file != "" {
+		return config.Load(s.file, options)
+	}
+	c, err := config.Parse(config.DefaultFile, "yaml", config.DefaultYAML, options)
+	if err != nil {
+		return nil, err
+	}
+	c.File = "" // it is not one that the user could look at
+	return c, nil
+}
+
+// wrongOrFailed is an error of something that a configuration was used for: the configuration's if it names places in
+// it, else a failure while running.
+func wrongOrFailed(err error) error {
+	if errors.As(err, new(config.Errors)) {
+		return err
+	}
+	return failed(err)
+}

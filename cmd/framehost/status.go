@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/relay"
+)
+
+// statusPatience is how long a running framehost may take to say how it is.
+const statusPatience = 10 * time.Second
+
+func newStatus() *cobra.Command {
+	var (
+		s      source
+		socket string
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "status [--socket PATH | -c FILE]",
+		Short: "Show what a running framehost is doing",
+		Long: `Show what a running framehost is doing: its plugins and how payloads travel to them, its routes with what they
+have carried, and its live sessions. It is asked on its control socket: the one that --socket names, or
+control.socket of the configuration, or else the default place. The exit code is 1 if none runs there.`,
+		Example: `  framehost status
+  framehost status -c relay.yaml --json`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			path, err := controlSocket(socket, &s)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), statusPatience)
+			defer cancel()
+			status, err := host.QueryStatus(ctx, path)
+			if err != nil {
+				return failed(err)
+			}
+			if asJSON {
+				return failed(printJSON(cmd.OutOrStdout(), status))
+			}
+			return failed(printStatus(cmd.OutOrStdout(), status, time.Now()))
+		},
+	}
+	s.fileFlag(cmd, "the configuration `FILE` that it runs, for its control socket")
+	cmd.Flags().StringVar(&socket, "socket", "", "the `PATH` of its control socket")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	cmd.MarkFlagsMutuallyExclusive("socket", "config")
+	return cmd
+}
+
+func controlSocket(socket string, s *source) (string, error) {
+	if socket != "" {
+		return socket, nil
+	}
+	c, err := s.load()
+	if err != nil {
+		return "", err
+	}
+	if c.Control.Socket != "" {
+		return c.Control.Socket, nil
+	}
+	return host.DefaultControlSocket(), nil
+}
+
+// printStatus writes s for people.
+func printStatus(w io.Writer, s *host.Status, now time.Time) error {
+	configuration, limit := s.Config, "no limit"
+	if configuration == "" {
+		configuration = "the embedded default"
+	}
+	if s.Memory.Limit > 0 {
+		limit = "of " + bytesText(s.Memory.Limit)
+	}
+	fmt.Fprintf(w, "framehost %s, process %d, up %s, runs %s\n", s.Version, s.PID, since(now, s.Started), configuration)
+	fmt.Fprintf(w, "%s, %s of memory for buffers (%s)\n", count(s.Connections, "connection"), bytesText(s.Memory.Used), limit)
+	if s.Draining {
+		fmt.Fprintln(w, "it is ending: no connections are accepted, and sessions deliver what they have received")
+	}
+	return errors.Join(printPlugins(w, s.Plugins, now), printRoutes(w, s.Routes), printSessions(w, s.Routes))
+}
+
+func printPlugins(w io.Writer, plugins []host.PluginStatus, now time.Time) error {
+	fmt.Fprintln(w)
+	t := newTable(w, "PLUGIN", "VERSION", "PROCESS", "SINCE", "DATA PLANE", "RESTARTS", "LAST ERROR")
+	for i := range plugins {
+		p := &plugins[i]
+		process := "down"
+		if p.Up {
+			process = strconv.Itoa(p.PID)
+		}
+		t.row(p.Name, p.Version, process, since(now, p.Since), p.DataPlane, p.Restarts, oneLine(p.LastError))
+	}
+	return t.Flush()
+}
+
+func printRoutes(w io.Writer, routes []host.RouteStatus) error {
+	fmt.Fprintln(w)
+	t := newTable(w, "ROUTE", "FROM", "TO", "SESSIONS", "ACCEPTED", "REFUSED", "TO UPSTREAM", "TO DOWNSTREAM", "VIOLATIONS", "ENDED")
+	for i := range routes {
+		r := &routes[i]
+		t.row(r.Name, r.From, r.To, len(r.Sessions), r.Accepted, r.Refused, carried(&r.ToUpstream), carried(&r.ToDownstream),
+			r.ToUpstream.Violations+r.ToDownstream.Violations, reasons(r.Closed))
+	}
+	return t.Flush()
+}
+
+func printSessions(w io.Writer, routes []host.RouteStatus) error {
+	if !slices.ContainsFunc(routes, func(r host.RouteStatus) bool { return len(r.Sessions) > 0 }) {
+		return nil
+	}
+	fmt.Fprintln(w)
+	t := newTable(w, "SESSION", "ROUTE", "AGE", "DOWNSTREAM", "CODEC", "UPSTREAM", "CODEC", "TO UPSTREAM", "TO DOWNSTREAM")
+	for _, r := range routes {
+		for i := range r.Sessions {
+			s := &r.Sessions[i]
+			t.row(s.ID, r.Name, s.Age.Round(time.Second), s.Downstream, s.DownstreamCodec, s.Upstream, s.UpstreamCodec,
+				carried(&s.ToUpstream), carried(&s.ToDownstream))
+		}
+	}
+	return t.Flush()
+}
+
+// carried tells frames and bytes; a direction without framing has no frames.
+func carried(f *relay.FlowStats) string {
+	switch {
+	case f.FramesOut > 0:
+		return fmt.Sprintf("%s, %s", count(int(f.FramesOut), "frame"), bytesText(f.BytesWritten))
+	case f.BytesWritten > 0:
+		return bytesText(f.BytesWritten)
+	default:
+		return ""
+	}
+}
+
+// reasons lists how many sessions ended for which reason, the most frequent first.
+func reasons(closed map[string]int64) string {
+	names := slices.SortedFunc(maps.Keys(closed), func(a, b string) int {
+		if closed[a] != closed[b] {
+			return int(closed[b] - closed[a])
+		}
+		return strings.Compare(a, b)
+	})
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%d %s", closed[name], name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func since(now, then time.Time) string {
+	if then.IsZero() {
+		return ""
+	}
+	return now.Sub(then).Round(time.Second).String()
+}
+
+// oneLine shortens text to what fits in a table.
+func oneLine(text string) string {
+	const most = 100
+	text, _, cut := strings.Cut(text, "\n")
+	if runes := []rune(text); len(runes) > most {
+		text, cut = string(runes[:most]), true
+	}
+	if cut {
+		text += "…"
+	}
+	return text
+}
+
+// bytesText returns n bytes as 12.3MiB.
+func bytesText(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%dB", n)
+	}
+	value, unit := float64(n), -1
+	for ; value >= 1024 && unit < 3; unit++ {
+		value /= 1024
+	}
+	return strings.TrimSuffix(strconv.FormatFloat(value, 'f', 1, 64), ".0") + [...]string{"KiB", "MiB", "GiB", "TiB"}[unit]
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// A table prints rows with aligned columns.
+type table struct{ *tabwriter.Writer }
+
+// newTable begins a table with its headings. Nothing is written before Flush.
+func newTable(w io.Writer, headings ...string) table {
+	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	t.row(toAny(headings)...)
+	return t
+}
+
+// row adds a row. An empty cell is shown as a hyphen.
+func (t table) row(cells ...any) {
+	texts := make([]string, len(cells))
+	for i, cell := range cells {
+		texts[i] = fmt.Sprint(cell)
+		if texts[i] == "" {
+			texts[i] = "-"
+		}
+	}
+	fmt.Fprintln(t, strings.Join(texts, "\t"))
+}
+
+func toAny(texts []string) []any {
+	cells := make([]any, len(texts))
+	for i, text := range texts {
+		cells[i] = text
+	}
+	return cells
+}
+
+// printJSON writes v with indentation, its text as it is.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// newGroup makes cmd a command that only has commands below it: alone it prints its help, and a word that is none of
+// them is an error.
+func newGroup(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.DisableFlagsInUseLine = true
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := ""
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
+		}
+		return fmt.Errorf("unknown command %q%s\n%s", args[0], hint, seeHelp(cmd))
+	}
+	cmd.AddCommand(below...)
+	return cmd
+}
+
+// arguments asks for at least least and at most most arguments; most < 0: any number.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && (most < 0 || len(args) <= most) {
+			return nil
+		}
+		got := "no argument"
+		if len(args) > 0 {
+			got = fmt.Sprintf("%s (%s)", count(len(args), "argument"), strings.Join(args, " "))
+		}
+		return fmt.Errorf("%s: got %s, want: %s\n%s", cmd.Name(), got, cmd.UseLine(), seeHelp(cmd))
+	}
+}
+
+// flagError adds to what cobra says of a flag.
+func flagError(cmd *cobra.Command, err error) error {
+	return fmt.Errorf("%s: %w\n%s", cmd.Name(), err, seeHelp(cmd))
+}
+
+func seeHelp(cmd *cobra.Command) string { return fmt.Sprintf("see: %s --help", cmd.CommandPath()) }
+
+// A choice is a flag that has one of several values, or none.
+type choice struct {
+	value string
+	among []string
+}
+
+func (c *choice) String() string { return c.value }
+func (c *choice) Type() string   { return strings.Join(c.among, "|") }
+
+func (c *choice) Set(value string) error {
+	for _, one := range c.among {
+		if one == value {
+			c.value = value
+			return nil
+		}
+	}
+	return fmt.Errorf("want one of %s", strings.Join(c.among, ", "))
+}
+
+// complete offers the choices to a shell.
+func (c *choice) complete(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return c.among, cobra.ShellCompDirectiveNoFileComp
+}
