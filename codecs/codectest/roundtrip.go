@@ -49,7 +49,8 @@ func (s *suite) batches() {
 		check := func(how string, got *encoding) {
 			s.t.Helper()
 			if !slices.Equal(got.payloads(), want.payloads()) {
-				s.t.Fatalf("payloads %s, %s:\n got  %s\n want %s", quoteAll(payloads), how, quoteAll(got.payloads()), quoteAll(want.payloads()))
+				s.t.Fatalf("payloads %s, %s:\n got  %s\n want %s",
+					quoteAll(payloads), how, quoteAll(got.payloads()), quoteAll(want.payloads()))
 			}
 			if predictable && !bytes.Equal(got.wire, want.wire) {
 				s.t.Fatalf("payloads %s, %s:\n got wire %s\n want     %s", quoteAll(payloads), how, quote(got.wire), quote(want.wire))

@@ -96,13 +96,13 @@ func quote[T string | []byte](b T) string {
 func quoteAll(texts []string) string { return list(texts, quote[string]) }
 
 // list prints items, with the middle left out when there are many.
-func list[T any](items []T, print func(T) string) string {
+func list[T any](items []T, text func(T) string) string {
 	const most = 24
 	var texts []string
 	for i, item := range items {
 		switch {
 		case len(items) <= most || i < most/2 || i >= len(items)-most/2:
-			texts = append(texts, print(item))
+			texts = append(texts, text(item))
 		case i == most/2:
 			texts = append(texts, fmt.Sprintf("...(%d more)...", len(items)-most))
 		}

@@ -17,7 +17,7 @@ func ConnectionsAllowed(want, perConnection int) (effective int, limited bool) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return want, false
 	}
-	return connectionsAllowed(want, perConnection, uint64(limit.Cur))
+	return connectionsAllowed(want, perConnection, uint64(limit.Cur)) //nolint:unconvert // it is signed on some systems
 }
 
 func connectionsAllowed(want, perConnection int, descriptors uint64) (effective int, limited bool) {

@@ -24,7 +24,7 @@ func TestDialErrors(t *testing.T) {
 		want string
 		is   error
 	}{
-		{"nobody listens", nobody, "dial " + nobody.String() + ": connect: ", connectionRefused},
+		{"nobody listens", nobody, "dial " + nobody.String() + ": connect: ", errConnectionRefused},
 		{"no such socket", missing, "dial " + missing.String() + ": connect: ", os.ErrNotExist},
 		{"other network", Address{"udp", "127.0.0.1:1"}, `dial udp://127.0.0.1:1: got network "udp", want tcp or unix`, nil},
 	}

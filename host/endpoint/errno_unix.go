@@ -4,7 +4,7 @@ package endpoint
 
 import "syscall"
 
-const connectionRefused = syscall.ECONNREFUSED
+const errConnectionRefused = syscall.ECONNREFUSED
 
 // kindOf returns ErrReset, ErrPeerLost or nil. ENOTCONN is what shutdown says after a reset.
 func kindOf(errno syscall.Errno) error {

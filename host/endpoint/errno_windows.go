@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-const connectionRefused = windows.WSAECONNREFUSED
+const errConnectionRefused = windows.WSAECONNREFUSED
 
 // kindOf returns ErrReset, ErrPeerLost or nil.
 func kindOf(errno syscall.Errno) error {

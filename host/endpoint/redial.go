@@ -27,10 +27,9 @@ type Redialer struct {
 // accepts and hangs up is not hammered, and one that lasted longer starts the waits from Min again. The only error is
 // ctx's cause, once ctx is done.
 func (r *Redialer) Next(ctx context.Context) (*Conn, error) {
-	switch {
-	case r.backoff == nil:
+	if r.backoff == nil {
 		r.backoff = r.newBackoff()
-	default:
+	} else {
 		if !r.made.IsZero() && time.Since(r.made) >= r.Max {
 			r.backoff.Reset()
 		}

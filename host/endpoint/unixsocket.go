@@ -65,7 +65,7 @@ func removeStale(ctx context.Context, path string) error {
 	case err == nil:
 		_ = c.Close()
 		return errors.New("another process listens there")
-	case !errors.Is(err, connectionRefused):
+	case !errors.Is(err, errConnectionRefused):
 		return fmt.Errorf("a socket is there, and whether another process listens on it can't be told: %w", bare(err))
 	}
 	return os.Remove(path)

@@ -140,9 +140,7 @@ func suite() []codectest.Case {
 			},
 		},
 		{
-			Name: "smtp-data", Options: smtpData, Sized: func(n int) []byte {
-				return mail(n)
-			},
+			Name: "smtp-data", Options: smtpData, Sized: mail,
 			Accept: []string{"", "a\r\n", ".\r\n", "..\r\n", "\r\n", "\r\n\r\n", "a\r\n.\r\nb\r\n", ".a\r\n"},
 			Refuse: []string{"a", ".", "\r", "\n", "a\n", "a\r", "a\rb\r\n", "a\r\nb", "\n\r\n", "\r\r\n", "a\n.\n\r\n"},
 			Frames: []codectest.Frame{

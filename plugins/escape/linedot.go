@@ -94,7 +94,7 @@ func (s *lines) stuff(dst, payload []byte, _ int) []byte {
 }
 
 func (s *lines) plain(body []byte) bool {
-	return !(len(body) > 0 && body[0] == '.') && s.o.ignore.index(body) == len(body) && !bytes.Contains(body, []byte("\n."))
+	return (len(body) == 0 || body[0] != '.') && s.o.ignore.index(body) == len(body) && !bytes.Contains(body, []byte("\n."))
 }
 
 func (s *lines) unstuff(dst, body []byte) []byte {

@@ -14,7 +14,7 @@ import (
 // optionErrors returns the option errors that err is made of, and fails when it is made of anything else.
 func optionErrors(t *testing.T, err error) []*codecs.OptionError {
 	t.Helper()
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // joined errors are taken apart here, one level at a time
 	case nil:
 		return nil
 	case *codecs.OptionError:

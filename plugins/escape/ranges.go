@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/framehost/framehost/codecs"
 	"github.com/invopop/jsonschema"
+
+	"github.com/framehost/framehost/codecs"
 )
 
 // A Range is the bytes from First to Last, both included. It is written as two hex digits for each, "00-1F", or, for

@@ -7,8 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/framehost/framehost/codecs"
 	"github.com/invopop/jsonschema"
+
+	"github.com/framehost/framehost/codecs"
 )
 
 // Names of pools.
