@@ -71,9 +71,9 @@ type flow struct {
 	stateVersion uint32 // of the process that answered last
 }
 
-// call makes a call, with state, until it is answered or nobody can. make makes it on one process; stays says that
+// call makes a call, with state, until it is answered or nobody can. try makes it on one process; stays says that
 // this is the process that the flow's last call was made on, with nothing in between.
-func (f *flow) call(ctx context.Context, state []byte, make func(on codeccall.Direction, stays bool) error) error {
+func (f *flow) call(ctx context.Context, state []byte, try func(on codeccall.Direction, stays bool) error) error {
 	var record record
 	for {
 		if err := ctx.Err(); err != nil {
@@ -90,7 +90,7 @@ func (f *flow) call(ctx context.Context, state []byte, make func(on codeccall.Di
 			}
 			return err
 		}
-		outcome, err := f.attempt(ctx, in, record.alone(), func() error { return make(f.direction, stays) })
+		outcome, err := f.attempt(ctx, in, record.alone(), func() error { return try(f.direction, stays) })
 		switch {
 		case err == nil:
 			f.answered, f.stateVersion = true, in.description.Info.StateVersion
@@ -111,7 +111,7 @@ func (f *flow) call(ctx context.Context, state []byte, make func(on codeccall.Di
 
 // attempt makes a call on in and tells what came of it. A process that can't be trusted any more is condemned before
 // anyone else gets the floor.
-func (f *flow) attempt(ctx context.Context, in *instance, alone bool, make func() error) (outcome, error) {
+func (f *flow) attempt(ctx context.Context, in *instance, alone bool, try func() error) (outcome, error) {
 	share := int64(1)
 	if alone {
 		share = math.MaxInt64
@@ -126,7 +126,7 @@ func (f *flow) attempt(ctx context.Context, in *instance, alone bool, make func(
 	in.outstanding.Add(1)
 	defer in.outstanding.Add(-1)
 	number := in.sent.Add(1)
-	err := make()
+	err := try()
 	switch {
 	case err == nil:
 		in.answerCame(number)

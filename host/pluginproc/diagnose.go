@@ -36,7 +36,8 @@ func (p *osProcess) whyNotUp(ctx context.Context, err error) error {
 	case line == "":
 		return errors.New("closed its standard output before its handshake, want a framehost codec plugin")
 	case len(parts) < 4:
-		return fmt.Errorf("wrote %q first, want the handshake line of a framehost codec plugin", cleanLine([]byte(line[:min(len(line), 100)])))
+		return fmt.Errorf("wrote %q first, want the handshake line of a framehost codec plugin",
+			cleanLine([]byte(line[:min(len(line), 100)])))
 	case parts[1] != strconv.Itoa(int(codecrpc.Handshake.ProtocolVersion)):
 		return fmt.Errorf("speaks version %.20q of the codec protocol, want %d", parts[1], codecrpc.Handshake.ProtocolVersion)
 	case ending != "":

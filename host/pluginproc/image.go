@@ -16,7 +16,7 @@ import (
 // An image is what is executed as a plugin: the same program with each launch, until it is closed.
 type image struct {
 	spec   *Spec
-	sealed *os.File // the verified bytes in memory that nothing can change any more; nil without a hash, or where there is none
+	sealed *os.File // the verified bytes in memory that nothing can change; nil without a hash, or where there is none
 	dir    string   // a private directory with the verified bytes; empty while not needed
 }
 

@@ -77,8 +77,10 @@ func Start(ctx context.Context, spec Spec, options Options) (*Plugin, error) {
 }
 
 // start is Start with any way to launch a process.
-func start(ctx context.Context, spec Spec, options Options, launch func(context.Context) (process, error)) (*Plugin, error) {
-	p := &Plugin{spec: spec, options: options, log: options.Logger.Named(spec.Name), launch: launch, changed: make(chan struct{})}
+func start(ctx context.Context, spec Spec, options Options, launch func(context.Context) (process, error)) (
+	*Plugin, error) {
+	p := &Plugin{spec: spec, options: options, log: options.Logger.Named(spec.Name), launch: launch,
+		changed: make(chan struct{})}
 	first, err := p.bringUp(ctx)
 	if err != nil {
 		return nil, err
@@ -125,7 +127,8 @@ func (p *Plugin) Configure(ctx context.Context, options json.RawMessage, maxFram
 		case !in.condemned():
 			return nil, err
 		case attempt == configureAttempts:
-			return nil, fmt.Errorf("plugin %s: %w: %d processes died of these options: %w", p.spec.Name, codeccall.ErrCodecFailed, attempt, err)
+			return nil, fmt.Errorf("plugin %s: %w: %d processes died of these options: %w",
+				p.spec.Name, codeccall.ErrCodecFailed, attempt, err)
 		}
 	}
 }
@@ -189,7 +192,8 @@ func (p *Plugin) Close() error {
 // supervise stays with in until its end, and then with its successors, until the plugin is closed.
 func (p *Plugin) supervise(in *instance) {
 	pause := &backoff.ExponentialBackOff{
-		InitialInterval: p.options.MinRestartDelay, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: p.options.MaxRestartDelay,
+		InitialInterval: p.options.MinRestartDelay, MaxInterval: p.options.MaxRestartDelay,
+		RandomizationFactor: 0.5, Multiplier: 2,
 	}
 	for {
 		up := time.Now()
@@ -241,7 +245,8 @@ func (p *Plugin) again(pause backoff.BackOff) *instance {
 
 // bringUp launches a process and configures it.
 func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.options.StartTimeout, fmt.Errorf("%w (%v)", errStartTimeout, p.options.StartTimeout))
+	timeout := p.options.StartTimeout
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w (%v)", errStartTimeout, timeout))
 	defer cancel()
 	proc, err := p.launch(ctx)
 	if err != nil {

@@ -243,7 +243,8 @@ func (r *runner) PluginToHost(network, address string) (string, string, error) {
 		if within(r.socketDir, address) {
 			return network, address, nil
 		}
-		return "", "", fmt.Errorf("listens at unix %.200q, want a socket below PLUGIN_UNIX_SOCKET_DIR, %s", address, r.socketDir)
+		return "", "", fmt.Errorf("listens at unix %.200q, want a socket below PLUGIN_UNIX_SOCKET_DIR, %s",
+			address, r.socketDir)
 	case "tcp":
 		if host, _, err := net.SplitHostPort(address); err == nil {
 			if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {

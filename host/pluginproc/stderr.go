@@ -128,7 +128,8 @@ func (l *stderrLog) confession() string {
 	}
 	n := l.dropped
 	l.dropped = 0
-	return fmt.Sprintf("[WARN] %d lines dropped: the plugin writes more than %d lines a second to standard error\n", n, linesPerSec)
+	return fmt.Sprintf("[WARN] %d lines dropped: the plugin writes more than %d lines a second to standard error\n",
+		n, linesPerSec)
 }
 
 // allowed takes a token out of a bucket of linesBurst, into which linesPerSec fall each second.
