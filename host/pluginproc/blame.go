@@ -7,9 +7,9 @@ import "fmt"
 // innocent, and must not fail for it.
 //
 //   - The process died while a call was under way. Any of the calls under way may have been the reason. After
-//     two such deaths a call is made alone: nothing else runs in the process meanwhile. Whoever is innocent is answered
-//     then, and a death now speaks against this call only. After three it fails. So a poisonous call costs five processes, and
-//     an innocent one never fails, however many poisonous ones it shares them with.
+//     two such deaths a call is made alone: nothing else runs in the process meanwhile. Whoever is innocent is
+//     answered then, and a death now speaks against this call only. After three it fails. So a poisonous call costs
+//     five processes, and an innocent one never fails, however many poisonous ones it shares them with.
 //   - A call was overdue. If calls that were sent later have been answered, this call is what hangs, and the second time
 //     it fails. If not, the process as a whole was held up (stopped, starved, or busy with another call, as a plugin
 //     with one thread would be): the call is made alone, and must be answered then.
