@@ -174,17 +174,27 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	h.draining = true
 	routes := h.routes
 	h.mu.Unlock()
-	defer context.AfterFunc(ctx, h.endLife)()
-	var all sync.WaitGroup
-	for _, r := range routes {
-		all.Go(func() { r.end(ctx, relay.Drained) })
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var all sync.WaitGroup
+		for _, r := range routes {
+			all.Go(func() { r.end(ctx, relay.Drained) })
+		}
+		all.Wait()
+		h.retiring.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
 	}
-	all.Wait()
-	h.retiring.Wait()
-	return h.close()
+	err := h.close()
+	<-ended
+	return err
 }
 
-// end drains the route, for as long as its timeout and ctx allow, and stops it.
+// end drains the route, for as long as its timeout and ctx allow, and cuts what is left then. It doesn't wait for what
+// it cut, for that may be in a call that only its plugin can end.
 func (r *route) end(ctx context.Context, reason relay.Reason) {
 	if limit := r.config.Timeouts.Drain; limit > 0 {
 		var cancel context.CancelFunc
@@ -201,16 +211,22 @@ func (r *route) end(ctx context.Context, reason relay.Reason) {
 	case <-idle:
 	case <-ctx.Done():
 		r.log.Warn("sessions did not end in time and are cut", "drain", r.config.Timeouts.Drain)
+		r.cancel(reason)
 	}
-	r.stop(reason)
 }
 
-// close releases what does not belong to a session.
+// close ends what is left, at once, and releases everything.
 func (h *Host) close() error {
 	h.endLife()
 	for _, r := range h.routes {
+		r.drain(relay.Drained)
+		r.cancel(relay.Drained)
+	}
+	h.pool.kill() // no session waits for a call that does not return
+	for _, r := range h.routes {
 		r.stop(relay.Drained)
 	}
+	h.retiring.Wait()
 	if h.control != nil {
 		h.control.close()
 	}

@@ -75,6 +75,15 @@ func (p *pool) leave(one *pooled) error {
 	return one.plugin.Close()
 }
 
+// kill ends all plugins at once; their calls fail. They are to be left all the same, which says what went wrong.
+func (p *pool) kill() {
+	var all sync.WaitGroup
+	for _, plugin := range p.all() {
+		all.Go(func() { _ = plugin.Close() })
+	}
+	all.Wait()
+}
+
 // specKey tells specs apart.
 func specKey(spec pluginproc.Spec, callTimeout time.Duration) string {
 	key, err := json.Marshal([]any{spec, callTimeout})

@@ -137,6 +137,7 @@ func (h *Host) retire(ending []*route, current *Codecs) {
 	for _, r := range ending {
 		h.retiring.Go(func() {
 			r.end(h.life, relay.RouteRemoved)
+			r.stop(relay.RouteRemoved)
 			h.closeUnused()
 		})
 	}
