@@ -99,8 +99,7 @@ func (r *runner) run(ctx context.Context, stderr io.Writer) error {
 		case <-reloads:
 			r.reload(ctx, h)
 		case <-ctx.Done():
-			r.log.Info("ending: sessions may deliver what they have received; another signal cuts them", "why", context.Cause(ctx))
-			return failed(end(h))
+			return failed(r.end(h, context.Cause(ctx)))
 		}
 	}
 }
@@ -127,9 +126,10 @@ func (r *runner) reload(ctx context.Context, h *host.Host) {
 var errCut = errors.New("a second signal cut sessions before they had delivered everything")
 
 // end drains h, which the next signal cuts short.
-func end(h *host.Host) error {
+func (r *runner) end(h *host.Host, why error) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	r.log.Info("ending: sessions may deliver what they have received; another signal cuts them", "why", why)
 	err := h.Shutdown(ctx)
 	if ctx.Err() != nil {
 		err = errors.Join(errCut, err)

@@ -1,0 +1,258 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/framehost/framehost/host"
+)
+
+// The embedded default configuration has fixed ports.
+func TestRunWithoutAFile(t *testing.T) {
+	for _, port := range []string{"7001", "7002"} {
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Skipf("port %s is in use", port)
+		}
+		_ = l.Close()
+	}
+	dir, err := os.MkdirTemp("", "fh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	p := launch(t, filepath.Join(dir, "one.sock"))
+	p.awaitReady()
+	conn := dial(t, "127.0.0.1:7001")
+	send(t, conn, "hello\n"+`two\nlines`+"\n")
+	expect(t, conn, "hello\n"+`two\nlines`+"\n")
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	expectEnd(t, conn)
+
+	other := launch(t, filepath.Join(dir, "two.sock"))
+	if code := other.awaitExit(); code != exitFailed {
+		t.Errorf("a second one: got exit code %d, want %d", code, exitFailed)
+	}
+	other.awaitMessage("framehost: echo: listen tcp 127.0.0.1:7002: bind: address already in use")
+	other.awaitMessage("  framehost config init -o relay.yaml")
+
+	p.signal(syscall.SIGHUP)
+	p.awaitMessage("there is no configuration file to read again")
+	p.signal(syscall.SIGINT)
+	if code := p.awaitExit(); code != exitOK {
+		t.Errorf("got exit code %d, want %d", code, exitOK)
+	}
+	const want = `tcp://127.0.0.1:7001 (escaped) <-> tcp://127.0.0.1:7002 (iso8583-ascii4), which is an echo
+try: framehost send escaped tcp://127.0.0.1:7001 "hello"
+`
+	if got := p.stdout.String(); got != want {
+		t.Errorf("standard output: got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// When one direction has ended, the answer may come afterwards.
+func TestHalfClose(t *testing.T) {
+	u := newUpstream(t)
+	p := start(t, u.route("newline", "netstring", ""))
+	conn := p.dial("relay")
+	send(t, conn, "one\ntwo\n")
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	upstream := u.accept()
+	expect(t, upstream, "3:one,3:two,")
+	expectEnd(t, upstream)
+	send(t, upstream, "6:answer,")
+	if err := upstream.Close(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, conn, "answer\n")
+	expectEnd(t, conn)
+	p.awaitMessage("session ended", "reason", "fin", "frames_to_upstream", "2", "frames_to_downstream", "1")
+}
+
+// A stream that is cut inside a frame does not look complete to the receiver, on either side.
+func TestAStreamCutInsideAFrame(t *testing.T) {
+	u := newUpstream(t)
+	p := start(t, u.route("newline", "netstring", ""))
+	t.Run("by the client", func(t *testing.T) {
+		conn := p.dial("relay")
+		send(t, conn, "whole\npar")
+		if err := conn.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		upstream := u.accept()
+		expect(t, upstream, "5:whole,")
+		expectReset(t, upstream)
+		p.awaitMessage("session ended", "reason", "fin_mid_frame", "direction", "to upstream")
+	})
+	t.Run("by the upstream", func(t *testing.T) {
+		conn := p.dial("relay")
+		upstream := u.accept()
+		send(t, upstream, "5:whole,9:par")
+		if err := upstream.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, conn, "whole\n")
+		expectReset(t, conn)
+		p.awaitMessage("session ended", "reason", "fin_mid_frame", "direction", "to downstream")
+	})
+}
+
+func expectReset(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if rest, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) || len(rest) > 0 {
+		t.Fatalf("got %q and %v, want ECONNRESET", rest, err)
+	}
+}
+
+// SIGTERM lets sessions deliver what framehost has received, to a receiver that takes its time.
+func TestDrain(t *testing.T) {
+	u := newUpstream(t)
+	p := start(t, u.route("newline", "netstring", ""))
+	address := p.address("relay")
+	conn := p.dial("relay")
+	upstream := u.accept()
+	send(t, conn, "one\n")
+	expect(t, upstream, "3:one,")
+	send(t, conn, "two\nthree\n")
+	expect(t, upstream, "3") // so all of it was received
+	p.signal(syscall.SIGTERM)
+	p.awaitMessage("ending")
+	expectEnd(t, conn)
+	if refused, err := net.Dial("tcp", address); err == nil {
+		_ = refused.Close()
+		t.Error("a connection is accepted while framehost ends")
+	}
+	expect(t, upstream, ":two,5:three,")
+	expectEnd(t, upstream)
+	if err := errors.Join(conn.Close(), upstream.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.awaitExit(); code != exitOK {
+		t.Errorf("got exit code %d, want %d", code, exitOK)
+	}
+	p.awaitMessage("session ended", "reason", "drained")
+}
+
+// The second signal ends what the first one would wait for: here, a plugin that has stopped.
+func TestASecondSignalCuts(t *testing.T) {
+	u := newUpstream(t)
+	p := start(t, "timeouts: {drain: 0s, codec: 0s}"+u.route("newline", "netstring", ""))
+	conn := p.dial("relay")
+	upstream := u.accept()
+	send(t, conn, "one\n")
+	expect(t, upstream, "3:one,")
+	stop(t, p.plugin("lenprefix"))
+	send(t, conn, "two\n")
+	p.awaitStatus("two frames", func(s *host.Status) bool { return s.Routes[0].ToUpstream.FramesIn == 2 })
+	p.signal(syscall.SIGTERM)
+	p.awaitMessage("ending")
+	p.signal(syscall.SIGTERM)
+	if code := p.awaitExit(); code != exitFailed {
+		t.Errorf("got exit code %d, want %d", code, exitFailed)
+	}
+	p.awaitMessage("framehost: a second signal cut sessions")
+	expectReset(t, upstream)
+}
+
+// stop keeps a process from running. It can still be killed.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// SIGHUP brings what the file says now. Sessions of routes that stay go on; a file with mistakes changes nothing.
+func TestReload(t *testing.T) {
+	u, other := newUpstream(t), newUpstream(t)
+	before := u.route("newline", "netstring", "")
+	p := start(t, before)
+	conn := p.dial("relay")
+	upstream := u.accept()
+	send(t, conn, "one\n")
+	expect(t, upstream, "3:one,")
+
+	from := p.rewrite(before + "\n  - name: wrong\n")
+	e, from := p.await("an error of the file", from, func(e entry) bool { return e.text("@message") == "not reloaded" })
+	if want := p.file + ":10:5: routes[1].from: "; !strings.HasPrefix(e.text("error"), want) {
+		t.Errorf("got %q, want an error at %q", e.text("error"), want)
+	}
+	send(t, conn, "two\n")
+	expect(t, upstream, "3:two,")
+
+	p.rewrite(before + fmt.Sprintf(`
+  - name: more
+    from: {listen: "tcp://127.0.0.1:0", codec: down}
+    to: {dial: "tcp://%s", codec: up}`, other.Addr()))
+	p.await("the reload", from, func(e entry) bool { return e.text("@message") == "configuration reloaded" })
+	send(t, conn, "three\n")
+	expect(t, upstream, "5:three,")
+	second := p.dial("more")
+	send(t, second, "four\n")
+	expect(t, other.accept(), "4:four,")
+	if got := len(p.status().Routes); got != 2 {
+		t.Errorf("status: got %d routes, want 2", got)
+	}
+}
+
+// Status shows routes, sessions and plugins in aligned columns.
+func TestStatus(t *testing.T) {
+	u := newUpstream(t)
+	p := start(t, u.route("newline", "netstring", ""))
+	conn := p.dial("relay")
+	upstream := u.accept()
+	send(t, conn, "one\n")
+	expect(t, upstream, "3:one,")
+	send(t, upstream, "6:answer,")
+	expect(t, conn, "answer\n")
+
+	for _, args := range [][]string{{"--socket", p.socket}, {"-c", p.file}} {
+		cmd := program(t.Context(), t, append([]string{"status"}, args...)...)
+		cmd.Env = append(os.Environ(), "FRAMEHOST_CONTROL_SOCKET="+p.socket)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for lines := bufio.NewScanner(strings.NewReader(string(out))); lines.Scan(); {
+			got = append(got, lines.Text())
+		}
+		want := []string{
+			`^framehost \S+, process \d+, up \d+s, runs .*/relay.yaml$`,
+			`^1 connection, [\d.]+\w+ of memory for buffers \(of 1GiB\)$`,
+			`^$`,
+			`^PLUGIN     VERSION  PROCESS +SINCE +DATA PLANE  RESTARTS  LAST ERROR$`,
+			`^escape     1\.0\.0    \d+ +\d+s +grpc        0         -$`,
+			`^lenprefix  1\.0\.0    \d+ +\d+s +grpc        0         -$`,
+			`^$`,
+			`^ROUTE  FROM +TO +SESSIONS  ACCEPTED  REFUSED  TO UPSTREAM  TO DOWNSTREAM  VIOLATIONS  ENDED$`,
+			`^relay  listen tcp://127\.0\.0\.1:\d+ +dial tcp://127\.0\.0\.1:\d+ +1         1         0        1 frame, 6B  1 frame, 7B    0           -$`,
+			`^$`,
+			`^SESSION  ROUTE  AGE  DOWNSTREAM +CODEC  UPSTREAM +CODEC  TO UPSTREAM  TO DOWNSTREAM$`,
+			`^1        relay  \d+s   127\.0\.0\.1:\d+ +down   127\.0\.0\.1:\d+ +up     1 frame, 6B  1 frame, 7B$`,
+		}
+		if len(got) != len(want) {
+			t.Fatalf("got %d lines, want %d:\n%s", len(got), len(want), out)
+		}
+		for i := range want {
+			if !regexp.MustCompile(want[i]).MatchString(got[i]) {
+				t.Errorf("line %d: got\n%s\nwant\n%s", i+1, got[i], want[i])
+			}
+		}
+	}
+}
