@@ -67,7 +67,7 @@ func ParseAddress(text, dir string, listen bool) (*Address, error) {
 		return &Address{Scheme: "unix", Path: path}, nil
 	default:
 		want := "a URL that begins with tcp:// or unix://"
-		if s := nearest(scheme, []string{"tcp", "unix"}); s != "" {
+		if s := Nearest(scheme, []string{"tcp", "unix"}); s != "" {
 			want += "; did you mean " + s + "://?"
 		}
 		return nil, &Error{Got: quote(text), Want: want}

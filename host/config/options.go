@@ -175,7 +175,7 @@ func findProfile(name string) (*Profile, *Error) {
 		names = append(names, p.Name)
 	}
 	want := "the name of a profile; `framehost profiles` lists them"
-	if near := nearest(name, names); near != "" {
+	if near := Nearest(name, names); near != "" {
 		want += fmt.Sprintf("; did you mean %s?", near)
 	}
 	return nil, &Error{Got: quote(name), Want: want}

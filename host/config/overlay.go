@@ -96,7 +96,7 @@ func setFlags(v *viper.Viper, flags, keys []string) (errs Errors) {
 			v.Set(key, argument(at.File, value))
 		default:
 			want := "a key of a single value, such as limits.max_frame; lists are set in the file"
-			if near := nearest(key, keys); near != "" {
+			if near := Nearest(key, keys); near != "" {
 				want += "; did you mean " + near + "?"
 			}
 			errs = append(errs, at.Error("an unknown key", want))
@@ -127,7 +127,7 @@ func strayVariables(keys []string) []Warning {
 				for k := range known {
 					names = append(names, k)
 				}
-				if near := nearest(name, names); near != "" {
+				if near := Nearest(name, names); near != "" {
 					text += fmt.Sprintf("; did you mean %s?", near)
 				}
 				warnings = append(warnings, Warning{Position{File: name}, text})

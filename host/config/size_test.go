@@ -30,7 +30,7 @@ func TestNearest(t *testing.T) {
 	for text, want := range map[string]string{
 		"limit": "limits", "Limits": "limits", "timeoust": "timeouts", "maxframe": "max_frame", "mlp": "mllp", "x": "", "plugins": "", "": "",
 	} {
-		if got := nearest(text, choices); got != want {
+		if got := Nearest(text, choices); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}

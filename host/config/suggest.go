@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// nearest returns the candidate that text was probably meant to be, or "".
-func nearest(text string, candidates []string) string {
+// Nearest returns the candidate that text was probably meant to be, or "".
+func Nearest(text string, candidates []string) string {
 	best, least := "", max(1, len(text)/3)+1
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
 		if d := distance(strings.ToLower(text), strings.ToLower(c)); d < least && d < len(c) {
@@ -53,7 +53,7 @@ func oneOf(text string, choices []string) string {
 	case len(choices) == 1:
 		want = choices[0]
 	}
-	if near := nearest(text, choices); near != "" && len(choices) > 1 {
+	if near := Nearest(text, choices); near != "" && len(choices) > 1 {
 		want += "; did you mean " + near + "?"
 	}
 	return want

@@ -221,8 +221,8 @@ func (v *validator) codecName(name, key string) {
 	}
 	want := "the name of a codec in codecs"
 	switch _, isProfile := LookupProfile(name); {
-	case nearest(name, names) != "":
-		want += "; did you mean " + nearest(name, names) + "?"
+	case Nearest(name, names) != "":
+		want += "; did you mean " + Nearest(name, names) + "?"
 	case isProfile:
 		want += fmt.Sprintf(", such as {name: %s, profile: %s}", name, name)
 	case slices.Contains(v.pluginNames(), name):
