@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// A locator finds out where frames begin. A result says what was consumed for all of its payloads together, so the
+// wire is decoded again in prefixes: a frame ends with the shortest prefix that yields its payload, and begins behind
+// what a prefix that is a byte shorter has consumed, which are the frames before it and bytes that no frame has.
+type locator struct {
+	direction codeccall.Direction
+	out       codeccall.Decoded
+	guess     int // how long the last frame was, for the next one is likely to be as long
+}
+
+func newLocator(codec codeccall.Codec) *locator { return &locator{direction: codec.Open(), guess: 1} }
+
+func (l *locator) close() { l.direction.Close() }
+
+// locate returns where each of the first n frames begins in wire, decoded from state on.
+func (l *locator) locate(ctx context.Context, wire, state []byte, n int) ([]int, error) {
+	begins := make([]int, 0, n)
+	for at := 0; len(begins) < n; {
+		f, err := l.first(ctx, wire[at:], state)
+		if err != nil {
+			return nil, err
+		}
+		for range f.payloads { // more than one if it takes the next frame to know where this one ends
+			begins = append(begins, at+f.begin)
+		}
+		at += f.consumed
+		state = f.state
+	}
+	return begins[:n], nil
+}
+
+// firstFrame is what the shortest prefix with a payload came to.
+type firstFrame struct {
+	begin    int
+	payloads int
+	consumed int
+	state    []byte
+}
+
+// first finds the first frame of wire, which has one: it looks around the guess in growing steps, and then halves what
+// is between a prefix that is too short and one that is not.
+func (l *locator) first(ctx context.Context, wire, state []byte) (f firstFrame, err error) {
+	short, long := 0, len(wire)
+	for k, step := l.guess, 1; long-short > 1; step *= 2 {
+		if k <= short || k >= long {
+			k = (short + long) / 2
+		}
+		if err := l.show(ctx, wire[:k], state); err != nil {
+			return f, err
+		}
+		if len(l.out.Refs) == 0 {
+			f.begin = l.out.Consumed
+			short, k = k, k+step
+			continue
+		}
+		f.note(&l.out)
+		long, k = k, k-step
+	}
+	if f.payloads == 0 { // the whole wire is the shortest
+		if err := l.show(ctx, wire, state); err != nil {
+			return f, err
+		}
+		f.note(&l.out)
+	}
+	l.guess = long
+	return f, nil
+}
+
+func (f *firstFrame) note(out *codeccall.Decoded) {
+	f.payloads, f.consumed = len(out.Refs), out.Consumed
+	f.state = append([]byte(nil), out.State...)
+}
+
+// show decodes wire, with as much room as it takes.
+func (l *locator) show(ctx context.Context, wire, state []byte) error {
+	in := codeccall.Decode{Wire: wire, State: state, Room: readSize}
+	for {
+		if err := l.direction.Decode(ctx, &in, &l.out); err != nil {
+			return err
+		}
+		if !l.out.More || l.out.RoomNeeded <= in.Room {
+			return nil
+		}
+		in.Room = l.out.RoomNeeded
+	}
+}
