@@ -97,6 +97,11 @@ func launch(t *testing.T, socket string, args ...string) *process {
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill() // its plugins end with it
 		<-p.exited
+		for _, e := range p.log {
+			if strings.Contains(e.text("@message"), "DATA RACE") {
+				t.Error("framehost has a data race")
+			}
+		}
 		if t.Failed() {
 			for _, e := range p.log {
 				t.Log(e)

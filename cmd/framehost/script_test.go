@@ -14,8 +14,12 @@ import (
 // executable; framehost, when it is called by that name; and the tests.
 func TestMain(m *testing.M) {
 	pluginproc.ServeIfAsked(builtinCodec)
+	_ = os.Setenv("GORACE", quickExit) // of processes that tests start
 	testscript.Main(m, map[string]func(){"framehost": main})
 }
+
+// quickExit keeps the race detector from waiting a second at the end of each process.
+const quickExit = "atexit_sleep_ms=0"
 
 // TestScripts runs the scripts in testdata with the real program. UPDATE_SCRIPTS=1 writes what is got into the files
 // that scripts compare with.
@@ -36,7 +40,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			env.Vars = append(env.Vars, "XDG_RUNTIME_DIR="+dir, "ROOT="+root)
+			env.Vars = append(env.Vars, "XDG_RUNTIME_DIR="+dir, "ROOT="+root, "GORACE="+quickExit)
 			return nil
 		},
 	})
