@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
-// A clock watches a session's timeouts with one timer. Flows only note when something began; the timer looks at these
-// notes when the earliest of them could be due. One that is not set can't be due before its whole time has passed, so
-// the timer is late for none and is never touched while bytes flow.
+// A clock watches the timeouts of a session, or of a member of a hub, with one timer. Who moves bytes only notes when
+// something began; the timer looks at these notes when the earliest of them could be due. One that is not set can't be
+// due before its whole time has passed, so the timer is late for none and is never touched while bytes flow.
 type clock struct {
-	session *Session
+	// look ends what is timed if a timeout is due. Otherwise it returns how long none can be; it is not ok if none
+	// ever will.
+	look    func() (wait time.Duration, ok bool)
 	origin  time.Time
 	mu      sync.Mutex
 	timer   *time.Timer
@@ -22,9 +24,9 @@ type mark struct{ atomic.Int64 }
 
 func (m *mark) clear() { m.Store(0) }
 
-func (c *clock) begin(s *Session) { c.session, c.origin = s, time.Now() }
+func (c *clock) begin(look func() (time.Duration, bool)) { c.look, c.origin = look, time.Now() }
 
-// now returns the nanoseconds since the session was made, and one more, so that no time is 0.
+// now returns the nanoseconds since the clock began, and one more, so that no time is 0.
 func (c *clock) now() int64 { return 1 + int64(time.Since(c.origin)) }
 
 // start sets the timer off and returns what stops it.
@@ -55,27 +57,35 @@ func (c *clock) tick() {
 	}
 }
 
-// look ends the session if a timeout is due. Otherwise it returns how long none can be; it is not ok if none ever will.
-func (c *clock) look() (wait time.Duration, ok bool) {
-	now := c.now()
-	limits := &c.session.config.Timeouts
-	wait = -1
-	due := func(limit time.Duration, since int64) bool {
-		if limit == 0 {
-			return false
-		}
-		left := limit
-		if since != 0 {
-			left = limit - time.Duration(now-since)
-		}
-		if wait < 0 || left < wait {
-			wait = max(left, 0)
-		}
-		return left <= 0
+// A deadline is the earliest of several timeouts.
+type deadline struct {
+	now  int64
+	wait time.Duration // how long none is due
+	set  bool
+}
+
+// due reports whether limit has passed since that time. A limit of 0 never does, nor does one from a time of 0.
+func (d *deadline) due(limit time.Duration, since int64) bool {
+	if limit == 0 {
+		return false
 	}
+	left := limit
+	if since != 0 {
+		left = limit - time.Duration(d.now-since)
+	}
+	if !d.set || left < d.wait {
+		d.wait, d.set = max(left, 0), true
+	}
+	return left <= 0
+}
+
+// look is the clock's look at a session.
+func (s *Session) look() (wait time.Duration, ok bool) {
+	d := deadline{now: s.clock.now()}
+	limits := &s.config.Timeouts
 	quietSince := int64(1)
-	for i, f := range c.session.flows {
-		opposite := c.session.flows[1-i]
+	for i, f := range s.flows {
+		opposite := s.flows[1-i]
 		halfClosed := opposite.ended.Load()
 		if f.ended.Load() != 0 {
 			halfClosed = 0
@@ -85,22 +95,22 @@ func (c *clock) look() (wait time.Duration, ok bool) {
 		}
 		reason := Reason("")
 		switch {
-		case due(limits.Frame, f.frameSince.Load()):
+		case d.due(limits.Frame, f.frameSince.Load()):
 			reason = FrameTimeout
-		case due(limits.Write, f.writeSince.Load()):
+		case d.due(limits.Write, f.writeSince.Load()):
 			reason = WriteTimeout
-		case due(limits.HalfClose, halfClosed):
+		case d.due(limits.HalfClose, halfClosed):
 			reason = HalfCloseTimeout
 		}
 		if reason != "" {
-			c.session.end(reason, nil, f.direction)
+			s.end(reason, nil, f.direction)
 			return 0, false
 		}
 		quietSince = max(quietSince, f.active.Load())
 	}
-	if due(limits.Idle, quietSince) {
-		c.session.end(IdleTimeout, nil, Neither)
+	if d.due(limits.Idle, quietSince) {
+		s.end(IdleTimeout, nil, Neither)
 		return 0, false
 	}
-	return wait, wait >= 0
+	return d.wait, d.set
 }

@@ -2,32 +2,32 @@ package relay
 
 // decodeAll decodes what is in the inbox, and hands payloads over to be encoded. With eof it goes on until nothing is
 // left. An error means that the session is over.
-func (f *flow) decodeAll(eof bool) error {
-	f.dropDiscarded()
-	if eof && f.discard > 0 {
-		f.discard = 0 // the stream ended inside what was to be skipped, and that was reported
-		f.keepNoMore()
+func (r *reception) decodeAll(eof bool) error {
+	r.dropDiscarded()
+	if eof && r.discard > 0 {
+		r.discard = 0 // the stream ended inside what was to be skipped, and that was reported
+		r.keepNoMore()
 		return nil
 	}
 	wanted := 0 // room that a result asked for
 	for {
-		if !eof && f.tooShort() {
+		if !eof && r.tooShort() {
 			return nil
 		}
-		b, err := f.decodeOnce(eof, wanted)
+		b, err := r.decodeOnce(eof, wanted)
 		if err != nil {
 			return err
 		}
 		more, fault, consumed := b.found.More, b.found.Fault, b.found.Consumed
 		wanted = b.found.RoomNeeded
 		shown, offset, frame := b.shown, b.offset, b.frame+int64(len(b.found.Refs))
-		f.take(b)
-		if err := f.handOver(b, !more && fault == nil); err != nil {
+		r.take(b)
+		if err := r.owner.handOver(b, !more && fault == nil); err != nil {
 			return err
 		}
 		switch {
 		case fault != nil:
-			done, err := f.violated(fault, shown, consumed, wireViolation(f.direction, offset, frame, fault, shown), eof)
+			done, err := r.violated(fault, shown, consumed, wireViolation(r.direction, offset, frame, fault, shown), eof)
 			if done || err != nil {
 				return err
 			}
@@ -38,60 +38,60 @@ func (f *flow) decodeAll(eof bool) error {
 }
 
 // tooShort is true while a call would be pointless. A need beyond what a frame may take is not waited for.
-func (f *flow) tooShort() bool {
-	n := f.inbox.len()
-	return n == 0 || n < min(f.need, f.inbox.most)
+func (r *reception) tooShort() bool {
+	n := r.inbox.len()
+	return n == 0 || n < min(r.need, r.inbox.most)
 }
 
 // decodeOnce makes one call. The batch that holds its result is handed over or freed by the caller.
-func (f *flow) decodeOnce(eof bool, wanted int) (*batch, error) {
-	b := newBatch(f.inbox.size())
-	if b.paid = f.inbox.paidFrame(); b.paid {
-		b.room = max(b.room, min(f.inbox.len(), f.longestFrom))
+func (r *reception) decodeOnce(eof bool, wanted int) (*batch, error) {
+	b := newBatch(r.inbox.size())
+	if b.paid = r.inbox.paidFrame(); b.paid {
+		b.room = max(b.room, min(r.inbox.len(), r.longestFrom))
 	}
 	if wanted > b.room {
-		f.wait() // what is being written holds memory, and shall arrive whatever comes of this
-		if err := b.provide(f.session.ctx, f.session.config.Memory, wanted, f.frameMemory); err != nil {
-			b.free(f.session.config.Memory)
-			return nil, f.fail(MemoryShort, err)
+		r.owner.wait() // what is being written holds memory, and shall arrive whatever comes of this
+		if err := b.provide(r.ctx, r.memory, wanted, r.frameMemory); err != nil {
+			b.free(r.memory)
+			return nil, r.owner.fail(MemoryShort, err)
 		}
 	}
-	b.shown, b.offset, b.frame = f.inbox.bytes(), f.offset, f.counts.framesIn.Load()
-	f.decode.Wire, f.decode.EOF, f.decode.State, f.decode.Room = b.shown, eof, f.state, b.room
-	err := f.decoder.Decode(f.session.ctx, &f.decode, &b.found)
-	f.decode.Wire = nil
+	b.shown, b.offset, b.frame = r.inbox.bytes(), r.offset, r.counts.framesIn.Load()
+	r.decode.Wire, r.decode.EOF, r.decode.State, r.decode.Room = b.shown, eof, r.state, b.room
+	err := r.decoder.Decode(r.ctx, &r.decode, &b.found)
+	r.decode.Wire = nil
 	if err == nil {
-		if err := b.payFrames(f.session.ctx, f.session.config.Memory); err != nil {
-			b.free(f.session.config.Memory)
-			f.wait()
-			return nil, f.fail(MemoryShort, err)
+		if err := b.payFrames(r.ctx, r.memory); err != nil {
+			b.free(r.memory)
+			r.owner.wait()
+			return nil, r.owner.fail(MemoryShort, err)
 		}
 		return b, nil
 	}
-	b.free(f.session.config.Memory)
-	f.wait() // what came before shall arrive
-	return nil, f.codecFailed("decode", err)
+	b.free(r.memory)
+	r.owner.wait() // what came before shall arrive
+	return nil, r.owner.codecFailed("decode", err)
 }
 
 // take makes the result of a call effective for the reader.
-func (f *flow) take(b *batch) {
+func (r *reception) take(b *batch) {
 	found := &b.found
-	f.state = append(f.state[:0], found.State...)
-	f.decode.Examined = found.Examined - found.Consumed
-	f.decode.Left = len(b.shown) - found.Consumed
-	f.need = found.Need
-	f.offset += int64(found.Consumed)
-	f.inbox.consume(found.Consumed)
+	r.state = append(r.state[:0], found.State...)
+	r.decode.Examined = found.Examined - found.Consumed
+	r.decode.Left = len(b.shown) - found.Consumed
+	r.need = found.Need
+	r.offset += int64(found.Consumed)
+	r.inbox.consume(found.Consumed)
 	if found.Consumed > 0 {
-		f.frameSpent = 0
+		r.frameSpent = 0
 	}
 	bytes := int64(0)
-	for _, r := range found.Refs {
-		bytes += int64(r.Len)
+	for _, ref := range found.Refs {
+		bytes += int64(ref.Len)
 	}
-	f.counts.framesIn.Add(int64(len(found.Refs)))
-	f.counts.payloadBytes.Add(bytes)
-	f.counts.empties.Add(int64(found.Skipped))
+	r.counts.framesIn.Add(int64(len(found.Refs)))
+	r.counts.payloadBytes.Add(bytes)
+	r.counts.empties.Add(int64(found.Skipped))
 }
 
 // handOver has b encoded and written: at once, or, while the sender floods, by a goroutine, with the inbox's buffer.

@@ -14,9 +14,8 @@ import (
 // A flow is one direction of a session. Its reader (run) receives and decodes; it also encodes and writes, except
 // while the sender floods: then a goroutine for each batch does that, one at a time.
 type flow struct {
-	session   *Session
-	direction Direction
-	from, to  *Side
+	session  *Session
+	from, to *Side
 
 	// For the clock, and for the opposite flow.
 	active     mark // the last byte, read or written
@@ -26,19 +25,7 @@ type flow struct {
 	counts     counters
 
 	// The reader's own. A drain that has claimed the flow only looks at the inbox.
-	inbox       inbox
-	grab        func() []byte
-	release     func([]byte)
-	decoder     codeccall.Direction
-	decode      codeccall.Decode
-	state       []byte
-	offset      int64 // in the stream, of the first byte in the inbox
-	need        int   // fewer bytes in the inbox than these can't be decoded
-	frameSpent  int64 // nanoseconds spent reading for the frame that is unfinished
-	discard     int64 // bytes still to be dropped after a violation
-	kept        io.WriteCloser
-	frameMemory int64
-	longestFrom int // bytes of the longest payload from the sender
+	reception
 	longestTo   int // bytes of the longest payload to the receiver
 	encoder     codeccall.Direction
 	encodeState []byte        // of whoever has the turn
@@ -53,16 +40,12 @@ type flow struct {
 }
 
 func newFlow(s *Session, d Direction, from, to *Side) *flow {
-	f := &flow{session: s, direction: d, from: from, to: to, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	f := &flow{session: s, from: from, to: to, turn: make(chan struct{}, 1), closed: make(chan struct{})}
 	f.turn <- struct{}{}
-	f.inbox = inbox{memory: s.config.Memory, most: baseRead, beforeWaiting: f.wait}
-	f.grab, f.release = f.inbox.grab, f.inbox.release
+	f.reception.begin(s.ctx, f, s.config.Memory, d, &f.counts)
 	if f.framed() {
-		source := from.Codec.Properties()
-		f.frameMemory = FrameMemory(from.Codec, to.Codec)
-		f.longestFrom, f.longestTo = source.MaxFrame, to.Codec.Properties().MaxFrame
-		f.inbox.frame = f.frameMemory
-		f.inbox.most = max(baseRead, source.MaxWire+1) // one more than a frame can have tells that it is too long
+		f.expect(from.Codec, FrameMemory(from.Codec, to.Codec))
+		f.longestTo = to.Codec.Properties().MaxFrame
 	}
 	return f
 }
@@ -293,6 +276,10 @@ func (f *flow) write(p []byte) error {
 	}
 	return nil
 }
+
+func (f *flow) over() bool                         { return f.session.over.Load() }
+func (f *flow) skips() bool                        { return f.session.skips() }
+func (f *flow) report(v *Violation) io.WriteCloser { return f.session.report(v) }
 
 // fail ends the session and returns errOver.
 func (f *flow) fail(reason Reason, err error) error {

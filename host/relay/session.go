@@ -46,7 +46,7 @@ func New(config Config) (*Session, error) {
 		config.Classify = func(error) Reason { return IOError }
 	}
 	s := &Session{config: config}
-	s.clock.begin(s)
+	s.clock.begin(s.look)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.flows[0] = newFlow(s, ToUpstream, &s.config.Downstream, &s.config.Upstream)
 	s.flows[1] = newFlow(s, ToDownstream, &s.config.Upstream, &s.config.Downstream)

@@ -9,67 +9,67 @@ import (
 
 // violated deals with a fault in shown, of which consumed bytes were taken before it. It is done when decoding does not
 // go on here.
-func (f *flow) violated(fault *codecs.Fault, shown []byte, consumed int, v *Violation, eof bool) (done bool, err error) {
-	f.wait() // the payloads before it arrive first
-	if f.session.over.Load() {
+func (r *reception) violated(fault *codecs.Fault, shown []byte, consumed int, v *Violation, eof bool) (done bool, err error) {
+	r.owner.wait() // the payloads before it arrive first
+	if r.owner.over() {
 		return true, errOver
 	}
-	f.counts.violations.Add(1)
+	r.counts.violations.Add(1)
 	truncated := eof && errors.Is(fault.Err, codecs.ErrTruncated)
-	v.Skipped = f.session.skips() && (truncated || fault.Resume != codecs.Never)
-	f.kept = f.session.report(v)
+	v.Skipped = r.owner.skips() && (truncated || fault.Resume != codecs.Never)
+	r.kept = r.owner.report(v)
 	if !v.Skipped {
-		f.keep(shown[fault.Offset:])
-		f.keepNoMore()
+		r.keep(shown[fault.Offset:])
+		r.keepNoMore()
 		reason := Violated
 		if truncated {
 			reason = FinMidFrame
 		}
-		return true, f.fail(reason, v)
+		return true, r.owner.fail(reason, v)
 	}
 	resume := fault.Resume
 	if truncated {
-		f.counts.droppedTails.Add(1)
+		r.counts.droppedTails.Add(1)
 		resume = len(shown)
 	}
-	f.decode.Examined, f.decode.Left, f.need, f.frameSpent = 0, 0, 0, 0
-	f.drop(fault.Offset - consumed) // what lies before the faulty frame is none of it
-	f.discard = int64(resume - fault.Offset)
-	f.dropDiscarded()
-	if eof && f.discard > 0 {
-		f.discard = 0
-		f.keepNoMore()
+	r.decode.Examined, r.decode.Left, r.need, r.frameSpent = 0, 0, 0, 0
+	r.drop(fault.Offset - consumed) // what lies before the faulty frame is none of it
+	r.discard = int64(resume - fault.Offset)
+	r.dropDiscarded()
+	if eof && r.discard > 0 {
+		r.discard = 0
+		r.keepNoMore()
 		return true, nil
 	}
 	return truncated, nil
 }
 
 // dropDiscarded drops what is in the inbox and to be skipped.
-func (f *flow) dropDiscarded() {
-	n := int(min(f.discard, int64(f.inbox.len())))
+func (r *reception) dropDiscarded() {
+	n := int(min(r.discard, int64(r.inbox.len())))
 	if n > 0 {
-		f.keep(f.inbox.bytes()[:n])
-		f.drop(n)
-		f.discard -= int64(n)
+		r.keep(r.inbox.bytes()[:n])
+		r.drop(n)
+		r.discard -= int64(n)
 	}
-	if f.discard == 0 {
-		f.keepNoMore()
+	if r.discard == 0 {
+		r.keepNoMore()
 	}
 }
 
-func (f *flow) drop(n int) {
-	f.inbox.consume(n)
-	f.offset += int64(n)
-	f.counts.bytesSkipped.Add(int64(n))
+func (r *reception) drop(n int) {
+	r.inbox.consume(n)
+	r.offset += int64(n)
+	r.counts.bytesSkipped.Add(int64(n))
 }
 
 // keep keeps p where the violation at hand has a place for it.
-func (f *flow) keep(p []byte) { keep(f.kept, p) }
+func (r *reception) keep(p []byte) { keep(r.kept, p) }
 
-func (f *flow) keepNoMore() {
-	if f.kept != nil {
-		_ = f.kept.Close() // its errors are its own affair
-		f.kept = nil
+func (r *reception) keepNoMore() {
+	if r.kept != nil {
+		_ = r.kept.Close() // its errors are its own affair
+		r.kept = nil
 	}
 }
 

@@ -1,0 +1,61 @@
+package relay
+
+import (
+	"context"
+	"io"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// A reception turns what one sender's stream brings into batches of payloads. It is for one goroutine, that of its
+// owner's reader.
+type reception struct {
+	ctx       context.Context //nolint:containedctx // ends with the owner
+	owner     receptionOwner
+	memory    *Memory
+	direction Direction
+	counts    *counters
+
+	inbox       inbox
+	grab        func() []byte
+	release     func([]byte)
+	decoder     codeccall.Direction
+	decode      codeccall.Decode
+	state       []byte
+	offset      int64 // in the stream, of the first byte in the inbox
+	need        int   // fewer bytes in the inbox than these can't be decoded
+	frameSpent  int64 // nanoseconds spent reading for the frame that is unfinished
+	discard     int64 // bytes still to be dropped after a violation
+	kept        io.WriteCloser
+	frameMemory int64
+	longestFrom int // bytes of the longest payload from the sender
+}
+
+// A receptionOwner is what has a reception: a flow of a session, or a member of a hub.
+type receptionOwner interface {
+	// handOver takes b, with payloads or without, and frees it. last says that nothing else is decoded before more
+	// arrives. An error means that the owner is over.
+	handOver(b *batch, last bool) error
+	// wait returns when what was handed over needs no memory of the reception any more.
+	wait()
+	over() bool
+	skips() bool
+	report(v *Violation) io.WriteCloser
+	// fail and codecFailed end the owner and return errOver.
+	fail(reason Reason, err error) error
+	codecFailed(call string, err error) error
+}
+
+func (r *reception) begin(ctx context.Context, owner receptionOwner, memory *Memory, d Direction, counts *counters) {
+	*r = reception{ctx: ctx, owner: owner, memory: memory, direction: d, counts: counts}
+	r.inbox = inbox{memory: memory, most: baseRead, beforeWaiting: owner.wait}
+	r.grab, r.release = r.inbox.grab, r.inbox.release
+}
+
+// expect prepares for frames of codec, each of which is charged frame bytes once it outgrows a usual read.
+func (r *reception) expect(codec codeccall.Codec, frame int64) {
+	properties := codec.Properties()
+	r.frameMemory, r.inbox.frame = frame, frame
+	r.longestFrom = properties.MaxFrame
+	r.inbox.most = max(baseRead, properties.MaxWire+1) // one more than a frame can have tells that it is too long
+}
