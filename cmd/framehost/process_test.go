@@ -49,18 +49,6 @@ func (e entry) text(key string) string {
 	return text
 }
 
-// program returns framehost with arguments.
-func program(ctx context.Context, t *testing.T, args ...string) *exec.Cmd {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(ctx, self, args...)
-	cmd.Args[0] = "framehost" // see TestMain
-	return cmd
-}
-
 // start runs framehost with a configuration and returns when it is ready. It is ended with the test.
 func start(t *testing.T, configuration string, args ...string) *process {
 	t.Helper()
@@ -84,7 +72,7 @@ func launch(t *testing.T, socket string, args ...string) *process {
 	t.Helper()
 	args = append([]string{"run", "--log-format", "json", "--set", "control.socket=" + socket}, args...)
 	p := &process{T: t, socket: socket, exited: make(chan struct{}), changed: make(chan struct{})}
-	p.cmd = program(context.Background(), t, args...)
+	p.cmd = exec.CommandContext(context.Background(), "framehost", args...) // see TestMain
 	p.cmd.Stdout = &p.stdout
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -234,7 +222,7 @@ func (p *process) awaitExit() int {
 // status asks the process, with the real command.
 func (p *process) status() *host.Status {
 	p.Helper()
-	out, err := program(p.Context(), p.T, "status", "--json", "--socket", p.socket).Output()
+	out, err := exec.CommandContext(p.Context(), "framehost", "status", "--json", "--socket", p.socket).Output()
 	if err != nil {
 		p.Fatalf("status: %v", err)
 	}

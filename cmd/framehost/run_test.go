@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -222,7 +223,7 @@ func TestStatus(t *testing.T) {
 	expect(t, conn, "answer\n")
 
 	for _, args := range [][]string{{"--socket", p.socket}, {"-c", p.file}} {
-		cmd := program(t.Context(), t, append([]string{"status"}, args...)...)
+		cmd := exec.CommandContext(t.Context(), "framehost", append([]string{"status"}, args...)...)
 		cmd.Env = append(os.Environ(), "FRAMEHOST_CONTROL_SOCKET="+p.socket)
 		out, err := cmd.Output()
 		if err != nil {
