@@ -21,6 +21,7 @@ type option struct {
 // optionSchema is the part of JSON Schema that options of plugins are made of. What others use beyond it is left out of
 // the page for people, and is in the schema itself.
 type optionSchema struct {
+	Properties           json.RawMessage `json:"properties"`
 	Type                 any             `json:"type"`
 	Format               string          `json:"format"`
 	Enum                 []any           `json:"enum"`
@@ -35,11 +36,19 @@ type optionSchema struct {
 	Description          string          `json:"description"`
 }
 
+// UnmarshalJSON reads a schema, which may also be true or false.
+func (s *optionSchema) UnmarshalJSON(raw []byte) error {
+	type plain optionSchema
+	if json.Unmarshal(raw, new(bool)) == nil {
+		*s = optionSchema{}
+		return nil
+	}
+	return json.Unmarshal(raw, (*plain)(s))
+}
+
 // readOptions returns the properties of schema, in its order.
 func readOptions(schema json.RawMessage) ([]option, error) {
-	var root struct {
-		Properties json.RawMessage `json:"properties"`
-	}
+	var root optionSchema
 	if err := json.Unmarshal(schema, &root); err != nil {
 		return nil, err
 	}
@@ -87,6 +96,13 @@ func (s *optionSchema) what() string {
 	}
 	if len(s.Enum) > 0 {
 		return joined(s.Enum, func(v any) string { return fmt.Sprint(v) })
+	}
+	if types, ok := s.Type.([]any); ok {
+		return joined(types, func(t any) string {
+			one := *s
+			one.Type = t
+			return one.what()
+		})
 	}
 	switch s.Type {
 	case "string":
