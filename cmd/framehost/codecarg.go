@@ -53,22 +53,6 @@ type namedCodec struct {
 	profile *config.Profile // nil: it is none
 }
 
-// A codecSet has the configured codecs of a command, and the plugin processes behind them. The caller closes it.
-type codecSet struct {
-	*host.Codecs
-	config *config.Config
-	arg    *codecArg
-}
-
-// open prepares for codecs to be used. No process is started before one is.
-func (a *codecArg) open() (*codecSet, error) {
-	c, err := a.configuration()
-	if err != nil {
-		return nil, err
-	}
-	return &codecSet{Codecs: host.OpenCodecs(c, nil), config: c, arg: a}, nil
-}
-
 // configuration is the file's, or else one without codecs. Each call returns another.
 func (a *codecArg) configuration() (*config.Config, error) {
 	if a.file == "" {
@@ -77,24 +61,30 @@ func (a *codecArg) configuration() (*config.Config, error) {
 	return a.load()
 }
 
-// use configures the codec that the arguments call name, with options as KEY=VALUE.
-func (s *codecSet) use(ctx context.Context, name string, options []string) (*namedCodec, error) {
-	c, err := s.find(name, options)
+// withCodec runs work with the codec that the arguments call name, and ends its plugin process afterwards.
+func (a *codecArg) withCodec(ctx context.Context, name string, work func(*namedCodec) error) (err error) {
+	c, err := a.configuration()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	maxFrame := (&config.Route{Limits: s.config.Limits}).MaxFrame(c)
-	if s.arg.maxFrame != "" {
-		if maxFrame, err = parseMaxFrame(s.arg.maxFrame); err != nil {
-			return nil, err
+	one, err := a.find(c, name)
+	if err != nil {
+		return err
+	}
+	maxFrame := (&config.Route{Limits: c.Limits}).MaxFrame(one)
+	if a.maxFrame != "" {
+		if maxFrame, err = parseMaxFrame(a.maxFrame); err != nil {
+			return err
 		}
 	}
-	codec, err := s.Codec(ctx, c.Name, maxFrame)
+	set := host.OpenCodecs(c, nil)
+	defer func() { err = errors.Join(err, failed(set.Close())) }()
+	codec, err := set.Codec(ctx, one.Name, maxFrame)
 	if err != nil {
-		return nil, wrongOrFailed(err)
+		return wrongOrFailed(err)
 	}
-	profile, _ := config.LookupProfile(c.Profile)
-	return &namedCodec{Codec: codec, name: name, profile: profile}, nil
+	profile, _ := config.LookupProfile(one.Profile)
+	return work(&namedCodec{Codec: codec, name: name, profile: profile})
 }
 
 func parseMaxFrame(text string) (int, error) {
@@ -108,28 +98,28 @@ func parseMaxFrame(text string) (int, error) {
 	return int(size), nil
 }
 
-// find returns the codec of the configuration that has this name; or else a new one of it, which is a profile or a
-// plugin with options.
-func (s *codecSet) find(name string, options []string) (*config.Codec, error) {
-	if c := s.config.Codec(name); c != nil {
-		if len(options) > 0 {
-			return nil, fmt.Errorf("-o: codec %s has its options in %s, want a profile or a plugin", name, s.config.File)
+// find returns the codec of c that has this name; or else makes one of it in c, which is a profile or a plugin with
+// options.
+func (a *codecArg) find(c *config.Config, name string) (*config.Codec, error) {
+	if one := c.Codec(name); one != nil {
+		if len(a.options) > 0 {
+			return nil, fmt.Errorf("-o: codec %s has its options in %s, want a profile or a plugin", name, c.File)
 		}
-		return c, nil
+		return one, nil
 	}
 	plugin, profile := "", name
 	if _, ok := config.LookupProfile(name); !ok {
 		plugin, profile = name, ""
-		if !slices.Contains(builtinNames(), name) && s.config.Plugin(name) == nil {
-			return nil, unknownCodec(name, s.config)
+		if !slices.Contains(builtinNames(), name) && c.Plugin(name) == nil {
+			return nil, unknownCodec(name, c)
 		}
 	}
-	c, err := config.NewCodec(name, plugin, profile, options)
+	one, err := config.NewCodec(name, plugin, profile, a.options)
 	if err != nil {
 		return nil, err
 	}
-	s.config.Codecs = append(s.config.Codecs, *c)
-	return c, nil
+	c.Codecs = append(c.Codecs, *one)
+	return one, nil
 }
 
 func unknownCodec(name string, c *config.Config) error {
@@ -153,18 +143,4 @@ func codecNames(c *config.Config) []string {
 		names[name] = true
 	}
 	return slices.Sorted(maps.Keys(names))
-}
-
-// withCodec runs work with the codec that the arguments call name, and ends its plugin process afterwards.
-func (a *codecArg) withCodec(ctx context.Context, name string, work func(*namedCodec) error) (err error) {
-	set, err := a.open()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, failed(set.Close())) }()
-	codec, err := set.use(ctx, name, a.options)
-	if err != nil {
-		return err
-	}
-	return work(codec)
 }

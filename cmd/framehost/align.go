@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"math"
+	"slices"
+)
+
+// A part is a run of wire bytes that are the same kind of thing.
+type part struct {
+	kind    partKind
+	wire    []byte
+	payload []byte // the payload bytes that they are, or stand for
+}
+
+type partKind int
+
+const (
+	framing   partKind = iota // bytes that frame a payload
+	plain                     // payload bytes as they are
+	standsFor                 // bytes in whose place the payload has others
+)
+
+// Costs of explaining wire bytes, chosen so that framings come out as their authors would tell them: framing surrounds
+// a payload, and what is inside it belongs to the payload.
+const (
+	costFraming  = 2 // of a byte before or behind the payload
+	costDoubled  = 4 // of a byte that is doubled
+	costStandsIn = 5 // of an escape and a byte that stand for another
+	costStray    = 9 // of a byte of framing inside the payload
+)
+
+// align tells which bytes of a frame are its payload and which are framing. Where the payload lies in the wire as it is,
+// at is where; else, at < 0, it is found out: each payload byte is itself, or an escape and a byte stand for it, in the
+// cheapest way there is. A wire of which that can't be said is one that transforms the payload as a whole: then what it
+// begins and ends with as others do is framing.
+func align(payload, wire []byte, at int, others [][]byte) []part {
+	if at >= 0 {
+		return joinParts([]part{
+			{kind: framing, wire: wire[:at]},
+			{kind: plain, wire: wire[at : at+len(payload)], payload: payload},
+			{kind: framing, wire: wire[at+len(payload):]},
+		})
+	}
+	if parts, ok := cheapest(payload, wire); ok {
+		return joinParts(parts)
+	}
+	front, back := commonEnds(wire, others)
+	return joinParts([]part{
+		{kind: framing, wire: wire[:front]},
+		{kind: standsFor, wire: wire[front : len(wire)-back], payload: payload},
+		{kind: framing, wire: wire[len(wire)-back:]},
+	})
+}
+
+// commonEnds returns how many bytes wire has in common with all others at its front, and behind these at its back.
+func commonEnds(wire []byte, others [][]byte) (front, back int) {
+	front, back = len(wire), len(wire)
+	for _, other := range others {
+		n := 0
+		for n < min(front, len(other)) && wire[n] == other[n] {
+			n++
+		}
+		front = n
+		n = 0
+		for n < min(back, len(other)) && wire[len(wire)-1-n] == other[len(other)-1-n] {
+			n++
+		}
+		back = n
+	}
+	return front, min(back, len(wire)-front)
+}
+
+// cheapest explains a wire by its payload with whichever escape makes that cheapest.
+func cheapest(payload, wire []byte) (parts []part, ok bool) {
+	least := impossible
+	for i, escape := range wire {
+		if bytes.IndexByte(wire[:i], escape) >= 0 {
+			continue
+		}
+		a := alignment{payload: payload, wire: wire, escape: escape}
+		if cost := a.run(); cost < least {
+			least, parts = cost, a.parts()
+		}
+	}
+	return parts, least < impossible
+}
+
+// An alignment explains a wire by its payload.
+type alignment struct {
+	payload, wire []byte
+	escape        byte
+	cost          [][]int // of explaining wire[j:] by payload[i:]
+}
+
+const impossible = math.MaxInt / 2
+
+// run returns the least cost.
+func (a *alignment) run() int {
+	n, m := len(a.payload), len(a.wire)
+	a.cost = make([][]int, n+1)
+	for i := n; i >= 0; i-- {
+		a.cost[i] = make([]int, m+1)
+		for j := m; j >= 0; j-- {
+			a.cost[i][j], _ = a.best(i, j)
+		}
+	}
+	return a.cost[0][0]
+}
+
+func (a *alignment) parts() []part {
+	n, m := len(a.payload), len(a.wire)
+	var parts []part
+	for i, j := 0, 0; i < n || j < m; {
+		_, next := a.best(i, j)
+		parts = append(parts, next)
+		i, j = i+len(next.payload), j+len(next.wire)
+	}
+	return parts
+}
+
+// best returns the cheapest first step, and what all steps cost, of explaining wire[j:] by payload[i:].
+func (a *alignment) best(i, j int) (int, part) {
+	n, m := len(a.payload), len(a.wire)
+	least, first := impossible, part{}
+	if i == n && j == m {
+		return 0, first
+	}
+	try := func(cost int, p part) {
+		if rest := a.cost[i+len(p.payload)][j+len(p.wire)]; rest < impossible && cost+rest < least {
+			least, first = cost+rest, p
+		}
+	}
+	if i < n && j < m && a.payload[i] == a.wire[j] {
+		try(0, part{plain, a.wire[j : j+1], a.payload[i : i+1]})
+	}
+	if j < m {
+		cost := costFraming
+		if i > 0 && i < n {
+			cost = costStray
+		}
+		try(cost, part{framing, a.wire[j : j+1], nil})
+	}
+	if n > 1 && i < n && j+1 < m && a.wire[j] == a.escape {
+		switch first, second, b := a.wire[j], a.wire[j+1], a.payload[i]; {
+		case first == b && second == b:
+			try(costDoubled, part{standsFor, a.wire[j : j+2], a.payload[i : i+1]})
+		case first != b:
+			try(costStandsIn, part{standsFor, a.wire[j : j+2], a.payload[i : i+1]})
+		}
+	}
+	return least, first
+}
+
+// joinParts leaves out empty parts, and joins neighbours of a kind, except those that stand for something each.
+func joinParts(parts []part) []part {
+	var joined []part
+	for _, p := range parts {
+		last := len(joined) - 1
+		switch {
+		case len(p.wire) == 0:
+		case last >= 0 && joined[last].kind == p.kind && p.kind != standsFor:
+			joined[last].wire = slices.Concat(joined[last].wire, p.wire)
+			joined[last].payload = slices.Concat(joined[last].payload, p.payload)
+		default:
+			joined = append(joined, p)
+		}
+	}
+	return joined
+}
+
+// framingBytes returns the distinct bytes of framing in parts.
+func framingBytes(parts []part) []byte {
+	var found []byte
+	for _, p := range parts {
+		if p.kind != framing {
+			continue
+		}
+		for _, b := range p.wire {
+			if !bytes.Contains(found, []byte{b}) {
+				found = append(found, b)
+			}
+		}
+	}
+	return found
+}

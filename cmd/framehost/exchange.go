@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// A halfCloser is a connection of which one direction can be ended.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// An exchange sends payloads on a connection, which it owns, and prints what comes back meanwhile and afterwards.
+type exchange struct {
+	conn    halfCloser
+	peer    string        // its address
+	timeout time.Duration // 0: none
+	sent    atomic.Bool   // everything
+}
+
+// run sends what encode writes, with the codec out, and prints what comes back, decoded with back. It returns when both
+// directions have ended, or with what ended them early. A reply that comes although sending has failed is printed.
+func (x *exchange) run(parent context.Context, encode encodeFunc, out, back *namedCodec, print io.Writer) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	defer x.conn.Close()
+	defer context.AfterFunc(ctx, x.abort)()
+	sending := make(chan error, 1)
+	go func() {
+		err := x.send(ctx, encode, out)
+		if errors.As(err, new(*payloadFault)) {
+			cancel(err) // the peer must not take what it has for all
+		}
+		sending <- err
+	}()
+	received := x.receive(ctx, back, print)
+	if received != nil {
+		cancel(received)
+	}
+	sent := <-sending
+	switch {
+	case parent.Err() != nil:
+		return failed(parent.Err())
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	default:
+		return sent
+	}
+}
+
+// abort wakes reads and writes, and tells the peer that the conversation is not complete, where that can be told.
+func (x *exchange) abort() {
+	if tcp, ok := x.conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // fails for closed connections only
+	}
+	_ = x.conn.Close()
+}
+
+func (x *exchange) send(ctx context.Context, encode encodeFunc, codec *namedCodec) error {
+	w := newFrameWriter(x, codec)
+	defer w.close()
+	if err := encode(ctx, w); err != nil {
+		return err
+	}
+	if err := x.conn.CloseWrite(); err != nil {
+		return failed(err)
+	}
+	x.sent.Store(true)
+	x.allowRead()
+	return nil
+}
+
+func (x *exchange) receive(ctx context.Context, codec *namedCodec, print io.Writer) error {
+	w := bufio.NewWriterSize(print, readSize)
+	r := frameReader{source: x, codec: codec, settled: w.Flush, frame: func(_ int64, payload []byte) error {
+		_, _ = w.Write(payload) // its error comes again with the next
+		return w.WriteByte('\n')
+	}}
+	err := r.run(ctx)
+	if fault := (*wireFault)(nil); errors.As(err, &fault) {
+		err = fmt.Errorf("reply: %w", err)
+	}
+	return errors.Join(faultyOrFailed(err, nil), failed(w.Flush()))
+}
+
+// Write sends p.
+func (x *exchange) Write(p []byte) (int, error) {
+	if x.timeout > 0 {
+		_ = x.conn.SetWriteDeadline(time.Now().Add(x.timeout)) // fails where the write will
+	}
+	n, err := x.conn.Write(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%s took no byte for %s", x.peer, x.timeout)
+	}
+	return n, err
+}
+
+// Read receives. Before everything was sent, the peer may be silent for as long as it likes.
+func (x *exchange) Read(p []byte) (int, error) {
+	n, err := x.conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%s sent no byte for %s, and did not end the connection", x.peer, x.timeout)
+	}
+	if x.sent.Load() {
+		x.allowRead()
+	}
+	return n, err
+}
+
+func (x *exchange) allowRead() {
+	if x.timeout > 0 {
+		_ = x.conn.SetReadDeadline(time.Now().Add(x.timeout)) // fails where the read will
+	}
+}
