@@ -11,7 +11,7 @@ import (
 func (f *flow) encodeAll(b *batch) error {
 	refs := b.found.Refs
 	for len(refs) > 0 {
-		fits := f.fitting(refs)
+		fits := fitting(refs, f.longestFrom, f.longestTo)
 		fault := (*codecs.Fault)(nil)
 		if fits > 0 {
 			b.in.Refs = refs[:fits]
@@ -22,10 +22,7 @@ func (f *flow) encodeAll(b *batch) error {
 			refs, fault = refs[b.out.Taken():], b.out.Fault
 		}
 		if fault == nil && fits == 0 && len(refs) > 0 {
-			fault = &codecs.Fault{
-				At: f.longestTo, Err: codecs.ErrTooLong,
-				Want: fmt.Sprintf("a payload of at most %d bytes", f.longestTo),
-			}
+			fault = tooLongFor(f.longestTo)
 		}
 		if fault == nil {
 			continue
@@ -38,18 +35,23 @@ func (f *flow) encodeAll(b *batch) error {
 	return nil
 }
 
-// fitting returns how many payloads precede the first that is longer than the receiver's limit. Encoders do not know
-// of that limit.
-func (f *flow) fitting(refs []codecs.Ref) int {
-	if f.longestFrom <= f.longestTo {
+// fitting returns how many payloads precede the first that is longer than to, the receiver's limit; none is longer than
+// from. Encoders do not know of that limit.
+func fitting(refs []codecs.Ref, from, to int) int {
+	if from <= to {
 		return len(refs)
 	}
 	for i, r := range refs {
-		if int(r.Len) > f.longestTo {
+		if int(r.Len) > to {
 			return i
 		}
 	}
 	return len(refs)
+}
+
+// tooLongFor is the fault of a payload that is longer than the receiver's limit.
+func tooLongFor(longest int) *codecs.Fault {
+	return &codecs.Fault{At: longest, Err: codecs.ErrTooLong, Want: fmt.Sprintf("a payload of at most %d bytes", longest)}
 }
 
 // encodeEnd lets the codec write what ends a stream.
@@ -77,12 +79,12 @@ func (f *flow) encodeOnce(b *batch) error {
 		return f.codecFailed("encode", err)
 	}
 	f.encodeState = append(f.encodeState[:0], b.out.State...)
-	f.countFrames(b.out.Ends)
+	f.counts.frames(b.out.Ends)
 	return f.write(b.out.Wire)
 }
 
-// countFrames counts the frames that end at ends; one of no bytes is an empty payload that was dropped.
-func (f *flow) countFrames(ends []uint32) {
+// frames counts the frames that end at ends; one of no bytes is an empty payload that was dropped.
+func (c *counters) frames(ends []uint32) {
 	empty, last := 0, uint32(0)
 	for _, end := range ends {
 		if end == last {
@@ -90,14 +92,14 @@ func (f *flow) countFrames(ends []uint32) {
 		}
 		last = end
 	}
-	f.counts.framesOut.Add(int64(len(ends) - empty))
-	f.counts.empties.Add(int64(empty))
+	c.framesOut.Add(int64(len(ends) - empty))
+	c.empties.Add(int64(empty))
 }
 
 // cannotCarry deals with payload index of b, which the receiver's framing refused.
 func (f *flow) cannotCarry(b *batch, index int, fault *codecs.Fault) error {
 	f.counts.unrepresentable.Add(1)
-	v, payload := f.unrepresentable(b, index, fault)
+	v, payload := b.unrepresentable(f.direction, index, fault, f.session.skips())
 	if w := f.session.report(v); w != nil {
 		keep(w, payload)
 		_ = w.Close()
@@ -109,11 +111,11 @@ func (f *flow) cannotCarry(b *batch, index int, fault *codecs.Fault) error {
 }
 
 // unrepresentable describes a payload of b that the receiver's framing can't carry.
-func (f *flow) unrepresentable(b *batch, index int, fault *codecs.Fault) (v *Violation, payload []byte) {
+func (b *batch) unrepresentable(d Direction, index int, fault *codecs.Fault, skipped bool) (v *Violation, payload []byte) {
 	ref := b.found.Refs[index]
 	v = &Violation{
-		Direction: f.direction, Offset: b.offset, At: int64(fault.At), Frame: b.frame + int64(index),
-		Err: fault.Err, Want: fault.Want, Skipped: f.session.skips(),
+		Direction: d, Offset: b.offset, At: int64(fault.At), Frame: b.frame + int64(index),
+		Err: fault.Err, Want: fault.Want, Skipped: skipped,
 	}
 	if from := int(ref.Off); from+int(ref.Len) <= len(b.shown) {
 		v.Offset += int64(from)

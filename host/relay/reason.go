@@ -24,29 +24,36 @@ const (
 	MemoryShort      Reason = "memory"             // no memory within the time to wait for it
 	Drained          Reason = "drained"            // the host is ending
 	RouteRemoved     Reason = "route_removed"      // the configuration no longer has the route
+	SlowReceiver     Reason = "slow_receiver"      // a receiver of a hub, whose queue was full
 	IOError          Reason = "io_error"           // a link failed in another way
 )
 
 // Error returns the reason itself.
 func (r Reason) Error() string { return string(r) }
 
-// Direction is one of the two flows of a session.
+// Direction is one of the two flows of a session, or of a member of a hub.
 type Direction uint8
 
-// The directions. Neither is the zero value: it means the session as a whole.
+// The directions. Neither is the zero value: it means the session, or the member, as a whole.
 const (
 	Neither Direction = iota
 	ToUpstream
 	ToDownstream
+	FromMember // of a hub
+	ToMember
 )
 
-// String returns "to upstream", "to downstream" or "".
+// String returns "to upstream", "to downstream", "from member", "to member" or "".
 func (d Direction) String() string {
 	switch d {
 	case ToUpstream:
 		return "to upstream"
 	case ToDownstream:
 		return "to downstream"
+	case FromMember:
+		return "from member"
+	case ToMember:
+		return "to member"
 	default:
 		return ""
 	}

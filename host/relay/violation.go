@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/netip"
 
 	"github.com/framehost/framehost/codecs"
 )
@@ -28,8 +29,11 @@ type Violation struct { //nolint:errname // the word for it everywhere
 	Want string
 	// Bytes are the bytes at At, 32 at most; where the stream ended there, its last ones.
 	Bytes []byte
-	// Skipped is true when the session goes on.
+	// Skipped is true when the session, or the member of a hub, goes on.
 	Skipped bool
+	// Source is where the datagram came from; not valid where bytes came in a stream. Of a datagram, Offset and At count
+	// from its first byte, and Frame counts the frames before it in that datagram.
+	Source netip.AddrPort
 }
 
 // Error says all of it but whether the session goes on.
