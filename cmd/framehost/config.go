@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -65,7 +64,7 @@ types and choices; framehost check knows more.`,
   # yaml-language-server: $schema=framehost.schema.json`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := io.WriteString(cmd.OutOrStdout(), string(config.Schema()))
+			_, err := cmd.OutOrStdout().Write(config.Schema())
 			return failed(err)
 		},
 	}

@@ -23,7 +23,8 @@ func (s *source) fileFlag(cmd *cobra.Command, usage string) {
 
 // setFlag is --set.
 func (s *source) setFlag(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&s.set, "set", nil, "set one value of the configuration: `KEY=VALUE`, such as limits.max_frame=2MiB; repeatable")
+	cmd.Flags().StringArrayVar(&s.set, "set", nil,
+		"set one value of the configuration: `KEY=VALUE`, such as limits.max_frame=2MiB; repeatable")
 }
 
 // load reads the configuration; each call reads it anew.

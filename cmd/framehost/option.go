@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/framehost/framehost/codecs"
@@ -91,7 +92,7 @@ func (o option) String() string {
 
 // what says which values are allowed.
 func (s *optionSchema) what() string {
-	if choices := append(s.OneOf, s.AnyOf...); len(choices) > 0 {
+	if choices := slices.Concat(s.OneOf, s.AnyOf); len(choices) > 0 {
 		return joined(choices, func(c optionSchema) string { return c.what() })
 	}
 	if len(s.Enum) > 0 {

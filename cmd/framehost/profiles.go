@@ -41,11 +41,10 @@ it stands for, where its layout is from, and frames with their exact bytes.`,
 }
 
 func unknownProfile(name string) error {
-	// A codec of that profile is refused with a suggestion, if one is near.
-	if _, err := config.NewCodec("profiles", "", name, nil); err != nil {
-		return err
+	if near := config.Nearest(name, profileNames()); near != "" {
+		return fmt.Errorf("unknown profile %q; did you mean %s?", name, near)
 	}
-	return fmt.Errorf("unknown profile %q", name)
+	return fmt.Errorf("unknown profile %q; see: framehost profiles", name)
 }
 
 func profileNames() []string {

@@ -10,11 +10,13 @@ import (
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version of framehost, of Go, and the system",
-		Args:  cobra.NoArgs,
+		Use:     "version",
+		Short:   "Print the version of framehost, of Go, and the system",
+		Example: `  framehost version`,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "framehost %s %s %s/%s\n", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "framehost %s %s %s/%s\n",
+				versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return failed(err)
 		},
 	}
