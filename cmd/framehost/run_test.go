@@ -257,3 +257,70 @@ func TestStatus(t *testing.T) {
 		}
 	}
 }
+
+// The first route of the manual's configuration: the codec of a connection follows from its first bytes.
+func TestSelect(t *testing.T) {
+	u := newUpstream(t)
+	p := start(t, fmt.Sprintf(`
+codecs:
+  - {name: scale,     plugin: escape,    options: {terminator: LF, escape: '\'}}
+  - {name: mainframe, plugin: lenprefix, options: {width: 4, format: ascii_dec}, max_frame: 9999B}
+  - {name: hl7,       profile: mllp}
+routes:
+  - name: scales
+    from:
+      listen: tcp://127.0.0.1:0
+      codec: scale
+      select:
+        - {address: 10.1.0.0/16, codec: mainframe}
+        - {starts_with: 0x0B, codec: hl7}
+    to: {dial: "tcp://%s", codec: mainframe}
+    on_violation: close
+    timeouts: {idle: 10m}
+`, u.Addr()))
+	tests := []struct{ name, wire, relayed, answer, back string }{
+		{"a scale", `12\n5` + "\n", "0004" + "12\n5", "0002ok", "ok\n"},
+		{"hl7", "\x0bMSH|^~\\&\x1c\r", "0008MSH|^~\\&", "0003MSA", "\x0bMSA\x1c\r"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			conn := p.dial("scales")
+			send(t, conn, tt.wire)
+			upstream := u.accept()
+			expect(t, upstream, tt.relayed)
+			send(t, upstream, tt.answer)
+			expect(t, conn, tt.back)
+		})
+	}
+}
+
+// The log has no byte of a payload unless it is asked for, and then no more than that.
+func TestPayloadsAreNotLogged(t *testing.T) {
+	tests := []struct{ name, bytes, want, secret string }{
+		{"by default", "0", "", "xyzz"},
+		{"asked for", "4", "xyzz", "xyzzy"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			u := newUpstream(t)
+			p := start(t, u.route("newline", "netstring", ""), "--log-level", "trace", "--set", "log.payload_bytes="+tt.bytes)
+			conn := p.dial("relay")
+			send(t, conn, "xyzzy\n")
+			upstream := u.accept()
+			expect(t, upstream, "5:xyzzy,")
+			if err := errors.Join(conn.Close(), upstream.Close()); err != nil {
+				t.Fatal(err)
+			}
+			p.awaitMessage("session ended")
+			p.signal(syscall.SIGTERM)
+			p.awaitExit()
+			log := fmt.Sprint(p.log)
+			if !strings.Contains(log, tt.want) {
+				t.Errorf("the log does not have %q", tt.want)
+			}
+			if strings.Contains(log, tt.secret) {
+				t.Errorf("the log has %q", tt.secret)
+			}
+		})
+	}
+}
