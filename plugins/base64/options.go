@@ -166,12 +166,9 @@ func (o *Options) checkWrap(refuse refuser, maxFrame int) {
 // text takes apart o, which is without fault.
 func (o *Options) text() text {
 	raw := base64.NewEncoding(o.digits()).WithPadding(base64.NoPadding)
-	t := text{encoding: raw, digit: raw, padding: o.Padding, wrap: o.Wrap, lineEnd: []byte(o.LineEnd), strict: o.Strict}
+	t := text{encoding: raw, decoder: newDecoder(o.digits(), o.Strict), padding: o.Padding, wrap: o.Wrap, lineEnd: []byte(o.LineEnd), strict: o.Strict}
 	if o.Padding != PaddingNone {
 		t.encoding = raw.WithPadding(base64.StdPadding)
-	}
-	if o.Strict {
-		t.digit = raw.Strict()
 	}
 	for i := range t.values {
 		t.values[i] = noDigit

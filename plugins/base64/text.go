@@ -3,6 +3,7 @@ package base64
 import (
 	"bytes"
 	"encoding/base64"
+	"sync"
 
 	"github.com/framehost/framehost/codecs"
 )
@@ -10,7 +11,7 @@ import (
 // A text is a way to write bytes in 64 characters.
 type text struct {
 	encoding *base64.Encoding // with padding, where it is written
-	digit    *base64.Encoding // without; refuses trailing bits where the text is strict
+	decoder  decoder          // without; refuses trailing bits where the text is strict
 	values   [256]byte        // of digits; 255: none
 	padding  Padding
 	wrap     int
@@ -111,7 +112,8 @@ func (t *text) decode(dst, written []byte, digits int) bool {
 	if t.plain(written) {
 		return t.decodeDigits(dst, written[:digits])
 	}
-	var chunk [1024]byte // a multiple of 4: each is decoded on its own
+	chunk := chunks.Get().(*[chunkSize]byte)
+	defer chunks.Put(chunk)
 	filled := 0
 	lines := lines{text: t, rest: written}
 	for line := lines.next(); len(line) > 0 && digits > 0; line = lines.next() {
@@ -132,12 +134,18 @@ func (t *text) decode(dst, written []byte, digits int) bool {
 	return t.decodeDigits(dst, chunk[:filled])
 }
 
-// decodeDigits decodes digits, which are as many as dst has room for, or is false. The library passes over CR and LF
-// even when it is strict: then dst is not full.
+// decodeDigits decodes digits, which are as many as dst has room for, or is false. The libraries pass over CR and LF
+// even when they are strict: then dst is not full.
 func (t *text) decodeDigits(dst, digits []byte) bool {
-	n, err := t.digit.Decode(dst, digits)
+	n, err := t.decoder.Decode(dst, digits)
 	return err == nil && n == len(dst)
 }
+
+// chunks lends memory in which the lines of a text are joined. Each chunk but the last is decoded on its own, so its
+// size is a multiple of 4.
+var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+
+const chunkSize = 1024
 
 // decodedLen returns how many bytes that many digits stand for.
 func decodedLen(digits int) int { return digits/4*3 + digits%4*6/8 }
