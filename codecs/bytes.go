@@ -3,6 +3,7 @@ package codecs
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -121,11 +122,11 @@ func (m *ByteMap) UnmarshalJSON(raw []byte) error {
 	}
 	out := ByteMap{}
 	for _, key := range sortedKeys(text) {
-		from, err := oneByte(key)
+		from, err := oneByte(key, key)
 		if err != nil {
 			return err
 		}
-		to, err := oneByte(text[key])
+		to, err := oneByte(key, text[key])
 		if err != nil {
 			return err
 		}
@@ -143,13 +144,14 @@ func (ByteMap) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "object", PropertyNames: Bytes("").JSONSchema(), AdditionalProperties: Bytes("").JSONSchema()}
 }
 
-func oneByte(text string) (byte, error) {
+// oneByte reads text, which belongs to the member key of an option.
+func oneByte(key, text string) (byte, error) {
 	b, err := ParseBytes(text)
-	if err != nil {
-		return 0, err
+	if e := (*OptionError)(nil); errors.As(err, &e) {
+		return 0, &OptionError{Option: key, Got: e.Got, Want: e.Want}
 	}
 	if len(b) != 1 {
-		return 0, &OptionError{Option: text, Got: fmt.Sprintf("%d bytes", len(b)), Want: "one byte"}
+		return 0, &OptionError{Option: key, Got: fmt.Sprintf("%q, %d bytes", text, len(b)), Want: "one byte"}
 	}
 	return b[0], nil
 }

@@ -132,8 +132,8 @@ type Stateful interface {
 }
 
 // DefaultMaxWire is what is assumed of a framing that is not a [Sizer]: every payload byte escaped twice over, and
-// 4 KiB for what surrounds them.
-func DefaultMaxWire(maxFrame int) int { return 4*maxFrame + 4096 }
+// 4 KiB for what surrounds them; at most [MaxWire].
+func DefaultMaxWire(maxFrame int) int { return int(min(4*int64(maxFrame)+4096, MaxWire)) }
 
 // MaxWireOf returns the longest wire of one frame of f with a payload of up to maxFrame bytes, at most [MaxWire].
 func MaxWireOf(f Framing, maxFrame int) int {

@@ -23,7 +23,6 @@ func (b *Batch) At(i int) []byte {
 
 // Frames receives what Encode writes. An Encoder uses it during its call only.
 type Frames struct {
-	in    *Batch
 	room  int
 	wire  []byte
 	ends  []uint32
@@ -34,7 +33,7 @@ type Frames struct {
 // Reset prepares f for a call with room for that many bytes. It is for those who run an Encoder: hosts, and tests.
 // Memory that f has is used again.
 func (f *Frames) Reset(in *Batch, room int) {
-	*f = Frames{in: in, room: room, wire: f.wire[:0], ends: f.ends[:0], state: append(f.state[:0], in.State...)}
+	*f = Frames{room: room, wire: f.wire[:0], ends: f.ends[:0], state: append(f.state[:0], in.State...)}
 }
 
 // Grow returns a slice with what was written so far, and with room for at least n bytes more. The encoder appends one

@@ -2,6 +2,7 @@ package codecs_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/framehost/framehost/codecs"
@@ -83,4 +84,39 @@ func Example() {
 	// hi
 	// ho
 	// 6 bytes consumed
+}
+
+// Lines of text from two functions: how to find a frame, and how to write one.
+func ExampleFromFuncs() {
+	lines := codecs.FromFuncs(codecs.Funcs{
+		Split: func(data []byte, _ bool) (advance int, token []byte, err error) {
+			if i := bytes.IndexByte(data, '\n'); i >= 0 {
+				return i + 1, data[:i], nil
+			}
+			return 0, nil, nil
+		},
+		Append: func(dst, payload []byte) ([]byte, error) {
+			if bytes.IndexByte(payload, '\n') >= 0 {
+				return nil, errors.New("a newline in a line")
+			}
+			return append(append(dst, payload...), '\n'), nil
+		},
+		Overhead: 1,
+		Want:     "a line that ends in a newline",
+	})
+	var found codeccall.Decoded
+	var runner codeccall.Runner
+	in := codeccall.Decode{Wire: []byte("hi\nho\na"), EOF: true}
+	if err := runner.Decode(lines, 1024, &in, &found); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, ref := range found.Refs {
+		fmt.Printf("%s\n", in.Wire[ref.Off:ref.Off+ref.Len])
+	}
+	fmt.Println(found.Fault)
+	// Output:
+	// hi
+	// ho
+	// truncated frame at offset 7 (frame begins at 6): want a line that ends in a newline
 }

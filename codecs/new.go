@@ -14,7 +14,7 @@ import (
 // New returns a Codec whose options are a struct of type O. defaults holds the default values; what the JSON object of
 // the options sets is decoded over a copy of it. Fields are named by their json tags. The schema is derived from the
 // struct: types, the constraints and descriptions of jsonschema tags (see github.com/invopop/jsonschema), and the
-// defaults. An option that the struct does not have is refused.
+// defaults. An option that the struct does not have is refused, and so is null.
 //
 // configure makes the framing. It may fill in defaults that depend on other options: the options in force are what it
 // leaves in *options. It reports what is wrong with an *OptionError, several of them joined with errors.Join.
@@ -76,7 +76,9 @@ func decodeOptions(raw json.RawMessage, options any) error {
 				Want: "one of " + strings.Join(names, ", ")})
 			continue
 		}
-		if err := json.Unmarshal(members[name], field.Addr().Interface()); err != nil {
+		if string(members[name]) == "null" { // it would pass for the zero value of some types, for the default of others
+			errs = append(errs, &OptionError{Option: name, Got: "null", Want: "a value, or the option left out"})
+		} else if err := json.Unmarshal(members[name], field.Addr().Interface()); err != nil {
 			errs = append(errs, optionError(name, members[name], err))
 		}
 	}
@@ -103,9 +105,10 @@ func typeName(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Bool:
 		return "true or false"
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
-		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		return "a whole number"
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return "a whole number, not negative"
 	case reflect.String:
 		return "a string"
 	case reflect.Slice:

@@ -21,8 +21,8 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		return misbehaved("examined %d, not between consumed %d and %d bytes", out.Examined, out.Consumed, shown)
 	case out.Need < 0:
 		return misbehaved("need of %d bytes", out.Need)
-	case out.Skipped < 0 || len(out.Refs)+out.Skipped > out.Consumed:
-		return misbehaved("%d frames of %d bytes consumed", len(out.Refs)+out.Skipped, out.Consumed)
+	case out.Skipped < 0 || out.Skipped > out.Consumed-len(out.Refs):
+		return misbehaved("%d payloads and %d frames skipped in %d bytes consumed", len(out.Refs), out.Skipped, out.Consumed)
 	case len(out.Refs) > codecs.MaxPayloads:
 		return misbehaved("%d payloads, more than %d", len(out.Refs), codecs.MaxPayloads)
 	case len(out.Data) > in.Room:
@@ -96,7 +96,7 @@ func (in *Encode) Check(p *Properties, out *Encoded) error {
 		if end < last || uint64(end) > uint64(len(out.Wire)) {
 			return misbehaved("frame %d ends at %d, not between %d and %d", i, end, last, len(out.Wire))
 		}
-		if int(end-last) > p.MaxWire {
+		if uint64(end-last) > uint64(p.MaxWire) {
 			return misbehaved("frame %d has %d bytes, more than %d", i, end-last, p.MaxWire)
 		}
 		last = end

@@ -42,7 +42,7 @@ func TestOptionsRefused(t *testing.T) {
 		{`{"control": [7, 7], "keep_header": true}`, `option control: got 7 twice, want each value once`},
 		{`{"control": [256], "keep_header": true, "width": 1}`,
 			`option control: got 256, want values of a length, 0 to 255`},
-		{`{"control": [-1], "keep_header": true}`, `option control: got [-1], want a whole number`},
+		{`{"control": [-1], "keep_header": true}`, `option control: got [-1], want a whole number, not negative`},
 		{`{"empty": "drop"}`, `option empty: got "drop", want deliver, skip or refuse`},
 		{fmt.Sprintf(`{"trailer": %q}`, strings.Repeat("a", 65)), `option trailer: got 65 bytes, want at most 64 bytes`},
 		{`{"width": 0, "pad": "space", "counts": "all", "offset": 1, "empty": "no", "control": [1]}`,

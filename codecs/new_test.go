@@ -1,0 +1,123 @@
+package codecs_test
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/framehost/framehost/codecs"
+)
+
+// everything has an option of each kind.
+type everything struct {
+	On    bool           `json:"on" jsonschema_description:"a switch"`
+	Least int            `json:"least" jsonschema:"minimum=0" jsonschema_description:"a number"`
+	Size  uint16         `json:"size" jsonschema_description:"another"`
+	Name  string         `json:"name" jsonschema_description:"a text"`
+	End   codecs.Bytes   `json:"end" jsonschema_description:"bytes"`
+	List  []codecs.Bytes `json:"list,omitempty" jsonschema_description:"some of them"`
+	Map   codecs.ByteMap `json:"map,omitempty" jsonschema_description:"a byte for a byte"`
+}
+
+var everyOption = codecs.New(codecs.Info{Name: "every", Version: "1.0.0", Description: "every kind of option"},
+	everything{Least: 3, End: "\n"},
+	func(o *everything, _ int) (codecs.Framing, error) {
+		var errs []error
+		for _, option := range []string{"on", "name"} {
+			if o.Name == "both at fault" {
+				errs = append(errs, &codecs.OptionError{Option: option, Want: "another"})
+			}
+		}
+		return codecs.FromFuncs(codecs.Funcs{}), errors.Join(errs...)
+	})
+
+func TestOptionsInForce(t *testing.T) {
+	tests := []struct{ name, options, want string }{
+		{"the defaults", ``, `{"on":false,"least":3,"size":0,"name":"","end":"LF"}`},
+		{"the defaults, as an object", `{}`, `{"on":false,"least":3,"size":0,"name":"","end":"LF"}`},
+		{"some set", `{"end": "0x0D0A", "list": ["LF", "0x7C"], "map": {"0x0A": "n"}}`,
+			`{"on":false,"least":3,"size":0,"name":"","end":"CRLF","list":["LF","|"],"map":{"LF":"n"}}`},
+	}
+	for _, test := range tests {
+		_, got, err := everyOption.Configure(json.RawMessage(test.options), 100)
+		if err != nil || string(got) != test.want {
+			t.Errorf("%s:\n got  %s, %v\n want %s", test.name, got, err, test.want)
+		}
+	}
+}
+
+func TestOptionsRefused(t *testing.T) {
+	tests := []struct {
+		options string
+		want    string // all errors, a line each
+	}{
+		{`[]`, `option options: got [], want a JSON object`},
+		{`{"no": 1}`, `option no: got an option that does not exist, want one of on, least, size, name, end, list, map`},
+		{`{"On": true}`, `option On: got an option that does not exist, want one of on, least, size, name, end, list, map`},
+		{`{"on": 1, "least": "2", "size": -1}`, "option least: got \"2\", want a whole number\n" +
+			"option on: got 1, want true or false\noption size: got -1, want a whole number, not negative"},
+		{`{"least": 1.5}`, `option least: got 1.5, want a whole number`},
+		{`{"end": null}`, `option end: got null, want a value, or the option left out`},
+		{`{"end": 10}`, `option end: got 10, want a string: a name such as LF, hex such as 0x0A, or text`},
+		{`{"list": "LF"}`, `option list: got "LF", want a list`},
+		{`{"list": ["0x1"]}`, `option list: got "0x1", want two hex digits for each byte behind 0x`},
+		{`{"map": {"LF": "nn"}}`, `option map.LF: got "nn", 2 bytes, want one byte`},
+		{`{"name": "both at fault"}`, "option on: want another\noption name: want another"},
+	}
+	for _, test := range tests {
+		framing, _, err := everyOption.Configure(json.RawMessage(test.options), 100)
+		if err == nil || framing != nil {
+			t.Errorf("%s: got %v, %v, want an error", test.options, framing, err)
+			continue
+		}
+		if diff := cmp.Diff(test.want, err.Error()); diff != "" {
+			t.Errorf("%s: %s", test.options, diff)
+		}
+	}
+	for _, maxFrame := range []int{0, codecs.MaxFrame + 1} {
+		if _, _, err := everyOption.Configure(nil, maxFrame); err == nil {
+			t.Errorf("max_frame %d: got no error", maxFrame)
+		}
+	}
+}
+
+func TestSchema(t *testing.T) {
+	var schema struct {
+		Type                 string
+		AdditionalProperties *bool
+		Properties           map[string]struct {
+			Type, Format, Description string
+			Default                   any
+			Items                     struct{ Format string }
+		}
+	}
+	if err := json.Unmarshal(everyOption.Schema(), &schema); err != nil {
+		t.Fatal(err)
+	}
+	if schema.Type != "object" || schema.AdditionalProperties == nil || *schema.AdditionalProperties {
+		t.Errorf("got %s, want an object of these properties and no others", everyOption.Schema())
+	}
+	p := schema.Properties
+	if end := p["end"]; end.Type != "string" || end.Format != codecs.BytesFormat || end.Default != "LF" || end.Description != "bytes" {
+		t.Errorf("end: got %+v, want a bytes value with the default LF", end)
+	}
+	if list := p["list"]; list.Default != nil || list.Items.Format != codecs.BytesFormat {
+		t.Errorf("list: got %+v, want a list of bytes values, without a default", list)
+	}
+	if least := p["least"]; least.Default != 3.0 {
+		t.Errorf("least: got %+v, want the default 3", least)
+	}
+}
+
+func TestMaxWireOf(t *testing.T) {
+	for _, test := range []struct{ overhead, maxFrame, want int }{
+		{2, 100, 102}, {0, 100, 4*100 + 4096}, {0, codecs.MaxFrame, codecs.MaxWire},
+	} {
+		framing := codecs.FromFuncs(codecs.Funcs{Overhead: test.overhead})
+		if got := codecs.MaxWireOf(framing, test.maxFrame); got != test.want {
+			t.Errorf("overhead %d, max_frame %d: got %d, want %d", test.overhead, test.maxFrame, got, test.want)
+		}
+	}
+}
