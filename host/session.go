@@ -80,6 +80,9 @@ func (r *route) codec(ctx context.Context, name string) (codeccall.Codec, error)
 func (s *session) run(ctx context.Context) relay.Result {
 	s.log.Debug("session begins", "upstream", s.upstream, "downstream_codec", s.codecs[0], "upstream_codec", s.codecs[1])
 	result := s.Run(ctx)
+	if result.Reason == relay.CodecFailed && ctx.Err() != nil { // the codec's process was ended with the session
+		result.Reason, result.Err = reasonFor(ctx, nil), nil
+	}
 	fields := []any{
 		"upstream", s.upstream, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),
 		"frames_to_upstream", result.Stats.ToUpstream.FramesOut, "frames_to_downstream", result.Stats.ToDownstream.FramesOut,
