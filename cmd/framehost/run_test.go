@@ -15,8 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/framehost/framehost/host"
 )
 
 // The embedded default configuration has fixed ports.
@@ -147,35 +145,6 @@ func TestDrain(t *testing.T) {
 		t.Errorf("got exit code %d, want %d", code, exitOK)
 	}
 	p.awaitMessage("session ended", "reason", "drained")
-}
-
-// The second signal ends what the first one would wait for: here, a plugin that has stopped.
-func TestASecondSignalCuts(t *testing.T) {
-	u := newUpstream(t)
-	p := start(t, "timeouts: {drain: 0s, codec: 0s}"+u.route("newline", "netstring", ""))
-	conn := p.dial("relay")
-	upstream := u.accept()
-	send(t, conn, "one\n")
-	expect(t, upstream, "3:one,")
-	stop(t, p.plugin("lenprefix"))
-	send(t, conn, "two\n")
-	p.awaitStatus("two frames", func(s *host.Status) bool { return s.Routes[0].ToUpstream.FramesIn == 2 })
-	p.signal(syscall.SIGTERM)
-	p.awaitMessage("ending")
-	p.signal(syscall.SIGTERM)
-	if code := p.awaitExit(); code != exitFailed {
-		t.Errorf("got exit code %d, want %d", code, exitFailed)
-	}
-	p.awaitMessage("framehost: a second signal cut sessions")
-	expectReset(t, upstream)
-}
-
-// stop keeps a process from running. It can still be killed.
-func stop(t *testing.T, pid int) {
-	t.Helper()
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // SIGHUP brings what the file says now. Sessions of routes that stay go on; a file with mistakes changes nothing.

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/framehost/framehost/host"
+)
+
+// The second signal ends what the first one would wait for: here, a plugin that has stopped.
+func TestASecondSignalCuts(t *testing.T) {
+	u := newUpstream(t)
+	p := start(t, "timeouts: {drain: 0s, codec: 0s}"+u.route("newline", "netstring", ""))
+	conn := p.dial("relay")
+	upstream := u.accept()
+	send(t, conn, "one\n")
+	expect(t, upstream, "3:one,")
+	stop(t, p.plugin("lenprefix"))
+	send(t, conn, "two\n")
+	p.awaitStatus("two frames", func(s *host.Status) bool { return s.Routes[0].ToUpstream.FramesIn == 2 })
+	p.signal(syscall.SIGTERM)
+	p.awaitMessage("ending")
+	p.signal(syscall.SIGTERM)
+	if code := p.awaitExit(); code != exitFailed {
+		t.Errorf("got exit code %d, want %d", code, exitFailed)
+	}
+	p.awaitMessage("framehost: a second signal cut sessions")
+	expectReset(t, upstream)
+	p.awaitMessage("session ended", "reason", "drained")
+}
+
+// stop keeps a process from running, and returns when it does not run any more. It can still be killed.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for limit := time.Now().Add(patience); !stopped(t, pid); {
+		if time.Now().After(limit) {
+			t.Fatalf("process %d does not stop", pid)
+		}
+	}
+}
+
+// stopped reports whether each thread of a process has stopped.
+func stopped(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("process %d: got %d threads (%v), want some", pid, len(threads), err)
+	}
+	for _, file := range threads {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		if _, state, _ := bytes.Cut(stat, []byte(") ")); !bytes.HasPrefix(state, []byte("T")) {
+			return false
+		}
+	}
+	return true
+}
