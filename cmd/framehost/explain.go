@@ -278,7 +278,7 @@ func encodeOne(ctx context.Context, codec *namedCodec, payload string) ([]byte, 
 }
 
 // decodeOne returns the payloads of wire, which is short, and where the first lies in it; -1: it was made of it.
-func decodeOne(ctx context.Context, codec *namedCodec, wire []byte) (received []string, at int, err error) {
+func decodeOne(ctx context.Context, codec codeccall.Codec, wire []byte) (received []string, at int, err error) {
 	direction := codec.Open()
 	defer direction.Close()
 	in := codeccall.Decode{Wire: wire, EOF: true, Room: readSize}
