@@ -39,7 +39,7 @@ var Codec = codecs.New(codecs.Info{
 	Description:  "each payload as base64 text, which a terminator ends",
 	StateVersion: 1,
 }, Options{
-	Alphabet: "std", Padding: PaddingRequired, Terminator: "\n", LineEnd: "\r\n", Strict: true, Empty: EmptyDeliver,
+	Alphabet: "std", Padding: PaddingRequired, Terminator: "\n", LineEnd: "\r\n", Strict: true, Empty: codecs.EmptyDeliver,
 }, configure)
 
 // A framing is Options, checked and taken apart.
@@ -47,7 +47,7 @@ type framing struct {
 	text       text
 	maxFrame   int
 	terminator []byte // empty: the end of the wire ends the frame
-	empty      Empty
+	empty      codecs.Empty
 }
 
 // discarding is the state of a decoder that is between a fault and the next terminator.
@@ -109,10 +109,10 @@ func (f *framing) take(out *codecs.Payloads, in codecs.Wire, pos, end int) error
 	written := in.Bytes[pos:end]
 	digits, ok := f.text.digits(written)
 	switch size := decodedLen(digits); {
-	case ok && digits == 0 && f.empty == EmptySkip:
+	case ok && digits == 0 && f.empty == codecs.EmptySkip:
 		out.Skip()
 		return nil
-	case ok && digits == 0 && f.empty == EmptyRefuse:
+	case ok && digits == 0 && f.empty == codecs.EmptyRefuse:
 		return mistake{at: end - pos, err: codecs.ErrMalformed, want: wantNotEmpty}.fault(pos, end+len(f.terminator))
 	case ok && digits == 0:
 		return out.Refer(pos, pos)
@@ -156,10 +156,10 @@ func (f *framing) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 	for i := range in.Refs {
 		payload := in.At(i)
 		switch {
-		case len(payload) == 0 && f.empty == EmptySkip:
+		case len(payload) == 0 && f.empty == codecs.EmptySkip:
 			out.Skip()
 			continue
-		case len(payload) == 0 && (f.empty == EmptyRefuse || len(f.terminator) == 0):
+		case len(payload) == 0 && (f.empty == codecs.EmptyRefuse || len(f.terminator) == 0):
 			return i, &codecs.Fault{Err: codecs.ErrUnrepresentable, Want: wantNotEmpty}
 		case len(payload) > f.maxFrame:
 			return i, &codecs.Fault{At: f.maxFrame, Err: codecs.ErrTooLong, Want: wantAtMost(f.maxFrame)}

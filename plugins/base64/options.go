@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/framehost/framehost/codecs"
@@ -18,7 +17,7 @@ type Options struct {
 	Wrap       int          `json:"wrap" jsonschema:"minimum=0,maximum=65536" jsonschema_description:"characters in a line; 0: one line, however long"`
 	LineEnd    codecs.Bytes `json:"line_end" jsonschema_description:"with wrap, what stands between two lines; 1 to 64 bytes, none of them a digit or padding, without the terminator in it"`
 	Strict     bool         `json:"strict" jsonschema_description:"accept the one text that the encoder writes, and no other; false: ignore unused bits of the last digit, and pass over CR, LF and the bytes of line_end"`
-	Empty      Empty        `json:"empty" jsonschema:"enum=deliver,enum=skip,enum=refuse" jsonschema_description:"an empty payload is carried, or dropped and counted, or a fault; with an empty terminator it can't be carried"`
+	Empty      codecs.Empty `json:"empty" jsonschema_description:"an empty payload is carried, or dropped and counted, or a fault; with an empty terminator it can't be carried"`
 }
 
 // Padding is whether texts are filled up to a multiple of four characters.
@@ -29,16 +28,6 @@ const (
 	PaddingRequired Padding = "required"
 	PaddingNone     Padding = "none"
 	PaddingOptional Padding = "optional"
-)
-
-// Empty is what becomes of empty payloads.
-type Empty string
-
-// The fates of an empty payload.
-const (
-	EmptyDeliver Empty = "deliver"
-	EmptySkip    Empty = "skip"
-	EmptyRefuse  Empty = "refuse"
 )
 
 const (
@@ -79,15 +68,10 @@ func (o *Options) check(maxFrame int) error {
 		errs = append(errs, &codecs.OptionError{Option: option, Got: fmt.Sprintf(got, args...), Want: want})
 	}
 	o.checkAlphabet(refuse)
-	if !slices.Contains([]Padding{PaddingRequired, PaddingNone, PaddingOptional}, o.Padding) {
-		refuse("padding", "required, none or optional", "%q", o.Padding)
-	}
+	errs = append(errs, codecs.OneOf("padding", o.Padding, PaddingRequired, PaddingNone, PaddingOptional))
 	o.checkConstant(refuse, "terminator", o.Terminator)
 	o.checkWrap(refuse, maxFrame)
-	if !slices.Contains([]Empty{EmptyDeliver, EmptySkip, EmptyRefuse}, o.Empty) {
-		refuse("empty", "deliver, skip or refuse", "%q", o.Empty)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, o.Empty.Check("empty"))...)
 }
 
 func (o *Options) checkAlphabet(refuse refuser) {

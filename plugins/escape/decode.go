@@ -133,10 +133,10 @@ func (d *decoding) read(wire []byte, body int, over bool) reading {
 // deliver takes the payload of a frame: so many bytes, in the body at body to end. The frame's end was certain at at.
 func (d *decoding) deliver(begin, body, end, payload, next, at int) (int, error) {
 	switch {
-	case payload == 0 && d.empty == emptySkip:
+	case payload == 0 && d.empty == codecs.EmptySkip:
 		d.out.Skip()
 		return next, nil
-	case payload == 0 && d.empty == emptyRefuse:
+	case payload == 0 && d.empty == codecs.EmptyRefuse:
 		return begin, &codecs.Fault{
 			Offset: begin, At: at, Err: codecs.ErrMalformed, Want: "a payload of at least 1 byte", Resume: next,
 		}

@@ -10,10 +10,10 @@ func (f *framing) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 		switch {
 		case len(payload) > f.maxFrame:
 			return i, &codecs.Fault{At: f.maxFrame, Err: codecs.ErrTooLong, Want: wantAtMost(f.maxFrame)}
-		case len(payload) == 0 && f.empty == emptySkip:
+		case len(payload) == 0 && f.empty == codecs.EmptySkip:
 			out.Skip()
 			continue
-		case len(payload) == 0 && f.empty == emptyRefuse:
+		case len(payload) == 0 && f.empty == codecs.EmptyRefuse:
 			return i, unrepresentable(0, "a payload of at least 1 byte")
 		}
 		if at, want := f.style.refuse(payload); at >= 0 {

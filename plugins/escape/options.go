@@ -18,7 +18,7 @@ type Options struct {
 	Abort  bool           `json:"abort" jsonschema_description:"style xor: the escape and then a terminator discard the frame"`
 
 	Unterminated Unterminated `json:"unterminated" jsonschema:"enum=violation,enum=deliver" jsonschema_description:"what the end of the stream, or of a datagram, inside a frame means"`
-	Empty        Empty        `json:"empty" jsonschema:"enum=deliver,enum=skip,enum=refuse" jsonschema_description:"what becomes of empty payloads, in both directions"`
+	Empty        codecs.Empty `json:"empty" jsonschema_description:"what becomes of empty payloads, in both directions"`
 }
 
 // Style is a way of byte stuffing.
@@ -42,18 +42,8 @@ const (
 	unterminatedDeliver   Unterminated = "deliver"
 )
 
-// Empty says what becomes of empty payloads.
-type Empty string
-
-// Empty payloads are payloads, or are passed over, or are faults.
-const (
-	emptyDeliver Empty = "deliver"
-	emptySkip    Empty = "skip"
-	emptyRefuse  Empty = "refuse"
-)
-
 var defaults = Options{
-	Terminator: "\n", Style: styleMap, Unterminated: unterminatedViolation, Empty: emptyDeliver,
+	Terminator: "\n", Style: styleMap, Unterminated: unterminatedViolation, Empty: codecs.EmptyDeliver,
 }
 
 // Defaults of options that only some styles have.

@@ -29,7 +29,7 @@ type rules struct {
 	ignore      *set
 	abort       bool
 	deliverTail bool
-	empty       Empty
+	empty       codecs.Empty
 }
 
 // check fills in the defaults of o that depend on other options, and returns the rules that it states, or all that is
@@ -122,7 +122,7 @@ func (c *checking) terminators(r *rules) {
 		}
 	}
 	if o.LeadingTerminator {
-		if o.Empty != emptySkip {
+		if o.Empty != codecs.EmptySkip {
 			c.fail("leading_terminator", "true with empty: "+string(o.Empty), "empty: skip, since it is read as an empty frame")
 		}
 		if o.Start != "" {
@@ -140,20 +140,10 @@ func (c *checking) size(option string, b codecs.Bytes, least int) {
 
 func (c *checking) choices() {
 	o := c.o
-	choice(c, "style", o.Style, styleMap, styleXor, styleDouble, styleLineDot, styleNone)
-	choice(c, "unterminated", o.Unterminated, unterminatedViolation, unterminatedDeliver)
-	choice(c, "empty", o.Empty, emptyDeliver, emptySkip, emptyRefuse)
-}
-
-func choice[T ~string](c *checking, option string, got T, choices ...T) {
-	if slices.Contains(choices, got) {
-		return
-	}
-	names := make([]string, len(choices))
-	for i, choice := range choices {
-		names[i] = string(choice)
-	}
-	c.fail(option, fmt.Sprintf("%q", got), "one of %s", strings.Join(names, ", "))
+	c.errs = append(c.errs,
+		codecs.OneOf("style", o.Style, styleMap, styleXor, styleDouble, styleLineDot, styleNone),
+		codecs.OneOf("unterminated", o.Unterminated, unterminatedViolation, unterminatedDeliver),
+		o.Empty.Check("empty"))
 }
 
 // single returns the byte of an option that is one byte, and sets the option to fallback if it was not given.

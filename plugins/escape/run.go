@@ -1,6 +1,10 @@
 package escape
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/framehost/framehost/codecs"
+)
 
 // runnable reports whether frames can be taken by run: nothing in front of a body or ignored, one terminator of one
 // byte, and a style in which a frame without an escape is its own payload.
@@ -15,7 +19,7 @@ func (d *decoding) run(pos int) int {
 	wire, terminator := d.in.Bytes, d.terminator[0]
 	for {
 		n := bytes.IndexByte(wire[pos:], terminator)
-		if n < 0 || n > d.in.MaxFrame || n == 0 && d.empty != emptyDeliver {
+		if n < 0 || n > d.in.MaxFrame || n == 0 && d.empty != codecs.EmptyDeliver {
 			return pos
 		}
 		if d.escaped < pos { // the last one is behind us

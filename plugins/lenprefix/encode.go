@@ -9,7 +9,7 @@ import (
 func (f *framing) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 	for i := range in.Refs {
 		payload := in.At(i)
-		if len(payload) == 0 && f.empty == EmptySkip {
+		if len(payload) == 0 && f.empty == codecs.EmptySkip {
 			out.Skip()
 			continue
 		}
@@ -33,7 +33,7 @@ func (f *framing) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 func (f *framing) write(out *codecs.Frames, payload []byte) error {
 	n := int64(len(payload))
 	switch {
-	case n == 0 && f.empty == EmptyRefuse:
+	case n == 0 && f.empty == codecs.EmptyRefuse:
 		return unrepresentable(0, wantNotEmpty)
 	case n < f.least:
 		return unrepresentable(len(payload), f.wantPayload())

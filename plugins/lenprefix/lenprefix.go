@@ -37,7 +37,7 @@ var Codec = codecs.New(codecs.Info{
 	Version:     "1.0.0",
 	Description: "each payload behind its length: binary, decimal, hex or packed decimal",
 }, Options{
-	Width: 4, Pad: PadZero, Counts: CountsPayload, Control: []uint64{}, Empty: EmptyDeliver,
+	Width: 4, Pad: PadZero, Counts: CountsPayload, Control: []uint64{}, Empty: codecs.EmptyDeliver,
 }, configure)
 
 // A framing is Options, checked and taken apart.
@@ -53,7 +53,7 @@ type framing struct {
 	countsAll  bool // the length counts the frame, rather than the payload
 	keepHeader bool
 	control    []uint64
-	empty      Empty
+	empty      codecs.Empty
 
 	around      int   // bytes of a frame that are neither length nor payload, offset included
 	least, most int64 // bytes of a payload that can be announced, or of a body behind a header that is kept
@@ -86,7 +86,7 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 		if f.keepHeader {
 			begin = 0
 		}
-		if begin == end && f.empty == EmptySkip {
+		if begin == end && f.empty == codecs.EmptySkip {
 			out.Skip()
 		} else if err := out.Refer(pos+begin, pos+end); err != nil {
 			return pos, err
@@ -166,7 +166,7 @@ func (f *framing) announces(h *header, announced uint64, at, maxFrame int) *mist
 		return malformed(at, f.wantLeast)
 	case int64(kept)+body > int64(maxFrame):
 		return tooLong(at, maxFrame, end)
-	case int64(kept)+body == 0 && f.empty == EmptyRefuse:
+	case int64(kept)+body == 0 && f.empty == codecs.EmptyRefuse:
 		return refused(at, int(end))
 	}
 	h.body = int(body)

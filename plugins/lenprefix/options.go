@@ -23,7 +23,7 @@ type Options struct {
 	KeepHeader bool         `json:"keep_header" jsonschema_description:"the header is part of the payload: everything in front of the trailer is delivered, and an encoder checks the length it finds instead of writing one"`
 	Offset     int          `json:"offset" jsonschema:"minimum=0,maximum=4096" jsonschema_description:"with keep_header, where the length begins, counted in bytes from the frame's first; what lies between before and it may be anything; 0: directly behind before"`
 	Control    []uint64     `json:"control" jsonschema:"maxItems=64" jsonschema_description:"with keep_header, announced values that mean a bare header: nothing follows it, no trailer either"`
-	Empty      Empty        `json:"empty" jsonschema:"enum=deliver,enum=skip,enum=refuse" jsonschema_description:"an empty payload is carried, or dropped and counted, or a fault"`
+	Empty      codecs.Empty `json:"empty" jsonschema_description:"an empty payload is carried, or dropped and counted, or a fault"`
 }
 
 // Format is how a length is written.
@@ -54,16 +54,6 @@ type Counts string
 const (
 	CountsPayload Counts = "payload"
 	CountsFrame   Counts = "frame"
-)
-
-// Empty is what becomes of empty payloads.
-type Empty string
-
-// The fates of an empty payload.
-const (
-	EmptyDeliver Empty = "deliver"
-	EmptySkip    Empty = "skip"
-	EmptyRefuse  Empty = "refuse"
 )
 
 // widest is the greatest width of each format.
@@ -107,12 +97,7 @@ func (o *Options) check() error {
 		o.checkRange(refuse)
 	}
 	o.checkHeader(refuse)
-	if o.Counts != CountsPayload && o.Counts != CountsFrame {
-		refuse("counts", "payload or frame", "%q", o.Counts)
-	}
-	if !slices.Contains([]Empty{EmptyDeliver, EmptySkip, EmptyRefuse}, o.Empty) {
-		refuse("empty", "deliver, skip or refuse", "%q", o.Empty)
-	}
+	errs = append(errs, codecs.OneOf("counts", o.Counts, CountsPayload, CountsFrame), o.Empty.Check("empty"))
 	for _, c := range []struct {
 		option string
 		value  codecs.Bytes

@@ -80,11 +80,11 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 
 		next := begin + end + len(fr.terminator)
 		switch {
-		case end > fr.head || f.empty == EmptyDeliver:
+		case end > fr.head || f.empty == codecs.EmptyDeliver:
 			if err := out.Refer(begin+fr.head, begin+end); err != nil {
 				return begin, err
 			}
-		case f.empty == EmptySkip:
+		case f.empty == codecs.EmptySkip:
 			out.Skip()
 		default:
 			if fr.declared {

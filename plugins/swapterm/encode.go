@@ -23,10 +23,10 @@ func (f *framing) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 			return i, &codecs.Fault{
 				At: f.maxFrame, Err: codecs.ErrTooLong, Want: fmt.Sprintf("a payload of at most %d bytes", f.maxFrame),
 			}
-		case len(payload) == 0 && f.empty == EmptySkip:
+		case len(payload) == 0 && f.empty == codecs.EmptySkip:
 			out.Skip()
 			continue
-		case len(payload) == 0 && f.empty == EmptyRefuse:
+		case len(payload) == 0 && f.empty == codecs.EmptyRefuse:
 			return i, &codecs.Fault{Err: codecs.ErrUnrepresentable, Want: "a payload that is not empty"}
 		}
 		if f.plain(payload, inForce) {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/framehost/framehost/codecs"
 )
@@ -23,7 +21,7 @@ type Options struct {
 	Pool       Pool         `json:"pool" jsonschema_description:"what the encoder makes a declared terminator of: any byte, printable ones (0x21 to 0x7E), or a list of bytes and ranges such as 30-39"`
 	Choose     Choose       `json:"choose" jsonschema:"enum=absent,enum=random" jsonschema_description:"how the encoder chooses among the terminators that the payload allows: the first one that it finds, or an unpredictable one"`
 	Scope      Scope        `json:"scope" jsonschema:"enum=frame,enum=stream" jsonschema_description:"a declared terminator ends its own frame only, or stays in force in the stream until the next declaration"`
-	Empty      Empty        `json:"empty" jsonschema:"enum=deliver,enum=skip,enum=refuse" jsonschema_description:"an empty payload is carried, or dropped and counted, or a fault"`
+	Empty      codecs.Empty `json:"empty" jsonschema_description:"an empty payload is carried, or dropped and counted, or a fault"`
 }
 
 // Declare says which frames declare their terminator.
@@ -53,19 +51,9 @@ const (
 	ScopeStream Scope = "stream"
 )
 
-// Empty is what becomes of empty payloads.
-type Empty string
-
-// What can become of them.
-const (
-	EmptyDeliver Empty = "deliver"
-	EmptySkip    Empty = "skip"
-	EmptyRefuse  Empty = "refuse"
-)
-
 var defaults = Options{
 	Terminator: "\n", Declare: DeclareWhenNeeded, Marker: "\x1b", Length: 1,
-	Pool: Pool{name: poolAny}, Choose: ChooseAbsent, Scope: ScopeFrame, Empty: EmptySkip,
+	Pool: Pool{name: poolAny}, Choose: ChooseAbsent, Scope: ScopeFrame, Empty: codecs.EmptySkip,
 }
 
 // check holds o against every rule. Its error has an OptionError for each that is broken.
@@ -85,26 +73,16 @@ func (o *Options) check() error {
 	if o.Length < 1 || o.Length > longest {
 		refuse("length", fmt.Sprint(o.Length), fmt.Sprintf("1 to %d", longest))
 	}
-	one(refuse, "declare", o.Declare, DeclareWhenNeeded, DeclareAlways)
-	one(refuse, "choose", o.Choose, ChooseAbsent, ChooseRandom)
-	one(refuse, "scope", o.Scope, ScopeFrame, ScopeStream)
-	one(refuse, "empty", o.Empty, EmptyDeliver, EmptySkip, EmptyRefuse)
+	errs = append(errs,
+		codecs.OneOf("declare", o.Declare, DeclareWhenNeeded, DeclareAlways),
+		codecs.OneOf("choose", o.Choose, ChooseAbsent, ChooseRandom),
+		codecs.OneOf("scope", o.Scope, ScopeFrame, ScopeStream),
+		o.Empty.Check("empty"))
 	if o.Declare == DeclareWhenNeeded && o.Marker != "" && o.Terminator != "" &&
 		alike([]byte(o.Marker), []byte(o.Terminator)) {
 		refuse("marker", o.Marker.String(), fmt.Sprintf("neither it nor the terminator, %s, a prefix of the other", o.Terminator))
 	}
 	return errors.Join(errs...)
-}
-
-func one[T ~string](refuse func(option, got, want string), option string, got T, allowed ...T) {
-	if slices.Contains(allowed, got) {
-		return
-	}
-	var names []string
-	for _, a := range allowed {
-		names = append(names, string(a))
-	}
-	refuse(option, fmt.Sprintf("%q", got), strings.Join(names, " or "))
 }
 
 // alike reports whether one of a and b is a prefix of the other.

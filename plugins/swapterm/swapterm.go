@@ -57,7 +57,7 @@ type framing struct {
 	always     bool
 	stream     bool // a declared terminator stays in force, and matters to frames that declare none
 	random     bool
-	empty      Empty
+	empty      codecs.Empty
 	maxFrame   int
 
 	pool    []byte // what a declared terminator is made of, in the order of preference

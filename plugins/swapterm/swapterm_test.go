@@ -138,7 +138,7 @@ func TestOptions(t *testing.T) {
 		{`{"length": 65, "declare": "never", "choose": "", "scope": "x", "empty": "drop"}`, []string{
 			"option length: got 65, want 1 to 64", `option declare: got "never", want when_needed or always`,
 			`option choose: got "", want absent or random`, `option scope: got "x", want frame or stream`,
-			`option empty: got "drop", want deliver or skip or refuse`}},
+			`option empty: got "drop", want deliver, skip or refuse`}},
 		{`{"pool": "hex"}`, []string{`option pool: got "hex", want any, printable, or a list of bytes and ranges such as 30-39`}},
 		{`{"pool": []}`, []string{"option pool: got [], want at least one byte"}},
 		{`{"pool": ["39-30"]}`, []string{`option pool: got "39-30", want a range of two bytes in hex`}},
