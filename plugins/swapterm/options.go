@@ -53,7 +53,7 @@ const (
 
 var defaults = Options{
 	Terminator: "\n", Declare: DeclareWhenNeeded, Marker: "\x1b", Length: 1,
-	Pool: Pool{name: poolAny}, Choose: ChooseAbsent, Scope: ScopeFrame, Empty: codecs.EmptySkip,
+	Pool: Pool{name: poolAny}, Choose: ChooseAbsent, Scope: ScopeFrame, Empty: codecs.EmptyDeliver,
 }
 
 // check holds o against every rule. Its error has an OptionError for each that is broken.

@@ -33,16 +33,21 @@ func suite() []codectest.Case {
 			Refuse: []string{all.String(), all.String() + "more"},
 			Frames: []codectest.Frame{
 				{Payload: "hi", Wire: "hi\n"}, {Payload: "a\nb", Wire: "\x1b|a\nb|"}, {Payload: "a\x1b", Wire: "a\x1b\n"},
-				{Payload: "|\n", Wire: "\x1b!|\n!"}, {Payload: "", Wire: ""},
+				{Payload: "|\n", Wire: "\x1b!|\n!"}, {Payload: "", Wire: "\n"},
 			},
 			Wires: []codectest.Wire{
 				{Wire: "hi\n\x1b.a\nb.ho\n", Want: []string{"hi", "a\nb", "ho"}},
 				{Wire: "\x1b\nhi\nho\n", Want: []string{"hi", "ho"}},
-				{Wire: "\n\n\x1b..hi\n", Want: []string{"hi"}},
+				{Wire: "\n\x1b..hi\n", Want: []string{"", "", "hi"}},
 				{Wire: "hi\nho", Want: []string{"hi"}, Fault: fault(codecs.ErrTruncated, 3, 5)},
 				{Wire: "hi\n\x1b", Want: []string{"hi"}, Fault: fault(codecs.ErrTruncated, 3, 4)},
 				{Wire: "hi\n\x1b.ho\n", Want: []string{"hi"}, Fault: fault(codecs.ErrTruncated, 3, 8)},
 			},
+		},
+		{
+			Name: "empty skipped", Options: `{"empty": "skip"}`,
+			Frames: []codectest.Frame{{Payload: "", Wire: ""}, {Payload: "hi", Wire: "hi\n"}},
+			Wires:  []codectest.Wire{{Wire: "\n\n\x1b..hi\n", Want: []string{"hi"}}},
 		},
 		{
 			Name: "too long", MaxFrame: 4, Options: `{"length": 2, "empty": "deliver"}`,
