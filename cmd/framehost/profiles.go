@@ -111,9 +111,9 @@ func profileOptions(p *config.Profile) (json.RawMessage, error) {
 func listProfiles(w io.Writer, asJSON bool) error {
 	profiles := config.Profiles()
 	if !asJSON {
-		t := newTable(w, "NAME", "PLUGIN", "WHAT", "SOURCE")
+		t := newTable(w, "NAME", "PLUGIN", "WHAT")
 		for i := range profiles {
-			t.row(profiles[i].Name, profiles[i].Plugin, profiles[i].Description, profiles[i].Source)
+			t.row(profiles[i].Name, profiles[i].Plugin, profiles[i].Description)
 		}
 		return failed(t.Flush())
 	}
