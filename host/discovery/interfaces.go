@@ -1,0 +1,142 @@
+package discovery
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// interfacesLife is for how long interfaces are used before they are looked up again.
+const interfacesLife = time.Second
+
+// A link is an address of this machine on a network that can broadcast.
+type link struct {
+	name      string
+	index     int
+	prefix    netip.Prefix // with this machine's address in it
+	broadcast netip.Addr   // of that network
+}
+
+// interfaces are the links of the chosen interfaces. They follow what happens to the machine's, at most a second later.
+type interfaces struct {
+	choice []string
+
+	mu    sync.Mutex
+	links []link
+	at    time.Time // when links were looked up
+}
+
+// now returns the links that there are. They are not changed.
+func (i *interfaces) now() ([]link, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.at.IsZero() && time.Since(i.at) < interfacesLife {
+		return i.links, nil
+	}
+	all, err := lookUp()
+	if err != nil {
+		return nil, err
+	}
+	i.links, i.at = choose(all, i.choice), time.Now()
+	return i.links, nil
+}
+
+// forget has the links looked up when they are needed next.
+func (i *interfaces) forget() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.at = time.Time{}
+}
+
+// An offer is a link, and what its interface is.
+type offer struct {
+	link
+	loopback bool
+}
+
+// lookUp returns all links of the machine.
+func lookUp() ([]offer, error) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	var links []offer
+	for _, i := range all {
+		if i.Flags&net.FlagUp == 0 || i.Flags&(net.FlagBroadcast|net.FlagLoopback) == 0 {
+			continue
+		}
+		addresses, err := i.Addrs()
+		if err != nil {
+			continue // it went away
+		}
+		for _, a := range addresses {
+			prefix, ok := prefixOf(a)
+			if !ok {
+				continue
+			}
+			links = append(links, offer{
+				link:     link{i.Name, i.Index, prefix, broadcastOf(prefix)},
+				loopback: i.Flags&net.FlagLoopback != 0,
+			})
+		}
+	}
+	return links, nil
+}
+
+// prefixOf returns a if it is an IPv4 address on a network that has a broadcast address.
+func prefixOf(a net.Addr) (netip.Prefix, bool) {
+	n, ok := a.(*net.IPNet)
+	if !ok {
+		return netip.Prefix{}, false
+	}
+	address, ok := netip.AddrFromSlice(n.IP)
+	bits, size := n.Mask.Size()
+	if address = address.Unmap(); !ok || !address.Is4() || size != 32 || bits > 30 {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(address, bits), true
+}
+
+// broadcastOf returns the last address of p's network.
+func broadcastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().As4()
+	for bit := p.Bits(); bit < 32; bit++ {
+		b[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return netip.AddrFrom4(b)
+}
+
+// choose returns the links of the interfaces that are named, or that have an address that is; if none is named, all
+// but loopback, or loopback if there is nothing else.
+func choose(all []offer, choice []string) []link {
+	var chosen, loopback []link
+	for _, o := range all {
+		switch {
+		case len(choice) > 0:
+			if slices.Contains(choice, o.name) || slices.Contains(choice, o.prefix.Addr().String()) {
+				chosen = append(chosen, o.link)
+			}
+		case o.loopback:
+			loopback = append(loopback, o.link)
+		default:
+			chosen = append(chosen, o.link)
+		}
+	}
+	if len(choice) == 0 && len(chosen) == 0 {
+		return loopback
+	}
+	return chosen
+}
+
+// arrival returns the link that a packet from source came by: on the interface with that index, unless that is 0 since
+// the system does not tell. It is not ok if source is on none of its networks.
+func arrival(links []link, index int, source netip.Addr) (link, bool) {
+	for _, l := range links {
+		if (index == 0 || l.index == index) && l.prefix.Contains(source) {
+			return l, true
+		}
+	}
+	return link{}, false
+}

@@ -1,0 +1,251 @@
+package discovery
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func signed() StationOptions { return StationOptions{Key: testKey(1)} }
+
+// off returns a clock that is wrong by as much as by says.
+func off(by *atomic.Int64) func() time.Time {
+	return func() time.Time { return time.Now().Add(time.Duration(by.Load())) }
+}
+
+var thief = netip.MustParseAddr("10.0.0.66")
+
+func TestKeys(t *testing.T) {
+	with := func(b byte) StationOptions { return StationOptions{Key: testKey(b)} }
+	tests := []struct {
+		name               string
+		announcer, browser StationOptions
+		found, known       bool // known: the Announcer takes queries from the Browser's side
+		unsigned, forged   bool // at the Browser's Station
+	}{
+		{"no keys", StationOptions{}, StationOptions{}, true, true, false, false},
+		{"the same key", with(1), with(1), true, true, false, false},
+		{"another key", with(1), with(2), false, false, false, true},
+		{"an announcer without one", StationOptions{}, with(1), false, true, true, false},
+		{"a browser without one", with(1), StationOptions{}, true, false, false, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			onLAN(t, func(c *crew) {
+				a, stop := c.announcer(c.station(c.lan.host("10.0.0.1"), test.announcer), scales())
+				s := c.station(c.lan.host("10.0.0.2"), test.browser)
+				b, d := c.browser(s, BrowserOptions{})
+				pass(30 * time.Second)
+				known := b.Services()
+				if got := len(known) == 1; got != test.found {
+					t.Errorf("found: got %v, want %v", got, test.found)
+				}
+				if test.found && known[0].Signed != (test.browser.Key != nil) {
+					t.Errorf("signed: got %v", known[0].Signed)
+				}
+				if got := a.Stats().Queries > 0; got != test.known {
+					t.Errorf("queries were heard: got %v, want %v", got, test.known)
+				}
+				stats := s.Stats()
+				if stats.Unsigned > 0 != test.unsigned || stats.Forged > 0 != test.forged {
+					t.Errorf("got %d unsigned, %d forged, want any: %v, %v", stats.Unsigned, stats.Forged, test.unsigned, test.forged)
+				}
+				stop()
+				synctest.Wait()
+				if got := len(d.kinds()) > 0; got != test.found {
+					t.Errorf("changes: got %v, want %v", got, test.found)
+				}
+			})
+		})
+	}
+}
+
+// Whoever changes any byte of a signed packet is not believed.
+func TestChangedOnTheWay(t *testing.T) {
+	onLAN(t, func(c *crew) {
+		s := c.station(c.lan.host("10.0.0.2"), signed())
+		b, d := c.browser(s, BrowserOptions{})
+		packet := announcement(newID(), 1, time.Now(), s.key, "scales")
+		for i := range packet {
+			for bit := range 8 {
+				changed := append([]byte(nil), packet...)
+				changed[i] ^= 1 << bit
+				c.lan.say(changed, thief)
+			}
+		}
+		synctest.Wait()
+		c.wantTold(d)
+		c.lan.say(packet, thief)
+		synctest.Wait()
+		c.wantTold(d, Appeared)
+		if got := b.Stats().Accepted; got != 1 {
+			t.Errorf("got %d accepted, want 1", got)
+		}
+	})
+}
+
+func TestReplay(t *testing.T) {
+	onLAN(t, func(c *crew) {
+		_, stop := c.announcer(c.station(c.lan.host("10.0.0.1"), signed()), scales())
+		b, d := c.browser(c.station(c.lan.host("10.0.0.2"), signed()), BrowserOptions{})
+		pass(time.Minute)
+		c.wantTold(d, Appeared)
+		recorded := c.lan.kindsOf(announce)
+
+		for _, p := range recorded {
+			c.lan.say(p.packet, thief)
+		}
+		synctest.Wait()
+		if got := b.Services()[0].Origin.Address.Addr(); got == thief {
+			t.Error("while it lives: got the thief's address")
+		}
+		stop()
+		synctest.Wait()
+		c.wantTold(d, Left)
+		goodbyes := c.lan.kindsOf(goodbye)
+		refused := b.Stats()
+		waits := []time.Duration{0, time.Second, DefaultWindow - 2*time.Second, 2 * time.Second, DefaultWindow, time.Hour}
+		for _, wait := range waits {
+			pass(wait)
+			for _, p := range append(recorded, goodbyes...) {
+				c.lan.say(p.packet, thief)
+			}
+			synctest.Wait()
+		}
+		c.wantTold(d)
+		got := b.Stats()
+		if n := int64(len(waits) * (len(recorded) + len(goodbyes))); got.Repeated+got.Stale-refused.Repeated-refused.Stale != n {
+			t.Errorf("got %+v after %+v, want %d packets refused", got, refused, n)
+		}
+
+		late, told := c.browser(c.station(c.lan.host("10.0.0.3"), signed()), BrowserOptions{})
+		for _, p := range recorded {
+			c.lan.say(p.packet, thief)
+		}
+		pass(time.Minute)
+		c.wantTold(told)
+		if got := late.Stats().Stale; got != int64(len(recorded)) {
+			t.Errorf("a browser that knows nothing: got %d stale, want %d", got, len(recorded))
+		}
+	})
+}
+
+// A packet that was held back does not pass later, though its sequence number was never heard.
+func TestHeldBack(t *testing.T) {
+	onLAN(t, func(c *crew) {
+		s := c.station(c.lan.host("10.0.0.2"), signed())
+		_, d := c.browser(s, BrowserOptions{})
+		id := newID()
+		held := announcement(id, 100, time.Now(), s.key, "scales")
+		c.lan.say(announcement(id, 1, time.Now(), s.key, "scales"), thief)
+		pass(time.Minute)
+		c.wantTold(d, Appeared, Expired)
+		c.lan.say(held, thief)
+		pass(time.Minute)
+		c.wantTold(d)
+	})
+}
+
+func TestClocks(t *testing.T) {
+	for _, by := range []time.Duration{time.Hour, -time.Hour, 365 * 24 * time.Hour, -30 * 365 * 24 * time.Hour, DefaultWindow + time.Second} {
+		t.Run(by.String(), func(t *testing.T) {
+			onLAN(t, func(c *crew) {
+				wrong := signed()
+				var shift atomic.Int64
+				shift.Store(int64(by))
+				wrong.Now = off(&shift)
+				_, stop := c.announcer(c.station(c.lan.host("10.0.0.1"), wrong), scales())
+				b, d := c.browser(c.station(c.lan.host("10.0.0.2"), signed()), BrowserOptions{})
+				pass(2 * time.Second)
+				c.wantTold(d, Appeared) // by its answer
+				pass(20 * time.Minute)
+				c.wantTold(d)
+				if got := b.Stats(); got.Accepted < 100 || got.Stale > 3 || got.Queries > 40 {
+					t.Errorf("got %+v, want it believed from its first answer on", got)
+				}
+				recorded := c.lan.kindsOf(announce)
+				stop()
+				synctest.Wait()
+				c.wantTold(d, Left)
+				for range 10 {
+					for _, p := range recorded {
+						c.lan.say(p.packet, thief)
+					}
+					pass(time.Minute)
+				}
+				c.wantTold(d)
+			})
+		})
+	}
+}
+
+// The clock of a service that is known jumps: it is asked, and stays known.
+func TestClockIsSet(t *testing.T) {
+	onLAN(t, func(c *crew) {
+		wrong := signed()
+		var shift atomic.Int64
+		wrong.Now = off(&shift)
+		c.announcer(c.station(c.lan.host("10.0.0.1"), wrong), scales())
+		b, d := c.browser(c.station(c.lan.host("10.0.0.2"), signed()), BrowserOptions{})
+		pass(time.Minute)
+		for _, by := range []time.Duration{time.Hour, -time.Hour, 0} {
+			shift.Store(int64(by))
+			pass(10 * time.Minute)
+		}
+		c.wantTold(d, Appeared)
+		if n := b.Stats().Stale; n > 12 {
+			t.Errorf("got %d stale packets, want one or two each time", n)
+		}
+	})
+}
+
+// Without a key the time says nothing, but order still does.
+func TestUnsignedOrder(t *testing.T) {
+	onLAN(t, func(c *crew) {
+		_, d := c.browser(c.station(c.lan.host("10.0.0.2"), StationOptions{}), BrowserOptions{})
+		id := newID()
+		c.lan.say(announcement(id, 2, time.Unix(0, 0), nil, "scales"), thief)
+		synctest.Wait()
+		c.wantTold(d, Appeared)
+		c.lan.say(finish(appendHeader(nil, goodbye, id, 4, 0), nil), thief)
+		c.lan.say(announcement(id, 3, time.Now(), nil, "scales"), thief)
+		synctest.Wait()
+		c.wantTold(d, Left)
+	})
+}
+
+// A goodbye overtakes the first announcement of a service.
+func TestGoodbyeComesFirst(t *testing.T) {
+	onLAN(t, func(c *crew) {
+		s := c.station(c.lan.host("10.0.0.2"), signed())
+		_, d := c.browser(s, BrowserOptions{})
+		id := newID()
+		packet := announcement(id, 1, time.Now(), s.key, "scales")
+		c.lan.say(finish(appendHeader(nil, goodbye, id, 2, time.Now().UnixMilli()), s.key), thief)
+		c.lan.say(packet, thief)
+		pass(2*DefaultWindow + time.Second)
+		c.lan.say(packet, thief)
+		synctest.Wait()
+		c.wantTold(d)
+	})
+}
+
+func TestTombsAreBounded(t *testing.T) {
+	s := tombs{all: map[ID]tomb{}, limit: 3, window: DefaultWindow}
+	ids := make([]ID, 5)
+	for i := range ids {
+		ids[i] = newID()
+		s.bury(ids[i], history{sequence: 1, sent: int64(1000 - i)}, 0) // the later ones could be forgotten sooner
+	}
+	for i, id := range ids {
+		if _, ok := s.all[id]; ok != (i < 2 || i == 4) {
+			t.Errorf("%d: got remembered %v", i, ok)
+		}
+	}
+	s.bury(newID(), history{sequence: 1}, 1_000_000)
+	if len(s.all) != 1 {
+		t.Errorf("got %d remembered after their time, want 1", len(s.all))
+	}
+}

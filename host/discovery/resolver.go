@@ -1,0 +1,161 @@
+package discovery
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// avoidFor is how long an address that failed comes after those that did not.
+const avoidFor = 10 * time.Second
+
+// ResolverOptions say which services count.
+type ResolverOptions struct {
+	// Service is the name to look for; it is needed.
+	Service string
+	// Networks are those that the caller can dial; none: all.
+	Networks []Network
+	// Ignore and Changed are as for a Browser. Changed is also told of services whose network does not count.
+	Ignore  []ID
+	Changed func(Change)
+}
+
+// A Target is an address to dial, and the service that is to be found there.
+type Target struct {
+	Address netip.AddrPort
+	Found   Found
+}
+
+// A Resolver picks where to dial a service that several may offer, from what a Browser knows at that moment. It picks
+// the service that it has picked least, at random among equals, so that those who dial spread over all of them; a service
+// that appears later does not get all the dials that it has missed. An address that failed in the last ten seconds is
+// picked only if there is no other. A Resolver is safe for concurrent use.
+type Resolver struct {
+	browser  *Browser
+	service  string
+	networks []Network
+
+	mu     sync.Mutex
+	picked map[ID]int                   // how often, for those that are known
+	failed map[netip.AddrPort]time.Time // when, in the last avoidFor
+}
+
+// NewResolver returns a Resolver that knows nothing yet.
+func NewResolver(s *Station, options ResolverOptions) (*Resolver, error) {
+	if options.Service == "" {
+		return nil, errors.New("discover: got no service, want a name")
+	}
+	b, err := NewBrowser(s, BrowserOptions{Service: options.Service, Ignore: options.Ignore, Changed: options.Changed})
+	if err != nil {
+		return nil, err
+	}
+	return &Resolver{
+		browser: b, service: options.Service, networks: slices.Clone(options.Networks),
+		picked: map[ID]int{}, failed: map[netip.AddrPort]time.Time{},
+	}, nil
+}
+
+// Run keeps the Resolver's Browser running until ctx is done or the Station ends. It is called once.
+func (r *Resolver) Run(ctx context.Context) { r.browser.Run(ctx) }
+
+// Browser returns the Browser that r picks from.
+func (r *Resolver) Browser() *Browser { return r.browser }
+
+// Next returns where to dial next. Where no service is known it waits for the first; whoever does not want to wait long
+// gives ctx a deadline. The error wraps ctx's cause, or is net.ErrClosed, wrapped, once the Station has ended.
+func (r *Resolver) Next(ctx context.Context) (Target, error) {
+	for {
+		changed, known := r.known()
+		if target, ok := r.pick(known); ok {
+			return target, nil
+		}
+		select {
+		case <-changed:
+		case <-r.browser.station.done:
+			return Target{}, fmt.Errorf("discover %s: %w", r.service, net.ErrClosed)
+		case <-ctx.Done():
+			return Target{}, fmt.Errorf("discover %s: nobody has answered: %w", r.service, context.Cause(ctx))
+		}
+	}
+}
+
+// Failed tells that target could not be dialled.
+func (r *Resolver) Failed(target Target) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for address, at := range r.failed {
+		if now.Sub(at) >= avoidFor {
+			delete(r.failed, address)
+		}
+	}
+	r.failed[target.Address] = now
+}
+
+// known returns the services that count, and what is closed when that may have changed.
+func (r *Resolver) known() (changed <-chan struct{}, known []Found) {
+	r.browser.mu.Lock()
+	defer r.browser.mu.Unlock()
+	known = r.browser.services()
+	if len(r.networks) > 0 {
+		known = slices.DeleteFunc(known, func(f Found) bool { return !slices.Contains(r.networks, f.Network) })
+	}
+	return r.browser.changed, known
+}
+
+// pick picks among those that are known, unless there are none.
+func (r *Resolver) pick(known []Found) (Target, bool) {
+	if len(known) == 0 {
+		return Target{}, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.meet(known)
+	rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
+	slices.SortStableFunc(known, func(x, y Found) int { return cmp.Compare(r.picked[x.ID], r.picked[y.ID]) })
+	best := Target{Address: known[0].Addresses[0], Found: known[0]}
+	for _, f := range known {
+		for _, address := range f.Addresses {
+			if r.failedAt(address).Before(r.failedAt(best.Address)) {
+				best = Target{Address: address, Found: f}
+			}
+		}
+	}
+	r.picked[best.Found.ID]++
+	return best, true
+}
+
+// meet makes picked count exactly those that are known. New ones begin with as many as the least of the others have.
+func (r *Resolver) meet(known []Found) {
+	counts, least := map[ID]int{}, -1
+	for _, f := range known {
+		if n, ok := r.picked[f.ID]; ok {
+			counts[f.ID] = n
+			if least < 0 || n < least {
+				least = n
+			}
+		}
+	}
+	for _, f := range known {
+		if _, ok := counts[f.ID]; !ok {
+			counts[f.ID] = max(least, 0)
+		}
+	}
+	r.picked = counts
+}
+
+// failedAt returns when address failed, if that was not long ago; else the zero time.
+func (r *Resolver) failedAt(address netip.AddrPort) time.Time {
+	at, ok := r.failed[address]
+	if !ok || time.Since(at) >= avoidFor {
+		return time.Time{}
+	}
+	return at
+}

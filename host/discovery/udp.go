@@ -1,0 +1,124 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync/atomic"
+)
+
+// UDPOptions are ready as their zero value.
+type UDPOptions struct {
+	// Port is the port of the LAN's announcements; 0: DefaultPort.
+	Port uint16
+	// Interfaces are names of interfaces, or addresses that they have. One that is not there is waited for. None: every
+	// interface that is up and can broadcast, or loopback if there is nothing else.
+	Interfaces []string
+}
+
+// UDP is a Transport over IPv4 broadcast. It sends to the broadcast address of each network that the chosen interfaces
+// are on (such as 192.0.2.255, on loopback 127.255.255.255) from the port that it listens on. It needs no privileges, and
+// several processes of a machine can listen on the same port and all hear everything.
+//
+// Interfaces and addresses that come and go are followed, at most a second later. Networks without a broadcast address
+// (point to point, /31, /32) are passed over.
+//
+// A packet is received only if its sender is on a network of the interface that it arrived on, as that interface is
+// configured here. So nothing from beyond a router is heard, whatever routers let pass. Linux tells on which interface a
+// packet arrived. Elsewhere the sender's address decides, and loopback may not be able to broadcast.
+type UDP struct {
+	conn       *net.UDPConn
+	port       uint16
+	interfaces interfaces
+	offLink    atomic.Int64
+}
+
+// ListenUDP returns a UDP transport. ctx is for making it only.
+func ListenUDP(ctx context.Context, options UDPOptions) (*UDP, error) {
+	if options.Port == 0 {
+		options.Port = DefaultPort
+	}
+	for _, choice := range options.Interfaces {
+		if choice == "" {
+			return nil, errors.New("discovery: got an interface without a name, want a name or an address")
+		}
+	}
+	config := net.ListenConfig{Control: prepareSocket}
+	conn, err := config.ListenPacket(ctx, "udp4", fmt.Sprintf(":%d", options.Port))
+	if err != nil {
+		return nil, fmt.Errorf("discovery: %w", err)
+	}
+	return &UDP{conn: conn.(*net.UDPConn), port: options.Port, interfaces: interfaces{choice: options.Interfaces}}, nil
+}
+
+// Send broadcasts packet. It is ErrNoInterface if there is no interface to do so on.
+func (u *UDP) Send(packet []byte) error {
+	links, err := u.interfaces.now()
+	if err != nil {
+		return fmt.Errorf("interfaces: %w", err)
+	}
+	if len(links) == 0 {
+		return ErrNoInterface
+	}
+	var errs []error
+	for _, l := range links {
+		to := netip.AddrPortFrom(l.broadcast, u.port)
+		if _, _, err := u.conn.WriteMsgUDPAddrPort(packet, leaveBy(l), to); err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return net.ErrClosed
+			}
+			errs = append(errs, fmt.Errorf("%v on %s: %w", to, l.name, bare(err)))
+		}
+	}
+	if errs != nil {
+		u.interfaces.forget()
+	}
+	return errors.Join(errs...)
+}
+
+// bare returns what is inside of a net.OpError, which would name addresses again.
+func bare(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// Receive implements Transport.
+func (u *UDP) Receive(buf []byte) (n int, from Origin, err error) {
+	var ancillary [ancillarySize]byte
+	for {
+		n, size, _, source, err := u.conn.ReadMsgUDPAddrPort(buf, ancillary[:])
+		if err != nil {
+			return 0, Origin{}, bare(err)
+		}
+		links, err := u.interfaces.now()
+		if err != nil {
+			return 0, Origin{}, fmt.Errorf("interfaces: %w", err)
+		}
+		source = netip.AddrPortFrom(source.Addr().Unmap(), source.Port())
+		if l, ok := arrival(links, arrivedOn(ancillary[:size]), source.Addr()); ok {
+			return n, Origin{Address: source, Interface: l.name}, nil
+		}
+		u.offLink.Add(1)
+	}
+}
+
+// OffLink returns how many packets were passed over since they did not come from a network of a chosen interface.
+func (u *UDP) OffLink() int64 { return u.offLink.Load() }
+
+// Addresses returns the addresses of this machine on the networks that are sent to, for [AnnouncerOptions].Addresses.
+func (u *UDP) Addresses() []netip.Addr {
+	links, _ := u.interfaces.now() // no addresses, then
+	addresses := make([]netip.Addr, 0, len(links))
+	for _, l := range links {
+		addresses = append(addresses, l.prefix.Addr())
+	}
+	return addresses
+}
+
+// Close implements Transport.
+func (u *UDP) Close() error { return u.conn.Close() }
