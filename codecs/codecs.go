@@ -59,7 +59,9 @@
 // What a framing forbids ends the call with a [*Fault] as its error, after everything before it has taken effect: the
 // payloads in front are delivered, and the number returned stops before the faulty frame. A fault says where the frame
 // began, which byte made it certain, what was wanted there, and where decoding may go on for those who prefer to skip
-// what is broken. Which fault is reported must not depend on how the wire was cut.
+// what is broken. None of this may depend on how the wire was cut: a decoder that can't see yet where a faulty frame
+// ends must not answer that end when it happens to be there, but goes on within the frame, in a state (see below) in
+// which it consumes what is left of it.
 //
 // # State
 //

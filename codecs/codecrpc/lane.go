@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -182,7 +183,9 @@ func (l *lane) sendPart() {
 	l.mu.Lock()
 	l.sending = false
 	if err != nil {
-		l.cancel(err) // the receiver tells everyone
+		if !errors.Is(err, io.EOF) { // which says no more than that the receiver will learn why the stream has ended
+			l.cancel(err)
+		}
 		l.queue = l.queue[:0]
 	}
 	l.wake.Signal()

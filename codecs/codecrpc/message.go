@@ -343,7 +343,9 @@ func parseFault(b []byte) (*codecs.Fault, error) {
 		case 4:
 			f.Want = string(data)
 		case 5:
-			f.Resume = int(int64(v))
+			if f.Resume = int(int64(v)); int64(f.Resume) != int64(v) {
+				f.Resume = codecs.Never // beyond what 32 bits count
+			}
 		}
 		return nil
 	})

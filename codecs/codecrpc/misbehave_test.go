@@ -396,7 +396,8 @@ func TestLaneEnds(t *testing.T) {
 	})
 	t.Run("when a call comes", func(t *testing.T) { endsClient(t, io.EOF, firstPart(nil), decode) })
 	t.Run("with an error", func(t *testing.T) {
-		endsClient(t, nil, firstPart(status.Error(codes.Internal, "sorry")), decode)
+		sorry := status.Error(codes.Internal, "sorry")
+		endsClient(t, sorry, firstPart(sorry), decode)
 	})
 	t.Run("amid an answer", func(t *testing.T) {
 		endsClient(t, nil, func(stream codecpb.Codec_LaneServer) error {
@@ -408,7 +409,8 @@ func TestLaneEnds(t *testing.T) {
 		}, decode)
 	})
 	t.Run("amid a call", func(t *testing.T) {
-		endsClient(t, nil, firstPart(nil), func(codec codeccall.Codec) error {
+		sorry := status.Error(codes.Internal, "sorry") // which sending doesn't tell
+		endsClient(t, sorry, firstPart(sorry), func(codec codeccall.Codec) error {
 			return codec.Open().Decode(t.Context(), &codeccall.Decode{Wire: make([]byte, 10<<20)}, &codeccall.Decoded{})
 		})
 	})

@@ -173,10 +173,11 @@ func (c *served) decode(l *serverLane) error {
 	}
 	c.refsOut, c.reply = out.Refs, out.Data
 	if left := len(c.data) - out.Consumed; left >= keepFrom && !h.eof && out.Fault == nil && h.stream != 0 {
-		if len(c.buffer) == 0 {
-			c.buffer = append(c.buffer, c.data...)
+		if len(c.buffer) == 0 { // it is all in the message
+			c.buffer = append(c.buffer, c.data[out.Consumed:]...)
+		} else {
+			c.buffer = c.buffer[:copy(c.buffer, c.buffer[out.Consumed:])]
 		}
-		c.buffer = c.buffer[:copy(c.buffer, c.buffer[out.Consumed:])]
 		if l.kept.keep(h.stream, c.id, c.buffer) {
 			c.buffer = nil
 		}

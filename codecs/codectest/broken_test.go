@@ -145,6 +145,13 @@ func TestBrokenCodecsFail(t *testing.T) {
 		{"reason depends on the cut", decodeFault(func(f *codecs.Fault, _ *codecs.Payloads, in codecs.Wire) {
 			f.Want = fmt.Sprintf("no byte %d", len(in.Bytes))
 		}), `faults: stream .* cut at`, false},
+		{"goes on behind a faulty frame where its end is there, else within", decodeFault(
+			func(f *codecs.Fault, out *codecs.Payloads, in codecs.Wire) {
+				if i := bytes.Index(in.Bytes[min(f.Resume, len(in.Bytes)):], crlf); i >= 0 {
+					f.Resume += i + len(crlf)
+					out.SetState(nil)
+				}
+			}), `faults: stream .* cut at .*\n got .*; resume at \d+.*\n want .*, as in one piece`, false},
 		{"searches all of a frame again", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			in.Examined = 0
 			return lines{}.Decode(out, in)

@@ -17,7 +17,8 @@
 //     frame them. A payload of Case.Accept must be taken; any other comes back the same or is refused as
 //     unrepresentable. An empty one may be skipped.
 //   - Cuts: each prefix of a stream yields the frames that end in it, and is no fault. Each single cut, one byte at a
-//     time, and random cuts give the same payloads and the same faults, at the same places and for the same reasons.
+//     time, and random cuts give the same payloads and the same faults, at the same places, for the same reasons, and
+//     with the same place to go on.
 //   - Ends: the end of the stream inside a frame is ErrTruncated.
 //   - Limits: a payload of MaxFrame bytes is decoded, one more is ErrTooLong, whatever the cuts, and no frame exceeds
 //     its longest wire.

@@ -37,6 +37,9 @@ func (t *transcript) payload(b []byte) { t.events = append(t.events, event{paylo
 func (t *transcript) fault(f *codecs.Fault, begin int) {
 	at := *f
 	at.Offset, at.At = f.Offset+begin, f.At+begin
+	if f.Resume != codecs.Never {
+		at.Resume = f.Resume + begin
+	}
 	t.events = append(t.events, event{fault: &at})
 }
 
@@ -56,14 +59,12 @@ func (t *transcript) split() (before []string, first *codecs.Fault, behind []str
 	return before, first, behind
 }
 
-// describe leaves out where decoding goes on, which may depend on the cuts: a decoder that sees the end of a broken
-// frame can say so, one that doesn't goes on in its midst with a state that says it is there.
 func describe(f *codecs.Fault) string {
-	end := ""
-	if f.Resume == codecs.Never {
-		end = ", for good"
+	resume := "never"
+	if f.Resume != codecs.Never {
+		resume = fmt.Sprint("at ", f.Resume)
 	}
-	return fmt.Sprintf("fault(%v at %d of the frame at %d: want %s%s)", f.Err, f.At, f.Offset, f.Want, end)
+	return fmt.Sprintf("fault(%v at %d of the frame at %d: want %s; resume %s)", f.Err, f.At, f.Offset, f.Want, resume)
 }
 
 func (t *transcript) equal(u *transcript) bool {
