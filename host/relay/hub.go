@@ -1,0 +1,185 @@
+package relay
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// A Hub relays between any number of members, which come and go while it runs: each frame that one of them sends goes
+// to every other that receives.
+//
+//	stream   --decode--\                            /--queue--> stream
+//	stream   --decode---> payloads --encode--> wire ---queue--> stream
+//	datagram --decode--/    once for each codec     \--queue--> datagrams
+//
+// A [Member] is a stream ([Hub.Stream]) or a place where datagrams come from and go to ([Hub.Datagrams]). It runs like a
+// [Session]: its Run returns when it is over, and says why. The hub itself has no goroutine and needs no end.
+//
+// # Promises
+//
+// Receivers get whole frames, and those of one sender in their order; frames of different senders may be mixed
+// differently at different receivers. A frame is encoded once for each codec among its receivers, and they share the
+// result. Nothing is lost but what the receiver's [Queue] drops, which is counted, and what its framing can't carry,
+// which is reported. One slow receiver holds up nobody else, unless its policy is [Block].
+//
+// A stream has a clean end only behind everything that was in its queue, when the hub or the member drains. One that is
+// ended otherwise, for its queue was full with the policy [Disconnect] for instance, sees a reset. When a peer ends its
+// own direction, it goes on receiving, as long as something is written to it within Timeouts.HalfClose.
+//
+// A payload that the framing of some receivers can't carry is the sender's violation: the other receivers get it, and
+// with CloseSession the sender is over then. When the codec of some receivers fails, these receivers are over.
+//
+// Codecs whose frames depend on those before them ([codeccall.Properties].UsesState) are refused, and so is a stream
+// without a codec.
+//
+// # Datagrams
+//
+// A datagram is decoded by itself: from the empty state, and its end is the end of the stream. What is at fault costs at
+// most the rest of that datagram, whatever the policy says: there is no connection to close. CloseSession drops the rest,
+// Skip goes on inside the datagram where the codec can. Each frame leaves as a datagram of its own.
+//
+// # No loops
+//
+// A datagram that its receiver knows to be our own ([Datagram].Own) is dropped. Beyond that, members that both send and
+// receive datagrams remember for two seconds the frames that crossed them. A frame that was sent suppresses one
+// identical arrival on each interface, as another host brings it that relays back; a frame that was heard and passed on
+// suppresses one that comes from another source. So what a sender repeats always passes, and so does everything that
+// comes to a member which only receives. The last 65,536 frames are remembered, less when memory is short.
+//
+// Two devices that send identical bytes within two seconds, on a network that is relayed both ways, are heard as one, or
+// not at all if their frame has just been sent there. Hosts in a ring whose members each relay one way, from one
+// network to the next, are not told from a sender that repeats; nothing here ends that.
+type Hub struct {
+	memory *Memory
+	seed   maphash.Seed
+	origin time.Time
+
+	audience atomic.Pointer[audience] // nil: to be made anew
+
+	mu      sync.Mutex
+	members map[*Member]struct{}
+	passing int // members that pass on what they received
+	drain   Reason
+	gone    MemberCounts // of members that left
+}
+
+// NewHub returns a hub whose buffers are charged to memory; nil: nothing is charged.
+func NewHub(memory *Memory) *Hub {
+	return &Hub{memory: memory, seed: maphash.MakeSeed(), origin: time.Now(), members: map[*Member]struct{}{}}
+}
+
+// An audience is the receivers of a hub at one time, by codec. It is not changed once it is made.
+type audience struct {
+	groups  []group
+	recents bool // some of them remember what they are sent
+}
+
+type group struct {
+	codec     codeccall.Codec // nil: a datagram is a payload
+	longest   int             // bytes of the longest payload
+	receivers []*Member
+}
+
+// hears reports whether any of the group gets what sender sends.
+func (g *group) hears(sender *Member) bool {
+	return len(g.receivers) > 1 || g.receivers[0].hears(sender)
+}
+
+// listeners returns who receives now.
+func (h *Hub) listeners() *audience {
+	if a := h.audience.Load(); a != nil {
+		return a
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := &audience{}
+	index := map[codeccall.Codec]int{}
+	for m := range h.members {
+		if m.config.Use == ReceiveOnly {
+			continue
+		}
+		i, ok := index[m.config.Codec]
+		if !ok {
+			i = len(a.groups)
+			index[m.config.Codec] = i
+			a.groups = append(a.groups, group{codec: m.config.Codec})
+			if m.config.Codec != nil {
+				a.groups[i].longest = m.config.Codec.Properties().MaxFrame
+			}
+		}
+		a.groups[i].receivers = append(a.groups[i].receivers, m)
+		a.recents = a.recents || m.recent != nil
+	}
+	h.audience.Store(a)
+	return a
+}
+
+// join makes m a member. It returns false when the hub drains.
+func (h *Hub) join(m *Member) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.drain != "" {
+		m.drainFor(h.drain)
+		return false
+	}
+	h.members[m] = struct{}{}
+	h.audience.Store(nil)
+	return true
+}
+
+func (h *Hub) leave(m *Member) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.members, m)
+	h.audience.Store(nil)
+	h.gone.add(m.counts.all())
+}
+
+// enter lets m pass on what it received, until it calls exit. It returns false when that is too late.
+func (h *Hub) enter(m *Member) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.drain != "" || m.drained() {
+		return false
+	}
+	h.passing++
+	return true
+}
+
+func (h *Hub) exit() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.passing--; h.passing == 0 && h.drain != "" {
+		h.sealAll()
+	}
+}
+
+// sealAll lets all queues come to their ends. The caller has the lock.
+func (h *Hub) sealAll() {
+	for m := range h.members {
+		m.queue.seal()
+	}
+}
+
+// Drain asks all members to end in good order, with reason: nothing more is received, what was received is passed on as
+// far as its frames are complete, queues are written to their ends, and then peers see a clean end. It does not wait:
+// the members' Run return when their peers have ended as well, or did not within two seconds; until its context ends,
+// each goes on writing to a slow receiver. Whoever joins from now on is over at once.
+func (h *Hub) Drain(reason Reason) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.drain != "" {
+		return
+	}
+	h.drain = reason
+	for m := range h.members {
+		m.drainFor(reason)
+	}
+	if h.passing == 0 {
+		h.sealAll()
+	}
+}

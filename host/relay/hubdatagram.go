@@ -1,0 +1,230 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// Datagrams is a place where datagrams come from and go to. Receive is called from one goroutine at a time, and so is
+// Send; Close from any.
+type Datagrams interface {
+	// Receive waits for datagrams and fills in as many as there are, at least one unless there is an error. Their bytes
+	// stay as they are until the next call. Datagrams that were cut on their way are not among them.
+	Receive(into []Datagram) (n int, err error)
+	// Send sends each frame as a datagram of its own, and returns how many it sent from the front. An error concerns the
+	// next one; if it wraps ErrNotSent, that one is given up, and otherwise the member is over. Frames are not kept.
+	Send(frames [][]byte) (n int, err error)
+	// Close wakes blocked calls. It may be called again.
+	Close() error
+}
+
+// ErrNotSent says that one datagram could not be sent, but others may be.
+var ErrNotSent = errors.New("datagram not sent")
+
+// A Datagram is one that has arrived.
+type Datagram struct {
+	Bytes     []byte
+	Source    netip.AddrPort
+	Interface int  // where it arrived, as a number that is the interface's as long as it exists; 0: not known
+	Own       bool // it is known to be one that we sent
+}
+
+// A DatagramMember describes a member that is a place of datagrams.
+type DatagramMember struct {
+	MemberConfig
+	Datagrams Datagrams
+	// MaxDatagram is the longest datagram that can be sent, in bytes; 0: 65507, as for UDP over IPv4. A longer frame is
+	// reported as a violation (ErrTooLong), and not sent.
+	MaxDatagram int
+}
+
+// What a UDP datagram over IPv4 can hold at most, and how many are received or sent in one call.
+const (
+	maxDatagram   = 65507
+	datagramBatch = 64
+)
+
+// Datagrams prepares a member, which owns its Datagrams once Run is called. It fails with a codec that uses state.
+func (h *Hub) Datagrams(config DatagramMember) (*Member, error) {
+	m, err := h.newMember(config.MemberConfig)
+	if err != nil {
+		return nil, err
+	}
+	if config.MaxDatagram == 0 {
+		config.MaxDatagram = maxDatagram
+	}
+	if config.Use == Both || config.Use == "" {
+		m.recent = newRecent(h.memory)
+	}
+	m.endless = true
+	m.port = &datagramPort{
+		Member: m, datagrams: config.Datagrams, longest: config.MaxDatagram, passing: make(chan struct{}, 1),
+	}
+	return m, nil
+}
+
+// A datagramPort is a member that is a place of datagrams.
+type datagramPort struct {
+	*Member
+	datagrams Datagrams
+	longest   int
+
+	receiver   datagramReceiver
+	dispatcher dispatcher
+	passing    chan struct{} // full while something received is passed on
+
+	taken  []segment
+	frames [][]byte
+}
+
+func (p *datagramPort) open() {
+	p.dispatcher.member = p.Member
+	p.receiver.port = p
+}
+
+// receive is the reader.
+func (p *datagramPort) receive() {
+	if p.config.Use != SendOnly {
+		p.receiver.open()
+		defer p.receiver.close()
+		defer p.dispatcher.close()
+	}
+	arrived := make([]Datagram, datagramBatch)
+	for {
+		n, err := p.datagrams.Receive(arrived)
+		if p.over() {
+			return
+		}
+		p.count(arrived[:n])
+		p.pass(arrived[:n])
+		if err != nil {
+			_ = p.failed("receive", err, FromMember)
+			return
+		}
+	}
+}
+
+func (p *datagramPort) count(all []Datagram) {
+	for _, one := range all {
+		if one.Own {
+			p.counts.own.Add(1)
+		} else {
+			p.counts.datagramsIn.Add(1)
+			p.counts.bytesRead.Add(int64(len(one.Bytes)))
+		}
+	}
+	p.active.Store(p.clock.now())
+}
+
+func (p *datagramPort) discard(all []Datagram) {
+	for _, one := range all {
+		p.counts.bytesDiscarded.Add(int64(len(one.Bytes)))
+	}
+}
+
+func (p *datagramPort) pass(all []Datagram) {
+	if p.config.Use == SendOnly || !p.hub.enter(p.Member) {
+		p.discard(all)
+		return
+	}
+	defer p.hub.exit()
+	select {
+	case p.passing <- struct{}{}:
+		p.receiver.pass(all)
+		<-p.passing
+	case <-p.ctx.Done():
+	}
+}
+
+// transmit is the writer.
+func (p *datagramPort) transmit() {
+	for {
+		p.taken = p.queue.take(p.taken[:0])
+		if len(p.taken) == 0 {
+			break
+		}
+		err := p.sendSegments(p.taken)
+		for i, s := range p.taken {
+			s.letGo()
+			p.taken[i] = segment{}
+		}
+		if err != nil {
+			return
+		}
+	}
+	if p.drained() {
+		p.passing <- struct{}{}
+		p.end(p.finalReason(), nil, Neither) // there is no peer to wait for, but a Receive to wake
+	}
+}
+
+func (p *datagramPort) sendSegments(all []segment) error {
+	p.frames = p.frames[:0]
+	for _, s := range all {
+		for i := range s.len() {
+			frame := s.frame(i)
+			if len(frame) > p.longest {
+				p.tooLong(frame)
+				continue
+			}
+			if p.frames = append(p.frames, frame); len(p.frames) == datagramBatch {
+				if err := p.sendFrames(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return p.sendFrames()
+}
+
+// sendFrames sends what was gathered. An error means that the member is over.
+func (p *datagramPort) sendFrames() error {
+	defer func() {
+		clear(p.frames)
+		p.frames = p.frames[:0]
+	}()
+	for rest := p.frames; len(rest) > 0; {
+		if p.over() {
+			return errOver
+		}
+		n, err := p.datagrams.Send(rest)
+		for _, frame := range rest[:n] {
+			p.counts.bytesWritten.Add(int64(len(frame)))
+		}
+		p.counts.datagramsOut.Add(int64(n))
+		p.counts.framesOut.Add(int64(n))
+		rest = rest[n:]
+		switch {
+		case err == nil || len(rest) == 0:
+		case errors.Is(err, ErrNotSent):
+			p.counts.notSent.Add(1)
+			rest = rest[1:]
+		default:
+			return p.failed("send", err, ToMember)
+		}
+	}
+	return nil
+}
+
+// tooLong reports a frame that no datagram can hold.
+func (p *datagramPort) tooLong(frame []byte) {
+	p.counts.unrepresentable.Add(1)
+	fault := tooLongFor(p.longest)
+	fault.Want = fmt.Sprintf("a frame of at most %d bytes, for a datagram", p.longest)
+	v := &Violation{
+		Direction: ToMember, At: int64(fault.At), Frame: p.counts.framesOut.Load(),
+		Err: fault.Err, Want: fault.Want, Bytes: excerptOf(frame, 0, fault.At), Skipped: true,
+	}
+	if w := p.report(v); w != nil {
+		keep(w, frame)
+		_ = w.Close()
+	}
+}
+
+func (p *datagramPort) failed(operation string, err error, d Direction) error {
+	return p.fail(IOError, fmt.Errorf("relay: %s: %s: %w", d, operation, err), d)
+}
+
+func (p *datagramPort) cut()   { _ = p.datagrams.Close() }
+func (p *datagramPort) close() { _ = p.datagrams.Close() }

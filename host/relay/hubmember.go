@@ -1,0 +1,268 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// MemberConfig is what members of both kinds have.
+type MemberConfig struct {
+	// Codec says what is inside. Members whose Codec is the same value share what is encoded. nil, for datagrams only:
+	// a datagram is a payload.
+	Codec codeccall.Codec
+	Use   Use   // "": Both
+	Queue Queue // for what is sent to the member
+	Echo  bool  // the member is sent its own frames too
+
+	OnViolation OnViolation // of what the member sends; "": CloseSession
+
+	// Violation is called for each violation, also those that are skipped, from a goroutine of the member, which waits
+	// for it. A stream's that is not skipped is also the Err of the Result. nil: nobody is told.
+	Violation func(Violation)
+	// Quarantine is as in [Config].
+	Quarantine func(Violation) io.WriteCloser
+}
+
+// A Member is one participant of a hub. Its methods are safe for concurrent use.
+type Member struct {
+	hub    *Hub
+	config MemberConfig
+	port   port
+	limits Timeouts
+	queue  queue
+	counts hubCounters
+	recent *recent // nil: the member does not both send and receive datagrams
+	// endless is true where no violation ends the member: there is no connection to close.
+	endless bool
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	ended   atomic.Bool // result is there
+
+	clock      clock
+	active     mark // the last byte, read or written
+	frameSince mark // reading on for an unfinished frame, counting what was spent on it before
+	writeSince mark // a write is pending, and accepted its last byte then
+	inputEnded mark // the peer ended its direction
+
+	mu       sync.Mutex
+	result   MemberResult
+	draining Reason
+	linger   *time.Timer
+}
+
+// A port is what moves a member's bytes. Nothing of it waits for long once cut was called.
+type port interface {
+	// open prepares for receive and transmit.
+	open()
+	// receive passes on what arrives until the input ends or the member is over.
+	receive()
+	// transmit writes what is queued until the queue is sealed and empty or the member is over.
+	transmit()
+	// cut wakes both, and resets a stream whose end was not written.
+	cut()
+	close()
+}
+
+// A MemberResult says how a member ended.
+type MemberResult struct {
+	Reason    Reason
+	Err       error     // what happened; nil for Fin, Drained and timeouts
+	Direction Direction // FromMember, ToMember, or Neither: in none in particular
+	Stats     MemberStats
+}
+
+// memberMemory is what a member pays when it starts.
+const memberMemory = smallPark + perByte*smallRead
+
+var (
+	errState   = errors.New("relay: a codec whose frames depend on those before them; want one without state in a hub")
+	errNoCodec = errors.New("relay: a stream without a codec; want one in a hub")
+)
+
+func (h *Hub) newMember(config MemberConfig) (*Member, error) {
+	if config.Codec != nil && config.Codec.Properties().UsesState {
+		return nil, errState
+	}
+	m := &Member{hub: h, config: config}
+	m.queue.begin(config.Queue, &m.counts)
+	m.clock.begin(m.look)
+	m.ctx, m.cancel = context.WithCancelCause(context.Background())
+	return m, nil
+}
+
+// Run joins the hub and takes part until the member is over; then it leaves, closes what it has and says why. It is
+// called once. A ctx that ends ends the member at once; a [Reason] that is its cause becomes the member's reason,
+// otherwise that is Drained.
+func (m *Member) Run(ctx context.Context) MemberResult {
+	stop := context.AfterFunc(ctx, func() {
+		reason := Drained
+		errors.As(context.Cause(ctx), &reason)
+		m.end(reason, nil, Neither)
+	})
+	defer stop()
+	if err := m.hub.memory.take(m.ctx, memberMemory); err != nil {
+		m.end(MemoryShort, err, Neither)
+	} else {
+		defer m.hub.memory.give(memberMemory)
+		if m.hub.join(m) {
+			m.relay()
+			m.hub.leave(m)
+		}
+	}
+	m.end(m.finalReason(), nil, Neither)
+	m.port.close()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.linger != nil {
+		m.linger.Stop()
+	}
+	m.result.Stats = m.Stats()
+	return m.result
+}
+
+func (m *Member) relay() {
+	defer m.clock.start()()
+	m.port.open()
+	var writer sync.WaitGroup
+	writer.Go(m.port.transmit)
+	m.port.receive()
+	writer.Wait()
+	if m.recent != nil {
+		m.recent.close()
+	}
+}
+
+// Drain asks the member to end in good order, with reason, as [Hub.Drain] does with all.
+func (m *Member) Drain(reason Reason) {
+	m.drainFor(reason)
+	m.queue.seal()
+}
+
+func (m *Member) drainFor(reason Reason) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.draining == "" {
+		m.draining = reason
+	}
+}
+
+func (m *Member) drained() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.draining != ""
+}
+
+// finalReason is the reason of a member that came to its own end.
+func (m *Member) finalReason() Reason {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.draining != "" {
+		return m.draining
+	}
+	return Fin
+}
+
+// lingerOn gives the peer time to end too, once everything was written.
+func (m *Member) lingerOn() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.result.Reason == "" {
+		m.linger = time.AfterFunc(lingerTime, func() { m.end(m.finalReason(), nil, Neither) })
+	}
+}
+
+// end decides how the member ended, if that is open yet, and cuts it off. It wakes everybody and waits for nobody.
+func (m *Member) end(reason Reason, err error, direction Direction) {
+	m.mu.Lock()
+	if m.result.Reason != "" {
+		m.mu.Unlock()
+		return
+	}
+	m.result = MemberResult{Reason: reason, Err: err, Direction: direction}
+	m.mu.Unlock()
+	m.ended.Store(true)
+	m.cancel(reason)
+	m.queue.close()
+	m.port.cut()
+}
+
+// look is the clock's look at a member.
+func (m *Member) look() (wait time.Duration, ok bool) {
+	d := deadline{now: m.clock.now()}
+	halfClosed := m.inputEnded.Load()
+	if halfClosed != 0 {
+		halfClosed = max(halfClosed, m.active.Load())
+	}
+	switch {
+	case d.due(m.limits.Frame, m.frameSince.Load()):
+		m.end(FrameTimeout, nil, FromMember)
+	case d.due(m.limits.Write, m.writeSince.Load()):
+		m.end(WriteTimeout, nil, ToMember)
+	case d.due(m.limits.HalfClose, halfClosed):
+		m.end(HalfCloseTimeout, nil, ToMember)
+	case d.due(m.limits.Idle, max(1, m.active.Load())):
+		m.end(IdleTimeout, nil, Neither)
+	default:
+		return d.wait, d.set
+	}
+	return 0, false
+}
+
+// hears reports whether the member gets what sender sends.
+func (m *Member) hears(sender *Member) bool { return m != sender || m.config.Echo }
+
+// offer gives frames to the member's queue; a member whose policy is Disconnect may be over then.
+func (m *Member) offer(s segment) {
+	if left, _ := m.queue.push(s); left.len() > 0 {
+		m.end(SlowReceiver, fmt.Errorf("relay: to member: %d frames, %d bytes, and a queue of at most %d frames and %d bytes",
+			left.len(), left.size(), m.queue.limit.Frames, m.queue.limit.Bytes), ToMember)
+	}
+}
+
+// offerAll gives all frames to the member's queue, and waits for room until ctx ends.
+func (m *Member) offerAll(ctx context.Context, s segment) {
+	for s.len() > 0 && ctx.Err() == nil {
+		var room <-chan struct{}
+		if s, room = m.queue.push(s); room != nil {
+			select {
+			case <-room:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// over reports whether it is decided how the member ended.
+func (m *Member) over() bool { return m.ended.Load() }
+
+// report tells about v and returns where to keep the bytes that are dropped, or nil.
+func (m *Member) report(v *Violation) io.WriteCloser {
+	if m.config.Violation != nil {
+		m.config.Violation(*v)
+	}
+	if m.config.OnViolation != Quarantine || m.config.Quarantine == nil {
+		return nil
+	}
+	return m.config.Quarantine(*v)
+}
+
+func (m *Member) skips() bool {
+	return m.config.OnViolation == Skip || m.config.OnViolation == Quarantine
+}
+
+// fail ends the member and returns errOver.
+func (m *Member) fail(reason Reason, err error, d Direction) error {
+	m.end(reason, err, d)
+	return errOver
+}
+
+func (m *Member) codecFailed(call string, err error, d Direction) error {
+	return m.fail(CodecFailed, fmt.Errorf("relay: %s: %s: %w", d, call, err), d)
+}

@@ -1,0 +1,249 @@
+package relay
+
+import (
+	"errors"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// datagramLanes is how many datagrams of a batch are decoded at once. Each is a call of its own, since its end is part of
+// what it means; side by side, they share their way to the codec's process.
+const datagramLanes = 8
+
+// A datagramReceiver turns batches of datagrams into batches of payloads. It is for the goroutine of a member's reader.
+type datagramReceiver struct {
+	port  *datagramPort
+	lanes []datagramLane
+	found [datagramBatch]foundIn
+}
+
+// A datagramLane makes the calls for one datagram at a time.
+type datagramLane struct {
+	decoder codeccall.Direction
+	in      codeccall.Decode
+	out     codeccall.Decoded
+}
+
+// foundIn is what became of one datagram.
+type foundIn struct {
+	payloads []byte
+	ends     []uint32 // of each in payloads
+	skipped  int      // empty frames
+	faults   []faultIn
+	charge   int64
+	starved  bool  // there was no memory for it
+	err      error // of the codec
+}
+
+// A faultIn is a fault at an offset of a datagram.
+type faultIn struct {
+	*codecs.Fault
+	offset, frame int
+	dropped       int // bytes of the datagram, from the faulty frame's first on
+}
+
+func (r *datagramReceiver) open() {
+	if r.port.config.Codec == nil {
+		return
+	}
+	r.lanes = make([]datagramLane, datagramLanes)
+	for i := range r.lanes {
+		r.lanes[i].decoder = r.port.config.Codec.Open()
+	}
+}
+
+func (r *datagramReceiver) close() {
+	for i := range r.lanes {
+		r.lanes[i].decoder.Close()
+	}
+}
+
+// pass decodes datagrams and sends their payloads to the others.
+func (r *datagramReceiver) pass(all []Datagram) {
+	p := r.port
+	size := 0
+	for i := range all {
+		size += len(all[i].Bytes)
+	}
+	charge := perByte * int64(size)
+	if err := p.hub.memory.take(p.ctx, charge); err != nil {
+		p.counts.starved.Add(int64(len(all)))
+		return
+	}
+	defer p.hub.memory.give(charge)
+	if r.lanes != nil {
+		r.decode(all)
+	}
+	b := newBatch(size)
+	now := time.Now()
+	for i := range all {
+		if one := &all[i]; !one.Own {
+			b = r.gather(b, one, &r.found[i], now)
+		}
+		p.hub.memory.give(r.found[i].charge)
+		r.found[i].reset()
+	}
+	r.send(b)
+}
+
+// decode makes the calls for all datagrams, several at a time.
+func (r *datagramReceiver) decode(all []Datagram) {
+	var next atomic.Int32
+	work := func(lane *datagramLane) {
+		for i := int(next.Add(1)) - 1; i < len(all); i = int(next.Add(1)) - 1 {
+			if !all[i].Own {
+				lane.decode(r.port, all[i].Bytes, &r.found[i])
+			}
+		}
+	}
+	var others sync.WaitGroup
+	for i := 1; i < min(len(all), len(r.lanes)); i++ {
+		others.Go(func() { work(&r.lanes[i]) })
+	}
+	work(&r.lanes[0])
+	others.Wait()
+}
+
+// gather adds to b what was found in a datagram, and returns the batch to go on with.
+func (r *datagramReceiver) gather(b *batch, one *Datagram, found *foundIn, now time.Time) *batch {
+	p := r.port
+	if r.lanes == nil {
+		return r.add(b, one, one.Bytes, now)
+	}
+	p.counts.empties.Add(int64(found.skipped))
+	for i, end := range found.ends {
+		b = r.add(b, one, found.payloads[before(found.ends, i):end], now)
+	}
+	for _, fault := range found.faults {
+		r.violated(one, fault)
+	}
+	switch {
+	case found.starved:
+		p.counts.starved.Add(1)
+	case found.err != nil && !p.over():
+		p.counts.starved.Add(1)
+		_ = p.codecFailed("decode", found.err, FromMember)
+	}
+	return b
+}
+
+// add adds a payload to b, unless it is an echo of what we sent.
+func (r *datagramReceiver) add(b *batch, one *Datagram, payload []byte, now time.Time) *batch {
+	p := r.port
+	if p.recent != nil && !p.recent.heard(maphash.Bytes(p.hub.seed, payload), one.Source, one.Interface, now) {
+		p.counts.suppressed.Add(1)
+		return b
+	}
+	p.counts.framesIn.Add(1)
+	p.counts.payloadBytes.Add(int64(len(payload)))
+	if len(b.found.Refs) == codecs.MaxPayloads {
+		r.send(b)
+		b = newBatch(0)
+	}
+	b.found.Refs = append(b.found.Refs, codecs.Ref{Off: uint32(len(b.found.Data)), Len: uint32(len(payload))})
+	b.found.Data = append(b.found.Data, payload...)
+	return b
+}
+
+// send sends what was gathered to the others, and frees it.
+func (r *datagramReceiver) send(b *batch) {
+	p := r.port
+	if len(b.found.Refs) > 0 && !p.over() {
+		if err := p.dispatcher.send(b); err != nil {
+			p.counts.starved.Add(1)
+		}
+	}
+	b.free(p.hub.memory)
+}
+
+// violated reports a fault in a datagram.
+func (r *datagramReceiver) violated(one *Datagram, fault faultIn) {
+	p := r.port
+	p.counts.violations.Add(1)
+	if errors.Is(fault.Err, codecs.ErrTruncated) {
+		p.counts.droppedTails.Add(1)
+	}
+	p.counts.bytesSkipped.Add(int64(fault.dropped))
+	v := wireViolation(FromMember, 0, int64(fault.frame), fault.Fault, one.Bytes)
+	v.Skipped, v.Source = true, one.Source
+	if w := p.report(v); w != nil {
+		keep(w, one.Bytes[fault.Offset:fault.Offset+fault.dropped])
+		_ = w.Close()
+	}
+}
+
+// decode decodes one datagram.
+func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
+	l.in = codeccall.Decode{Wire: wire, EOF: true, Room: max(len(wire), smallRead), State: l.in.State[:0]}
+	at := 0 // of l.in.Wire in the datagram
+	for {
+		if err := l.decoder.Decode(p.ctx, &l.in, &l.out); err != nil {
+			found.err = err
+			return
+		}
+		found.take(l.in.Wire, &l.out)
+		onwards := l.out.Consumed
+		if fault := l.out.Fault; fault != nil {
+			fault := faultIn{Fault: fault, offset: at, frame: len(found.ends), dropped: len(l.in.Wire) - fault.Offset}
+			goesOn := p.skips() && fault.Resume != codecs.Never && fault.Resume < len(l.in.Wire)
+			if goesOn {
+				onwards = fault.Resume
+				fault.dropped = fault.Resume - fault.Offset
+			}
+			found.faults = append(found.faults, fault.inDatagram())
+			if !goesOn {
+				return
+			}
+		} else if !l.out.More {
+			return
+		}
+		if l.out.RoomNeeded > l.in.Room {
+			if !p.hub.memory.try(int64(l.out.RoomNeeded)) {
+				found.starved = true
+				return
+			}
+			found.charge += int64(l.out.RoomNeeded)
+			l.in.Room = l.out.RoomNeeded
+		}
+		at += onwards
+		l.in.Wire, l.in.State = l.in.Wire[onwards:], append(l.in.State[:0], l.out.State...)
+		l.in.Examined = max(0, l.out.Examined-onwards)
+		if l.out.Fault != nil {
+			l.in.Examined = 0
+		}
+	}
+}
+
+// inDatagram returns the fault with positions that count from the datagram's first byte.
+func (f faultIn) inDatagram() faultIn {
+	moved := *f.Fault
+	moved.Offset += f.offset
+	moved.At += f.offset
+	f.Fault = &moved
+	return f
+}
+
+// take copies the payloads of a result.
+func (f *foundIn) take(wire []byte, out *codeccall.Decoded) {
+	payloads := codeccall.Encode{Wire: wire, Data: out.Data, Refs: out.Refs}
+	for i := range out.Refs {
+		f.payloads = append(f.payloads, payloads.At(i)...)
+		f.ends = append(f.ends, uint32(len(f.payloads)))
+	}
+	f.skipped += out.Skipped
+}
+
+func (f *foundIn) reset() {
+	*f = foundIn{payloads: f.payloads[:0], ends: f.ends[:0], faults: f.faults[:0]}
+	if cap(f.payloads) > 2*largePark {
+		f.payloads = nil
+	}
+	if cap(f.ends) > 4096 {
+		f.ends = nil
+	}
+}

@@ -1,0 +1,220 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A StreamMember describes a member that is a stream.
+type StreamMember struct {
+	MemberConfig
+	Link     Link
+	Shutdown bool // the direction that Use leaves out is ended in the link when the member starts
+	Timeouts Timeouts
+	// Classify tells the reason for an error of the link: Reset, PeerLost or IOError. nil: IOError.
+	Classify func(error) Reason
+}
+
+// Stream prepares a member, which owns its link once Run is called. It fails without a codec, or with one that uses
+// state.
+func (h *Hub) Stream(config StreamMember) (*Member, error) {
+	if config.Codec == nil {
+		return nil, errNoCodec
+	}
+	m, err := h.newMember(config.MemberConfig)
+	if err != nil {
+		return nil, err
+	}
+	if config.Classify == nil {
+		config.Classify = func(error) Reason { return IOError }
+	}
+	m.limits = config.Timeouts
+	m.port = &streamPort{Member: m, link: config.Link, shutdown: config.Shutdown, classify: config.Classify}
+	return m, nil
+}
+
+// A streamPort is a member that is a stream. Its reader receives, decodes, and has what it found encoded and queued for
+// the others; its writer writes what the others sent.
+type streamPort struct {
+	*Member
+	link     Link
+	shutdown bool
+	classify func(error) Reason
+
+	// The reader's.
+	reception
+	dispatcher dispatcher
+
+	// The writer's.
+	taken    []segment
+	wroteAll mark // the peer saw a clean end
+}
+
+// sends is false when what the peer sends is discarded, or it was told not to send at all.
+func (p *streamPort) sends() bool { return p.config.Use != SendOnly }
+
+func (p *streamPort) open() {
+	p.reception.begin(p.Member.ctx, p, p.hub.memory, FromMember, &p.Member.counts.counters)
+	p.dispatcher.member = p.Member
+	switch {
+	case !p.shutdown: // an error of what follows will come again
+	case p.config.Use == ReceiveOnly:
+		_ = p.link.CloseWrite()
+	case p.config.Use == SendOnly:
+		_ = p.link.CloseRead()
+	}
+}
+
+func (p *streamPort) receive() {
+	if !p.sends() && p.shutdown {
+		return
+	}
+	if p.sends() {
+		properties := p.config.Codec.Properties()
+		p.expect(p.config.Codec, int64(properties.MaxWire)+1+int64(properties.MaxFrame))
+		p.decoder = p.config.Codec.Open()
+		defer p.decoder.Close()
+		defer p.dispatcher.close()
+	}
+	_ = p.receiveAll() // an error only says that the member knows how it ended
+	p.keepNoMore()
+	p.inbox.drop()
+}
+
+// receiveAll is the loop of the reader. An error means that the member is over.
+func (p *streamPort) receiveAll() error {
+	for {
+		if err := p.inbox.settle(p.Member.ctx); err != nil {
+			return p.fail(MemoryShort, err)
+		}
+		n, err := p.read()
+		if p.over() {
+			return errOver // an end that the member itself made says nothing about the peer
+		}
+		if !p.hub.enter(p.Member) {
+			p.discardAll()
+			if err != nil {
+				return nil
+			}
+			continue
+		}
+		failed := p.pass(n, err)
+		p.hub.exit()
+		if failed != nil || err != nil {
+			return failed
+		}
+	}
+}
+
+// read receives once, and notes how long it waited for an unfinished frame.
+func (p *streamPort) read() (n int, err error) {
+	before := p.clock.now()
+	unfinished := p.inbox.len() > 0
+	if unfinished {
+		p.frameSince.Store(max(1, before-p.frameSpent))
+	}
+	n, err = p.link.Read(p.grab, p.release)
+	after := p.clock.now()
+	p.frameSince.clear()
+	if n > 0 {
+		p.active.Store(after)
+		p.reception.counts.bytesRead.Add(int64(n))
+	}
+	p.inbox.took(n)
+	// Frames that come in smaller batches find more room in the queues of those who are ready for them.
+	p.inbox.flooding = false
+	p.frameSpent += after - before
+	if !unfinished {
+		p.frameSpent = 0
+	}
+	return n, err
+}
+
+// pass passes on what was received. An error means that the member is over.
+func (p *streamPort) pass(n int, err error) error {
+	switch {
+	case !p.sends():
+		p.discardAll()
+	case n > 0:
+		if err := p.decodeAll(false); err != nil {
+			return err
+		}
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return p.passEnd()
+	case err != nil:
+		return p.linkFailed("read", err, FromMember)
+	default:
+		return nil
+	}
+}
+
+// passEnd deals with the end of what the peer sends. One that only sends is done then.
+func (p *streamPort) passEnd() error {
+	if p.sends() {
+		if err := p.decodeAll(true); err != nil {
+			return err
+		}
+	}
+	p.inputEnded.Store(p.clock.now())
+	if p.config.Use == ReceiveOnly {
+		p.queue.seal()
+	}
+	return nil
+}
+
+func (p *streamPort) discardAll() {
+	p.reception.counts.bytesDiscarded.Add(int64(p.inbox.len()))
+	p.inbox.drop()
+}
+
+// handOver sends the payloads of b to the others.
+func (p *streamPort) handOver(b *batch, _ bool) error {
+	defer b.free(p.hub.memory)
+	if len(b.found.Refs) == 0 {
+		return nil
+	}
+	err := p.dispatcher.send(b)
+	var v *Violation
+	switch {
+	case err == nil, p.over():
+	case errors.As(err, &v):
+		return p.fail(Unrepresentable, v)
+	default:
+		return p.fail(MemoryShort, err)
+	}
+	if p.over() {
+		return errOver
+	}
+	return nil
+}
+
+// wait has nothing to wait for: what was handed over is copied.
+func (p *streamPort) wait() {}
+
+func (p *streamPort) fail(reason Reason, err error) error {
+	return p.Member.fail(reason, err, FromMember)
+}
+
+func (p *streamPort) codecFailed(call string, err error) error {
+	if p.over() {
+		return errOver
+	}
+	return p.Member.codecFailed(call, err, FromMember)
+}
+
+func (p *streamPort) linkFailed(operation string, err error, d Direction) error {
+	return p.Member.fail(p.classify(err), fmt.Errorf("relay: %s: %s: %w", d, operation, err), d)
+}
+
+func (p *streamPort) cut() {
+	if p.wroteAll.Load() != 0 || p.config.Use == ReceiveOnly {
+		_ = p.link.Close()
+	} else {
+		_ = p.link.Reset()
+	}
+}
+
+func (p *streamPort) close() { _ = p.link.Close() }

@@ -1,0 +1,134 @@
+package relay
+
+import "github.com/framehost/framehost/codecs/codeccall"
+
+// transmit is the writer of a stream.
+func (p *streamPort) transmit() {
+	for {
+		p.taken = p.queue.take(p.taken[:0])
+		if len(p.taken) == 0 {
+			break
+		}
+		err := p.writeSegments(p.taken)
+		for i, s := range p.taken {
+			s.letGo()
+			p.taken[i] = segment{}
+		}
+		if err != nil {
+			return
+		}
+	}
+	if p.over() || p.writeEnd() != nil {
+		return
+	}
+	p.wroteAll.Store(p.clock.now())
+	if p.drained() {
+		p.lingerOn()
+	}
+}
+
+// writeSegments writes all of them: what is short is joined, such that there are few writes.
+func (p *streamPort) writeSegments(all []segment) error {
+	for len(all) > 0 {
+		n, size := 0, 0
+		for n < len(all) && (n == 0 || size+all[n].size() <= oneWrite) {
+			size += all[n].size()
+			n++
+		}
+		if err := p.writeJoined(all[:n], size); err != nil {
+			return err
+		}
+		for _, s := range all[:n] {
+			p.Member.counts.framesOut.Add(int64(s.len()))
+		}
+		all = all[n:]
+	}
+	return nil
+}
+
+// writeJoined writes segments of size bytes together, at once if there is memory to join them.
+func (p *streamPort) writeJoined(all []segment, size int) error {
+	if len(all) == 1 {
+		return p.write(all[0].bytes())
+	}
+	length := roundUp(size)
+	if !p.hub.memory.try(int64(length)) {
+		for _, s := range all {
+			if err := p.write(s.bytes()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	joined := newBuffer(length, int64(length))
+	defer joined.free(p.hub.memory)
+	n := 0
+	for _, s := range all {
+		n += copy(joined.b[n:], s.bytes())
+	}
+	return p.write(joined.b[:n])
+}
+
+// writeEnd writes what ends a stream, and ends it.
+func (p *streamPort) writeEnd() error {
+	if p.config.Use == ReceiveOnly {
+		if p.drained() && !p.shutdown {
+			_ = p.link.CloseWrite() // nothing was promised; it may make the peer end sooner
+		}
+		return nil
+	}
+	if err := p.encodeEnd(); err != nil {
+		return err
+	}
+	if err := p.link.CloseWrite(); err != nil {
+		return p.linkFailed("end", err, ToMember)
+	}
+	return nil
+}
+
+// encodeEnd lets the codec write what ends a stream.
+func (p *streamPort) encodeEnd() error {
+	encoder := p.config.Codec.Open()
+	defer encoder.Close()
+	in := codeccall.Encode{EOF: true, Room: smallRead}
+	var out codeccall.Encoded
+	for {
+		if err := encoder.Encode(p.Member.ctx, &in, &out); err != nil {
+			if p.over() {
+				return errOver
+			}
+			return p.Member.codecFailed("encode", err, ToMember)
+		}
+		if err := p.write(out.Wire); err != nil || !out.More {
+			return err
+		}
+		in.Room = max(in.Room, out.RoomNeeded)
+		in.State = append(in.State[:0], out.State...)
+	}
+}
+
+// write writes all of b. An error means that the member is over.
+func (p *streamPort) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	p.writeSince.Store(p.clock.now())
+	defer p.writeSince.clear()
+	for len(b) > 0 {
+		if p.over() {
+			return errOver
+		}
+		n, err := p.link.Write(b)
+		if n > 0 {
+			now := p.clock.now()
+			p.writeSince.Store(now)
+			p.active.Store(now)
+			p.Member.counts.bytesWritten.Add(int64(n))
+			b = b[n:]
+		}
+		if err != nil && len(b) > 0 {
+			return p.linkFailed("write", err, ToMember)
+		}
+	}
+	return nil
+}
