@@ -351,7 +351,7 @@ func (c *call) takeHead(head []byte) error {
 		return misbehaved("state of %d bytes, more than %d", len(a.state), codecs.MaxState)
 	case a.dataSize > c.head.room:
 		return misbehaved("answer of %d bytes in room for %d", a.dataSize, c.head.room)
-	case int(a.payloads) > most:
+	case uint64(a.payloads) > uint64(most):
 		return misbehaved("answer with %d payloads, more than %d", a.payloads, most)
 	}
 	if d := c.decoded; d != nil {

@@ -94,7 +94,7 @@ func (c *served) refuse(format string, args ...any) {
 
 // take adds a part. When that is all of the call, its bytes stay where they are in the message m.
 func (c *served) take(p *part, m *incoming) error {
-	if len(p.data) > int(c.left) {
+	if uint64(len(p.data)) > uint64(c.left) {
 		return fmt.Errorf("%w: call %d has more than the %d bytes it announced", errMalformed, c.id, c.head.dataSize)
 	}
 	c.left -= uint32(len(p.data))
@@ -141,7 +141,7 @@ func (c *served) run(l *serverLane) {
 		return
 	case c.codec == nil:
 		return
-	case h.kind == kindDecode && int(h.examined) <= len(c.data):
+	case h.kind == kindDecode && uint64(h.examined) <= uint64(len(c.data)):
 		err = c.decode(l)
 	case h.kind == kindEncode:
 		err = c.encode()

@@ -67,7 +67,7 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	longest := f.text.longest(f.maxFrame)
 	window := longest + max(1, len(f.terminator))
 	for pos < len(in.Bytes) {
-		shown := in.Bytes[:min(len(in.Bytes), pos+window)]
+		shown := in.Bytes[:pos+min(len(in.Bytes)-pos, window)]
 		end, ended := f.end(in, shown, pos)
 		switch {
 		case ended:

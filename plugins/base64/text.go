@@ -53,7 +53,7 @@ func (t *text) longest(maxFrame int) int {
 	n := t.encodedLen(maxFrame)
 	if !t.strict {
 		// As many bytes to pass over as there are digits.
-		n = max(n, min(2*t.encoding.EncodedLen(maxFrame), codecs.MaxWire-maxConstant))
+		n = max(n, int(min(2*int64(t.encoding.EncodedLen(maxFrame)), codecs.MaxWire-maxConstant)))
 	}
 	return n
 }

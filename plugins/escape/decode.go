@@ -55,7 +55,7 @@ type decoding struct {
 // frame takes the frame that begins at begin, and returns where the next one does; begin if this one is unfinished.
 func (d *decoding) frame(begin int) (next int, err error) {
 	// What lies beyond the longest frame can't matter, and isn't looked at.
-	wire := d.in.Bytes[:min(len(d.in.Bytes), begin+d.maxWire)]
+	wire := d.in.Bytes[:begin+min(len(d.in.Bytes)-begin, d.maxWire)]
 	over := len(wire) < len(d.in.Bytes)
 	body, begun := begin, true
 	if d.start != "" {

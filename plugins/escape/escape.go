@@ -87,9 +87,9 @@ func newFraming(r *rules, maxFrame int) *framing {
 
 // MaxWire returns the length of the longest frame: every byte stuffed that can be.
 func (f *framing) MaxWire(maxFrame int) int {
-	n := len(f.front) + f.style.most(maxFrame) + f.longest
+	n := f.style.most(int64(maxFrame)) + int64(len(f.front)+f.longest)
 	if f.abort {
 		n++ // the escape in front of the terminator
 	}
-	return min(n, codecs.MaxWire)
+	return int(min(n, codecs.MaxWire))
 }

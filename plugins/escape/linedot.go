@@ -80,7 +80,9 @@ func (s *lines) refuse(payload []byte) (at int, want string) {
 	return -1, ""
 }
 
-func (s *lines) stuffing(payload []byte) (plain, most int) { return 0, s.most(len(payload)) }
+func (s *lines) stuffing(payload []byte) (plain, most int) {
+	return 0, int(s.most(int64(len(payload))))
+}
 
 func (s *lines) stuff(dst, payload []byte, _ int) []byte {
 	for len(payload) > 0 {
@@ -121,4 +123,4 @@ func (s *lines) unstuff(dst, body []byte) []byte {
 }
 
 // most: the shortest line that gets a dot has three bytes.
-func (s *lines) most(maxFrame int) int { return maxFrame + maxFrame/3 }
+func (s *lines) most(maxFrame int64) int64 { return maxFrame + maxFrame/3 }

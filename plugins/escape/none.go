@@ -54,4 +54,4 @@ func (s *bare) refuse(payload []byte) (at int, want string) {
 
 func (s *bare) stuffing(payload []byte) (plain, most int) { return len(payload), len(payload) }
 
-func (s *bare) most(maxFrame int) int { return maxFrame }
+func (s *bare) most(maxFrame int64) int64 { return maxFrame }

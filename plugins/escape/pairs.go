@@ -66,7 +66,7 @@ func (p *pairs) unstuff(dst, body []byte) []byte {
 	}
 }
 
-func (p *pairs) most(maxFrame int) int { return 2 * maxFrame }
+func (p *pairs) most(maxFrame int64) int64 { return 2 * maxFrame }
 
 // addEscape adds the state behind an escape, in which every byte leads to outcome(byte), and returns it.
 func (m *machine) addEscape(escape byte, want string, outcome func(byte) uint16) uint16 {

@@ -15,8 +15,9 @@ type style interface {
 	plain(body []byte) bool
 	// unstuff appends to dst the payload of body, which was read to its end.
 	unstuff(dst, body []byte) []byte
-	// most returns the length of the longest body of a payload of up to maxFrame bytes, without the terminator.
-	most(maxFrame int) int
+	// most returns the length of the longest body of a payload of up to maxFrame bytes, without the terminator. It can
+	// be more than 32 bits count.
+	most(maxFrame int64) int64
 }
 
 func newStyle(o *rules) style {

@@ -2,6 +2,7 @@ package lenprefix
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/framehost/framehost/codecs"
 )
@@ -17,7 +18,7 @@ type mistake struct {
 // from returns the fault of a frame that begins at offset.
 func (m *mistake) from(offset int) *codecs.Fault {
 	f := &codecs.Fault{Offset: offset, At: offset + m.at, Err: m.err, Want: m.want, Resume: codecs.Never}
-	if m.resume != codecs.Never {
+	if m.resume != codecs.Never && m.resume <= math.MaxInt-offset {
 		f.Resume = offset + m.resume
 	}
 	return f
