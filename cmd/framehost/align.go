@@ -24,16 +24,18 @@ const (
 // Costs of explaining wire bytes, chosen so that framings come out as their authors would tell them: framing surrounds
 // a payload, and what is inside it belongs to the payload.
 const (
-	costFraming  = 2 // of a byte before or behind the payload
-	costDoubled  = 4 // of a byte that is doubled
-	costStandsIn = 5 // of an escape and a byte that stand for another
-	costStray    = 9 // of a byte of framing inside the payload
+	costFraming = 2 // of a byte before or behind the payload, where all frames have it
+	costDoubled = 4 // of a byte that is doubled
+	costEscaped = 5 // of an escape and a byte that stand for another byte
+	costEscape  = 6 // of an escape and another byte that stand for the escape
+	costStray   = 9 // of a byte of framing elsewhere
 )
 
 // align tells which bytes of a frame are its payload and which are framing. Where the payload lies in the wire as it is,
 // at is where; else, at < 0, it is found out: each payload byte is itself, or an escape and a byte stand for it, in the
-// cheapest way there is. A wire of which that can't be said is one that transforms the payload as a whole: then what it
-// begins and ends with as others do is framing.
+// cheapest way there is. A wire of which that can't be said is one that transforms the payload as a whole.
+//
+// others are frames of payloads that begin and end differently. What all frames begin and end with is framing.
 func align(payload, wire []byte, at int, others [][]byte) []part {
 	if at >= 0 {
 		return joinParts([]part{
@@ -42,10 +44,11 @@ func align(payload, wire []byte, at int, others [][]byte) []part {
 			{kind: framing, wire: wire[at+len(payload):]},
 		})
 	}
-	if parts, ok := cheapest(payload, wire); ok {
+	front, back := commonEnds(wire, others)
+	if parts, ok := cheapest(payload, wire, front, back); ok {
 		return joinParts(parts)
 	}
-	front, back := commonEnds(wire, others)
+	back = min(back, len(wire)-front)
 	return joinParts([]part{
 		{kind: framing, wire: wire[:front]},
 		{kind: standsFor, wire: wire[front : len(wire)-back], payload: payload},
@@ -53,7 +56,8 @@ func align(payload, wire []byte, at int, others [][]byte) []part {
 	})
 }
 
-// commonEnds returns how many bytes wire has in common with all others at its front, and behind these at its back.
+// commonEnds returns how many bytes wire has in common with all others at its front, and at its back. Without others
+// that is all of it.
 func commonEnds(wire []byte, others [][]byte) (front, back int) {
 	front, back = len(wire), len(wire)
 	for _, other := range others {
@@ -68,17 +72,17 @@ func commonEnds(wire []byte, others [][]byte) (front, back int) {
 		}
 		back = n
 	}
-	return front, min(back, len(wire)-front)
+	return front, back
 }
 
 // cheapest explains a wire by its payload with whichever escape makes that cheapest.
-func cheapest(payload, wire []byte) (parts []part, ok bool) {
+func cheapest(payload, wire []byte, front, back int) (parts []part, ok bool) {
 	least := impossible
 	for i, escape := range wire {
 		if bytes.IndexByte(wire[:i], escape) >= 0 {
 			continue
 		}
-		a := alignment{payload: payload, wire: wire, escape: escape}
+		a := alignment{payload: payload, wire: wire, front: front, back: back, escape: escape}
 		if cost := a.run(); cost < least {
 			least, parts = cost, a.parts()
 		}
@@ -89,6 +93,7 @@ func cheapest(payload, wire []byte) (parts []part, ok bool) {
 // An alignment explains a wire by its payload.
 type alignment struct {
 	payload, wire []byte
+	front, back   int // bytes at the ends of wire that are likely to be framing
 	escape        byte
 	cost          [][]int // of explaining wire[j:] by payload[i:]
 }
@@ -135,21 +140,28 @@ func (a *alignment) best(i, j int) (int, part) {
 		try(0, part{plain, a.wire[j : j+1], a.payload[i : i+1]})
 	}
 	if j < m {
-		cost := costFraming
-		if i > 0 && i < n {
-			cost = costStray
+		cost := costStray
+		if i == 0 && j < a.front || i == n && j >= m-a.back {
+			cost = costFraming
 		}
 		try(cost, part{framing, a.wire[j : j+1], nil})
 	}
 	if n > 1 && i < n && j+1 < m && a.wire[j] == a.escape {
-		switch first, second, b := a.wire[j], a.wire[j+1], a.payload[i]; {
-		case first == b && second == b:
-			try(costDoubled, part{standsFor, a.wire[j : j+2], a.payload[i : i+1]})
-		case first != b:
-			try(costStandsIn, part{standsFor, a.wire[j : j+2], a.payload[i : i+1]})
-		}
+		try(a.costEscaped(j, a.payload[i]), part{standsFor, a.wire[j : j+2], a.payload[i : i+1]})
 	}
 	return least, first
+}
+
+// costEscaped is what it costs that the escape at j and the byte behind it stand for payload.
+func (a *alignment) costEscaped(j int, payload byte) int {
+	switch {
+	case a.escape != payload:
+		return costEscaped
+	case a.wire[j+1] == payload:
+		return costDoubled
+	default:
+		return costEscape
+	}
 }
 
 // joinParts leaves out empty parts, and joins neighbours of a kind, except those that stand for something each.

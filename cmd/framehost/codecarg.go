@@ -90,7 +90,7 @@ func (a *codecArg) withCodec(ctx context.Context, name string, work func(*namedC
 func parseMaxFrame(text string) (int, error) {
 	size, err := config.ParseSize(text)
 	if err == nil && (size < 1 || size > config.GiB) {
-		err = &config.Error{Got: text, Want: "1B to 1GiB"}
+		err = &config.Error{Got: fmt.Sprintf("%q", text), Want: "1B to 1GiB"}
 	}
 	if err != nil {
 		return 0, fmt.Errorf("--max-frame: %w", err)

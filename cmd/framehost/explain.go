@@ -213,10 +213,10 @@ func (e *explainer) refusal(payload string, err error) error {
 	return nil
 }
 
-// others returns frames of payloads that have nothing in common.
+// others returns frames of payloads that have nothing in common; of lines, where a framing wants lines.
 func (e *explainer) others(ctx context.Context) ([][]byte, error) {
 	var frames [][]byte
-	for _, payload := range []string{"a", "bc", "def"} {
+	for _, payload := range []string{"a", "bc", "def", "a\r\n", "bc\r\n"} {
 		frame, err := encodeOne(ctx, e.codec, payload)
 		switch {
 		case errors.As(err, new(*payloadFault)):

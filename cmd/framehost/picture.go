@@ -10,7 +10,7 @@ import (
 )
 
 // pictureLegend says what the marks in a picture mean.
-const pictureLegend = "^^ framing    == stands for the payload byte above    the rest is the payload as it is"
+const pictureLegend = "^^ framing    == stands for other payload bytes    the rest is the payload as it is"
 
 // pictureWidth is how many bytes of wire a line of a picture has.
 const pictureWidth = 20
