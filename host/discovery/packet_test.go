@@ -151,7 +151,7 @@ func TestParseRefuses(t *testing.T) {
 		{"the limited broadcast address", set(address+2, 255, 255, 255, 255), ErrMalformed, "byte 67"},
 		{"seventeen labels", set(labels, 17), ErrMalformed, "byte 71"},
 		{"fewer labels than there are", set(labels, 1), ErrMalformed, "want no more bytes"},
-		{"more labels than there are", set(labels, 3), ErrMalformed, "of the length of a label's key"},
+		{"more labels than there are", set(labels, 3), ErrMalformed, "1 bytes of a label's key"},
 		{"a label without a key", set(labels+1, 0), ErrMalformed, "byte 72"},
 		{"a key twice", set(labels+6, 'a'), ErrMalformed, "want keys that rise"},
 		{"keys that fall", set(labels+2, 'x'), ErrMalformed, "want keys that rise"},
@@ -171,7 +171,7 @@ func TestParseRefuses(t *testing.T) {
 // Every proper prefix of a packet is refused, also one that announces its own length.
 func TestParsePrefixes(t *testing.T) {
 	whole := example(t)
-	for n := range len(whole) {
+	for n := range whole {
 		prefix := append([]byte(nil), whole[:n]...)
 		if n >= headerSize {
 			prefix[6], prefix[7] = 0, byte(n)

@@ -108,10 +108,17 @@ func (r *reader) byte(least, most int, want string) int {
 
 // text takes a length from least to most and so many bytes of text.
 func (r *reader) text(least, most int, want string) []byte {
-	n := r.byte(least, most, "the length of "+want)
-	b := r.take(n, want)
+	n := r.take(1, want)
+	if n == nil {
+		return nil
+	}
+	if int(n[0]) < least || int(n[0]) > most {
+		r.fail(r.at-1, "%s of %d to %d bytes", want, least, most)
+		return nil
+	}
+	b := r.take(int(n[0]), want)
 	if !validText(b) {
-		r.fail(r.at-n, "%s in plain UTF-8", want)
+		r.fail(r.at-len(b), "%s in plain UTF-8", want)
 		return nil
 	}
 	return b

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"errors"
 	"os"
 	"syscall"
 
@@ -24,3 +25,6 @@ func prepareSocket(_, _ string, raw syscall.RawConn) error {
 	}
 	return failed
 }
+
+// cutOff says whether err is what Windows calls a datagram that is longer than the buffer, which is full.
+func cutOff(err error) bool { return errors.Is(err, windows.WSAEMSGSIZE) }

@@ -79,24 +79,25 @@ func NewStation(transport Transport, options StationOptions) (*Station, error) {
 // the goodbyes are sent, and closes the Transport. It returns nil, or net.ErrClosed, wrapped, if the Transport was closed
 // by somebody else. It is called once.
 func (s *Station) Run(ctx context.Context) error {
-	ended := make(chan error, 1)
-	go func() { ended <- s.receive() }()
-	var err error
+	var err error // of receiving
+	ended := make(chan struct{})
+	go func() { err = s.receive(); close(ended) }()
 	select {
 	case <-ctx.Done():
-	case err = <-ended:
-		ended <- nil
+	case <-ended:
 	}
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
 	close(s.done)
 	s.present.Wait()
+	select {
+	case <-ended:
+		return fmt.Errorf("discovery: receive: %w", err)
+	default:
+	}
 	closeErr := s.transport.Close()
 	<-ended
-	if err != nil {
-		return fmt.Errorf("discovery: receive: %w", err)
-	}
 	return closeErr
 }
 

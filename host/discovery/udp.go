@@ -92,6 +92,9 @@ func (u *UDP) Receive(buf []byte) (n int, from Origin, err error) {
 	var ancillary [ancillarySize]byte
 	for {
 		n, size, _, source, err := u.conn.ReadMsgUDPAddrPort(buf, ancillary[:])
+		if err != nil && cutOff(err) {
+			n, err = len(buf), nil
+		}
 		if err != nil {
 			return 0, Origin{}, bare(err)
 		}

@@ -1,0 +1,56 @@
+package discovery_test
+
+import (
+	"context"
+	"log"
+	"net"
+	"os"
+	"os/signal"
+
+	"github.com/framehost/framehost/host/discovery"
+)
+
+// A program that announces a service and dials another one by its name, until it is interrupted.
+func Example() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	lan, err := discovery.ListenUDP(ctx, discovery.UDPOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	station, err := discovery.NewStation(lan, discovery.StationOptions{Key: []byte("the bytes of a key file")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	scales, err := discovery.NewAnnouncer(station, discovery.AnnouncerOptions{
+		Service:   discovery.Service{Name: "scales", Port: 7001, Codec: "mainframe", Labels: map[string]string{"hall": "3"}},
+		Addresses: lan.Addresses,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	erp, err := discovery.NewResolver(station, discovery.ResolverOptions{
+		Service: "erp", Networks: []discovery.Network{discovery.NetworkTCP}, Ignore: []discovery.ID{scales.ID()},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	go scales.Run(ctx)
+	go erp.Run(ctx)
+	go func() {
+		target, err := erp.Next(ctx) // waits for the first answer
+		if err != nil {
+			return
+		}
+		conn, err := net.Dial("tcp", target.Address.String())
+		if err != nil {
+			erp.Failed(target) // the next Next picks another, if there is one
+			return
+		}
+		defer conn.Close()
+	}()
+	// Run waits for the others, so that the goodbye is sent.
+	if err := station.Run(ctx); err != nil {
+		log.Fatal(err)
+	}
+}

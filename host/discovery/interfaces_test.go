@@ -1,0 +1,94 @@
+package discovery
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+)
+
+func TestBroadcastAddress(t *testing.T) {
+	tests := []struct{ address, want string }{ // an empty one: has none
+		{"192.0.2.17/24", "192.0.2.255"},
+		{"10.1.2.3/8", "10.255.255.255"},
+		{"10.1.2.3/30", "10.1.2.3"},
+		{"10.1.2.3/22", "10.1.3.255"},
+		{"127.0.0.1/8", "127.255.255.255"},
+		{"10.1.2.3/31", ""}, {"10.1.2.3/32", ""},
+		{"fe80::1/64", ""},
+	}
+	for _, test := range tests {
+		ip, network, err := net.ParseCIDR(test.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prefix, ok := prefixOf(&net.IPNet{IP: ip, Mask: network.Mask})
+		got := ""
+		if ok {
+			got = broadcastOf(prefix).String()
+		}
+		if got != test.want {
+			t.Errorf("%s: got %q, want %q", test.address, got, test.want)
+		}
+	}
+}
+
+func TestChoose(t *testing.T) {
+	offerOf := func(name string, index int, prefix string, loopback bool) offer {
+		p := netip.MustParsePrefix(prefix)
+		return offer{link{name, index, p, broadcastOf(p)}, loopback}
+	}
+	lo := offerOf("lo", 1, "127.0.0.1/8", true)
+	eth := offerOf("eth0", 2, "192.0.2.1/24", false)
+	second := offerOf("eth0", 2, "10.0.0.1/8", false)
+	wlan := offerOf("wlan0", 3, "198.51.100.1/24", false)
+	all := []offer{lo, eth, second, wlan}
+	tests := []struct {
+		name   string
+		there  []offer
+		choice []string
+		want   []offer
+	}{
+		{"all but loopback", all, nil, []offer{eth, second, wlan}},
+		{"nothing but loopback", []offer{lo}, nil, []offer{lo}},
+		{"by name, with each address", all, []string{"eth0"}, []offer{eth, second}},
+		{"by address, that network alone", all, []string{"10.0.0.1"}, []offer{second}},
+		{"loopback if asked for", all, []string{"lo", "wlan0"}, []offer{lo, wlan}},
+		{"one that is not there", all, []string{"eth7"}, nil},
+		{"loopback does not stand in for what was asked for", []offer{lo}, []string{"eth0"}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var want []link
+			for _, o := range test.want {
+				want = append(want, o.link)
+			}
+			if got := choose(test.there, test.choice); !slices.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		})
+	}
+
+	arrivals := []struct {
+		name   string
+		index  int
+		source string
+		want   string
+	}{
+		{"on its interface", 3, "198.51.100.7", "wlan0"},
+		{"on the interface's second network", 2, "10.7.7.7", "eth0"},
+		{"where the system does not tell", 0, "198.51.100.7", "wlan0"},
+		{"on another interface", 2, "198.51.100.7", ""},
+		{"from beyond a router", 2, "203.0.113.1", ""},
+		{"on an interface that was not chosen", 1, "127.0.0.1", ""},
+	}
+	links := choose(all, nil)
+	for _, a := range arrivals {
+		t.Run(a.name, func(t *testing.T) {
+			l, ok := arrival(links, a.index, netip.MustParseAddr(a.source))
+			if l.name != a.want || ok != (a.want != "") {
+				t.Errorf("got %q, want %q", l.name, a.want)
+			}
+		})
+	}
+}

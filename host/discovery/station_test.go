@@ -1,0 +1,134 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A broken Transport fails to send and to receive until it is mended.
+type broken struct {
+	*host
+	mended atomic.Bool
+	tried  atomic.Int64 // times to receive
+}
+
+var errBroken = errors.New("broken")
+
+func (b *broken) Send(packet []byte) error {
+	if !b.mended.Load() {
+		return errBroken
+	}
+	return b.host.Send(packet)
+}
+
+func (b *broken) Receive(buf []byte) (int, Origin, error) {
+	if b.tried.Add(1); !b.mended.Load() {
+		return 0, Origin{}, errBroken
+	}
+	return b.host.Receive(buf)
+}
+
+func TestTransportFails(t *testing.T) {
+	onLAN(t, func(c *crew) {
+		transport := &broken{host: c.lan.host("10.0.0.1")}
+		var told atomic.Int64
+		s, err := NewStation(transport, StationOptions{Failed: func(err error) {
+			if !errors.Is(err, errBroken) {
+				t.Errorf("got %v, want %v", err, errBroken)
+			}
+			told.Add(1)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.start(func(ctx context.Context) {
+			if err := s.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		c.announcer(s, scales())
+		_, d := c.browser(s, BrowserOptions{})
+		pass(10 * time.Second)
+		c.wantTold(d)
+		stats := s.Stats()
+		if stats.ReceiveFailed < 90 || stats.ReceiveFailed > 101 || stats.SendFailed == 0 || stats.SendFailed != stats.Sent {
+			t.Errorf("got %+v, want every sending and ten receivings a second failed", stats)
+		}
+		if told.Load() != stats.ReceiveFailed+stats.SendFailed {
+			t.Errorf("got %d told, want %d", told.Load(), stats.ReceiveFailed+stats.SendFailed)
+		}
+		transport.mended.Store(true)
+		pass(2 * DefaultInterval)
+		c.wantTold(d, Appeared)
+	})
+}
+
+func TestTransportIsClosedBySomebody(t *testing.T) {
+	onLAN(t, func(c *crew) {
+		h := c.lan.host("10.0.0.1")
+		s, err := NewStation(h, StationOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := NewAnnouncer(s, AnnouncerOptions{Service: Service{Name: "scales", Port: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := make(chan struct{})
+		c.start(func(ctx context.Context) { a.Run(ctx); close(left) })
+		ended := make(chan error)
+		c.start(func(ctx context.Context) { ended <- s.Run(ctx) })
+		synctest.Wait()
+		h.Close()
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v, want net.ErrClosed", err)
+		}
+		<-left
+	})
+}
+
+func TestIgnoredIsTold(t *testing.T) {
+	onLAN(t, func(c *crew) {
+		told := map[error]int{}
+		o := signed()
+		o.Ignored = func(from Origin, err error) {
+			for _, kind := range []error{ErrMalformed, ErrVersion, ErrUnsigned, ErrForged, ErrStale, ErrRepeated} {
+				if errors.Is(err, kind) && from.Address.Addr() == thief {
+					told[kind]++
+				}
+			}
+		}
+		s := c.station(c.lan.host("10.0.0.1"), o)
+		c.browser(s, BrowserOptions{})
+		other, err := newKey(testKey(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := newID()
+		for _, packet := range [][]byte{
+			[]byte("hello"),
+			[]byte("FHD\x02"),
+			announcement(newID(), 1, time.Now(), nil, "scales"),
+			announcement(newID(), 1, time.Now(), other, "scales"),
+			announcement(newID(), 1, time.Now().Add(-time.Hour), s.key, "scales"),
+			announcement(id, 1, time.Now(), s.key, "scales"),
+			announcement(id, 1, time.Now(), s.key, "scales"),
+		} {
+			c.lan.say(packet, thief)
+		}
+		synctest.Wait()
+		if len(told) != 6 {
+			t.Errorf("got %v, want each once", told)
+		}
+		for kind, n := range told {
+			if n != 1 {
+				t.Errorf("%v: got %d, want 1", kind, n)
+			}
+		}
+	})
+}
