@@ -1,0 +1,458 @@
+package relay
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// A lan is a network in memory: what one socket sends, all hear.
+type lan struct {
+	mu      sync.Mutex
+	change  *sync.Cond
+	sockets []*socket
+	crossed int // datagrams
+}
+
+// A socket is a place on a lan.
+type socket struct {
+	lan     *lan
+	addr    netip.AddrPort
+	arrived []Datagram
+	lose    int // how many of the next arrivals are lost
+	refuse  int // how many of the next datagrams can't be sent
+	closed  bool
+	number  int
+}
+
+func newLAN() *lan {
+	l := &lan{}
+	l.change = sync.NewCond(&l.mu)
+	return l
+}
+
+func (l *lan) socket() *socket {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + len(l.sockets))}), 7000)
+	s := &socket{lan: l, addr: addr, number: 1}
+	l.sockets = append(l.sockets, s)
+	return s
+}
+
+func (s *socket) Send(frames [][]byte) (int, error) {
+	s.lan.mu.Lock()
+	defer s.lan.mu.Unlock()
+	if s.closed {
+		return 0, errClosed
+	}
+	for i, frame := range frames {
+		if s.refuse > 0 {
+			s.refuse--
+			return i, fmt.Errorf("no route: %w", ErrNotSent)
+		}
+		s.lan.crossed++
+		for _, to := range s.lan.sockets {
+			if to.lose > 0 {
+				to.lose--
+				continue
+			}
+			to.arrived = append(to.arrived, Datagram{Bytes: bytes.Clone(frame), Source: s.addr, Interface: to.number, Own: to == s})
+		}
+	}
+	s.lan.change.Broadcast()
+	return len(frames), nil
+}
+
+func (s *socket) Receive(into []Datagram) (int, error) {
+	s.lan.mu.Lock()
+	defer s.lan.mu.Unlock()
+	for len(s.arrived) == 0 && !s.closed {
+		s.lan.change.Wait()
+	}
+	if s.closed {
+		return 0, errClosed
+	}
+	n := copy(into, s.arrived)
+	s.arrived = s.arrived[n:]
+	return n, nil
+}
+
+func (s *socket) Close() error {
+	s.lan.mu.Lock()
+	defer s.lan.mu.Unlock()
+	s.closed = true
+	s.lan.change.Broadcast()
+	return nil
+}
+
+func (s *socket) send(datagrams ...string) {
+	for _, one := range datagrams {
+		if _, err := s.Send([][]byte{[]byte(one)}); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// heard returns what others sent here, and forgets it.
+func (s *socket) heard() []string {
+	s.lan.mu.Lock()
+	defer s.lan.mu.Unlock()
+	var all []string
+	for _, one := range s.arrived {
+		if !one.Own {
+			all = append(all, string(one.Bytes))
+		}
+	}
+	s.arrived = nil
+	return all
+}
+
+// joinLAN lets h take part in a network.
+func joinLAN(t testing.TB, h *Hub, config DatagramMember) *peer {
+	t.Helper()
+	p := &peer{result: make(chan MemberResult, 1)}
+	var err error
+	if p.member, err = h.Datagrams(config); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.result <- p.member.Run(t.Context()) }()
+	return p
+}
+
+func onLAN(l *lan, c codeccall.Codec) DatagramMember {
+	return DatagramMember{MemberConfig: MemberConfig{Codec: c}, Datagrams: l.socket()}
+}
+
+func TestHubDatagrams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := NewMemory(64<<20, time.Minute)
+		h := NewHub(memory)
+		framed, plain := newLAN(), newLAN()
+		device, listener := framed.socket(), plain.socket()
+		one := joinLAN(t, h, onLAN(framed, codec(t, lines{}, 1000)))
+		two := joinLAN(t, h, onLAN(plain, nil))
+		client := join(t, h, with(codec(t, counted{built: true}, 1000)), 1<<20)
+		synctest.Wait()
+		device.send("hi\nho\n", "", "hey\n")
+		synctest.Wait()
+		if got, want := listener.heard(), []string{"hi", "ho", "hey"}; !slices.Equal(got, want) {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+		if got := device.heard(); got != nil {
+			t.Errorf("the device heard %q, want nothing", got)
+		}
+		client.send(wire(t, counted{built: true}, []byte("from"), []byte("a client"), nil))
+		synctest.Wait()
+		if got, want := device.heard(), []string{"from\n", "a client\n", "\n"}; !slices.Equal(got, want) {
+			t.Errorf("the device heard %q, want %q", got, want)
+		}
+		if got, want := listener.heard(), []string{"from", "a client", ""}; !slices.Equal(got, want) {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+		listener.send("with\na newline")
+		synctest.Wait()
+		h.Drain(Drained)
+		client.CloseWrite()
+		want := wire(t, counted{built: true}, []byte("hi"), []byte("ho"), []byte("hey"), []byte("with\na newline"))
+		if got := client.text(t); got != string(want) {
+			t.Errorf("the client got %q, want %q", got, want)
+		}
+		client.ended(t, Drained)
+		stats := one.ended(t, Drained).Stats
+		if stats.DatagramsIn != 3 || stats.DatagramsOut != 3 || stats.Own != 3 || stats.FramesIn != 3 || stats.Unrepresentable != 1 {
+			t.Errorf("got %+v", stats)
+		}
+		two.ended(t, Drained)
+		if used := memory.Used(); used != 0 {
+			t.Errorf("%d bytes of memory are still in use", used)
+		}
+	})
+}
+
+func TestHubDatagramViolations(t *testing.T) {
+	type violation struct {
+		offset, at, frame int64
+		err               error
+		bytes             string
+	}
+	bang := func(offset, frame int64) violation {
+		return violation{offset, offset, frame, codecs.ErrMalformed, ""}
+	}
+	tests := []struct {
+		name, datagram string
+		on             OnViolation
+		want           []string
+		violations     []violation
+		skipped        int64 // bytes
+		kept           string
+	}{
+		{"ends inside a frame", "hi\nho", CloseSession, []string{"hi"}, []violation{{3, 5, 1, codecs.ErrTruncated, "ho"}}, 2, ""},
+		{"ends inside a frame, and the rest is kept", "hi\nho", Quarantine, []string{"hi"}, []violation{{3, 5, 1, codecs.ErrTruncated, "ho"}}, 2, "ho"},
+		{"close drops the rest", "hi\n!bad....ho\n", CloseSession, []string{"hi"}, []violation{bang(3, 1)}, 11, ""},
+		{"skip goes on in the datagram", "hi\n!bad....ho\n!bad....", Skip, []string{"hi", "ho"}, []violation{bang(3, 1), bang(14, 2)}, 16, ""},
+		{"skip, and the codec can't go on", "hi\n!!\nho\n", Skip, []string{"hi"}, []violation{bang(3, 1)}, 6, ""},
+		{"skip beyond the end", "!bad", Skip, nil, []violation{bang(0, 0)}, 4, ""},
+		{"quarantine", "hi\n!bad....ho\n", Quarantine, []string{"hi", "ho"}, []violation{bang(3, 1)}, 8, "!bad...."},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := NewHub(nil)
+				there, here := newLAN(), newLAN()
+				device, listener := there.socket(), here.socket()
+				config := onLAN(there, codec(t, lines{}, 1000))
+				config.OnViolation = tt.on
+				var kept kept
+				config.Quarantine = func(Violation) io.WriteCloser { return &kept }
+				var got []violation
+				config.Violation = func(v Violation) {
+					if !v.Skipped || v.Source != device.addr || v.Direction != FromMember {
+						t.Errorf("got %+v", v)
+					}
+					one := violation{v.Offset, v.At, v.Frame, v.Err, string(v.Bytes)}
+					if v.Err == codecs.ErrMalformed {
+						one.bytes = ""
+					}
+					got = append(got, one)
+				}
+				one, two := joinLAN(t, h, config), joinLAN(t, h, onLAN(here, nil))
+				synctest.Wait()
+				device.send(tt.datagram, "next\n")
+				synctest.Wait()
+				if got, want := listener.heard(), append(tt.want, "next"); !slices.Equal(got, want) {
+					t.Errorf("heard %q, want %q", got, want)
+				}
+				if !slices.Equal(got, tt.violations) {
+					t.Errorf("got %+v, want %+v", got, tt.violations)
+				}
+				if kept.String() != tt.kept {
+					t.Errorf("kept %q, want %q", kept.String(), tt.kept)
+				}
+				h.Drain(Drained)
+				stats := one.ended(t, Drained).Stats
+				if stats.BytesSkipped != tt.skipped || stats.Violations != int64(len(tt.violations)) {
+					t.Errorf("got %+v, want %d bytes skipped", stats, tt.skipped)
+				}
+				two.ended(t, Drained)
+			})
+		})
+	}
+}
+
+func TestHubDatagramsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		l := newLAN()
+		listener := l.socket()
+		config := onLAN(l, codec(t, lines{}, 1000))
+		config.MaxDatagram = 5
+		var violations []Violation
+		config.Violation = func(v Violation) { violations = append(violations, v) }
+		ours := config.Datagrams.(*socket)
+		ours.refuse = 2
+		p := joinLAN(t, h, config)
+		sender := join(t, h, with(codec(t, lines{}, 1000)), 1000)
+		synctest.Wait()
+		sender.send([]byte("one\ntwo\ntoo long\nfour\nfive\n"))
+		synctest.Wait()
+		if got, want := listener.heard(), []string{"four\n", "five\n"}; !slices.Equal(got, want) {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+		stats := p.member.Stats()
+		if stats.NotSent != 2 || stats.Unrepresentable != 1 || stats.DatagramsOut != 2 {
+			t.Errorf("got %+v", stats)
+		}
+		if len(violations) != 1 || !errors.Is(violations[0].Err, codecs.ErrTooLong) || violations[0].Direction != ToMember {
+			t.Errorf("got %+v, want one that is too long", violations)
+		}
+		ours.Close()
+		if result := p.ended(t, IOError); result.Err == nil {
+			t.Errorf("got %+v, want an error", result)
+		}
+		drain(h, sender)
+		sender.ended(t, Drained)
+	})
+}
+
+// A batch that is larger than one call of the encoder may be.
+func TestHubDatagramsOfVeryManyFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(NewMemory(256<<20, time.Minute))
+		l := newLAN()
+		device := l.socket()
+		p := joinLAN(t, h, onLAN(l, codec(t, lines{}, 1000)))
+		config := with(codec(t, lines{}, 1000))
+		config.Queue = Queue{Policy: Block}
+		client := join(t, h, config, 1<<20)
+		synctest.Wait()
+		datagram := strings.Repeat("\n", 40_000)
+		device.send(datagram, datagram, datagram, datagram)
+		synctest.Wait()
+		drain(h, client)
+		if got := len(client.text(t)); got != 160_000 {
+			t.Errorf("%d frames arrived, want 160000", got)
+		}
+		client.ended(t, Drained)
+		p.ended(t, Drained)
+	})
+}
+
+// Two hosts relay between two networks, both ways. What a device sends on one is heard on the other, no matter which
+// arrivals are lost, and nothing goes round.
+func TestHubsDoNotLoop(t *testing.T) {
+	for lost := range 4 {
+		t.Run(fmt.Sprintf("lost %02b", lost), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				here, there := newLAN(), newLAN()
+				device, listener := here.socket(), there.socket()
+				var hubs []*Hub
+				var peers []*peer
+				for host := range 2 {
+					h := NewHub(NewMemory(64<<20, time.Minute))
+					hubs = append(hubs, h)
+					c := codec(t, lines{}, 1000)
+					near, far := onLAN(here, c), onLAN(there, c)
+					near.Datagrams.(*socket).lose = lost >> host & 1
+					peers = append(peers, joinLAN(t, h, near), joinLAN(t, h, far))
+				}
+				synctest.Wait()
+				for i := range 20 {
+					sentence := fmt.Sprintf("moored %d\n", i/10) // it repeats its sentences
+					device.send(sentence)
+					synctest.Wait()
+					// Each host passes it on, unless it hears it from the other first: then that host's is passed back, once.
+					got := listener.heard()
+					if both := i == 0 && lost == 3; both != (len(got) == 0) || len(got) > 2 ||
+						slices.ContainsFunc(got, func(s string) bool { return s != sentence }) {
+						t.Errorf("sentence %d: heard %q, want it once or twice", i, got)
+					}
+					if got := device.heard(); len(got) > 1 {
+						t.Errorf("sentence %d: the device heard %q", i, got)
+					}
+					time.Sleep(300 * time.Millisecond)
+				}
+				if here.crossed+there.crossed > 20*4 {
+					t.Errorf("%d datagrams for 20 sentences, want 80 at most", here.crossed+there.crossed)
+				}
+				for _, h := range hubs {
+					h.Drain(Drained)
+				}
+				for _, p := range peers {
+					p.ended(t, Drained)
+				}
+			})
+		})
+	}
+}
+
+func TestRecent(t *testing.T) {
+	ship, host := netip.MustParseAddrPort("10.0.0.1:1"), netip.MustParseAddrPort("10.0.0.2:1")
+	type step struct {
+		after time.Duration
+		do    string // "sent", or who is heard
+		hash  uint64
+		from  int
+		want  bool // passed on
+	}
+	sent := func(hash uint64) step { return step{0, "sent", hash, 0, false} }
+	heard := func(who string, hash uint64, from int, want bool) step { return step{0, who, hash, from, want} }
+	after := func(d time.Duration, s step) step { s.after = d; return s }
+	tests := []struct {
+		name  string
+		steps []step
+	}{
+		{"one echo on each interface", []step{
+			sent(1), heard("host", 1, 1, false), heard("host", 1, 1, true), heard("host", 1, 2, false), heard("host", 1, 3, false)}},
+		{"two sent, two suppressed", []step{
+			sent(1), sent(1), heard("host", 1, 1, false), heard("host", 1, 1, false), heard("host", 1, 1, true)}},
+		{"other frames pass", []step{sent(1), heard("host", 2, 1, true), heard("host", 1, 1, false)}},
+		{"within two seconds", []step{sent(1), after(suppression-1, heard("host", 1, 1, false))}},
+		{"not after two seconds", []step{sent(1), after(suppression, heard("host", 1, 1, true))}},
+		{"an old one is gone, a new one counts", []step{
+			sent(1), after(time.Second, sent(1)), after(time.Second, heard("host", 1, 1, false)), heard("host", 1, 1, true)}},
+		{"an echo takes the oldest", []step{
+			sent(1), after(time.Second, sent(1)), heard("host", 1, 1, false), after(time.Second, heard("host", 1, 1, false)),
+			heard("host", 1, 1, true)}},
+		{"a moored ship repeats", []step{
+			heard("ship", 1, 1, true), heard("ship", 1, 1, true), after(time.Second, heard("ship", 1, 1, true))}},
+		{"another host relays back what a ship said", []step{
+			heard("ship", 1, 1, true), heard("host", 1, 1, false), heard("ship", 1, 1, true), heard("host", 1, 1, false),
+			heard("ship", 1, 1, true)}},
+		{"and does so on every interface, once", []step{
+			heard("ship", 1, 1, true), heard("host", 1, 1, false), heard("host", 1, 2, false), heard("host", 1, 1, true)}},
+		{"a heartbeat that two send", []step{
+			heard("ship", 1, 1, true), after(3*time.Second, heard("host", 1, 1, true)), after(3*time.Second, heard("ship", 1, 1, true))}},
+		{"nobody knows who", []step{heard("", 1, 1, true), heard("", 1, 1, true), heard("ship", 1, 1, false)}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRecent(nil)
+			now := time.Now()
+			sources := map[string]netip.AddrPort{"ship": ship, "host": host}
+			for i, s := range tt.steps {
+				now = now.Add(s.after)
+				if s.do == "sent" {
+					r.sent(s.hash, now)
+				} else if got := r.heard(s.hash, sources[s.do], s.from, now); got != s.want {
+					t.Errorf("step %d: passed on: %v, want %v", i, got, s.want)
+				}
+			}
+			now = now.Add(suppression)
+			r.expire(now)
+			if len(r.traces) != 0 || r.used != 0 {
+				t.Errorf("%d traces and %d records are left", len(r.traces), r.used)
+			}
+		})
+	}
+}
+
+// What is remembered is bounded, and paid for.
+func TestRecentIsBounded(t *testing.T) {
+	now := time.Now()
+	memory := NewMemory(recentFrameSize*3*recentFirst, 0)
+	r := newRecent(memory)
+	for hash := range uint64(5 * recentFirst) {
+		r.sent(hash, now)
+	}
+	if len(r.traces) != 2*recentFirst || memory.Used() != recentFrameSize*2*recentFirst {
+		t.Errorf("%d frames are remembered in %d bytes, want %d", len(r.traces), memory.Used(), 2*recentFirst)
+	}
+	if r.heard(3*recentFirst-1, netip.AddrPort{}, 1, now) != true || r.heard(5*recentFirst-1, netip.AddrPort{}, 1, now) != false {
+		t.Error("not the last ones are remembered")
+	}
+	r.close()
+	if used := memory.Used(); used != 0 {
+		t.Errorf("%d bytes are still in use", used)
+	}
+	r.sent(1, now) // somebody had not noticed yet
+
+	r = newRecent(nil)
+	for hash := range uint64(3 * recentFrames) {
+		r.sent(hash%(2*recentFrames), now)
+		r.heard(hash, netip.AddrPort{}, 1, now)
+	}
+	if len(r.ring) != recentFrames || len(r.traces) > recentFrames || len(r.spare) > recentFrames {
+		t.Errorf("%d records, %d traces and %d spare ones", len(r.ring), len(r.traces), len(r.spare))
+	}
+	for i := range 3 * recentInterfaces {
+		r.heard(uint64(i), netip.AddrPort{}, i, now)
+	}
+	if len(r.interfaces) > recentInterfaces {
+		t.Errorf("%d interfaces", len(r.interfaces))
+	}
+	if none := newRecent(NewMemory(1, 0)); none.heard(1, netip.AddrPort{}, 1, now) != true {
+		t.Error("without memory everything passes")
+	}
+}
