@@ -174,6 +174,16 @@ func TestLimiter(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", step.name, got, step.want)
 		}
 	}
+	for source := two; len(l.spent) < maxSources; source = source.Next() {
+		l.allow(source, now)
+	}
+	late := netip.MustParseAddr("10.1.0.1")
+	if l.allow(late, now) || !l.allow(two, now) {
+		t.Error("too many sources: got a new one allowed, or one that is known refused")
+	}
+	if now = now.Add(perQuery); !l.allow(late, now) || len(l.spent) > 3 {
+		t.Errorf("later: got a new source refused, or %d remembered, want those without their whole allowance", len(l.spent))
+	}
 }
 
 func TestAnnouncerRefuses(t *testing.T) {

@@ -10,30 +10,28 @@ import (
 	"github.com/framehost/framehost/host/discovery"
 )
 
-// A program that announces a service and dials another one by its name, until it is interrupted.
-func Example() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+// takePart announces a service and dials another one by its name, until ctx is done.
+func takePart(ctx context.Context) error {
 	lan, err := discovery.ListenUDP(ctx, discovery.UDPOptions{})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	station, err := discovery.NewStation(lan, discovery.StationOptions{Key: []byte("the bytes of a key file")})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	scales, err := discovery.NewAnnouncer(station, discovery.AnnouncerOptions{
 		Service:   discovery.Service{Name: "scales", Port: 7001, Codec: "mainframe", Labels: map[string]string{"hall": "3"}},
 		Addresses: lan.Addresses,
 	})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	erp, err := discovery.NewResolver(station, discovery.ResolverOptions{
 		Service: "erp", Networks: []discovery.Network{discovery.NetworkTCP}, Ignore: []discovery.ID{scales.ID()},
 	})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	go scales.Run(ctx)
 	go erp.Run(ctx)
@@ -49,8 +47,14 @@ func Example() {
 		}
 		defer conn.Close()
 	}()
-	// Run waits for the others, so that the goodbye is sent.
-	if err := station.Run(ctx); err != nil {
-		log.Fatal(err)
+	return station.Run(ctx) // it waits for the others, so that the goodbye is sent
+}
+
+// A program that takes part in discovery until it is interrupted.
+func Example() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := takePart(ctx); err != nil {
+		log.Println(err)
 	}
 }
