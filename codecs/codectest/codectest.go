@@ -30,6 +30,8 @@
 //   - In this process also: the work on a frame that arrives in many reads is linear, memory is bounded, a call with
 //     more payloads than one result holds goes on, the schema is JSON, and an unknown option is refused.
 //
+// [Stream] is for what an author tests beside it.
+//
 // A call that never returns ends with the test binary's own timeout, whose stack trace shows it.
 //
 // The random part is seeded anew in each run. A failing run prints its seed; FRAMEHOST_CODECTEST_SEED repeats it.

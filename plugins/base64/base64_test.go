@@ -35,15 +35,15 @@ func TestVectors(t *testing.T) {
 		for options, text := range map[string]string{
 			`{}`: v.text, `{"alphabet": "url"}`: v.text, raw: unpadded, optional: v.text, lenient: v.text,
 		} {
-			c := newConn(t, options, 100)
-			if got := c.encode(v.payload); got != text+"\n" {
+			c := newStream(t, options, 100)
+			if got := c.Encode(v.payload); got != text+"\n" {
 				t.Errorf("%s: encode %q: got %q, want %q", options, v.payload, got, text+"\n")
 			}
-			if got, err := c.decode(text + "\n"); err != nil || !slices.Equal(got, []string{v.payload}) {
+			if got, err := c.Decode(text + "\n"); err != nil || !slices.Equal(got, []string{v.payload}) {
 				t.Errorf("%s: decode %q: got %q, %v, want %q", options, text, got, err, v.payload)
 			}
 		}
-		if got, err := newConn(t, optional, 100).decode(unpadded + "\n"); err != nil || !slices.Equal(got, []string{v.payload}) {
+		if got, err := newStream(t, optional, 100).Decode(unpadded + "\n"); err != nil || !slices.Equal(got, []string{v.payload}) {
 			t.Errorf("decode %q with optional padding: got %q, %v, want %q", unpadded, got, err, v.payload)
 		}
 	}
@@ -72,11 +72,11 @@ func TestFrames(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := newConn(t, tt.options, 200).encode(tt.payload); got != tt.wire {
+			if got := newStream(t, tt.options, 200).Encode(tt.payload); got != tt.wire {
 				t.Fatalf("encode %q:\n got  %q\n want %q", tt.payload, got, tt.wire)
 			}
 			for cut := range len(tt.wire) + 1 {
-				got, err := newConn(t, tt.options, 200).decode(tt.wire[:cut], tt.wire[cut:])
+				got, err := newStream(t, tt.options, 200).Decode(tt.wire[:cut], tt.wire[cut:])
 				if err != nil || !slices.Equal(got, []string{tt.payload}) {
 					t.Fatalf("decode %q cut at %d: got %q, %v, want %q", tt.wire, cut, got, err, tt.payload)
 				}
@@ -179,7 +179,7 @@ func TestArrivals(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, reads := range [][]string{strings.Split(tt.wire, "|"), strings.Split(strings.ReplaceAll(tt.wire, "|", ""), "")} {
-				got, err := newConn(t, tt.options, cmp.Or(tt.maxFrame, 10)).decode(reads...)
+				got, err := newStream(t, tt.options, cmp.Or(tt.maxFrame, 10)).Decode(reads...)
 				if !slices.Equal(got, tt.want) || fault(err) != tt.fault {
 					t.Errorf("decode %q:\n got  %q, %v\n want %q, %s", reads, got, err, tt.want, tt.fault)
 				}
@@ -203,18 +203,18 @@ func TestResume(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := newConn(t, `{}`, 10)
-			_, err := c.decode(tt.wire)
+			c := newStream(t, `{}`, 10)
+			_, err := c.Decode(tt.wire)
 			f := (*codecs.Fault)(nil)
-			if !errors.As(err, &f) || f.Resume != tt.resume || len(c.out.State) > 0 != tt.discards {
-				t.Fatalf("decode %q: got %+v, state %q, want resume at %d", tt.wire, err, c.out.State, tt.resume)
+			if !errors.As(err, &f) || f.Resume != tt.resume || len(c.Last.State) > 0 != tt.discards {
+				t.Fatalf("decode %q: got %+v, state %q, want resume at %d", tt.wire, err, c.Last.State, tt.resume)
 			}
 			rest := tt.wire[tt.resume:]
 			for cut := range len(rest) {
-				again := newConn(t, `{}`, 10)
-				again.state = bytes.Clone(c.out.State)
-				if got, err := again.decode(rest[:cut], rest[cut:]); err != nil || !slices.Equal(got, []string{"hi"}) {
-					t.Fatalf("decode %q with state %q: got %q, %v, want \"hi\"", rest, c.out.State, got, err)
+				again := newStream(t, `{}`, 10)
+				again.State = bytes.Clone(c.Last.State)
+				if got, err := again.Decode(rest[:cut], rest[cut:]); err != nil || !slices.Equal(got, []string{"hi"}) {
+					t.Fatalf("decode %q with state %q: got %q, %v, want \"hi\"", rest, c.Last.State, got, err)
 				}
 			}
 		})
@@ -229,7 +229,7 @@ func TestUnrepresentable(t *testing.T) {
 			"frame too long at offset 10 (frame begins at 0): want a payload of at most 10 bytes"},
 	}
 	for _, tt := range tests {
-		out := newConn(t, tt.options, 10).tryEncode(tt.payload)
+		out := newStream(t, tt.options, 10).TryEncode(tt.payload)
 		if out.Fault == nil || out.Fault.Error() != tt.want || len(out.Wire) > 0 {
 			t.Errorf("%s: encode %q: got %q, %v, want %s", tt.options, tt.payload, out.Wire, out.Fault, tt.want)
 		}
@@ -261,13 +261,13 @@ func TestEverySize(t *testing.T) {
 	for _, options := range []string{`{}`, raw, mime, narrow, datagram, `{"wrap": 1, "terminator": "NUL"}`,
 		`{"wrap": 1023, "terminator": "NUL"}`, `{"wrap": 76, "terminator": "NUL", "strict": false}`} {
 		for n := 1; n < 1800; n += 1 + n/60 {
-			c := newConn(t, options, n)
-			wire := c.encode(payload[:n])
-			if got, err := c.decode(wire); err != nil || len(got) != 1 || got[0] != payload[:n] {
+			c := newStream(t, options, n)
+			wire := c.Encode(payload[:n])
+			if got, err := c.Decode(wire); err != nil || len(got) != 1 || got[0] != payload[:n] {
 				t.Fatalf("%s: %d bytes: got %d payloads, %v", options, n, len(got), err)
 			}
-			if len(wire) != c.properties.MaxWire && c.properties.MaxWire < n*2 {
-				t.Fatalf("%s: %d bytes make a frame of %d bytes, want %d", options, n, len(wire), c.properties.MaxWire)
+			if len(wire) != c.Properties.MaxWire && c.Properties.MaxWire < n*2 {
+				t.Fatalf("%s: %d bytes make a frame of %d bytes, want %d", options, n, len(wire), c.Properties.MaxWire)
 			}
 		}
 	}
@@ -340,16 +340,16 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, wire []byte, cut uint16) {
 		const maxFrame = 60
 		options := fuzzed[int(which)%len(fuzzed)]
-		whole := newConn(t, options, maxFrame)
-		want, wantErr := whole.decode(string(wire))
+		whole := newStream(t, options, maxFrame)
+		want, wantErr := whole.Decode(string(wire))
 		at := int(cut) % (len(wire) + 1)
 		for _, reads := range [][]string{{string(wire[:at]), string(wire[at:])}, strings.Split(string(wire), "")} {
-			got, err := newConn(t, options, maxFrame).decode(reads...)
+			got, err := newStream(t, options, maxFrame).Decode(reads...)
 			if !slices.Equal(got, want) || fault(err) != fault(wantErr) {
 				t.Fatalf("%s: %q cut as %q:\n got  %q, %v\n want %q, %v", options, wire, reads, got, err, want, wantErr)
 			}
 		}
-		text := &whole.framing.(*framing).text
+		text := &whole.Framing.(*framing).text
 		n, ok := text.digits(wire)
 		ok = ok && decodedLen(n) <= maxFrame && len(wire) <= text.longest(maxFrame) &&
 			text.decode(make([]byte, decodedLen(n)), wire, n)
@@ -357,11 +357,11 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%s: %q: decoded %t, explained as %+v", options, wire, ok, wrong)
 		}
 		for _, payload := range append(want, string(wire[:min(len(wire), maxFrame)])) {
-			out := whole.tryEncode(payload)
+			out := whole.TryEncode(payload)
 			if out.Fault != nil {
 				continue
 			}
-			if got, err := newConn(t, options, maxFrame).decode(string(out.Wire)); err != nil || len(got) != 1 || got[0] != payload {
+			if got, err := newStream(t, options, maxFrame).Decode(string(out.Wire)); err != nil || len(got) != 1 || got[0] != payload {
 				t.Fatalf("%s: %q is written as %q and read as %q, %v", options, payload, out.Wire, got, err)
 			}
 		}
@@ -370,7 +370,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		var again string // one text for each payload: what was decoded is written as it was
 		for _, payload := range want {
-			again += whole.encode(payload)
+			again += whole.Encode(payload)
 		}
 		if again != string(wire) {
 			t.Fatalf("%s: %q decodes to %q, which is written as %q", options, wire, want, again)
@@ -433,11 +433,11 @@ func benchmark(b *testing.B, run func(*testing.B, codecs.Framing, *codeccall.Enc
 // TestSteadyState: neither decoding nor encoding takes memory for a frame.
 func TestSteadyState(t *testing.T) {
 	for _, options := range []string{`{}`, mime, lenient} {
-		c := newConn(t, options, 64)
+		c := newStream(t, options, 64)
 		var out codeccall.Encoded
 		in := codeccall.Encode{Wire: []byte("hi, ho"), Refs: []codecs.Ref{{Off: 0, Len: 2}, {Off: 2, Len: 4}}, Room: 1000}
 		encode := func() {
-			if err := c.runner.Encode(c.framing, &in, &out); err != nil || out.Fault != nil {
+			if err := c.Runner.Encode(c.Framing, &in, &out); err != nil || out.Fault != nil {
 				t.Fatal(err, out.Fault)
 			}
 		}
@@ -446,91 +446,15 @@ func TestSteadyState(t *testing.T) {
 			t.Errorf("%s: encoding two frames takes memory %.0f times", options, n)
 		}
 		shown := codeccall.Decode{Wire: bytes.Clone(out.Wire), Room: 1000}
-		if n := testing.AllocsPerRun(100, func() { c.call(&shown) }); n > 0 {
+		if n := testing.AllocsPerRun(100, func() { c.Call(&shown) }); n > 0 {
 			t.Errorf("%s: decoding two frames takes memory %.0f times", options, n)
 		}
 	}
 }
 
-// A conn is a stream under way: it shows the codec what is left with what arrives, as a host does.
-type conn struct {
-	t          testing.TB
-	framing    codecs.Framing
-	properties codeccall.Properties
-	runner     codeccall.Runner
-	out        codeccall.Decoded
-	state      []byte // at the start
-}
-
-func newConn(t testing.TB, options string, maxFrame int) *conn {
+func newStream(t testing.TB, options string, maxFrame int) *codectest.Stream {
 	t.Helper()
-	framing, _, err := Codec.Configure(json.RawMessage(options), maxFrame)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &conn{t: t, framing: framing,
-		properties: codeccall.Properties{MaxFrame: maxFrame, MaxWire: codecs.MaxWireOf(framing, maxFrame)}}
-}
-
-// decode returns the payloads of a stream that arrives in these reads and then ends, and its first fault.
-func (c *conn) decode(reads ...string) (payloads []string, fault error) {
-	c.t.Helper()
-	in := codeccall.Decode{Room: 1 << 20, State: c.state}
-	offset := 0
-	for i := range len(reads) + 1 {
-		if in.EOF = i == len(reads); !in.EOF {
-			in.Wire = append(in.Wire, reads[i]...)
-		}
-		out := c.call(&in)
-		all := slices.Concat(in.Wire, out.Data)
-		for _, r := range out.Refs {
-			payloads = append(payloads, string(all[r.Off:r.Off+r.Len]))
-		}
-		if f := out.Fault; f != nil {
-			f.Offset, f.At = f.Offset+offset, f.At+offset
-			if f.Resume != codecs.Never {
-				f.Resume += offset
-			}
-			return payloads, f
-		}
-		in.Wire, in.Examined = in.Wire[out.Consumed:], out.Examined-out.Consumed
-		in.State = bytes.Clone(out.State)
-		offset += out.Consumed
-	}
-	return payloads, nil
-}
-
-func (c *conn) call(in *codeccall.Decode) *codeccall.Decoded {
-	c.t.Helper()
-	if err := c.runner.Decode(c.framing, c.properties.MaxFrame, in, &c.out); err != nil {
-		c.t.Fatal(err)
-	}
-	if err := in.Check(&c.properties, &c.out); err != nil {
-		c.t.Fatal(err)
-	}
-	return &c.out
-}
-
-func (c *conn) encode(payload string) string {
-	c.t.Helper()
-	out := c.tryEncode(payload)
-	if out.Fault != nil {
-		c.t.Fatalf("encode %q: %v", payload, out.Fault)
-	}
-	return string(out.Wire)
-}
-
-func (c *conn) tryEncode(payload string) codeccall.Encoded {
-	c.t.Helper()
-	var out codeccall.Encoded
-	in := codeccall.Encode{Wire: []byte(payload), Refs: []codecs.Ref{{Len: uint32(len(payload))}}, Room: 1 << 20, EOF: true}
-	if err := c.runner.Encode(c.framing, &in, &out); err != nil {
-		c.t.Fatal(err)
-	}
-	if err := in.Check(&c.properties, &out); err != nil {
-		c.t.Fatal(err)
-	}
-	return out
+	return codectest.NewStream(t, Codec, options, maxFrame)
 }
 
 func fault(err error) string {

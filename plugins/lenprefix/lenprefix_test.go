@@ -69,13 +69,13 @@ const (
 func TestFramings(t *testing.T) {
 	for _, f := range framings {
 		t.Run(f.name, func(t *testing.T) {
-			c := newConn(t, f.options, 4096)
-			if got := c.encode(f.payload); got != f.wire {
+			c := newStream(t, f.options, 4096)
+			if got := c.Encode(f.payload); got != f.wire {
 				t.Fatalf("encode %q:\n got  %q\n want %q", f.payload, got, f.wire)
 			}
 			two := f.wire + f.wire
 			for cut := range len(two) + 1 {
-				got, err := newConn(t, f.options, 4096).decode(two[:cut], two[cut:])
+				got, err := newStream(t, f.options, 4096).Decode(two[:cut], two[cut:])
 				if err != nil || !slices.Equal(got, []string{f.payload, f.payload}) {
 					t.Fatalf("decode %q cut at %d: got %q, %v, want %q twice", two, cut, got, err, f.payload)
 				}
@@ -157,7 +157,7 @@ func TestArrivals(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := newConn(t, tt.options, 64).decode(strings.Split(tt.wire, "|")...)
+			got, err := newStream(t, tt.options, 64).Decode(strings.Split(tt.wire, "|")...)
 			if !slices.Equal(got, tt.want) || text(err) != tt.fault {
 				t.Errorf("decode %q:\n got  %q, %v\n want %q, %s", tt.wire, got, err, tt.want, tt.fault)
 			}
@@ -180,7 +180,7 @@ func TestResume(t *testing.T) {
 		{"truncated: at the end", fourDigits, "0002h", 5},
 	}
 	for _, tt := range tests {
-		_, err := newConn(t, tt.options, 64).decode(tt.wire)
+		_, err := newStream(t, tt.options, 64).Decode(tt.wire)
 		if f := (*codecs.Fault)(nil); !errors.As(err, &f) || f.Resume != tt.want {
 			t.Errorf("%s: decode %q: got %+v, want resume at %d", tt.name, tt.wire, err, tt.want)
 		}
@@ -214,8 +214,8 @@ func TestUnrepresentable(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := newConn(t, tt.options, 20000)
-			out := c.tryEncode(tt.payload)
+			c := newStream(t, tt.options, 20000)
+			out := c.TryEncode(tt.payload)
 			if out.Fault == nil || out.Fault.Error() != "payload cannot be represented: "+tt.want {
 				t.Errorf("encode %.20q: got %v, want %s", tt.payload, out.Fault, tt.want)
 			}
@@ -227,7 +227,7 @@ func TestUnrepresentable(t *testing.T) {
 }
 
 func TestEncodeOverTheLimit(t *testing.T) {
-	out := newConn(t, `{}`, 64).tryEncode(strings.Repeat("a", 65))
+	out := newStream(t, `{}`, 64).TryEncode(strings.Repeat("a", 65))
 	if out.Fault == nil || out.Fault.Err != codecs.ErrTooLong || out.Fault.At != 64 {
 		t.Errorf("65 bytes with a limit of 64: got %v, want too long at byte 64", out.Fault)
 	}
@@ -235,7 +235,7 @@ func TestEncodeOverTheLimit(t *testing.T) {
 
 // TestTrailerAlways: a payload that ends like the trailer gets one all the same.
 func TestTrailerAlways(t *testing.T) {
-	if got := newConn(t, respBulk, 64).encode("hi\r\n"); got != "$4\r\nhi\r\n\r\n" {
+	if got := newStream(t, respBulk, 64).Encode("hi\r\n"); got != "$4\r\nhi\r\n\r\n" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -254,9 +254,9 @@ func TestNeed(t *testing.T) {
 		{fourDigits, "0002hi0009", 13},
 	}
 	for _, tt := range tests {
-		c := newConn(t, tt.options, 64)
+		c := newStream(t, tt.options, 64)
 		in := codeccall.Decode{Wire: []byte(tt.wire)}
-		if out := c.call(&in); out.Need != tt.want {
+		if out := c.Call(&in); out.Need != tt.want {
 			t.Errorf("%q: got need %d, want %d", tt.wire, out.Need, tt.want)
 		}
 	}
@@ -297,20 +297,20 @@ func TestEverySize(t *testing.T) {
 	const maxFrame = 11000
 	for _, options := range []string{`{}`, fourDigits, netstring, paxHeader, `{"width": 5, "format": "bcd", "counts": "frame"}`,
 		`{"width": 0, "separator": "-", "counts": "frame", "adjust": -7}`, `{"width": 8, "format": "le", "adjust": 2147483647}`} {
-		c := newConn(t, options, maxFrame)
+		c := newStream(t, options, maxFrame)
 		payload := strings.Repeat("a", maxFrame)
 		for n := range maxFrame {
 			if n > 120 && n < 980 || n > 1020 && n < 9980 || n > 10020 {
 				continue
 			}
-			out := c.tryEncode(payload[:n])
+			out := c.TryEncode(payload[:n])
 			if out.Fault != nil {
 				if n > 9 && n < 10000 {
 					t.Fatalf("%s: %d bytes: %v", options, n, out.Fault)
 				}
 				continue
 			}
-			got, err := newConn(t, options, maxFrame).decode(string(out.Wire))
+			got, err := newStream(t, options, maxFrame).Decode(string(out.Wire))
 			if err != nil || len(got) != 1 || got[0] != payload[:n] {
 				t.Fatalf("%s: %d bytes: got %d payloads, %v", options, n, len(got), err)
 			}
@@ -365,21 +365,21 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, which uint8, wire []byte, cut uint16) {
 		with := options[int(which)%len(options)]
-		whole := newConn(t, with, 64)
-		want, wantErr := whole.decode(string(wire))
+		whole := newStream(t, with, 64)
+		want, wantErr := whole.Decode(string(wire))
 		at := int(cut) % (len(wire) + 1)
 		for _, reads := range [][]string{{string(wire[:at]), string(wire[at:])}, strings.Split(string(wire), "")} {
-			got, err := newConn(t, with, 64).decode(reads...)
+			got, err := newStream(t, with, 64).Decode(reads...)
 			if !slices.Equal(got, want) || text(err) != text(wantErr) {
 				t.Fatalf("%s: %q cut as %q:\n got  %q, %v\n want %q, %v", with, wire, reads, got, err, want, wantErr)
 			}
 		}
 		for _, payload := range append(want, string(wire)) {
-			out := whole.tryEncode(payload)
+			out := whole.TryEncode(payload)
 			if out.Fault != nil {
 				continue
 			}
-			if got, err := newConn(t, with, 64).decode(string(out.Wire)); err != nil || len(got) != 1 || got[0] != payload {
+			if got, err := newStream(t, with, 64).Decode(string(out.Wire)); err != nil || len(got) != 1 || got[0] != payload {
 				t.Fatalf("%s: %q is written as %q and read as %q, %v", with, payload, out.Wire, got, err)
 			}
 		}
@@ -443,11 +443,11 @@ func benchmark(b *testing.B, run func(*testing.B, codecs.Framing, *codeccall.Enc
 // TestSteadyState: neither decoding nor encoding takes memory for a frame.
 func TestSteadyState(t *testing.T) {
 	for _, options := range []string{`{}`, netstring, fourDigits, pktLine} {
-		c := newConn(t, options, 64)
+		c := newStream(t, options, 64)
 		var out codeccall.Encoded
 		in := codeccall.Encode{Wire: []byte("0006hi0006ho"), Refs: []codecs.Ref{{Off: 0, Len: 6}, {Off: 6, Len: 6}}, Room: 1000}
 		encode := func() {
-			if err := c.runner.Encode(c.framing, &in, &out); err != nil || out.Fault != nil {
+			if err := c.Runner.Encode(c.Framing, &in, &out); err != nil || out.Fault != nil {
 				t.Fatal(err, out.Fault)
 			}
 		}
@@ -456,91 +456,18 @@ func TestSteadyState(t *testing.T) {
 			t.Errorf("%s: encoding two frames takes memory %.0f times", options, n)
 		}
 		shown := codeccall.Decode{Wire: bytes.Clone(out.Wire)}
-		if n := testing.AllocsPerRun(100, func() { c.call(&shown) }); n > 0 {
+		if n := testing.AllocsPerRun(100, func() { c.Call(&shown) }); n > 0 {
 			t.Errorf("%s: decoding two frames takes memory %.0f times", options, n)
 		}
 	}
 }
 
-// A conn is a stream under way: it shows the codec what is left with what arrives, as a host does.
-type conn struct {
-	t          testing.TB
-	framing    codecs.Framing
-	properties codeccall.Properties
-	runner     codeccall.Runner
-	out        codeccall.Decoded
-}
-
-func newConn(t testing.TB, options string, maxFrame int) *conn {
+// newStream leaves no room for payloads that are built: this codec refers to all of them.
+func newStream(t testing.TB, options string, maxFrame int) *codectest.Stream {
 	t.Helper()
-	framing, _, err := Codec.Configure(json.RawMessage(options), maxFrame)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &conn{t: t, framing: framing,
-		properties: codeccall.Properties{MaxFrame: maxFrame, MaxWire: codecs.MaxWireOf(framing, maxFrame)}}
-}
-
-// decode returns the payloads of a stream that arrives in these reads and then ends, and its first fault.
-func (c *conn) decode(reads ...string) (payloads []string, fault error) {
-	c.t.Helper()
-	in := codeccall.Decode{}
-	offset, need := 0, 0
-	for i := range len(reads) + 1 {
-		if in.EOF = i == len(reads); !in.EOF {
-			in.Wire = append(in.Wire, reads[i]...)
-			if len(in.Wire) < need {
-				continue
-			}
-		}
-		out := c.call(&in)
-		for _, r := range out.Refs {
-			payloads = append(payloads, string(in.Wire[r.Off:r.Off+r.Len]))
-		}
-		if f := out.Fault; f != nil {
-			f.Offset, f.At = f.Offset+offset, f.At+offset
-			if f.Resume != codecs.Never {
-				f.Resume += offset
-			}
-			return payloads, f
-		}
-		in.Wire, in.Examined, need = in.Wire[out.Consumed:], out.Examined-out.Consumed, out.Need
-		offset += out.Consumed
-	}
-	return payloads, nil
-}
-
-func (c *conn) call(in *codeccall.Decode) *codeccall.Decoded {
-	c.t.Helper()
-	if err := c.runner.Decode(c.framing, c.properties.MaxFrame, in, &c.out); err != nil {
-		c.t.Fatal(err)
-	}
-	if err := in.Check(&c.properties, &c.out); err != nil {
-		c.t.Fatal(err)
-	}
-	return &c.out
-}
-
-func (c *conn) encode(payload string) string {
-	c.t.Helper()
-	out := c.tryEncode(payload)
-	if out.Fault != nil {
-		c.t.Fatalf("encode %q: %v", payload, out.Fault)
-	}
-	return string(out.Wire)
-}
-
-func (c *conn) tryEncode(payload string) codeccall.Encoded {
-	c.t.Helper()
-	var out codeccall.Encoded
-	in := codeccall.Encode{Wire: []byte(payload), Refs: []codecs.Ref{{Len: uint32(len(payload))}}, Room: 1 << 20, EOF: true}
-	if err := c.runner.Encode(c.framing, &in, &out); err != nil {
-		c.t.Fatal(err)
-	}
-	if err := in.Check(&c.properties, &out); err != nil {
-		c.t.Fatal(err)
-	}
-	return out
+	s := codectest.NewStream(t, Codec, options, maxFrame)
+	s.Room = 0
+	return s
 }
 
 func text(err error) string {

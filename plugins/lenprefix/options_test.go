@@ -82,7 +82,7 @@ func TestWantIsShort(t *testing.T) {
 		"trailer": %[1]q}`, long)
 	before := strings.Repeat("\x00", 4096)
 	for _, wire := range []string{"x", before, before + "x", before + "0x", before + "0" + before[:64] + "x"} {
-		if _, err := newConn(t, options, 10000).decode(wire); err == nil {
+		if _, err := newStream(t, options, 10000).Decode(wire); err == nil {
 			t.Errorf("decode %d bytes: got no fault", len(wire))
 		}
 	}
