@@ -30,7 +30,8 @@ func (a *codecArg) addFlags(cmd *cobra.Command) {
 	a.fileFlag(cmd, "a configuration `FILE`, whose codecs and plugins CODEC may name")
 	cmd.Flags().StringArrayVarP(&a.options, "option", "o", nil,
 		"an option of the codec: `KEY=VALUE`, such as terminator=CRLF; repeatable")
-	cmd.Flags().StringVar(&a.maxFrame, "max-frame", "", "the longest payload: a `SIZE` such as 64KiB (default: the codec's own limit, or 1MiB)")
+	cmd.Flags().StringVar(&a.maxFrame, "max-frame", "",
+		"the longest payload: a `SIZE` such as 64KiB (default: the codec's own limit, or 1MiB)")
 	cmd.ValidArgsFunction = a.complete
 }
 

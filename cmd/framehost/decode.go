@@ -49,12 +49,12 @@ such frame, where its framing can tell where that is; the exit code is 3 all the
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			print, err := d.printer()
+			write, err := d.printer()
 			if err != nil {
 				return err
 			}
 			return d.withCodec(ctx, args[0], func(codec *namedCodec) error {
-				return d.decode(ctx, codec, interruptibly(ctx, cmd.InOrStdin()), cmd.OutOrStdout(), cmd.ErrOrStderr(), print)
+				return d.decode(ctx, codec, interruptibly(ctx, cmd.InOrStdin()), cmd.OutOrStdout(), cmd.ErrOrStderr(), write)
 			})
 		},
 	}
@@ -66,13 +66,13 @@ such frame, where its framing can tell where that is; the exit code is 3 all the
 	return cmd
 }
 
-// decode reads frames from in. print is a payload's way to out.
-func (d *decodeCommand) decode(ctx context.Context, codec *namedCodec, in io.Reader, out, stderr io.Writer, print printer) error {
+// decode reads frames from in. write is a payload's way to out.
+func (d *decodeCommand) decode(ctx context.Context, codec *namedCodec, in io.Reader, out, stderr io.Writer, write printer) error {
 	w := bufio.NewWriterSize(out, readSize)
 	faults := 0
 	r := &frameReader{
 		source: in, codec: codec, places: d.asJSON, settled: w.Flush,
-		frame: func(offset int64, payload []byte) error { return print(w, offset, payload) },
+		frame: func(offset int64, payload []byte) error { return write(w, offset, payload) },
 	}
 	if d.skip {
 		r.faulty = func(fault *wireFault) {

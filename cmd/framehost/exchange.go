@@ -28,7 +28,7 @@ type exchange struct {
 
 // run sends what encode writes, with the codec out, and prints what comes back, decoded with back. It returns when both
 // directions have ended, or with what ended them early. A reply that comes although sending has failed is printed.
-func (x *exchange) run(parent context.Context, encode encodeFunc, out, back *namedCodec, print io.Writer) error {
+func (x *exchange) run(parent context.Context, encode encodeFunc, out, back *namedCodec, stdout io.Writer) error {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	defer x.conn.Close()
@@ -41,7 +41,7 @@ func (x *exchange) run(parent context.Context, encode encodeFunc, out, back *nam
 		}
 		sending <- err
 	}()
-	received := x.receive(ctx, back, print)
+	received := x.receive(ctx, back, stdout)
 	if received != nil {
 		cancel(received)
 	}
@@ -78,8 +78,8 @@ func (x *exchange) send(ctx context.Context, encode encodeFunc, codec *namedCode
 	return nil
 }
 
-func (x *exchange) receive(ctx context.Context, codec *namedCodec, print io.Writer) error {
-	w := bufio.NewWriterSize(print, readSize)
+func (x *exchange) receive(ctx context.Context, codec *namedCodec, stdout io.Writer) error {
+	w := bufio.NewWriterSize(stdout, readSize)
 	r := frameReader{source: x, codec: codec, settled: w.Flush, frame: func(_ int64, payload []byte) error {
 		_, _ = w.Write(payload) // its error comes again with the next
 		return w.WriteByte('\n')

@@ -93,7 +93,8 @@ func TestFaultsSkipped(t *testing.T) {
 		}
 		var kinds []string
 		for _, f := range faults {
-			kinds = append(kinds, f[:strings.Index(f, ":")])
+			kind, _, _ := strings.Cut(f, ":")
+			kinds = append(kinds, kind)
 		}
 		want := []string{
 			"malformed frame at offset 4 (its frame begins at offset 3)",

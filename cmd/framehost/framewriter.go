@@ -46,27 +46,31 @@ func (w *frameWriter) close() { w.direction.Close() }
 // front of it were written.
 func (w *frameWriter) write(ctx context.Context, p *payloads) error {
 	for refs := p.refs; len(refs) > 0; {
-		in := codeccall.Encode{Data: p.data, Refs: refs[:w.fitting(refs)]}
-		if len(in.Refs) > 0 {
-			if err := w.call(ctx, &in); err != nil {
-				return err
-			}
+		fits := w.fitting(refs)
+		if fits == 0 {
+			most := w.properties.MaxFrame
+			return w.fault(p, refs[0], &codecs.Fault{
+				At: most, Err: codecs.ErrTooLong, Want: fmt.Sprintf("a payload of at most %d bytes", most),
+			})
 		}
-		taken := len(w.result.Ends)
-		if len(in.Refs) == 0 {
-			taken, w.result = 0, codeccall.Encoded{Fault: &codecs.Fault{
-				At: w.properties.MaxFrame, Err: codecs.ErrTooLong, Want: fmt.Sprintf("a payload of at most %d bytes", w.properties.MaxFrame),
-			}}
+		if err := w.call(ctx, &codeccall.Encode{Data: p.data, Refs: refs[:fits]}); err != nil {
+			return err
 		}
-		refs = refs[taken:]
-		w.done += int64(taken)
+		refs = refs[w.result.Taken():]
+		w.done += int64(w.result.Taken())
 		if fault := w.result.Fault; fault != nil {
-			payload := p.data[refs[0].Off : refs[0].Off+refs[0].Len]
-			return &payloadFault{Index: w.done, At: fault.At, Err: fault.Err, Want: fault.Want,
-				Got: bytesAt(payload, fault.At, "the payload's end")}
+			return w.fault(p, refs[0], fault)
 		}
 	}
 	return nil
+}
+
+// fault returns what is wrong with the payload behind those that are done.
+func (w *frameWriter) fault(p *payloads, ref codecs.Ref, fault *codecs.Fault) *payloadFault {
+	payload := p.data[ref.Off : ref.Off+ref.Len]
+	return &payloadFault{
+		Index: w.done, At: fault.At, Err: fault.Err, Want: fault.Want, Got: bytesAt(payload, fault.At, "the payload's end"),
+	}
 }
 
 // fitting returns how many of refs precede the first that is longer than the limit. Not every encoder knows of it.
@@ -88,19 +92,19 @@ func (w *frameWriter) end(ctx context.Context) error {
 	}
 }
 
-// call makes one call, or a second with the room that the first asked for, and writes the result.
+// call makes a call, with as much room as it takes, and writes the result.
 func (w *frameWriter) call(ctx context.Context, in *codeccall.Encode) error {
-	in.State, in.Room = w.state, 2*readSize
-	err := w.direction.Encode(ctx, in, &w.result)
-	if err == nil && w.result.More && w.result.RoomNeeded > in.Room {
-		in.Room = w.result.RoomNeeded
-		err = w.direction.Encode(ctx, in, &w.result)
-	}
-	if err != nil {
-		return err
+	in.State = w.state
+	for in.Room = 2 * readSize; ; in.Room = w.result.RoomNeeded {
+		if err := w.direction.Encode(ctx, in, &w.result); err != nil {
+			return err
+		}
+		if !w.result.More || w.result.RoomNeeded <= in.Room {
+			break
+		}
 	}
 	w.state = append(w.state[:0], w.result.State...)
-	_, err = w.out.Write(w.result.Wire)
+	_, err := w.out.Write(w.result.Wire)
 	return err
 }
 

@@ -82,14 +82,14 @@ func (s *sender) run(cmd *cobra.Command, name, address string, texts []string) e
 	})
 }
 
-func (s *sender) exchange(ctx context.Context, to *config.Address, encode encodeFunc, out, back *namedCodec, print io.Writer) error {
+func (s *sender) exchange(ctx context.Context, to *config.Address, encode encodeFunc, out, back *namedCodec, stdout io.Writer) error {
 	network, address := to.Network()
 	conn, err := (&net.Dialer{Timeout: s.timeout}).DialContext(ctx, network, address)
 	if err != nil {
 		return failed(err)
 	}
 	x := &exchange{conn: conn.(halfCloser), peer: to.String(), timeout: s.timeout} // as tcp and unix connections are
-	return x.run(ctx, encode, out, back, print)
+	return x.run(ctx, encode, out, back, stdout)
 }
 
 // parseTarget reads an ADDRESS.
