@@ -1,0 +1,81 @@
+package discovery
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// A Change is what happened to a service.
+type Change struct {
+	Kind  ChangeKind
+	Found Found // as it is now, or as it was last
+}
+
+// A ChangeKind says what happened.
+type ChangeKind int
+
+// What can happen to a service.
+const (
+	Appeared ChangeKind = iota
+	Updated             // it announces something else, or comes from elsewhere
+	Left                // it said goodbye
+	Expired             // its time to live has passed
+)
+
+// String returns the kind in lower case.
+func (k ChangeKind) String() string {
+	return [...]string{"appeared", "updated", "left", "expired"}[k]
+}
+
+// touch notes that a service may have changed.
+func (b *Browser) touch(id ID) {
+	delete(b.gone, id)
+	b.touches++
+	b.touched[id] = b.touches
+	close(b.changed)
+	b.changed = make(chan struct{})
+	b.rouse()
+}
+
+func (b *Browser) rouse() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// tell tells Changed what is different from what it was told before.
+func (b *Browser) tell() {
+	for _, change := range b.changes() {
+		if b.options.Changed != nil {
+			b.options.Changed(change)
+		}
+	}
+}
+
+func (b *Browser) changes() []Change {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var changes []Change
+	order := func(x, y ID) int { return cmp.Compare(b.touched[x], b.touched[y]) }
+	for _, id := range slices.SortedFunc(maps.Keys(b.touched), order) {
+		is, was := b.live[id], b.told[id]
+		switch {
+		case is != nil && was == nil:
+			changes = append(changes, Change{Appeared, is.view()})
+		case is != nil && !is.same(was):
+			changes = append(changes, Change{Updated, is.view()})
+		case is == nil && was != nil:
+			changes = append(changes, Change{b.gone[id], was.view()})
+		}
+		if is != nil {
+			b.told[id] = is
+		} else {
+			delete(b.told, id)
+		}
+	}
+	clear(b.touched)
+	clear(b.gone)
+	return changes
+}
