@@ -33,6 +33,15 @@ import (
 // A payload that the framing of some receivers can't carry is the sender's violation: the other receivers get it, and
 // with CloseSession the sender is over then. When the codec of some receivers fails, these receivers are over.
 //
+// # Memory
+//
+// Each member pays for one small read when it starts. What waits in queues is paid for once, however many receivers
+// share it, and by nobody in particular: the budget should be larger than all queues that may be full together, if
+// they hold different frames. A sender waits for memory as a [Session] does. When there is none in time, a stream ends
+// with the reason MemoryShort, and what came in datagrams is dropped and counted.
+//
+// # Codecs
+//
 // Codecs whose frames depend on those before them ([codeccall.Properties].UsesState) are refused, and so is a stream
 // without a codec.
 //

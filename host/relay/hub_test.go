@@ -732,3 +732,29 @@ func TestHubDrain(t *testing.T) {
 		})
 	})
 }
+
+// A sender that waits for a receiver can still be ended.
+func TestHubEndsWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := NewMemory(64<<20, time.Minute)
+		h := NewHub(memory)
+		c := codec(t, lines{}, 1000)
+		blocking, impatient := with(c), with(c)
+		blocking.Queue = Queue{Frames: 1, Policy: Block}
+		impatient.Timeouts.Idle = time.Minute
+		sender, slow := join(t, h, impatient, 1000), join(t, h, blocking, 1)
+		synctest.Wait()
+		sender.send([]byte("one\ntwo\n"))
+		synctest.Wait()
+		sender.send([]byte("one\ntwo\n"))
+		sender.ended(t, IdleTimeout)
+		slow.Close()
+		slow.ended(t, IOError)
+		if stats := h.Stats(); stats.DroppedFrames == 0 || stats.Members != 0 {
+			t.Errorf("got %+v, want what was left in the queue to count as dropped", stats)
+		}
+		if used := memory.Used(); used != 0 {
+			t.Errorf("%d bytes of memory are still in use", used)
+		}
+	})
+}

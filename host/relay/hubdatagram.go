@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+
+	"github.com/framehost/framehost/codecs"
 )
 
 // Datagrams is a place where datagrams come from and go to. Receive is called from one goroutine at a time, and so is
@@ -79,7 +81,10 @@ type datagramPort struct {
 }
 
 func (p *datagramPort) open() {
-	p.dispatcher.member = p.Member
+	p.dispatcher.member, p.dispatcher.longest = p.Member, codecs.MaxFrame
+	if p.config.Codec != nil {
+		p.dispatcher.longest = p.config.Codec.Properties().MaxFrame
+	}
 	p.receiver.port = p
 }
 

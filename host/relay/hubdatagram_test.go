@@ -456,3 +456,51 @@ func TestRecentIsBounded(t *testing.T) {
 		t.Error("without memory everything passes")
 	}
 }
+
+func TestHubDatagramMemberDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		l := newLAN()
+		device := l.socket()
+		one := joinLAN(t, h, onLAN(l, nil))
+		blocking := with(codec(t, lines{}, 1000))
+		blocking.Queue = Queue{Frames: 1, Policy: Block}
+		slow := join(t, h, blocking, 1)
+		synctest.Wait()
+		device.send("one", "two", "three", "four")
+		synctest.Wait()
+		one.member.Drain(RouteRemoved)
+		synctest.Wait()
+		device.send("late")
+		var got []byte
+		for range len("one\ntwo\nthree\nfour\n") {
+			b := make([]byte, 1)
+			n, _ := slow.Read(func() []byte { return b }, func([]byte) {})
+			got = append(got, b[:n]...)
+		}
+		if string(got) != "one\ntwo\nthree\nfour\n" {
+			t.Errorf("got %q", got)
+		}
+		one.ended(t, RouteRemoved)
+		drain(h, slow)
+		if got := slow.text(t); got != "" {
+			t.Errorf("got %q, want no more", got)
+		}
+		slow.ended(t, Drained)
+	})
+}
+
+// A datagram that can't be decoded for want of a process ends the member.
+func TestHubDatagramCodecFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		l := newLAN()
+		device := l.socket()
+		p := joinLAN(t, h, onLAN(l, &failing{codec(t, lines{}, 10), 0}))
+		synctest.Wait()
+		device.send("one\n")
+		if result := p.ended(t, CodecFailed); result.Stats.Starved != 1 {
+			t.Errorf("got %+v, want one datagram dropped", result)
+		}
+	})
+}

@@ -13,6 +13,7 @@ import (
 // goroutine.
 type dispatcher struct {
 	member   *Member
+	longest  int // bytes of the longest payload from the member
 	encoders map[codeccall.Codec]codeccall.Direction
 	audience *audience  // that the encoders are for
 	hashes   []uint64   // of the payloads at hand, if somebody remembers them
@@ -96,7 +97,7 @@ func (d *dispatcher) sendGroup(g *group, b *batch) error {
 	b.out.More, b.out.RoomNeeded = false, 0
 	var failed error
 	for refs := b.found.Refs; len(refs) > 0; {
-		fits := fitting(refs, codecs.MaxFrame, g.longest)
+		fits := fitting(refs, d.longest, g.longest)
 		fault := (*codecs.Fault)(nil)
 		if fits > 0 {
 			b.in.Refs = refs[:fits]

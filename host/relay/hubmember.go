@@ -23,8 +23,9 @@ type MemberConfig struct {
 
 	OnViolation OnViolation // of what the member sends; "": CloseSession
 
-	// Violation is called for each violation, also those that are skipped, from a goroutine of the member, which waits
-	// for it. A stream's that is not skipped is also the Err of the Result. nil: nobody is told.
+	// Violation is called for each violation, also those that are skipped, from the goroutine that found it, which waits
+	// for it; that may be the one that receives and the one that sends at the same time. A stream's that is not skipped
+	// is also the Err of the Result. nil: nobody is told.
 	Violation func(Violation)
 	// Quarantine is as in [Config].
 	Quarantine func(Violation) io.WriteCloser

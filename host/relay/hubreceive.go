@@ -155,7 +155,7 @@ func (r *datagramReceiver) send(b *batch) {
 	p := r.port
 	if len(b.found.Refs) > 0 && !p.over() {
 		if err := p.dispatcher.send(b); err != nil {
-			p.counts.starved.Add(1)
+			p.counts.starved.Add(int64(len(b.found.Refs)))
 		}
 	}
 	b.free(p.hub.memory)

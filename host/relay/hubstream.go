@@ -73,6 +73,7 @@ func (p *streamPort) receive() {
 	if p.sends() {
 		properties := p.config.Codec.Properties()
 		p.expect(p.config.Codec, int64(properties.MaxWire)+1+int64(properties.MaxFrame))
+		p.dispatcher.longest = properties.MaxFrame
 		p.decoder = p.config.Codec.Open()
 		defer p.decoder.Close()
 		defer p.dispatcher.close()
@@ -176,13 +177,10 @@ func (p *streamPort) handOver(b *batch, _ bool) error {
 	if len(b.found.Refs) == 0 {
 		return nil
 	}
-	err := p.dispatcher.send(b)
-	var v *Violation
-	switch {
-	case err == nil, p.over():
-	case errors.As(err, &v):
-		return p.fail(Unrepresentable, v)
-	default:
+	if err := p.dispatcher.send(b); err != nil {
+		if v := (*Violation)(nil); errors.As(err, &v) {
+			return p.fail(Unrepresentable, v)
+		}
 		return p.fail(MemoryShort, err)
 	}
 	if p.over() {

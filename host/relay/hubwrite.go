@@ -27,11 +27,14 @@ func (p *streamPort) transmit() {
 	}
 }
 
+// joinBelow is the size in bytes from which on a write of its own costs less than copying.
+const joinBelow = 16 << 10
+
 // writeSegments writes all of them: what is short is joined, such that there are few writes.
 func (p *streamPort) writeSegments(all []segment) error {
 	for len(all) > 0 {
-		n, size := 0, 0
-		for n < len(all) && (n == 0 || size+all[n].size() <= oneWrite) {
+		n, size := 1, all[0].size()
+		for size < joinBelow && n < len(all) && all[n].size() < joinBelow {
 			size += all[n].size()
 			n++
 		}

@@ -10,7 +10,7 @@ import (
 // A reception turns what one sender's stream brings into batches of payloads. It is for one goroutine, that of its
 // owner's reader.
 type reception struct {
-	ctx       context.Context //nolint:containedctx // ends with the owner
+	ctx       context.Context // ends with the owner
 	owner     receptionOwner
 	memory    *Memory
 	direction Direction

@@ -1,4 +1,5 @@
-// Package relay moves payloads between two links, from one codec to another.
+// Package relay moves payloads between links, from one codec to another: in a [Session] between two, in a [Hub] from
+// each member to all others.
 //
 // A [Session] is one live pairing of a downstream and an upstream link. It has two directions, and each is a line of
 // four steps:

@@ -31,8 +31,8 @@ type Violation struct { //nolint:errname // the word for it everywhere
 	Bytes []byte
 	// Skipped is true when the session, or the member of a hub, goes on.
 	Skipped bool
-	// Source is where the datagram came from; not valid where bytes came in a stream. Of a datagram, Offset and At count
-	// from its first byte, and Frame counts the frames before it in that datagram.
+	// Source is where a datagram came from whose wire is at fault; Offset and At count from its first byte then, and Frame
+	// counts the frames before it in that datagram. It is not valid otherwise.
 	Source netip.AddrPort
 }
 
