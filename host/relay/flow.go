@@ -42,7 +42,7 @@ type flow struct {
 func newFlow(s *Session, d Direction, from, to *Side) *flow {
 	f := &flow{session: s, from: from, to: to, turn: make(chan struct{}, 1), closed: make(chan struct{})}
 	f.turn <- struct{}{}
-	f.reception.begin(s.ctx, f, s.config.Memory, d, &f.counts)
+	f.begin(s.ctx, f, s.config.Memory, d, &f.counts)
 	if f.framed() {
 		f.expect(from.Codec, FrameMemory(from.Codec, to.Codec))
 		f.longestTo = to.Codec.Properties().MaxFrame

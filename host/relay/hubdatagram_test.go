@@ -231,7 +231,7 @@ func TestHubDatagramViolations(t *testing.T) {
 				synctest.Wait()
 				device.send(tt.datagram, "next\n")
 				synctest.Wait()
-				if got, want := listener.heard(), append(tt.want, "next"); !slices.Equal(got, want) {
+				if got, want := listener.heard(), slices.Concat(tt.want, []string{"next"}); !slices.Equal(got, want) {
 					t.Errorf("heard %q, want %q", got, want)
 				}
 				if !slices.Equal(got, tt.violations) {

@@ -79,10 +79,7 @@ func (p *parcel) start(i int) int {
 	return int(binary.NativeEndian.Uint32(p.buf.b[p.wire+endSize*(i-1):]))
 }
 
-func (p *parcel) hold() *parcel {
-	p.holders.Add(1)
-	return p
-}
+func (p *parcel) hold() { p.holders.Add(1) }
 
 func (p *parcel) letGo() {
 	if p.holders.Add(-1) > 0 {

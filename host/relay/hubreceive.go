@@ -35,16 +35,16 @@ type foundIn struct {
 	ends     []uint32 // of each in payloads
 	skipped  int      // empty frames
 	faults   []faultIn
-	charge   int64
+	charge   int64 // what its payloads cost besides the datagram's own charge
 	starved  bool  // there was no memory for it
 	err      error // of the codec
 }
 
-// A faultIn is a fault at an offset of a datagram.
+// A faultIn is a fault in a datagram, from whose first byte its positions count.
 type faultIn struct {
-	*codecs.Fault
-	offset, frame int
-	dropped       int // bytes of the datagram, from the faulty frame's first on
+	fault   codecs.Fault
+	frame   int // frames before it
+	dropped int // bytes of the datagram, from the faulty frame's first on
 }
 
 func (r *datagramReceiver) open() {
@@ -75,20 +75,28 @@ func (r *datagramReceiver) pass(all []Datagram) {
 		p.counts.starved.Add(int64(len(all)))
 		return
 	}
-	defer p.hub.memory.give(charge)
+	defer func() { p.hub.memory.give(charge) }()
 	if r.lanes != nil {
 		r.decode(all)
 	}
 	b := newBatch(size)
 	now := time.Now()
+	failed := error(nil)
 	for i := range all {
-		if one := &all[i]; !one.Own {
-			b = r.gather(b, one, &r.found[i], now)
+		one, found := &all[i], &r.found[i]
+		if !one.Own {
+			b = r.gather(b, one, found, now)
 		}
-		p.hub.memory.give(r.found[i].charge)
-		r.found[i].reset()
+		if failed == nil {
+			failed = found.err
+		}
+		charge += found.charge
+		found.reset()
 	}
 	r.send(b)
+	if failed != nil && !p.over() {
+		_ = p.codecFailed("decode", failed, FromMember)
+	}
 }
 
 // decode makes the calls for all datagrams, several at a time.
@@ -119,15 +127,11 @@ func (r *datagramReceiver) gather(b *batch, one *Datagram, found *foundIn, now t
 	for i, end := range found.ends {
 		b = r.add(b, one, found.payloads[before(found.ends, i):end], now)
 	}
-	for _, fault := range found.faults {
-		r.violated(one, fault)
+	for i := range found.faults {
+		r.violated(one, &found.faults[i])
 	}
-	switch {
-	case found.starved:
+	if found.starved || found.err != nil {
 		p.counts.starved.Add(1)
-	case found.err != nil && !p.over():
-		p.counts.starved.Add(1)
-		_ = p.codecFailed("decode", found.err, FromMember)
 	}
 	return b
 }
@@ -141,7 +145,7 @@ func (r *datagramReceiver) add(b *batch, one *Datagram, payload []byte, now time
 	}
 	p.counts.framesIn.Add(1)
 	p.counts.payloadBytes.Add(int64(len(payload)))
-	if len(b.found.Refs) == codecs.MaxPayloads {
+	if len(b.found.Refs) == codecs.MaxPayloads || len(b.found.Data) >= floodRead {
 		r.send(b)
 		b = newBatch(0)
 	}
@@ -162,17 +166,17 @@ func (r *datagramReceiver) send(b *batch) {
 }
 
 // violated reports a fault in a datagram.
-func (r *datagramReceiver) violated(one *Datagram, fault faultIn) {
+func (r *datagramReceiver) violated(one *Datagram, fault *faultIn) {
 	p := r.port
 	p.counts.violations.Add(1)
-	if errors.Is(fault.Err, codecs.ErrTruncated) {
+	if errors.Is(fault.fault.Err, codecs.ErrTruncated) {
 		p.counts.droppedTails.Add(1)
 	}
 	p.counts.bytesSkipped.Add(int64(fault.dropped))
-	v := wireViolation(FromMember, 0, int64(fault.frame), fault.Fault, one.Bytes)
+	v := wireViolation(FromMember, 0, int64(fault.frame), &fault.fault, one.Bytes)
 	v.Skipped, v.Source = true, one.Source
 	if w := p.report(v); w != nil {
-		keep(w, one.Bytes[fault.Offset:fault.Offset+fault.dropped])
+		keep(w, one.Bytes[fault.fault.Offset:fault.fault.Offset+fault.dropped])
 		_ = w.Close()
 	}
 }
@@ -189,13 +193,15 @@ func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
 		found.take(l.in.Wire, &l.out)
 		onwards := l.out.Consumed
 		if fault := l.out.Fault; fault != nil {
-			fault := faultIn{Fault: fault, offset: at, frame: len(found.ends), dropped: len(l.in.Wire) - fault.Offset}
 			goesOn := p.skips() && fault.Resume != codecs.Never && fault.Resume < len(l.in.Wire)
+			onwards = len(l.in.Wire)
 			if goesOn {
 				onwards = fault.Resume
-				fault.dropped = fault.Resume - fault.Offset
 			}
-			found.faults = append(found.faults, fault.inDatagram())
+			one := faultIn{fault: *fault, frame: len(found.ends), dropped: onwards - fault.Offset}
+			one.fault.Offset += at
+			one.fault.At += at
+			found.faults = append(found.faults, one)
 			if !goesOn {
 				return
 			}
@@ -217,15 +223,6 @@ func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
 			l.in.Examined = 0
 		}
 	}
-}
-
-// inDatagram returns the fault with positions that count from the datagram's first byte.
-func (f faultIn) inDatagram() faultIn {
-	moved := *f.Fault
-	moved.Offset += f.offset
-	moved.At += f.offset
-	f.Fault = &moved
-	return f
 }
 
 // take copies the payloads of a result.

@@ -55,7 +55,7 @@ type streamPort struct {
 func (p *streamPort) sends() bool { return p.config.Use != SendOnly }
 
 func (p *streamPort) open() {
-	p.reception.begin(p.Member.ctx, p, p.hub.memory, FromMember, &p.Member.counts.counters)
+	p.begin(p.Member.ctx, p, p.hub.memory, FromMember, &p.Member.counts.counters)
 	p.dispatcher.member = p.Member
 	switch {
 	case !p.shutdown: // an error of what follows will come again
@@ -93,15 +93,13 @@ func (p *streamPort) receiveAll() error {
 		if p.over() {
 			return errOver // an end that the member itself made says nothing about the peer
 		}
-		if !p.hub.enter(p.Member) {
-			p.discardAll()
-			if err != nil {
-				return nil
-			}
-			continue
+		failed := error(nil)
+		if p.hub.enter(p.Member) {
+			failed = p.pass(n, err)
+			p.hub.exit()
+		} else {
+			p.discardAll() // it came too late: the member drains
 		}
-		failed := p.pass(n, err)
-		p.hub.exit()
 		if failed != nil || err != nil {
 			return failed
 		}
