@@ -1,0 +1,166 @@
+package endpoint
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+func TestBroadcastOnLoopback(t *testing.T) {
+	tests := []struct {
+		name, host string
+		interfaces []string
+	}{
+		{"directed", "127.255.255.255", nil},
+		{"limited, by an interface's name", "255.255.255.255", []string{"lo"}},
+		{"limited, by its address", "255.255.255.255", []string{"127.0.0.1"}},
+		{"everywhere, by its network", "*", []string{"127.0.0.0/8"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			first := listenUDP(t, "0.0.0.0:0", DatagramOptions{})
+			second := listenUDP(t, at("", first), DatagramOptions{})                  // IPv6 too
+			directed := listenUDP(t, at("127.255.255.255", first), DatagramOptions{}) // for nothing else
+			d := dialUDP(t, at(tt.host, first), DatagramOptions{Interfaces: tt.interfaces})
+			unicast := dialUDP(t, at("127.0.0.1", first), DatagramOptions{})
+			send(t, unicast, "to one")
+			send(t, d, "to all")
+			payloads := ""
+			for _, l := range []*DatagramConn{first, second, directed} {
+				for {
+					got := read(t, l, 1)[0]
+					payloads += string(got.Payload) + ","
+					if got.Cast == Unicast {
+						continue
+					}
+					if got.Cast != Broadcast || !got.Own || got.Local.String() != "127.255.255.255" || got.Interface != 1 {
+						t.Errorf("got %s to %s on %d, own %v; want a broadcast of ours to 127.255.255.255 on 1",
+							got.Cast, got.Local, got.Interface, got.Own)
+					}
+					break
+				}
+			}
+			if strings.Count(payloads, "to one") != 1 || strings.Count(payloads, "to all") != 3 {
+				t.Errorf("got %s; want the unicast once and the broadcast by all three", payloads)
+			}
+			// Answers to a broadcast come from anybody.
+			answer := []Datagram{{Payload: []byte("here"), Remote: netip.MustParseAddrPort(at("127.0.0.1", d))}}
+			if err := first.WriteBatch(answer); err != nil || answer[0].Err != nil {
+				t.Fatal(err, answer[0].Err)
+			}
+			if got := read(t, d, 1)[0]; string(got.Payload) != "here" {
+				t.Errorf("got %q, want here", got.Payload)
+			}
+		})
+	}
+}
+
+func TestMulticastOnLoopback(t *testing.T) {
+	groups := []netip.Addr{netip.MustParseAddr("239.77.1.1"), netip.MustParseAddr("239.77.1.2")}
+	lo := []string{"lo"}
+	all := listenUDP(t, ":0", DatagramOptions{Groups: groups, Interfaces: lo})
+	one := listenUDP(t, at("239.77.1.2", all), DatagramOptions{Interfaces: lo})
+	none := listenUDP(t, at("0.0.0.0", all), DatagramOptions{})
+	for _, g := range groups {
+		send(t, dialUDP(t, at(g.String(), all), DatagramOptions{Interfaces: lo}), g.String())
+	}
+	send(t, dialUDP(t, at("127.255.255.255", all), DatagramOptions{}), "the end")
+	send(t, dialUDP(t, at("239.77.1.2", all), DatagramOptions{Interfaces: lo}), "the end of the group")
+	expect := func(name string, c *DatagramConn, want ...string) {
+		t.Helper()
+		for i, got := range read(t, c, len(want)) {
+			if string(got.Payload) != want[i] {
+				t.Errorf("%s: got %q, want %q", name, got.Payload, want[i])
+			}
+			if got.Local.IsMulticast() != (got.Cast == Multicast) {
+				t.Errorf("%s: got %s to %s", name, got.Cast, got.Local)
+			}
+		}
+	}
+	expect("all groups", all, "239.77.1.1", "239.77.1.2", "the end")
+	expect("one group", one, "239.77.1.2", "the end of the group")
+	expect("no group", none, "the end")
+	if s := one.Stats(); s.Elsewhere != 1 {
+		t.Errorf("got %d for elsewhere, want the broadcast alone", s.Elsewhere)
+	}
+	if got, want := fmt.Sprint(all.Uses()), "[has joined 239.77.1.1 on lo has joined 239.77.1.2 on lo receives on lo]"; got != want {
+		t.Errorf("got uses %s, want %s", got, want)
+	}
+}
+
+func TestNoInterfaceToSendFrom(t *testing.T) {
+	var told []string
+	d := dialUDP(t, "*:9", DatagramOptions{Interfaces: []string{"nosuch0"}, SendFailed: func(to netip.AddrPort, err error) {
+		told = append(told, fmt.Sprint(to, err))
+	}})
+	batch := make([]Datagram, 2)
+	if err := d.WriteBatch(batch); err != nil || batch[0].Err != ErrNoInterface || batch[1].Err != ErrNoInterface {
+		t.Errorf("got %v, %v; want ErrNoInterface", err, batch)
+	}
+	if want := fmt.Sprint([]string{fmt.Sprint(netip.AddrPort{}, ErrNoInterface)}); fmt.Sprint(told) != want || d.Stats().Unsent != 2 {
+		t.Errorf("told %q, %d unsent; want %s, 2", told, d.Stats().Unsent, want)
+	}
+}
+
+// What nobody reads in time is dropped by the kernel, and counted to the last one: received and dropped make up sent.
+func TestDroppedDatagramsAreCounted(t *testing.T) {
+	l := listenUDP(t, "127.0.0.1:0", DatagramOptions{ReceiveBuffer: 16 << 10})
+	d := dialUDP(t, at("127.0.0.1", l), DatagramOptions{})
+	const sent = 500
+	for range sent / 50 {
+		send(t, d, strings.Split(strings.Repeat("x", 50), "")...)
+	}
+	dropped := l.Stats().Dropped
+	if dropped == 0 || dropped >= sent {
+		t.Fatalf("got %d dropped of %d, want some", dropped, sent)
+	}
+	_ = read(t, l, sent-int(dropped))
+	send(t, d, "the end")
+	if got := read(t, l, 1)[0]; string(got.Payload) != "the end" {
+		t.Errorf("got %q behind those, want the end", got.Payload)
+	}
+	_ = l.Close()
+	if got := l.Stats().Dropped; got != dropped {
+		t.Errorf("got %d dropped after Close, want %d", got, dropped)
+	}
+}
+
+func TestReceiveBufferGranted(t *testing.T) {
+	if got := listenUDP(t, "127.0.0.1:0", DatagramOptions{ReceiveBuffer: 64 << 10}).ReceiveBuffer(); got != 64<<10 {
+		t.Errorf("got %d bytes, want 64 KiB", got)
+	}
+	if got := listenUDP(t, "127.0.0.1:0", DatagramOptions{}).ReceiveBuffer(); got <= 0 {
+		t.Errorf("got %d bytes by default, want some", got)
+	}
+}
+
+func TestInterfacesAreListed(t *testing.T) {
+	w, err := WatchInterfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	want, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range want {
+		for _, got := range w.List() {
+			if got.Index != n.Index {
+				continue
+			}
+			if got.Name != n.Name || got.Up != (n.Flags&net.FlagUp != 0) || got.Loopback != (n.Flags&net.FlagLoopback != 0) {
+				t.Errorf("got %+v, want %+v", got, n)
+			}
+			if got.Loopback && got.Addresses[0].Broadcast.String() != "127.255.255.255" {
+				t.Errorf("got %+v, want the broadcast address of loopback", got)
+			}
+		}
+	}
+	if len(w.List()) != len(want) {
+		t.Errorf("got %d interfaces, want %d", len(w.List()), len(want))
+	}
+	w.Close()
+}

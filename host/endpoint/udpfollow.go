@@ -1,0 +1,189 @@
+package endpoint
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+)
+
+// following is what a DatagramConn does as interfaces change.
+type following struct {
+	mu      sync.Mutex
+	uses    map[DatagramUse]struct{}
+	joined  map[membership]string // the interface's name
+	refused map[membership]error  // why it could not be joined
+
+	ending []func() // undo what follow did, last first
+}
+
+// A membership is a group that is joined on an interface.
+type membership struct {
+	index int
+	group netip.Addr
+}
+
+// change is one call of DatagramOptions.Changed.
+type change struct {
+	use  DatagramUse
+	gone bool
+	err  error
+}
+
+// follow begins to use interfaces as they are, and to follow them.
+func (c *DatagramConn) follow() error {
+	f := &following{uses: map[DatagramUse]struct{}{}, joined: map[membership]string{}, refused: map[membership]error{}}
+	c.follows = f
+	if c.dialed.to.IsValid() {
+		f.ending = append(f.ending, c.options.Origins.open(c.socket.local.Port(), c.socket.p4 != nil))
+	}
+	watch := c.options.Watch
+	if watch == nil {
+		own, err := WatchInterfaces()
+		if err != nil {
+			f.end()
+			return err
+		}
+		watch = own
+		f.ending = append(f.ending, own.Close)
+	}
+	begun := false
+	f.ending = append(f.ending, watch.Follow(func(list []Interface) {
+		changes := c.update(list)
+		if begun && c.options.Changed != nil {
+			for _, change := range changes {
+				c.options.Changed(change.use, change.gone, change.err)
+			}
+		}
+		begun = true
+	}))
+	if err := f.refusal(); err != nil {
+		f.end()
+		return err
+	}
+	return nil
+}
+
+// refusal returns an error if a group could be joined nowhere, though there was an interface to do it on.
+func (f *following) refusal() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	joined := map[netip.Addr]bool{}
+	for m := range f.joined {
+		joined[m.group] = true
+	}
+	for m, err := range f.refused {
+		if !joined[m.group] {
+			return fmt.Errorf("join %s: %w", m.group, err)
+		}
+	}
+	return nil
+}
+
+// end stops following. The socket, when it is closed, leaves its groups.
+func (f *following) end() {
+	for i := len(f.ending) - 1; i >= 0; i-- {
+		f.ending[i]()
+	}
+}
+
+// update makes c use interfaces as they are in list, and returns what changed.
+func (c *DatagramConn) update(list []Interface) []change {
+	c.options.Origins.note(list)
+	f := c.follows
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	view := newDatagramView(list, c.choices)
+	uses := map[DatagramUse]struct{}{}
+	var changes []change
+	if c.dialed.to.IsValid() {
+		view.targets = c.retarget(list)
+		for _, t := range view.targets {
+			if t.use.Interface != "" {
+				uses[t.use] = struct{}{}
+			}
+		}
+	} else {
+		interfaces := choose(list, c.choices)
+		changes = c.rejoin(interfaces)
+		for m, name := range f.joined {
+			uses[DatagramUse{Interface: name, Group: m.group}] = struct{}{}
+		}
+		for _, i := range interfaces {
+			if !c.receives.only.IsValid() {
+				uses[DatagramUse{Interface: i.Name}] = struct{}{}
+			}
+		}
+	}
+	c.view.Store(view)
+	for use := range f.uses {
+		if _, ok := uses[use]; !ok {
+			changes = append(changes, change{use: use, gone: true})
+		}
+	}
+	for use := range uses {
+		if _, ok := f.uses[use]; !ok {
+			changes = append(changes, change{use: use})
+		}
+	}
+	f.uses = uses
+	return changes
+}
+
+// retarget returns where copies go, with what is known of those that stay.
+func (c *DatagramConn) retarget(list []Interface) []*target {
+	targets := c.dialed.targets(list, c.choices)
+	old := c.view.Load()
+	if old == nil {
+		return targets
+	}
+	for i, t := range targets {
+		for _, o := range old.targets {
+			if o.use == t.use && o.index == t.index {
+				targets[i] = o
+			}
+		}
+	}
+	return targets
+}
+
+// rejoin joins groups on interfaces where they are not yet, and leaves those elsewhere. An interface that went and came
+// back is another one, on which nothing is joined.
+func (c *DatagramConn) rejoin(interfaces []chosen) (failed []change) {
+	f := c.follows
+	there := map[int]bool{}
+	for _, i := range interfaces {
+		there[i.Index] = true
+	}
+	for m := range f.joined {
+		if !there[m.index] {
+			// Also where the interface is gone: the socket counts the membership until it is left, and may have but few.
+			_ = c.socket.leave(m.index, m.group)
+			delete(f.joined, m)
+		}
+	}
+	for m := range f.refused {
+		if !there[m.index] {
+			delete(f.refused, m)
+		}
+	}
+	for _, i := range interfaces {
+		if !i.named && !i.Multicast && !i.Loopback {
+			continue
+		}
+		for _, g := range c.receives.groups {
+			m := membership{i.Index, g}
+			if _, ok := f.joined[m]; !ok {
+				if err := c.socket.join(i.Index, g); err != nil {
+					if !sameError(err, f.refused[m]) {
+						failed = append(failed, change{use: DatagramUse{Interface: i.Name, Group: g}, err: err})
+					}
+					f.refused[m] = err
+					continue
+				}
+				delete(f.refused, m)
+			}
+			f.joined[m] = i.Name
+		}
+	}
+	return failed
+}

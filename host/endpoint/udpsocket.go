@@ -1,0 +1,115 @@
+package endpoint
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+)
+
+// A udpSocket is a socket with everything set that does not change later.
+type udpSocket struct {
+	conn          *net.UDPConn
+	raw           syscall.RawConn
+	local         netip.AddrPort
+	p4            *ipv4.PacketConn // nil where p6 is not
+	p6            *ipv6.PacketConn // of a socket for IPv6, which may be for IPv4 too
+	both          bool             // it is for both
+	receiveBuffer int
+}
+
+// openUDP binds a socket to address; network is udp4, udp6, or udp for both. Package net has sockets allow broadcast.
+func openUDP(ctx context.Context, network, address string, shared bool, receiveBuffer int) (*udpSocket, error) {
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return withDescriptor(c, func(fd uintptr) error {
+			if shared {
+				if err := shareUDP(fd); err != nil {
+					return err
+				}
+			}
+			return prepareUDP(fd, network != "udp4")
+		})
+	}}
+	conn, err := config.ListenPacket(ctx, network, address)
+	if err != nil {
+		return nil, bare(err)
+	}
+	s := &udpSocket{conn: conn.(*net.UDPConn)}
+	if err := s.setUp(receiveBuffer); err != nil {
+		_ = s.conn.Close()
+		return nil, err
+	}
+	s.both = network == "udp" && s.p6 != nil
+	return s, nil
+}
+
+func (s *udpSocket) setUp(receiveBuffer int) error {
+	var err error
+	if s.raw, err = s.conn.SyscallConn(); err != nil {
+		return err
+	}
+	s.local = s.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	if s.local.Addr().Is4() {
+		s.p4 = ipv4.NewPacketConn(s.conn)
+		err = s.p4.SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
+	} else {
+		s.p6 = ipv6.NewPacketConn(s.conn)
+		err = s.p6.SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
+	}
+	if err != nil && !untoldUDP {
+		return fmt.Errorf("ask for destination addresses: %w", bare(err))
+	}
+	return withDescriptor(s.raw, func(fd uintptr) error {
+		var err error
+		s.receiveBuffer, err = setReceiveBuffer(fd, receiveBuffer)
+		return err
+	})
+}
+
+// reaches reports whether s can send to an address of to's family.
+func (s *udpSocket) reaches(to netip.Addr) bool {
+	return s.both || to.Is4() == (s.p4 != nil)
+}
+
+// setTTL sets how far multicast goes, and lets those on this machine hear it too.
+func (s *udpSocket) setTTL(ttl int) error {
+	if s.p4 != nil {
+		if err := s.p4.SetMulticastTTL(ttl); err != nil {
+			return fmt.Errorf("set the multicast ttl: %w", bare(err))
+		}
+		return bare(s.p4.SetMulticastLoopback(true))
+	}
+	if err := s.p6.SetMulticastHopLimit(ttl); err != nil {
+		return fmt.Errorf("set the multicast hop limit: %w", bare(err))
+	}
+	return bare(s.p6.SetMulticastLoopback(true))
+}
+
+func (s *udpSocket) join(index int, group netip.Addr) error {
+	on, to := &net.Interface{Index: index}, &net.UDPAddr{IP: group.AsSlice()}
+	if s.p4 != nil {
+		return bare(s.p4.JoinGroup(on, to))
+	}
+	return bare(s.p6.JoinGroup(on, to))
+}
+
+func (s *udpSocket) leave(index int, group netip.Addr) error {
+	on, to := &net.Interface{Index: index}, &net.UDPAddr{IP: group.AsSlice()}
+	if s.p4 != nil {
+		return bare(s.p4.LeaveGroup(on, to))
+	}
+	return bare(s.p6.LeaveGroup(on, to))
+}
+
+// withDescriptor calls f with the descriptor of c, and returns its error, or that there is no descriptor any more.
+func withDescriptor(c syscall.RawConn, f func(fd uintptr) error) error {
+	var failed error
+	if err := c.Control(func(fd uintptr) { failed = f(fd) }); err != nil {
+		return err
+	}
+	return failed
+}

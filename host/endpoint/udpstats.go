@@ -1,0 +1,42 @@
+package endpoint
+
+import "sync/atomic"
+
+// datagramCounts are the numbers of DatagramStats.
+type datagramCounts struct {
+	received, own, truncated, elsewhere, strangers, sent, unsent atomic.Uint64
+
+	dropped atomic.Uint64 // so far; the system's count is its lower half
+}
+
+// Stats returns what was counted so far. After Close, Dropped stays as it was last asked for.
+func (c *DatagramConn) Stats() DatagramStats {
+	return DatagramStats{
+		Received:  c.stats.received.Load(),
+		Own:       c.stats.own.Load(),
+		Truncated: c.stats.truncated.Load(),
+		Elsewhere: c.stats.elsewhere.Load(),
+		Strangers: c.stats.strangers.Load(),
+		Dropped:   c.dropped(),
+		Sent:      c.stats.sent.Load(),
+		Unsent:    c.stats.unsent.Load(),
+	}
+}
+
+// dropped asks the system for its count, which has 32 bits, and carries on from the last answer.
+func (c *DatagramConn) dropped() uint64 {
+	var now uint32
+	err := withDescriptor(c.socket.raw, func(fd uintptr) error {
+		now = droppedDatagrams(fd)
+		return nil
+	})
+	for {
+		last := c.stats.dropped.Load()
+		if err != nil || int32(now-uint32(last)) <= 0 { // closed, or another call knows more
+			return last
+		}
+		if c.stats.dropped.CompareAndSwap(last, last+uint64(now-uint32(last))) {
+			return last + uint64(now-uint32(last))
+		}
+	}
+}
