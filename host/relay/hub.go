@@ -156,19 +156,27 @@ func (h *Hub) enter(m *Member) bool {
 		return false
 	}
 	h.passing++
+	m.passing = true
 	return true
 }
 
-func (h *Hub) exit() {
+func (h *Hub) exit(m *Member) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.passing--; h.passing == 0 && h.drain != "" {
+	h.passing--
+	m.passing = false
+	if h.drain != "" {
 		h.sealAll()
+	} else if m.drained() {
+		m.queue.seal()
 	}
 }
 
-// sealAll lets all queues come to their ends. The caller has the lock.
+// sealAll lets all queues come to their ends, once nothing more can get into them. The caller has the lock.
 func (h *Hub) sealAll() {
+	if h.passing > 0 {
+		return
+	}
 	for m := range h.members {
 		m.queue.seal()
 	}
@@ -188,7 +196,5 @@ func (h *Hub) Drain(reason Reason) {
 	for m := range h.members {
 		m.drainFor(reason)
 	}
-	if h.passing == 0 {
-		h.sealAll()
-	}
+	h.sealAll()
 }

@@ -60,9 +60,7 @@ func (h *Hub) Datagrams(config DatagramMember) (*Member, error) {
 		m.recent = newRecent(h.memory)
 	}
 	m.endless = true
-	m.port = &datagramPort{
-		Member: m, datagrams: config.Datagrams, longest: config.MaxDatagram, passing: make(chan struct{}, 1),
-	}
+	m.port = &datagramPort{Member: m, datagrams: config.Datagrams, longest: config.MaxDatagram}
 	return m, nil
 }
 
@@ -74,7 +72,6 @@ type datagramPort struct {
 
 	receiver   datagramReceiver
 	dispatcher dispatcher
-	passing    chan struct{} // full while something received is passed on
 
 	taken  []segment
 	frames [][]byte
@@ -133,13 +130,8 @@ func (p *datagramPort) pass(all []Datagram) {
 		p.discard(all)
 		return
 	}
-	defer p.hub.exit()
-	select {
-	case p.passing <- struct{}{}:
-		p.receiver.pass(all)
-		<-p.passing
-	case <-p.ctx.Done():
-	}
+	p.receiver.pass(all)
+	p.hub.exit(p.Member)
 }
 
 // transmit is the writer.
@@ -159,7 +151,6 @@ func (p *datagramPort) transmit() {
 		}
 	}
 	if p.drained() {
-		p.passing <- struct{}{}
 		p.end(p.finalReason(), nil, Neither) // there is no peer to wait for, but a Receive to wake
 	}
 }

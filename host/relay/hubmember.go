@@ -46,6 +46,8 @@ type Member struct {
 	cancel  context.CancelCauseFunc
 	ended   atomic.Bool // result is there
 
+	passing bool // on what it received; the hub\'s lock is for it
+
 	clock      clock
 	active     mark // the last byte, read or written
 	frameSince mark // reading on for an unfinished frame, counting what was spent on it before
@@ -142,8 +144,12 @@ func (m *Member) relay() {
 
 // Drain asks the member to end in good order, with reason, as [Hub.Drain] does with all.
 func (m *Member) Drain(reason Reason) {
+	m.hub.mu.Lock()
+	defer m.hub.mu.Unlock()
 	m.drainFor(reason)
-	m.queue.seal()
+	if !m.passing && m.hub.drain == "" {
+		m.queue.seal()
+	}
 }
 
 func (m *Member) drainFor(reason Reason) {

@@ -96,7 +96,7 @@ func (p *streamPort) receiveAll() error {
 		failed := error(nil)
 		if p.hub.enter(p.Member) {
 			failed = p.pass(n, err)
-			p.hub.exit()
+			p.hub.exit(p.Member)
 		} else {
 			p.discardAll() // it came too late: the member drains
 		}
