@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -11,16 +12,22 @@ import (
 // Address is where an endpoint listens or dials.
 type Address struct {
 	At     Position
-	Scheme string // tcp or unix
-	Host   string // tcp: a name or an IP address, an IPv6 address without brackets; "" where a listener takes all addresses
-	Port   int    // tcp: 0 to 65535, 0 only to listen: any free port
-	Path   string // unix: absolute, or as given where the file's place is not known
+	Scheme string // tcp, unix, udp, or discover, which is only dialed
+	// Host is for tcp and udp: a name or an IP address, an IPv6 address without brackets; "" where a listener takes all
+	// addresses. For udp it can also be a broadcast address or a multicast group.
+	Host    string
+	Port    int    // tcp and udp: 0 to 65535, 0 only to listen: any free port
+	Path    string // unix: absolute, or as given where the file's place is not known
+	Service string // discover: the name that the service is announced by
 }
 
 // String returns a as a URL.
 func (a *Address) String() string {
-	if a.Scheme == "unix" {
+	switch a.Scheme {
+	case "unix":
 		return "unix://" + a.Path
+	case "discover":
+		return "discover://" + a.Service
 	}
 	return a.Scheme + "://" + a.HostPort()
 }
@@ -28,7 +35,7 @@ func (a *Address) String() string {
 // HostPort returns HOST:PORT as package net takes it.
 func (a *Address) HostPort() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
 
-// Network returns a as net.Dial and net.Listen take it.
+// Network returns a as net.Dial and net.Listen take it. It is not for discover.
 func (a *Address) Network() (network, address string) {
 	if a.Scheme == "unix" {
 		return "unix", a.Path
@@ -39,10 +46,18 @@ func (a *Address) Network() (network, address string) {
 // maxSocketPath is the longest path of a Unix socket: what Linux takes, without the NUL at its end.
 const maxSocketPath = 107
 
+// serviceText is what host/discovery accepts as the name of a service.
+var serviceText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+const wantService = "1 to 63 letters, digits, dots, hyphens and underscores, a letter or digit first"
+
 const wantURL = "a URL, such as tcp://127.0.0.1:7001 or unix:///run/scale.sock"
 
-// ParseAddress reads the URL of an endpoint: tcp://HOST:PORT or unix://PATH. A relative path is relative to dir.
-// Whether it is for a listener matters to what may be left out. An error is a *Error that has what was got and wanted.
+var schemes = []string{"tcp", "udp", "unix", "discover"}
+
+// ParseAddress reads the URL of an endpoint: tcp://HOST:PORT, udp://HOST:PORT, unix://PATH, or, unless it is for a
+// listener, discover://SERVICE. A relative path is relative to dir. Whether it is for a listener matters to what may be
+// left out as well. An error is a *Error that has what was got and wanted.
 func ParseAddress(text, dir string, listen bool) (*Address, error) {
 	scheme, rest, found := strings.Cut(text, "://")
 	if !found || scheme == "" {
@@ -52,8 +67,16 @@ func ParseAddress(text, dir string, listen bool) (*Address, error) {
 		return nil, err
 	}
 	switch scheme {
-	case "tcp":
-		return parseTCP(text, rest, listen)
+	case "tcp", "udp":
+		return parseHostPort(text, scheme, rest, listen)
+	case "discover":
+		switch {
+		case listen:
+			return nil, &Error{Got: quote(text), Want: "an address to listen at; discover:// is only for dial"}
+		case !serviceText.MatchString(rest):
+			return nil, &Error{Got: quote(text), Want: "discover://SERVICE, where SERVICE is " + wantService}
+		}
+		return &Address{Scheme: "discover", Service: rest}, nil
 	case "unix":
 		path := under(dir, rest)
 		switch {
@@ -66,15 +89,18 @@ func ParseAddress(text, dir string, listen bool) (*Address, error) {
 		}
 		return &Address{Scheme: "unix", Path: path}, nil
 	default:
-		want := "a URL that begins with tcp:// or unix://"
-		if s := Nearest(scheme, []string{"tcp", "unix"}); s != "" {
+		want := "a URL that begins with tcp://, udp:// or unix://"
+		if !listen {
+			want = "a URL that begins with tcp://, udp://, unix:// or discover://"
+		}
+		if s := Nearest(scheme, schemes); s != "" {
 			want += "; did you mean " + s + "://?"
 		}
 		return nil, &Error{Got: quote(text), Want: want}
 	}
 }
 
-func parseTCP(text, rest string, listen bool) (*Address, error) {
+func parseHostPort(text, scheme, rest string, listen bool) (*Address, error) {
 	bad := func(want string) (*Address, error) { return nil, &Error{Got: quote(text), Want: want} }
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		return bad("nothing behind the port")
@@ -82,16 +108,17 @@ func parseTCP(text, rest string, listen bool) (*Address, error) {
 	if strings.Contains(rest, "@") {
 		return bad("a host without a user")
 	}
-	const wantIPv6 = "an IPv6 address in brackets, such as tcp://[::1]:7001"
-	u, err := url.Parse("tcp://" + rest)
+	wantIPv6 := "an IPv6 address in brackets, such as " + scheme + "://[::1]:7001"
+	wantPort := "a port from 0 to 65535, such as " + scheme + "://127.0.0.1:7001"
+	u, err := url.Parse(scheme + "://" + rest)
 	if err != nil {
 		switch {
 		case strings.HasPrefix(rest, "["):
 			return bad(wantIPv6)
 		case strings.Count(rest, ":") == 1:
-			return bad("a port from 0 to 65535, such as tcp://127.0.0.1:7001")
+			return bad(wantPort)
 		}
-		return bad("HOST:PORT, such as tcp://127.0.0.1:7001")
+		return bad("HOST:PORT, such as " + scheme + "://127.0.0.1:7001")
 	}
 	host, port := u.Hostname(), u.Port()
 	switch {
@@ -102,20 +129,20 @@ func parseTCP(text, rest string, listen bool) (*Address, error) {
 	case strings.ContainsAny(host, " \t\r\n\x00"):
 		return bad("a host without spaces")
 	case port == "" && listen:
-		return bad("a port, such as tcp://0.0.0.0:7001")
+		return bad("a port, such as " + scheme + "://0.0.0.0:7001")
 	case port == "":
-		return bad("a port, such as tcp://127.0.0.1:7002")
+		return bad("a port, such as " + scheme + "://127.0.0.1:7002")
 	}
 	n, err := strconv.Atoi(port)
 	switch {
 	case err != nil || n > 65535:
-		return bad("a port from 0 to 65535, such as tcp://127.0.0.1:7001")
+		return bad(wantPort)
 	case n == 0 && !listen:
 		return bad("a port from 1 to 65535 to dial")
 	case host == "" && !listen:
-		return bad("a host to dial, such as tcp://127.0.0.1:" + port)
+		return bad("a host to dial, such as " + scheme + "://127.0.0.1:" + port)
 	}
-	return &Address{Scheme: "tcp", Host: host, Port: n}, nil
+	return &Address{Scheme: scheme, Host: host, Port: n}, nil
 }
 
 // under returns path relative to dir, made absolute where it can be.

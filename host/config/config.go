@@ -118,13 +118,15 @@ type Quarantine struct {
 	Max Size `config:"max" range:"1KiB.."`
 }
 
-// Discovery announces and finds services on a LAN. It is not built yet: only the defaults are accepted.
+// Discovery is how services are announced and found on a LAN, for endpoints with announce or dial: discover://SERVICE.
 type Discovery struct {
-	// Port is the UDP port of announcements: 1 to 65535. Default: 7331.
+	// Port is the UDP port of announcements: 1 to 65535. Everyone who is to be heard has the same. Default: 7331.
 	Port int `config:"port" range:"1..65535"`
-	// Interfaces are those that are used. Default: none named, which is all.
+	// Interfaces are those that are used, each by its name, by an address that it has, or by the network of such an
+	// address: eth0, 192.168.1.5, 192.168.1.0/24. Default: none named, which is all.
 	Interfaces []string `config:"interfaces"`
-	// KeyFile holds the key that announcements are signed with. Default: "", they are not.
+	// KeyFile is the file of the key that announcements are signed with, at least 16 bytes; a relative path is relative
+	// to the file. With a key, announcements that are not signed with it are ignored. Default: "", they are not signed.
 	KeyFile string `config:"key_file" empty:"ok"`
 }
 
@@ -163,15 +165,24 @@ type Codec struct {
 	MaxFrame Size `config:"max_frame" range:"1B..1GiB"`
 }
 
-// Route joins two endpoints: each connection of one is paired with one of the other.
+// Route joins endpoints. It is paired or a hub.
+//
+// Paired, each connection of one side has one of the other: where From listens, each that is accepted; where both dial,
+// there is one pair, made again when it ends. A UDP listener with flows is paired, with a session for each peer address.
+//
+// In a hub each frame goes to every receiver but the one it came from. A route is a hub where To listens or is a list,
+// and where datagrams come or go without flows.
 type Route struct {
 	At Position `config:"-"`
 	// Name is what logs and status call it.
 	Name string `config:"name" required:"ok"`
 	// From is the side that reaches framehost, where it listens.
 	From Endpoint `config:"from" required:"ok"`
-	// To is the side that framehost reaches.
+	// To is the side that framehost reaches. In the file it can be a list: then this is its first element, and the route
+	// a hub, however long the list is.
 	To Endpoint `config:"to" required:"ok"`
+	// More are the other elements where To is a list.
+	More []Endpoint `config:"-"`
 	// OnViolation says what happens when a peer breaks its framing: close (the session), skip (the frame), or quarantine
 	// (skip it, and keep its bytes). Default: close.
 	OnViolation OnViolation `config:"on_violation"`
@@ -180,37 +191,137 @@ type Route struct {
 	// Timeouts are those in force for this route: what it sets itself, laid over those of the whole configuration.
 	Timeouts Timeouts `config:"timeouts"`
 
+	toIsList    bool
 	ownMaxFrame bool
+}
+
+// Sides returns the endpoints of r, From first. They are those of r, not copies.
+func (r *Route) Sides() []*Endpoint {
+	sides := []*Endpoint{&r.From, &r.To}
+	for i := range r.More {
+		sides = append(sides, &r.More[i])
+	}
+	return sides
+}
+
+// IsHub reports whether r is a hub, and otherwise it is paired. Its endpoints have addresses.
+func (r *Route) IsHub() bool {
+	return r.toIsList || r.To.Listen != nil || (r.From.Datagrams() || r.To.Datagrams()) && r.From.UDP.Flows == nil
 }
 
 // Endpoint is where bytes enter or leave. Exactly one of Listen and Dial is not nil.
 type Endpoint struct {
 	At Position `config:"-"`
-	// Listen is where connections are accepted: tcp://HOST:PORT or unix://PATH. Port 0 takes any free one.
+	// Listen is where connections are accepted or datagrams received: tcp://HOST:PORT, unix://PATH or udp://HOST:PORT.
+	// Without HOST it is all addresses. Port 0 takes any free one. HOST of a UDP listener can be a multicast group,
+	// which is joined. UDP listeners of several routes can share a port, unless one has flows: each gets every broadcast
+	// and multicast, but what is sent to one host goes to one of them.
 	Listen *Address `config:"listen"`
-	// Dial is where connections are made to: tcp://HOST:PORT or unix://PATH.
+	// Dial is where connections are made to or datagrams sent: tcp://HOST:PORT, unix://PATH, udp://HOST:PORT, or
+	// discover://SERVICE for a service that is announced on the LAN. Of a UDP dialer, HOST can be a broadcast address or
+	// a multicast group.
 	Dial *Address `config:"dial"`
-	// Codec is the name of a codec, or "none": bytes pass unframed, and then both sides must say so.
+	// Codec is the name of a codec, or "none". On a stream, none passes bytes unframed: then both sides must say so, and
+	// it can't be in a hub. On datagrams, none means that a datagram is a payload; a codec, that whole frames are inside.
 	Codec string `config:"codec" required:"ok"`
 	// Select chooses another codec for a connection, when it opens: the first rule that matches wins. Only where
-	// framehost listens, and only in from.
+	// framehost listens for connections, and only in from.
 	Select []Rule `config:"select"`
 	// Direction: both; receive: framehost never writes to this side; send: what this side sends is read, discarded and
-	// counted. Default: both.
+	// counted. Default: both; a UDP listener without flows only receives, and once loaded says so.
 	Direction Direction `config:"direction"`
 	// Shutdown shuts the unused direction of the socket at once, with direction receive or send. Many devices take that
-	// as hanging up. Default: false.
+	// as hanging up. Not for datagrams. Default: false.
 	Shutdown bool `config:"shutdown"`
-	// Allow are the peer addresses that may connect, as CIDR or single addresses. Only for listen: tcp.
-	// Default: all.
+	// Allow are the peer addresses that may connect or send datagrams, as CIDR or single addresses. Only for listen: tcp
+	// and udp. Default: all.
 	Allow []netip.Prefix `config:"allow"`
-	// Deny are peer addresses that may not connect, even if allowed. Only for listen: tcp. Default: none.
+	// Deny are peer addresses that may not, even if allowed. Only for listen: tcp and udp. Default: none.
 	Deny []netip.Prefix `config:"deny"`
 	// Mode is the permissions of a listening Unix socket, as octal digits. Default: 0660.
 	Mode fs.FileMode `config:"mode"`
 	// Reconnect is how a dialer waits between attempts, where there is no downstream to tell: in routes that dial on
-	// both sides.
+	// both sides, and in hubs.
 	Reconnect Reconnect `config:"reconnect"`
+	// UDP is about datagrams: only for udp.
+	UDP UDP `config:"udp"`
+	// Queue is what may wait for a receiver. Each connection has its own; a dialer of datagrams has one. Only in hubs.
+	Queue Queue `config:"queue"`
+	// Echo says that a sender receives its own frames too. Only in hubs. Default: false.
+	Echo bool `config:"echo"`
+	// Announce makes this endpoint known on the LAN, so that others can dial discover://SERVICE. Only for listen: tcp and
+	// udp. nil: it is not announced. Default: it is not.
+	Announce *Announce `config:"announce"`
+}
+
+// Address returns Listen or Dial, whichever there is; nil if neither.
+func (e *Endpoint) Address() *Address {
+	if e.Listen != nil {
+		return e.Listen
+	}
+	return e.Dial
+}
+
+// Datagrams reports whether it is datagrams that enter or leave, rather than streams.
+func (e *Endpoint) Datagrams() bool {
+	a := e.Address()
+	return a != nil && a.Scheme == "udp"
+}
+
+// UDP is about datagrams.
+type UDP struct {
+	// Interfaces are those that are listened on or sent from, each by its name, by an address that it has, or by the
+	// network of such an address: eth0, 192.168.1.5, 192.168.1.0/24. They may come and go. Default: none named, which is
+	// all of them, or the one that the system chooses to reach a single host.
+	Interfaces []string `config:"interfaces"`
+	// Groups are multicast groups that are joined, on each of the interfaces; all IPv4 or all IPv6, as the address
+	// listened at. Only where framehost listens. Default: none.
+	Groups []netip.Addr `config:"groups"`
+	// TTL is how many networks a multicast datagram may cross: 1 to 255, where 1 is the sender's network alone. Only
+	// where framehost dials. Default: 1.
+	TTL int `config:"ttl" range:"1..255"`
+	// ReceiveBuffer is how much the system keeps of what was not read yet, if it grants that: 4KiB to 1GiB. Each datagram
+	// counts with some hundred bytes more. Default: 4MiB.
+	ReceiveBuffer Size `config:"receive_buffer" range:"4KiB..1GiB"`
+	// Flows make a session for each peer address, so that answers find their way back. Only where from listens and to
+	// dials, and is no list. nil: there are none, and a listener only receives. Default: none; of {}, their defaults.
+	Flows *Flows `config:"flows"`
+}
+
+// Flows bound the conversations that a UDP listener has with its peers.
+type Flows struct {
+	// Max is the greatest number of flows at a time; what would begin another is dropped and counted: 1 to 1000000.
+	// Default: 1024.
+	Max int `config:"max" range:"1..1000000"`
+	// Idle ends a flow in which no datagram has come or gone for this long: 1ms to 24h. Default: 60s.
+	Idle time.Duration `config:"idle" range:"1ms..24h"`
+}
+
+// Queue bounds what may wait for a receiver in a hub. One frame finds room in an empty queue however long it is.
+type Queue struct {
+	// Frames is the greatest number of frames: 1 to 1000000. Default: 1024.
+	Frames int `config:"frames" range:"1..1000000"`
+	// Bytes is the greatest number of their bytes, as they are written: 1B to 1GiB. Default: 1MiB.
+	Bytes Size `config:"bytes" range:"1B..1GiB"`
+	// Policy says what happens to a frame that finds no room: drop_oldest (those that wait longest give way to it),
+	// drop_newest (it is dropped), disconnect (the receiver is), or block (its sender waits, and with it every receiver
+	// of what it sends). What is dropped is counted. Default: drop_oldest.
+	Policy QueuePolicy `config:"policy"`
+}
+
+// Announce makes a listener known on the LAN.
+type Announce struct {
+	// Service is the name that it is found by: 1 to 63 letters, digits, dots, hyphens and underscores, a letter or digit
+	// first. Upper and lower case differ. Several listeners can have the same, if they do the same.
+	Service string `config:"service" required:"ok"`
+	// Interval is the time between announcements: 100ms to 30m. Default: 10s.
+	Interval time.Duration `config:"interval" range:"100ms..30m"`
+	// TTL is how long others remember an announcement: at least twice the interval, at most 1h, in whole milliseconds.
+	// Default: 30s, or three intervals if that is longer and no more than 1h.
+	TTL time.Duration `config:"ttl" range:"200ms..1h"`
+	// Labels say more about it, to whoever looks for it: at most 16, names of 1 to 63 and values of 0 to 255 bytes.
+	// Default: none.
+	Labels map[string]string `config:"labels"`
 }
 
 // Reconnect is how long a dialer waits between attempts: Min after the first, then longer each time, up to Max.

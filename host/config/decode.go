@@ -25,7 +25,7 @@ type decoder struct {
 	dir       string // what relative paths are relative to
 	errs      Errors
 	positions map[string]Position
-	defaults  func(element reflect.Value) // fills an element of a list, or a mapping in one, before it is decoded
+	defaults  func(element reflect.Value) // fills an element of a list, or what a pointer is to, before it is decoded
 }
 
 func (d *decoder) fail(p Position, got, want string) { d.errs = append(d.errs, p.Error(got, want)) }
@@ -70,6 +70,16 @@ func (d *decoder) decode(n *node, key string, dst reflect.Value, tag reflect.Str
 			if !d.parsed(n, key, err) {
 				*p = prefix
 			}
+		}
+	case *netip.Addr:
+		const want = "an IP address"
+		if d.scalar(n, key, want) {
+			addr, err := netip.ParseAddr(n.text)
+			if err != nil {
+				d.wrong(n, key, want)
+				return
+			}
+			*p = addr
 		}
 	case *codecs.Bytes:
 		if text, ok := d.bytes(n, key, tag); ok {
@@ -118,6 +128,11 @@ func (d *decoder) decode(n *node, key string, dst reflect.Value, tag reflect.Str
 		switch dst.Kind() {
 		case reflect.Slice:
 			d.list(n, key, dst)
+		case reflect.Pointer:
+			value := reflect.New(dst.Type().Elem())
+			d.defaults(value.Elem())
+			d.decode(n, key, value.Elem(), tag)
+			dst.Set(value)
 		case reflect.Struct:
 			d.structure(n, key, dst)
 		default:
@@ -129,10 +144,6 @@ func (d *decoder) decode(n *node, key string, dst reflect.Value, tag reflect.Str
 // structure decodes a mapping, field by field in their order, for defaults of the later may rest on the former.
 func (d *decoder) structure(n *node, key string, dst reflect.Value) {
 	kind := strings.ToLower(dst.Type().Name())
-	if kind == "endpoint" && n.kind == list {
-		d.fail(n.at(key), "a list: "+hubsNotBuilt, "")
-		return
-	}
 	if n.kind != mapping {
 		want := "a mapping"
 		if keys := keysOf(dst.Type()); len(keys) > 0 {
@@ -154,6 +165,10 @@ func (d *decoder) structure(n *node, key string, dst reflect.Value) {
 		}
 		known[name] = true
 		if value := n.get(name); value != nil {
+			if r, ok := dst.Addr().Interface().(*Route); ok && name == "to" && value.kind == list {
+				d.toList(value, childKey(key, name), r)
+				continue
+			}
 			d.decode(value, childKey(key, name), dst.Field(i), field.Tag)
 		} else if field.Tag.Get("required") != "" {
 			d.fail(n.at(childKey(key, name)), "nothing", "a value: it must be given")
@@ -170,6 +185,19 @@ func (d *decoder) structure(n *node, key string, dst reflect.Value) {
 			d.fail(at, e.key+" is not built yet", "")
 		}
 	}
+}
+
+// toList decodes the endpoints of a hub: the first becomes To, the rest More.
+func (d *decoder) toList(n *node, key string, r *Route) {
+	r.toIsList = true
+	d.positions[key] = n.at(key)
+	if len(n.items) == 0 {
+		d.fail(n.at(key), "an empty list", "an endpoint, or a list of them")
+		return
+	}
+	var all []Endpoint
+	d.list(n, key, reflect.ValueOf(&all).Elem())
+	r.To, r.More = all[0], all[1:]
 }
 
 // keysOf returns the keys of the mappings that t is decoded from.

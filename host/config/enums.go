@@ -44,6 +44,17 @@ const (
 	Send    Direction = "send"    // read, discard and count what this side sends
 )
 
+// QueuePolicy is what happens to frames for a receiver whose queue is full.
+type QueuePolicy string
+
+// The policies of a queue.
+const (
+	DropOldest QueuePolicy = "drop_oldest" // those that wait longest give way
+	DropNewest QueuePolicy = "drop_newest" // the new ones are dropped
+	Disconnect QueuePolicy = "disconnect"  // the receiver is disconnected
+	Block      QueuePolicy = "block"       // the sender waits
+)
+
 // enum is a string type of which only some values exist.
 type enum interface{ values() []string }
 
@@ -54,3 +65,6 @@ func (LogLevel) values() []string {
 func (LogFormat) values() []string   { return []string{"text", "json"} }
 func (OnViolation) values() []string { return []string{"close", "skip", "quarantine"} }
 func (Direction) values() []string   { return []string{"both", "receive", "send"} }
+func (QueuePolicy) values() []string {
+	return []string{"drop_oldest", "drop_newest", "disconnect", "block"}
+}

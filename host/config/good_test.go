@@ -68,19 +68,20 @@ func TestDesignConfiguration(t *testing.T) {
 	}}
 	timeouts := want.Timeouts
 	timeouts.Idle = 10 * time.Minute
-	reconnect := Reconnect{Min: 100 * time.Millisecond, Max: 30 * time.Second}
+	endpoint := func(e Endpoint) Endpoint {
+		d := defaultEndpoint()
+		d.Listen, d.Dial, d.Codec, d.Select = e.Listen, e.Dial, e.Codec, e.Select
+		return d
+	}
 	want.Routes = []Route{{
 		Name: "scales",
-		From: Endpoint{
+		From: endpoint(Endpoint{
 			Listen: &Address{Scheme: "tcp", Host: "127.0.0.1", Port: 7001}, Codec: "scale",
 			Select: []Rule{
 				{Address: netip.MustParsePrefix("10.1.0.0/16"), Codec: "mainframe"}, {StartsWith: "\x0b", Codec: "hl7"},
 			},
-			Direction: Both, Reconnect: reconnect,
-		},
-		To: Endpoint{
-			Dial: &Address{Scheme: "tcp", Host: "localhost", Port: 7002}, Codec: "mainframe", Direction: Both, Reconnect: reconnect,
-		},
+		}),
+		To:          endpoint(Endpoint{Dial: &Address{Scheme: "tcp", Host: "localhost", Port: 7002}, Codec: "mainframe"}),
 		OnViolation: ViolationClose, Limits: want.Limits, Timeouts: timeouts,
 	}}
 	ignoreCodecs := cmpopts.IgnoreFields(Config{}, "Codecs")

@@ -63,6 +63,12 @@ func Parse(name, format string, data []byte, opts LoadOptions) (*Config, error) 
 		case *Route:
 			*e = Route{OnViolation: ViolationClose, Limits: c.Limits, Timeouts: c.Timeouts,
 				From: defaultEndpoint(), To: defaultEndpoint()}
+		case *Endpoint:
+			*e = defaultEndpoint()
+		case *Flows:
+			*e = Flows{Max: 1024, Idle: time.Minute}
+		case *Announce:
+			*e = Announce{Interval: 10 * time.Second, TTL: 30 * time.Second}
 		}
 	}
 	d.structure(root, "", reflect.ValueOf(c).Elem())
@@ -81,5 +87,10 @@ func Parse(name, format string, data []byte, opts LoadOptions) (*Config, error) 
 }
 
 func defaultEndpoint() Endpoint {
-	return Endpoint{Direction: Both, Reconnect: Reconnect{Min: 100 * time.Millisecond, Max: 30 * time.Second}}
+	return Endpoint{
+		Direction: Both,
+		Reconnect: Reconnect{Min: 100 * time.Millisecond, Max: 30 * time.Second},
+		UDP:       UDP{TTL: 1, ReceiveBuffer: 4 * MiB},
+		Queue:     Queue{Frames: 1024, Bytes: MiB, Policy: DropOldest},
+	}
 }

@@ -10,10 +10,6 @@ var notBuiltKeys = map[string]map[string]string{
 	"endpoint": {
 		"tls":            "",
 		"proxy_protocol": "off",
-		"announce":       "",
-		"echo":           "false",
-		"queue":          "",
-		"udp":            "",
 	},
 	"rule": {
 		"server_name": "",
@@ -21,7 +17,7 @@ var notBuiltKeys = map[string]map[string]string{
 }
 
 // notBuiltSchemes are schemes of endpoints.
-var notBuiltSchemes = []string{"tls", "udp", "discover"}
+var notBuiltSchemes = []string{"tls"}
 
 // notBuiltValues are keys of the whole configuration of which only the default is accepted.
 var notBuiltValues = []struct {
@@ -30,9 +26,6 @@ var notBuiltValues = []struct {
 	used func(c *Config) bool
 }{
 	{"metrics.listen", "metrics", func(c *Config) bool { return c.Metrics.Listen != "" }},
-	{"discovery.port", "discovery", func(c *Config) bool { return c.Discovery.Port != Default().Discovery.Port }},
-	{"discovery.interfaces", "discovery", func(c *Config) bool { return len(c.Discovery.Interfaces) > 0 }},
-	{"discovery.key_file", "discovery", func(c *Config) bool { return c.Discovery.KeyFile != "" }},
 }
 
 // notBuiltChoices are values of keys that have a choice.
@@ -40,11 +33,8 @@ var notBuiltChoices = map[string]string{
 	"shm": "the data plane shm",
 }
 
-// What else is not built.
-const (
-	hubsNotBuilt   = "hubs are not built yet"
-	chainsNotBuilt = "codec chains are not built yet"
-)
+// chainsNotBuilt says what a list of codecs is.
+const chainsNotBuilt = "codec chains are not built yet"
 
 func notBuiltScheme(text, scheme string) error {
 	for _, s := range notBuiltSchemes {

@@ -36,13 +36,18 @@ func makeSchema(t *testing.T) []byte {
 		reflect.TypeFor[Limits](), reflect.TypeFor[Timeouts](), reflect.TypeFor[Log](), reflect.TypeFor[Control](),
 		reflect.TypeFor[Metrics](), reflect.TypeFor[Quarantine](), reflect.TypeFor[Discovery](), reflect.TypeFor[Plugin](),
 		reflect.TypeFor[Codec](), reflect.TypeFor[Route](), reflect.TypeFor[Endpoint](), reflect.TypeFor[Rule](),
-		reflect.TypeFor[Reconnect](),
+		reflect.TypeFor[Reconnect](), reflect.TypeFor[UDP](), reflect.TypeFor[Flows](), reflect.TypeFor[Queue](),
+		reflect.TypeFor[Announce](),
 	} {
 		complete(schema.Definitions[of.Name()], of)
 	}
 	schema.Definitions["Codec"].OneOf = eitherRequired("plugin", "profile")
 	schema.Definitions["Endpoint"].OneOf = eitherRequired("listen", "dial")
 	schema.Definitions["Rule"].OneOf = eitherRequired("address", "starts_with")
+	to, _ := schema.Definitions["Route"].Properties.Get("to")
+	one := &jsonschema.Schema{Ref: to.Ref}
+	least := uint64(1)
+	to.Ref, to.OneOf = "", []*jsonschema.Schema{one, {Type: "array", Items: one, MinItems: &least}}
 	profile, _ := schema.Definitions["Codec"].Properties.Get("profile")
 	for _, p := range Profiles() {
 		profile.Enum = append(profile.Enum, p.Name)
@@ -71,8 +76,8 @@ func leafSchema(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[time.Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: "^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$"}
 	case reflect.TypeFor[Address]():
-		return &jsonschema.Schema{Type: "string", Pattern: "^(tcp|unix)://"}
-	case reflect.TypeFor[netip.Prefix]():
+		return &jsonschema.Schema{Type: "string", Pattern: "^(tcp|udp|unix|discover)://"}
+	case reflect.TypeFor[netip.Prefix](), reflect.TypeFor[netip.Addr]():
 		return &jsonschema.Schema{Type: "string"}
 	case reflect.TypeFor[[]string]():
 		return &jsonschema.Schema{Type: "array", Items: anyScalar()}

@@ -269,13 +269,6 @@ func (v *validator) unbuiltRule(key string) bool {
 // pair checks what the two sides of a route mean together.
 func (v *validator) pair(r *Route, key string) {
 	from, to := &r.From, &r.To
-	if to.Listen != nil && (from.Listen != nil || from.Dial != nil) {
-		side := "listen"
-		if from.Dial != nil {
-			side = "dial"
-		}
-		v.fail(v.at(key+".to.listen"), side+" to listen is a hub: "+hubsNotBuilt, "")
-	}
 	if from.Codec != "" && to.Codec != "" && (from.Codec == NoCodec) != (to.Codec == NoCodec) {
 		v.fail(v.at(key+".to.codec"), quote(to.Codec), fmt.Sprintf("codec none on both sides or on neither; %s.from.codec is %s",
 			key, from.Codec))
