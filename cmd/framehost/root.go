@@ -23,7 +23,7 @@ Exit codes: 0; 1 failed while running; 2 usage or configuration; 3 a fault in en
 		SilenceUsage:  true,
 	},
 		newRun(), newStatus(), newCheck(), newConfig(), newProfiles(), newPlugin(), newVersion(),
-		newEncode(), newDecode(), newExplain(), newSend(), newDemo(),
+		newEncode(), newDecode(), newExplain(), newSend(), newDiscover(), newDemo(),
 	)
 	root.SetFlagErrorFunc(flagError)
 	return root

@@ -72,36 +72,50 @@ type AnnouncerStats struct {
 	Limited   int64 // queries that got no answer of their own; see ErrLimited
 }
 
-// NewAnnouncer returns an Announcer with an identity of its own. It is an error if the service can't be announced or
-// does not fit in a packet, or if the times are out of range.
+// NewAnnouncer returns an Announcer with an identity of its own. It is an error if [AnnouncerOptions].Check finds one.
 func NewAnnouncer(s *Station, options AnnouncerOptions) (*Announcer, error) {
-	if options.Service.Network == 0 {
-		options.Service.Network = NetworkTCP
-	}
-	if err := options.Service.Check(); err != nil {
-		return nil, fmt.Errorf("announce: %w", err)
-	}
-	switch {
-	case options.Interval == 0 && options.TTL == 0:
-		options.Interval, options.TTL = DefaultInterval, DefaultTTL
-	case options.Interval == 0:
-		options.Interval = options.TTL / 3
-	case options.TTL == 0:
-		options.TTL = 3 * options.Interval
-	}
-	switch {
-	case options.Interval < time.Millisecond:
-		return nil, fmt.Errorf("announce: interval: got %v, want at least 1ms", options.Interval)
-	case options.TTL > MaxTTL || options.TTL/2 < options.Interval:
-		return nil, fmt.Errorf("announce: ttl: got %v, want from twice the interval of %v to %v", options.TTL, options.Interval, MaxTTL)
-	case options.TTL%time.Millisecond != 0:
-		return nil, fmt.Errorf("announce: ttl: got %v, want whole milliseconds", options.TTL)
-	}
-	const others = headerSize + 1 + maxNonces*nonceSize + MaxAddresses*(1+16) + signatureSize
-	if size := len(appendRecord(nil, &options.Service, 0, nil)); size > MaxPacket-others {
-		return nil, fmt.Errorf("announce: got names and labels of %d bytes in all, want at most %d", size, MaxPacket-others)
+	options.fill()
+	if err := options.Check(); err != nil {
+		return nil, err
 	}
 	return &Announcer{station: s, options: options, id: newID(), wake: make(chan struct{}, 1)}, nil
+}
+
+// fill sets the defaults of what is not given.
+func (o *AnnouncerOptions) fill() {
+	if o.Service.Network == 0 {
+		o.Service.Network = NetworkTCP
+	}
+	switch {
+	case o.Interval == 0 && o.TTL == 0:
+		o.Interval, o.TTL = DefaultInterval, DefaultTTL
+	case o.Interval == 0:
+		o.Interval = o.TTL / 3
+	case o.TTL == 0:
+		o.TTL = 3 * o.Interval
+	}
+}
+
+// Check reports the first reason why this can't be announced: the service can't be, or does not fit in a packet, or the
+// times are out of range.
+func (o AnnouncerOptions) Check() error {
+	o.fill()
+	if err := o.Service.Check(); err != nil {
+		return fmt.Errorf("announce: %w", err)
+	}
+	switch {
+	case o.Interval < time.Millisecond:
+		return fmt.Errorf("announce: interval: got %v, want at least 1ms", o.Interval)
+	case o.TTL > MaxTTL || o.TTL/2 < o.Interval:
+		return fmt.Errorf("announce: ttl: got %v, want from twice the interval of %v to %v", o.TTL, o.Interval, MaxTTL)
+	case o.TTL%time.Millisecond != 0:
+		return fmt.Errorf("announce: ttl: got %v, want whole milliseconds", o.TTL)
+	}
+	const others = headerSize + 1 + maxNonces*nonceSize + MaxAddresses*(1+16) + signatureSize
+	if size := len(appendRecord(nil, &o.Service, 0, nil)); size > MaxPacket-others {
+		return fmt.Errorf("announce: got names and labels of %d bytes in all, want at most %d", size, MaxPacket-others)
+	}
+	return nil
 }
 
 // ID returns the identity of this Announcer, for [BrowserOptions].Ignore.

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/framehost/framehost/host/discovery"
+)
+
+// A search is `framehost discover` with its flags.
+type search struct {
+	service    string // "": any
+	asJSON     bool
+	watch      bool
+	timeout    time.Duration
+	keyFile    string
+	port       uint16
+	interfaces []string
+}
+
+func newDiscover() *cobra.Command {
+	var s search
+	cmd := &cobra.Command{
+		Use:   "discover [SERVICE]",
+		Short: "Ask the LAN which services there are",
+		Long: `Ask the LAN by broadcast for the services that framehosts announce (announce: in a configuration), or for those of
+one name, and print each one as it answers. It waits for the whole of --timeout, since any number may answer; with
+--watch it goes on until it is interrupted, and tells what appears, changes and goes.
+
+With --json each is one JSON object on a line of its own. Where the LAN has a key (discovery.key_file), services are
+believed only if their announcements are signed with it: name the same file with --key-file. Without one, whatever
+anybody announces is shown.
+
+The exit code is 1 if nothing answered.`,
+		Example: `  framehost discover
+  framehost discover scales --json
+  framehost discover --watch --interface eth0 --key-file lan.key`,
+		Args: arguments(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				if s.service = args[0]; s.service == "" {
+					return fmt.Errorf("discover: got an empty SERVICE, want a name, or none for any\n%s", seeHelp(cmd))
+				}
+			}
+			if s.port == 0 {
+				return fmt.Errorf("discover: --port: got 0, want 1 to 65535\n%s", seeHelp(cmd))
+			}
+			if s.timeout <= 0 {
+				return fmt.Errorf("discover: --timeout: got %s, want more than 0s\n%s", s.timeout, seeHelp(cmd))
+			}
+			return s.run(cmd)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&s.asJSON, "json", false, "as JSON, an object a line")
+	f.BoolVar(&s.watch, "watch", false, "go on, and tell what changes, until interrupted")
+	f.DurationVar(&s.timeout, "timeout", 3*time.Second, "wait this long for answers")
+	f.StringVar(&s.keyFile, "key-file", "", "the `FILE` with the key of the LAN")
+	f.Uint16Var(&s.port, "port", discovery.DefaultPort, "the UDP port of the LAN's announcements")
+	f.StringArrayVar(&s.interfaces, "interface", nil, "ask on this interface alone, a `NAME` or an address of it; may be repeated")
+	cmd.MarkFlagsMutuallyExclusive("watch", "timeout")
+	return cmd
+}
+
+// run asks until the time is over, or with watch until the command is interrupted.
+func (s *search) run(cmd *cobra.Command) error {
+	ctx, stop := context.WithCancelCause(cmd.Context())
+	defer stop(nil)
+	troubles := troubles{told: cmd.ErrOrStderr(), tell: s.watch}
+	station, err := s.station(ctx, &troubles)
+	if err != nil {
+		return err
+	}
+	show := newServiceList(cmd.OutOrStdout(), s.asJSON, s.watch)
+	browser, err := discovery.NewBrowser(station, discovery.BrowserOptions{
+		Service: s.service,
+		Changed: func(change discovery.Change) {
+			if err := show.change(change, time.Now()); err != nil {
+				stop(failed(err))
+			}
+		},
+	})
+	if err != nil {
+		stop(nil)
+		return errors.Join(err, station.Run(ctx)) // which closes the socket
+	}
+	if !s.watch {
+		timer := time.AfterFunc(s.timeout, func() { stop(errTimeOver) })
+		defer timer.Stop()
+	}
+	var browsing sync.WaitGroup
+	browsing.Go(func() { browser.Run(ctx) })
+	err = station.Run(ctx)
+	stop(err)
+	browsing.Wait()
+	switch cause := context.Cause(ctx); {
+	case cause == errTimeOver && show.shown == 0:
+		return failed(s.nothing(station.Stats(), troubles.last))
+	case cause == errTimeOver, s.watch && cmd.Context().Err() != nil:
+		return nil
+	default:
+		return failed(cause)
+	}
+}
+
+// errTimeOver is why a search that nobody ended has ended.
+var errTimeOver = errors.New("the time is over")
+
+// station opens the socket.
+func (s *search) station(ctx context.Context, troubles *troubles) (*discovery.Station, error) {
+	var key []byte
+	if s.keyFile != "" {
+		var err error
+		if key, err = discovery.ReadKey(s.keyFile); err != nil {
+			return nil, err
+		}
+	}
+	for _, one := range s.interfaces {
+		if one == "" {
+			return nil, errors.New("discover: --interface: got no name, want that of an interface, or an address of it")
+		}
+	}
+	socket, err := discovery.ListenUDP(ctx, discovery.UDPOptions{Port: s.port, Interfaces: s.interfaces})
+	if err != nil {
+		return nil, failed(err)
+	}
+	station, err := discovery.NewStation(socket, discovery.StationOptions{Key: key, Failed: troubles.add})
+	if err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	return station, nil
+}
+
+// nothing is the error of a search without an answer, with what may be the reason.
+func (s *search) nothing(stats discovery.StationStats, trouble error) error {
+	what := "no service"
+	if s.service != "" {
+		what = "no service " + s.service
+	}
+	text := fmt.Sprintf("%s answered within %s", what, s.timeout)
+	if stats.Unsigned+stats.Forged > 0 {
+		text += fmt.Sprintf("; ignored were %s that %s not signed with this key",
+			count(int(stats.Unsigned+stats.Forged), "packet"), wasWere(stats.Unsigned+stats.Forged))
+	}
+	if trouble != nil {
+		return fmt.Errorf("%s: %w", text, trouble)
+	}
+	return errors.New(text)
+}
+
+func wasWere(n int64) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
+}
+
+// troubles keep what went wrong with the socket; it is tried again, so this may pass.
+type troubles struct {
+	told interface{ Write([]byte) (int, error) }
+	tell bool
+
+	mu   sync.Mutex
+	last error
+}
+
+// add notes err, and tells it unless it was told last. Several goroutines may call it.
+func (t *troubles) add(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tell && (t.last == nil || t.last.Error() != err.Error()) {
+		fmt.Fprintf(t.told, "framehost: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	t.last = err
+}
