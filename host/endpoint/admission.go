@@ -18,13 +18,8 @@ type Admission struct {
 // admit counts a connection from ip, which is the zero Addr for a Unix socket. leave takes it back, and must be called
 // once. Otherwise the reason says why it is refused.
 func (a *Admission) admit(ip netip.Addr) (leave func(), reason string) {
-	if ip.IsValid() {
-		if in, ok := within(a.Deny, ip); ok {
-			return nil, fmt.Sprintf("denied by %s", in)
-		}
-		if _, ok := within(a.Allow, ip); !ok && len(a.Allow) > 0 {
-			return nil, "not in the allow list"
-		}
+	if reason := a.Denies(ip); reason != "" {
+		return nil, reason
 	}
 	for i, connections := range a.Limit {
 		if reason := connections.enter(ip); reason != "" {
@@ -33,6 +28,20 @@ func (a *Admission) admit(ip netip.Addr) (leave func(), reason string) {
 		}
 	}
 	return func() { leaveAll(a.Limit, ip) }, ""
+}
+
+// Denies says why Allow or Deny keep ip out, or "" if they don't. The zero Addr stands for a Unix socket.
+func (a *Admission) Denies(ip netip.Addr) (reason string) {
+	if !ip.IsValid() {
+		return ""
+	}
+	if in, ok := within(a.Deny, ip); ok {
+		return fmt.Sprintf("denied by %s", in)
+	}
+	if _, ok := within(a.Allow, ip); !ok && len(a.Allow) > 0 {
+		return "not in the allow list"
+	}
+	return ""
 }
 
 func leaveAll(limits []*Connections, ip netip.Addr) {

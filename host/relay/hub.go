@@ -54,7 +54,7 @@ import (
 // # No loops
 //
 // A datagram that its receiver knows to be our own ([Datagram].Own) is dropped. Beyond that, members that both send and
-// receive datagrams remember for two seconds the frames that crossed them. A frame that was sent suppresses one
+// receive datagrams, other than answers, remember for two seconds the frames that crossed them. A frame that was sent suppresses one
 // identical arrival on each interface, as another host brings it that relays back; a frame that was heard and passed on
 // suppresses one that comes from another source. So what a sender repeats always passes, and so does everything that
 // comes to a member which only receives. The last 65,536 frames are remembered, less when memory is short.

@@ -39,6 +39,9 @@ type DatagramMember struct {
 	// MaxDatagram is the longest datagram that can be sent, in bytes; 0: 65507, as for UDP over IPv4. A longer frame is
 	// reported as a violation (ErrTooLong), and not sent.
 	MaxDatagram int
+	// Answers says that what comes is for this member alone, from a flow or a peer that was dialed: no host that relays
+	// repeats there what it heard. Then frames are not remembered, and identical ones all pass.
+	Answers bool
 }
 
 // What a UDP datagram over IPv4 can hold at most, and how many are received or sent in one call.
@@ -56,7 +59,7 @@ func (h *Hub) Datagrams(config DatagramMember) (*Member, error) {
 	if config.MaxDatagram == 0 {
 		config.MaxDatagram = maxDatagram
 	}
-	if config.Use == Both || config.Use == "" {
+	if (config.Use == Both || config.Use == "") && !config.Answers {
 		m.recent = newRecent(h.memory)
 	}
 	m.endless = true

@@ -12,6 +12,9 @@ type StreamMember struct {
 	Link     Link
 	Shutdown bool // the direction that Use leaves out is ended in the link when the member starts
 	Timeouts Timeouts
+	// InputEnded, unless nil, is called once the peer has ended its own direction and what it sent was passed on. The
+	// member goes on receiving; InputEnded may drain it, or the hub.
+	InputEnded func()
 	// Classify tells the reason for an error of the link: Reset, PeerLost or IOError. nil: IOError.
 	Classify func(error) Reason
 }
@@ -30,7 +33,8 @@ func (h *Hub) Stream(config StreamMember) (*Member, error) {
 		config.Classify = func(error) Reason { return IOError }
 	}
 	m.limits = config.Timeouts
-	m.port = &streamPort{Member: m, link: config.Link, shutdown: config.Shutdown, classify: config.Classify}
+	m.port = &streamPort{Member: m, link: config.Link, shutdown: config.Shutdown, classify: config.Classify,
+		onEnd: config.InputEnded}
 	return m, nil
 }
 
@@ -41,6 +45,7 @@ type streamPort struct {
 	link     Link
 	shutdown bool
 	classify func(error) Reason
+	onEnd    func() // nil: nobody is told of the end of the input
 
 	// The reader's.
 	reception
@@ -160,6 +165,9 @@ func (p *streamPort) passEnd() error {
 	p.inputEnded.Store(p.clock.now())
 	if p.config.Use == ReceiveOnly {
 		p.queue.seal()
+	}
+	if p.onEnd != nil {
+		p.onEnd()
 	}
 	return nil
 }
