@@ -5,7 +5,7 @@
 //	...
 //	err = h.Shutdown(ctx)
 //
-// It puts together what know nothing of each other: config, endpoint, relay and pluginproc.
+// It puts together what know nothing of each other: config, endpoint, relay, pluginproc and discovery.
 package host
 
 import (
@@ -51,6 +51,7 @@ type Host struct {
 	payloadBytes int
 	quarantine   atomic.Pointer[quarantine] // nil: no route has had that policy
 	control      *control                   // nil: there is none
+	lan          *lan                       // nil: no route has needed it; mu guards it
 	sessions     atomic.Uint64
 
 	reloading sync.Mutex // held while the configuration changes
@@ -105,6 +106,9 @@ func (h *Host) open(ctx context.Context, control bool) error {
 		return err
 	}
 	if err := h.openQuarantine(c); err != nil {
+		return err
+	}
+	if err := config.Join(checkLAN(c), h.openLAN(ctx, c)); err != nil {
 		return err
 	}
 	var errs []error
@@ -227,6 +231,7 @@ func (h *Host) close() error {
 		r.stop(relay.Drained)
 	}
 	h.retiring.Wait()
+	h.closeLAN()
 	if h.control != nil {
 		h.control.close()
 	}
@@ -257,7 +262,7 @@ func (h *Host) Status() *Status {
 	status := &Status{
 		Version: h.version, PID: os.Getpid(), Started: h.started, Config: h.config.File, Draining: h.draining,
 		Connections: h.connections.Live(), Memory: MemoryStatus{Used: h.memory.Used(), Limit: h.memoryLimit},
-		Plugins: []PluginStatus{}, Routes: []RouteStatus{},
+		Plugins: []PluginStatus{}, Routes: []RouteStatus{}, Discovery: h.lan.status(),
 	}
 	h.mu.Unlock()
 	for _, p := range h.pool.all() {

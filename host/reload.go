@@ -23,7 +23,8 @@ import (
 // its address can't be tried out before it is given up; should it then fail, that route is down, and the error says so.
 //
 // log.level applies at once. Of limits only max_connections does beyond what routes have of their own; a change of
-// limits.memory, control, log.format, log.payload_bytes or quarantine is refused, for it needs a new start.
+// limits.memory, control, log.format, log.payload_bytes or quarantine is refused, for it needs a new start; so is one of
+// discovery once a route has used it. The key is read then, too.
 func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 	h.reloading.Lock()
 	defer h.reloading.Unlock()
@@ -33,7 +34,7 @@ func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 	if draining {
 		return errors.New("reload: the host is ending")
 	}
-	if err := needsRestart(old, c); err != nil {
+	if err := h.needsRestart(old, c); err != nil {
 		return err
 	}
 	codecs := newCodecs(c, h.pool)
@@ -75,6 +76,9 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old [
 		return nil, err
 	}
 	if err := h.openQuarantine(c); err != nil {
+		return nil, err
+	}
+	if err := config.Join(checkLAN(c), h.openLAN(ctx, c)); err != nil {
 		return nil, err
 	}
 	p := &plan{ending: slices.Clone(old)}
@@ -215,7 +219,7 @@ func (r *route) sharesAddress(o *route) bool {
 }
 
 // needsRestart refuses changes that only a new start can bring.
-func needsRestart(old, c *config.Config) error {
+func (h *Host) needsRestart(old, c *config.Config) error {
 	var changed []string
 	for _, setting := range []struct {
 		name string
@@ -226,6 +230,7 @@ func needsRestart(old, c *config.Config) error {
 		{"log.format", old.Log.Format == c.Log.Format},
 		{"log.payload_bytes", old.Log.PayloadBytes == c.Log.PayloadBytes},
 		{"quarantine", old.Quarantine == c.Quarantine},
+		{"discovery", h.lan.sameSettings(c)},
 	} {
 		if !setting.same {
 			changed = append(changed, setting.name)

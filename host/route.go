@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/discovery"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -35,6 +36,9 @@ type route struct {
 	work   sync.WaitGroup
 	leave  sync.Once // the codecs
 
+	announcers []*announcer
+	resolvers  map[string]*discovery.Resolver // by service
+
 	mu       sync.Mutex
 	live     map[uint64]*session
 	draining bool
@@ -49,7 +53,7 @@ func newRoute(h *Host, c *config.Route, codecs *Codecs) *route {
 		host: h, config: c, codecs: codecs, log: h.log.With("route", c.Name),
 		chooser:     newChooser(&c.From, c.Timeouts.Select),
 		connections: endpoint.NewConnections(c.Limits.MaxConnections, c.Limits.MaxConnectionsPerAddress),
-		live:        map[uint64]*session{}, closed: map[string]int64{},
+		live:        map[uint64]*session{}, closed: map[string]int64{}, resolvers: map[string]*discovery.Resolver{},
 	}
 	codecs.users.Add(1)
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
@@ -61,7 +65,7 @@ func newRoute(h *Host, c *config.Route, codecs *Codecs) *route {
 func (r *route) listen(ctx context.Context) error {
 	e := &r.config.From
 	if e.Listen == nil {
-		return nil
+		return r.joinLAN(nil)
 	}
 	options := endpoint.ListenOptions{
 		Keepalive: r.keepalive(),
@@ -79,11 +83,12 @@ func (r *route) listen(ctx context.Context) error {
 		return fmt.Errorf("route %s: %w", r.config.Name, err)
 	}
 	r.listener = l
-	return nil
+	return r.joinLAN(func(*config.Endpoint) string { return l.Addr().Address })
 }
 
 // start begins to make sessions.
 func (r *route) start() {
+	r.startLAN()
 	if r.listener == nil {
 		r.log.Info("route started", "from", r.from(), "to", r.to())
 		r.work.Go(r.pairDials)
@@ -209,6 +214,9 @@ func (r *route) redialer(e *config.Endpoint) *endpoint.Redialer {
 }
 
 func (r *route) dial(ctx context.Context, e *config.Endpoint) (*endpoint.Conn, error) {
+	if e.Dial.Scheme == "discover" {
+		return r.dialService(ctx, e)
+	}
 	return endpoint.Dial(ctx, addressOfEndpoint(e.Dial), endpoint.DialOptions{Timeout: r.config.Timeouts.Connect, Keepalive: r.keepalive()})
 }
 
@@ -275,7 +283,10 @@ func (r *route) status() RouteStatus {
 	status := RouteStatus{
 		Name: r.config.Name, From: r.from(), To: r.to(), Accepted: r.accepted, Refused: r.refused,
 		Closed: maps.Clone(r.closed), ToUpstream: r.done.ToUpstream, ToDownstream: r.done.ToDownstream,
-		Sessions: []SessionStatus{},
+		Sessions: []SessionStatus{}, Services: r.services(),
+	}
+	for _, a := range r.announcers {
+		status.Announced = append(status.Announced, a.status())
 	}
 	for _, s := range r.live {
 		one := s.status()

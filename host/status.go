@@ -18,6 +18,8 @@ type Status struct {
 	Memory      MemoryStatus   `json:"memory"`
 	Plugins     []PluginStatus `json:"plugins"`
 	Routes      []RouteStatus  `json:"routes"`
+	// Discovery is nil as long as no route has needed it.
+	Discovery *DiscoveryStatus `json:"discovery,omitempty"`
 }
 
 // MemoryStatus is the budget for buffers, in bytes.
@@ -63,6 +65,9 @@ type RouteStatus struct {
 	ToUpstream   relay.FlowStats `json:"to_upstream"`
 	ToDownstream relay.FlowStats `json:"to_downstream"`
 	Sessions     []SessionStatus `json:"sessions"`
+	// Discovery: what the route announces, and what it knows of the services that it dials.
+	Announced []AnnouncedStatus `json:"announced,omitempty"`
+	Services  []ServiceStatus   `json:"services,omitempty"`
 }
 
 // SessionStatus is a live session.

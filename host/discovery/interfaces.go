@@ -108,14 +108,22 @@ func broadcastOf(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// choose returns the links of the interfaces that are named, or that have an address that is; if none is named, all
-// but loopback, or loopback if there is nothing else.
+// names reports whether choice is o's interface, its address, or a network that this is in.
+func (o *offer) names(choice string) bool {
+	if network, err := netip.ParsePrefix(choice); err == nil {
+		return network.Contains(o.prefix.Addr())
+	}
+	return choice == o.name || choice == o.prefix.Addr().String()
+}
+
+// choose returns the links that choice names; if there is none in it, all but loopback, or loopback if there is nothing
+// else.
 func choose(all []offer, choice []string) []link {
 	var chosen, loopback []link
 	for _, o := range all {
 		switch {
 		case len(choice) > 0:
-			if slices.Contains(choice, o.name) || slices.Contains(choice, o.prefix.Addr().String()) {
+			if slices.ContainsFunc(choice, o.names) {
 				chosen = append(chosen, o.link)
 			}
 		case o.loopback:

@@ -53,6 +53,7 @@ func TestChoose(t *testing.T) {
 		{"nothing but loopback", []offer{lo}, nil, []offer{lo}},
 		{"by name, with each address", all, []string{"eth0"}, []offer{eth, second}},
 		{"by address, that network alone", all, []string{"10.0.0.1"}, []offer{second}},
+		{"by network", all, []string{"10.0.0.0/8"}, []offer{second}},
 		{"loopback if asked for", all, []string{"lo", "wlan0"}, []offer{lo, wlan}},
 		{"one that is not there", all, []string{"eth7"}, nil},
 		{"loopback does not stand in for what was asked for", []offer{lo}, []string{"eth0"}, nil},

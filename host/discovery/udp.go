@@ -13,8 +13,9 @@ import (
 type UDPOptions struct {
 	// Port is the port of the LAN's announcements; 0: DefaultPort.
 	Port uint16
-	// Interfaces are names of interfaces, or addresses that they have. One that is not there is waited for. None: every
-	// interface that is up and can broadcast, or loopback if there is nothing else.
+	// Interfaces are names of interfaces, addresses that they have, or networks of such addresses: eth0, 192.0.2.5,
+	// 192.0.2.0/24. One that is not there is waited for. None: every interface that is up and can broadcast, or loopback if
+	// there is nothing else.
 	Interfaces []string
 }
 
@@ -42,7 +43,7 @@ func ListenUDP(ctx context.Context, options UDPOptions) (*UDP, error) {
 	}
 	for _, choice := range options.Interfaces {
 		if choice == "" {
-			return nil, errors.New("discovery: got an interface without a name, want a name or an address")
+			return nil, errors.New("discovery: got an interface without a name, want a name, an address or a network")
 		}
 	}
 	config := net.ListenConfig{Control: prepareSocket}

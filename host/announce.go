@@ -1,0 +1,106 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/discovery"
+)
+
+// An announcer tells the LAN of one listener of a route, as long as this listens.
+type announcer struct {
+	*discovery.Announcer
+	options discovery.AnnouncerOptions
+}
+
+// announcement says what is announced of e, which listens on port.
+func announcement(e *config.Endpoint, port uint16) discovery.AnnouncerOptions {
+	network := discovery.NetworkTCP
+	if e.Datagrams() {
+		network = discovery.NetworkUDP
+	}
+	return discovery.AnnouncerOptions{
+		Service: discovery.Service{
+			Name: e.Announce.Service, Network: network, Port: port, Codec: e.Codec, Labels: e.Announce.Labels,
+		},
+		Interval: e.Announce.Interval, TTL: e.Announce.TTL,
+	}
+}
+
+// announceError gives err its place.
+func announceError(c *config.Config, e *config.Endpoint, err error) error {
+	if err == nil {
+		return nil
+	}
+	return config.Errors{c.Where(e.At.Key+".announce").Error(err.Error(), "")}
+}
+
+// announce prepares to tell the LAN of e, which is listening at bound.
+func (r *route) announce(e *config.Endpoint, bound string) error {
+	at, err := netip.ParseAddrPort(bound)
+	if err != nil {
+		return announceError(r.codecs.config, e, fmt.Errorf("announce: %w", err))
+	}
+	a := &announcer{options: announcement(e, at.Port())}
+	a.options.Addresses = r.host.lan.addresses(at.Addr())
+	if a.Announcer, err = discovery.NewAnnouncer(r.host.lan.station, a.options); err != nil {
+		return announceError(r.codecs.config, e, err)
+	}
+	r.announcers = append(r.announcers, a)
+	return nil
+}
+
+// joinLAN prepares to announce what r listens at, which bound tells as HOST:PORT, and to find what it dials. Nothing is
+// sent before it starts.
+func (r *route) joinLAN(bound func(*config.Endpoint) string) error {
+	for _, e := range r.config.Sides() {
+		if e.Announce == nil {
+			continue
+		}
+		if err := r.announce(e, bound(e)); err != nil {
+			return err
+		}
+	}
+	for _, e := range r.config.Sides() {
+		if e.Dial == nil || e.Dial.Scheme != "discover" || r.resolvers[e.Dial.Service] != nil {
+			continue
+		}
+		if err := r.resolve(e.Dial.Service); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startLAN announces and looks for services until the route ends. Then it says goodbye, which the route waits for.
+func (r *route) startLAN() {
+	for _, a := range r.announcers {
+		s := &a.options.Service
+		r.log.Info("service announced", "service", s.Name, "network", s.Network, "port", s.Port, "id", a.ID())
+		r.work.Go(func() { a.Run(r.dials) })
+	}
+	for _, one := range r.resolvers {
+		r.work.Go(func() { one.Run(r.dials) })
+	}
+}
+
+// AnnouncedStatus is a service that a route announces.
+type AnnouncedStatus struct {
+	Service   string   `json:"service"`
+	Network   string   `json:"network"`
+	Port      int      `json:"port"`
+	Addresses []string `json:"addresses"` // as they are now; none: those that packets come from
+	ID        string   `json:"id"`
+	Announced int64    `json:"announced"` // packets, other than answers and goodbyes
+	Queries   int64    `json:"queries"`   // heard for it
+	Answers   int64    `json:"answers"`
+}
+
+func (a *announcer) status() AnnouncedStatus {
+	s, stats := &a.options.Service, a.Stats()
+	return AnnouncedStatus{
+		Service: s.Name, Network: s.Network.String(), Port: int(s.Port), Addresses: addressTexts(a.options.Addresses()),
+		ID: a.ID().String(), Announced: stats.Announced, Queries: stats.Queries, Answers: stats.Answers,
+	}
+}

@@ -1,0 +1,102 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/discovery"
+	"github.com/framehost/framehost/host/endpoint"
+)
+
+// resolve prepares to look for service, which the route dials. What the route itself announces does not count.
+func (r *route) resolve(service string) error {
+	log := r.log.With("service", service)
+	options := discovery.ResolverOptions{
+		Service: service, Networks: []discovery.Network{discovery.NetworkTCP},
+		Changed: func(c discovery.Change) {
+			f := &c.Found
+			log.Info("service "+c.Kind.String(), "addresses", strings.Join(addressTexts(f.Addresses), ","), "network", f.Network,
+				"codec", f.Codec, "interface", f.Origin.Interface, "signed", f.Signed, "id", f.ID)
+		},
+	}
+	for _, a := range r.announcers {
+		options.Ignore = append(options.Ignore, a.ID())
+	}
+	resolver, err := discovery.NewResolver(r.host.lan.station, options)
+	if err != nil {
+		return fmt.Errorf("route %s: %w", r.config.Name, err)
+	}
+	r.resolvers[service] = resolver
+	return nil
+}
+
+// dialService connects to the service of e: to the one that the resolver says, and if that fails at once to the next,
+// each address once. Waiting for the first answer and all attempts are within timeouts.connect: a host that vanished may
+// take all of it, but the next dial goes elsewhere.
+func (r *route) dialService(ctx context.Context, e *config.Endpoint) (*endpoint.Conn, error) {
+	within := ctx
+	if limit := r.config.Timeouts.Connect; limit > 0 {
+		var cancel context.CancelFunc
+		within, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
+		defer cancel()
+	}
+	resolver := r.resolvers[e.Dial.Service]
+	var tried []netip.AddrPort
+	var last error
+	for {
+		target, err := resolver.Next(within)
+		switch {
+		case last == nil && err != nil:
+			return nil, fmt.Errorf("dial %s: %w", e.Dial, err)
+		case err != nil || within.Err() != nil || slices.Contains(tried, target.Address):
+			return nil, fmt.Errorf("dial %s: of %d addresses none answered: %w", e.Dial, len(tried), last)
+		}
+		address := endpoint.Address{Network: "tcp", Address: target.Address.String()}
+		conn, err := endpoint.Dial(within, address, endpoint.DialOptions{Keepalive: r.keepalive()})
+		if err == nil {
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		resolver.Failed(target)
+		tried, last = append(tried, target.Address), err
+	}
+}
+
+// ServiceStatus is a service that a route dials by name, and knows of.
+type ServiceStatus struct {
+	Service   string            `json:"service"`
+	Network   string            `json:"network"`
+	Addresses []string          `json:"addresses"` // IP:PORT, best first
+	Codec     string            `json:"codec"`
+	Labels    map[string]string `json:"labels"`
+	ID        string            `json:"id"`
+	Interface string            `json:"interface"` // that it is heard on
+	Signed    bool              `json:"signed"`    // with our key
+	Expires   time.Time         `json:"expires"`   // unless it is heard again
+}
+
+// services returns what the route knows of the services that it dials.
+func (r *route) services() []ServiceStatus {
+	var all []ServiceStatus
+	for _, resolver := range r.resolvers {
+		for _, f := range resolver.Browser().Services() {
+			labels := f.Labels
+			if labels == nil {
+				labels = map[string]string{}
+			}
+			all = append(all, ServiceStatus{
+				Service: f.Name, Network: f.Network.String(), Addresses: addressTexts(f.Addresses), Codec: f.Codec, Labels: labels,
+				ID: f.ID.String(), Interface: f.Origin.Interface, Signed: f.Signed, Expires: f.Expires,
+			})
+		}
+	}
+	slices.SortFunc(all, func(a, b ServiceStatus) int { return strings.Compare(a.Service+a.ID, b.Service+b.ID) })
+	return all
+}
