@@ -122,11 +122,11 @@ type Quarantine struct {
 type Discovery struct {
 	// Port is the UDP port of announcements: 1 to 65535. Everyone who is to be heard has the same. Default: 7331.
 	Port int `config:"port" range:"1..65535"`
-	// Interfaces are those that are used, each by its name, by an address that it has, or by the network of such an
-	// address: eth0, 192.168.1.5, 192.168.1.0/24. Default: none named, which is all.
+	// Interfaces are those that are used, each by its name or by an IPv4 address that it has: eth0, 192.168.1.5. Default:
+	// none named, which is all.
 	Interfaces []string `config:"interfaces"`
-	// KeyFile is the file of the key that announcements are signed with, at least 16 bytes; a relative path is relative
-	// to the file. With a key, announcements that are not signed with it are ignored. Default: "", they are not signed.
+	// KeyFile is the file of the key that announcements are signed with, 16 to 4096 bytes; a relative path is relative
+	// to the configuration's. With a key, announcements that are not signed with it are ignored. Default: "", they are not signed.
 	KeyFile string `config:"key_file" empty:"ok"`
 }
 
@@ -213,13 +213,13 @@ func (r *Route) IsHub() bool {
 type Endpoint struct {
 	At Position `config:"-"`
 	// Listen is where connections are accepted or datagrams received: tcp://HOST:PORT, unix://PATH or udp://HOST:PORT.
-	// Without HOST it is all addresses. Port 0 takes any free one. HOST of a UDP listener can be a multicast group,
-	// which is joined. UDP listeners of several routes can share a port, unless one has flows: each gets every broadcast
-	// and multicast, but what is sent to one host goes to one of them.
+	// Without HOST it is all addresses. Port 0 takes any free one. For udp, HOST can be a multicast group, which is
+	// joined; where it is one address, most systems give it no broadcasts. UDP listeners can share a port, unless one
+	// has flows: each gets every broadcast and multicast, but what is sent to one host goes to one of them.
 	Listen *Address `config:"listen"`
 	// Dial is where connections are made to or datagrams sent: tcp://HOST:PORT, unix://PATH, udp://HOST:PORT, or
-	// discover://SERVICE for a service that is announced on the LAN. Of a UDP dialer, HOST can be a broadcast address or
-	// a multicast group.
+	// discover://SERVICE for a service that is announced on the LAN. For udp, HOST can be a multicast group or a
+	// broadcast address; 255.255.255.255 (or *) reaches each network of the interfaces.
 	Dial *Address `config:"dial"`
 	// Codec is the name of a codec, or "none". On a stream, none passes bytes unframed: then both sides must say so, and
 	// it can't be in a hub. On datagrams, none means that a datagram is a payload; a codec, that whole frames are inside.
@@ -274,11 +274,11 @@ type UDP struct {
 	// network of such an address: eth0, 192.168.1.5, 192.168.1.0/24. They may come and go. Default: none named, which is
 	// all of them, or the one that the system chooses to reach a single host.
 	Interfaces []string `config:"interfaces"`
-	// Groups are multicast groups that are joined, on each of the interfaces; all IPv4 or all IPv6, as the address
-	// listened at. Only where framehost listens. Default: none.
+	// Groups are multicast groups that are joined, on each of the interfaces; all IPv4 or all IPv6. Only where framehost
+	// listens on all addresses. Default: none.
 	Groups []netip.Addr `config:"groups"`
-	// TTL is how many networks a multicast datagram may cross: 1 to 255, where 1 is the sender's network alone. Only
-	// where framehost dials. Default: 1.
+	// TTL is how many networks a datagram may cross: 1 to 255, where 1 is the sender's network alone. Only where
+	// framehost dials a multicast group. Default: 1.
 	TTL int `config:"ttl" range:"1..255"`
 	// ReceiveBuffer is how much the system keeps of what was not read yet, if it grants that: 4KiB to 1GiB. Each datagram
 	// counts with some hundred bytes more. Default: 4MiB.
@@ -304,8 +304,8 @@ type Queue struct {
 	// Bytes is the greatest number of their bytes, as they are written: 1B to 1GiB. Default: 1MiB.
 	Bytes Size `config:"bytes" range:"1B..1GiB"`
 	// Policy says what happens to a frame that finds no room: drop_oldest (those that wait longest give way to it),
-	// drop_newest (it is dropped), disconnect (the receiver is), or block (its sender waits, and with it every receiver
-	// of what it sends). What is dropped is counted. Default: drop_oldest.
+	// drop_newest (it is dropped), disconnect (the receiver is, so not for datagrams), or block (its sender waits, and
+	// with it every receiver of what it sends). What is dropped is counted. Default: drop_oldest.
 	Policy QueuePolicy `config:"policy"`
 }
 

@@ -72,7 +72,10 @@ func (d *decoder) decode(n *node, key string, dst reflect.Value, tag reflect.Str
 			}
 		}
 	case *netip.Addr:
-		const want = "an IP address"
+		want := "an IP address"
+		if n.kind == mapping {
+			want += "; in quotes, if it has colons"
+		}
 		if d.scalar(n, key, want) {
 			addr, err := netip.ParseAddr(n.text)
 			if err != nil {

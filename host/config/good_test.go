@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,7 +84,13 @@ func TestDesignConfiguration(t *testing.T) {
 		}),
 		To:          endpoint(Endpoint{Dial: &Address{Scheme: "tcp", Host: "localhost", Port: 7002}, Codec: "mainframe"}),
 		OnViolation: ViolationClose, Limits: want.Limits, Timeouts: timeouts,
+	}, {
+		Name:        "nmea",
+		From:        endpoint(Endpoint{Listen: &Address{Scheme: "udp", Host: "0.0.0.0", Port: 10110}, Codec: "nmea"}),
+		To:          endpoint(Endpoint{Listen: &Address{Scheme: "tcp", Host: "0.0.0.0", Port: 10110}, Codec: "nmea"}),
+		OnViolation: ViolationClose, Limits: want.Limits, Timeouts: want.Timeouts,
 	}}
+	want.Routes[1].From.Direction = Receive
 	ignoreCodecs := cmpopts.IgnoreFields(Config{}, "Codecs")
 	if diff := cmp.Diff(want, got, sameButPlaces, ignoreCodecs, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -202,7 +209,7 @@ metrics: {listen: ""}
 discovery: {port: 7331, interfaces: [], key_file: ""}
 data_plane: auto
 codecs: [{name: a, profile: newline}]
-routes: [{name: r, from: {listen: 'tcp://:1', codec: a, echo: false, proxy_protocol: off}, to: {dial: 'tcp://a:1', codec: a}}]
+routes: [{name: r, from: {listen: 'tcp://:1', codec: a, proxy_protocol: off}, to: {dial: 'tcp://a:1', codec: a}}]
 `, LoadOptions{})
 }
 
@@ -267,6 +274,112 @@ func TestWhere(t *testing.T) {
 	}
 }
 
+// Which routes join many, and which pair connections.
+func TestIsHub(t *testing.T) {
+	tests := []struct {
+		from, to string
+		want     bool
+	}{
+		{"{listen: 'tcp://:1'}", "{dial: 'tcp://a:1'}", false},
+		{"{dial: 'tcp://a:1'}", "{dial: 'tcp://a:2'}", false},
+		{"{listen: 'tcp://:1'}", "{dial: 'discover://a'}", false},
+		{"{listen: 'tcp://:1'}", "{listen: 'tcp://:2'}", true},
+		{"{dial: 'tcp://a:1'}", "{listen: 'tcp://:2'}", true},
+		{"{listen: 'tcp://:1'}", "[{dial: 'tcp://a:1'}]", true},
+		{"{listen: 'tcp://:1'}", "[{dial: 'tcp://a:1'}, {dial: 'tcp://a:2'}]", true},
+		{"{listen: 'tcp://:1'}", "{dial: 'udp://a:1'}", true},
+		{"{listen: 'tcp://:1'}", "{listen: 'udp://:1'}", true},
+		{"{dial: 'udp://a:1'}", "{dial: 'tcp://a:1'}", true},
+		{"{listen: 'udp://:1'}", "{dial: 'tcp://a:1'}", true},
+		{"{listen: 'udp://:1'}", "{dial: 'udp://a:1'}", true},
+		{"{listen: 'udp://:1', udp: {flows: {}}}", "{dial: 'tcp://a:1'}", false},
+		{"{listen: 'udp://:1', udp: {flows: {max: 1}}}", "{dial: 'udp://a:1'}", false},
+	}
+	for _, test := range tests {
+		route := strings.NewReplacer("{listen", "{codec: a, listen", "{dial", "{codec: a, dial").
+			Replace("{name: r, from: " + test.from + ", to: " + test.to + "}")
+		c := mustParse(t, "codecs: [{name: a, profile: newline}]\nroutes: ["+route+"]", LoadOptions{})
+		if got := c.Routes[0].IsHub(); got != test.want {
+			t.Errorf("from %s to %s: got %t, want %t", test.from, test.to, got, test.want)
+		}
+	}
+}
+
+func TestBroadcastConfiguration(t *testing.T) {
+	c := mustLoad(t, "testdata/good/broadcast.yaml")
+	route := func(name string) *Route {
+		return &c.Routes[slices.IndexFunc(c.Routes, func(r Route) bool { return r.Name == name })]
+	}
+	dir, err := filepath.Abs("testdata/good")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string, want, got any) {
+		t.Helper()
+		if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	check("discovery", Discovery{Port: 7332, Interfaces: []string{"eth0", "192.168.1.5"}, KeyFile: filepath.Join(dir, "lan.key")}, c.Discovery)
+
+	feed := route("feed")
+	check("a listener's udp", UDP{Interfaces: []string{"eth0", "10.0.0.0/8", "fe80::1"}, TTL: 1, ReceiveBuffer: 8 * MiB}, feed.From.UDP)
+	check("a queue", Queue{Frames: 16, Bytes: 64 * KiB, Policy: Disconnect}, feed.To.Queue)
+	check("the default of a queue", Queue{Frames: 1024, Bytes: MiB, Policy: DropOldest}, feed.From.Queue)
+	check("echo", []bool{false, true}, []bool{feed.From.Echo, feed.To.Echo})
+	check("announce", &Announce{Service: "nmea", Interval: 20 * time.Second, TTL: time.Minute,
+		Labels: map[string]string{"ship": "Zoë", "mmsi": "211234560"}}, feed.To.Announce)
+	check("announce with a ttl", &Announce{Service: "answers", Interval: time.Second, TTL: 2 * time.Second}, route("answers").From.Announce)
+
+	out := route("out")
+	var sides []string
+	for i, e := range out.Sides() {
+		sides = append(sides, e.Address().String()+" "+string(e.Direction)+" "+string(e.Queue.Policy))
+		if want := "routes[1]" + out.sideKey(i); e.At.Key != want {
+			t.Errorf("got side %d at %s, want %s", i, e.At.Key, want)
+		}
+	}
+	check("the sides of a hub", []string{
+		"tcp://127.0.0.1:10111 both drop_oldest", "udp://255.255.255.255:10110 both block", "udp://239.192.0.1:60001 send drop_oldest",
+		"udp://:10110 receive drop_oldest", "discover://chart-plotter both drop_oldest",
+	}, sides)
+	check("ttl", []int{1, 4}, []int{out.To.UDP.TTL, out.More[0].UDP.TTL})
+	check("groups", []netip.Addr{netip.MustParseAddr("239.192.0.1"), netip.MustParseAddr("239.192.0.2")}, out.More[1].UDP.Groups)
+	check("a service", "chart-plotter", out.More[2].Dial.Service)
+	if out.Sides()[1] != &out.To || out.Sides()[4] != &out.More[2] {
+		t.Error("Sides returns copies")
+	}
+
+	check("flows", &Flows{Max: 64, Idle: 10 * time.Second}, route("answers").From.UDP.Flows)
+	check("the default of flows", &Flows{Max: 1024, Idle: time.Minute}, route("forward").From.UDP.Flows)
+	check("directions with flows", []Direction{Both, Both}, []Direction{route("answers").From.Direction, route("forward").From.Direction})
+	check("an address with a zone", "udp [fe80::2%eth0]:60002", strings.Join(networkOf(route("forward").To.Dial), " "))
+}
+
+func networkOf(a *Address) []string {
+	network, address := a.Network()
+	return []string{network, address}
+}
+
+// Announcements live for three intervals, unless something else is said or that is too long.
+func TestAnnounceTTL(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"":                          30 * time.Second,
+		", interval: 1s":            30 * time.Second,
+		", interval: 11s":           33 * time.Second,
+		", interval: 30m":           time.Hour,
+		", interval: 1s, ttl: 2s":   2 * time.Second,
+		", interval: 30m, ttl: 60m": time.Hour,
+		", ttl: 20s":                20 * time.Second,
+	} {
+		c := mustParse(t, "codecs: [{name: a, profile: newline}]\nroutes: [{name: r, from: {listen: 'tcp://:1', codec: a, "+
+			"announce: {service: s"+text+"}}, to: {dial: 'tcp://a:1', codec: a}}]", LoadOptions{})
+		if got := c.Routes[0].From.Announce.TTL; got != want {
+			t.Errorf("service: s%s: got ttl %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	c := mustParse(t, `
 codecs:
@@ -287,6 +400,11 @@ routes:
         - {starts_with: abc, codec: s}
         - {starts_with: a, codec: s}
     to: {dial: "tcp://127.0.0.1:7001", codec: s, reconnect: {max: 1m}}
+  - name: hub
+    from: {listen: "tcp://localhost:7002", codec: eof, announce: {service: a}}
+    to:
+      - {dial: "tcp://localhost:7003", codec: eof, reconnect: {max: 1m}}
+      - {dial: "tcp://localhost:7002", codec: eof}
 `, LoadOptions{})
 	var got []string
 	for _, w := range c.Warnings {
@@ -300,6 +418,8 @@ routes:
 		"test.yaml:17:11: routes[0].from.select[3]: never matches: routes[0].from.select[1] takes everything that it would",
 		"test.yaml:19:16: routes[0].to.dial: this route dials itself",
 		"test.yaml:19:61: routes[0].to.reconnect: has no effect where from listens: a connection that can't be made ends its session",
+		"test.yaml:21:66: routes[1].from.announce: tcp://localhost:7002 is reached from this machine alone",
+		"test.yaml:24:16: routes[1].to[1].dial: this route dials itself",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

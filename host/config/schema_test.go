@@ -203,6 +203,10 @@ func TestSchemaRefusesWhatAnEditorShouldMark(t *testing.T) {
 		"codecs: [{name: a, profile: mllp, plugin: escape}]", "routes: [{name: a}]",
 		"routes: [{name: a, from: {codec: a}, to: {dial: 'tcp://a:1', codec: a}}]",
 		"routes: [{name: a, from: {listen: 'tls://a:1', codec: a}, to: {dial: 'tcp://a:1', codec: a}}]",
+		"routes: [{name: a, from: {listen: 'udp://:1', codec: a}, to: []}]",
+		"routes: [{name: a, from: {listen: 'udp://:1', codec: a}, to: [{dial: 'tcp://a:1'}]}]",
+		"routes: [{name: a, from: {listen: 'udp://:1', codec: a}, to: {listen: 'tcp://:1', codec: a, queue: {policy: drop}}}]",
+		"routes: [{name: a, from: {listen: 'tcp://:1', codec: a, announce: {}}, to: {dial: 'tcp://a:1', codec: a}}]",
 		"log: {level: loud}", "data_plane: shm",
 	} {
 		root, errs := read("text", "yaml", []byte(text))

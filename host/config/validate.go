@@ -24,6 +24,7 @@ func (v *validator) validate() {
 	}
 	c.Control.Socket = under(v.dir, c.Control.Socket)
 	c.Quarantine.Dir = under(v.dir, c.Quarantine.Dir)
+	c.Discovery.KeyFile = under(v.dir, c.Discovery.KeyFile)
 	if n := len(c.Control.Socket); n > maxSocketPath {
 		v.fail(v.at("control.socket"), fmt.Sprintf("a path of %d bytes", n), fmt.Sprintf("at most %d", maxSocketPath))
 	}
@@ -32,6 +33,7 @@ func (v *validator) validate() {
 			v.fail(v.at(part.key), part.what+" is not built yet", "")
 		}
 	}
+	v.discovery()
 	v.plugins()
 	v.codecs()
 	v.routes()
@@ -155,166 +157,9 @@ func (v *validator) routes() {
 		if r.OnViolation == ViolationQuarantine && v.config.Quarantine.Dir == "" && !v.has("quarantine.dir") {
 			v.fail(v.at(key+".on_violation"), quote("quarantine"), "quarantine.dir to say where, or skip")
 		}
-		v.endpoint(&r.From, key+".from", true)
-		v.endpoint(&r.To, key+".to", false)
-		v.pair(r, key)
-	}
-}
-
-// endpoint checks one side of a route.
-func (v *validator) endpoint(e *Endpoint, key string, from bool) {
-	listen, dial := v.has(key+".listen"), v.has(key+".dial")
-	if e.At.Key != key {
-		return // it is missing, or no mapping
-	}
-	switch {
-	case listen && dial:
-		v.fail(v.at(key+".dial"), "listen and dial", "one of them")
-	case !listen && !dial:
-		v.fail(v.at(key), "neither listen nor dial", "one of them")
-	}
-	v.codecName(e.Codec, key+".codec")
-	if v.has(key+".select") && len(e.Select) > 0 && (!listen || !from) {
-		v.fail(v.at(key+".select"), "rules here", "them in from, where it listens")
-	}
-	for i := range e.Select {
-		v.rule(e, i, itemKey(key+".select", i))
-	}
-	tcp := e.Listen != nil && e.Listen.Scheme == "tcp"
-	for _, name := range []string{"allow", "deny"} {
-		if v.has(childKey(key, name)) && !tcp && (e.Listen != nil || dial) {
-			v.fail(v.at(childKey(key, name)), name, "it only where framehost listens on tcp")
+		for i, e := range r.Sides() {
+			v.endpoint(e, key+r.sideKey(i), i == 0)
 		}
+		v.sides(r, key)
 	}
-	unix := e.Listen != nil && e.Listen.Scheme == "unix"
-	switch {
-	case unix && !v.has(key+".mode"):
-		e.Mode = 0o660
-	case v.has(key+".mode") && !unix && (e.Listen != nil || dial):
-		v.fail(v.at(key+".mode"), "mode", "it only where framehost listens on a Unix socket")
-	}
-	if v.has(key+".reconnect") && listen {
-		v.fail(v.at(key+".reconnect"), "reconnect", "it only where framehost dials")
-	}
-	if e.Reconnect.Max < e.Reconnect.Min {
-		at := v.at(key + ".reconnect.max")
-		if !v.has(key + ".reconnect.max") {
-			at = v.at(key + ".reconnect.min")
-		}
-		v.fail(at, fmt.Sprintf("min %s and max %s", e.Reconnect.Min, e.Reconnect.Max), "min to be no more than max")
-	}
-	if e.Shutdown && e.Direction == Both {
-		v.fail(v.at(key+".shutdown"), "shutdown with both directions in use", "direction: receive or send as well")
-	}
-}
-
-// codecName checks the name of a codec at an endpoint or in a rule.
-func (v *validator) codecName(name, key string) {
-	if name == "" || name == NoCodec || v.config.Codec(name) != nil {
-		return
-	}
-	var names []string
-	for _, c := range v.config.Codecs {
-		if c.Name != "" {
-			names = append(names, c.Name)
-		}
-	}
-	want := "the name of a codec in codecs"
-	switch _, isProfile := LookupProfile(name); {
-	case Nearest(name, names) != "":
-		want += "; did you mean " + Nearest(name, names) + "?"
-	case isProfile:
-		want += fmt.Sprintf(", such as {name: %s, profile: %s}", name, name)
-	case slices.Contains(v.pluginNames(), name):
-		want += fmt.Sprintf(", such as {name: %s, plugin: %s}", name, name)
-	case len(names) > 0:
-		want += ": " + oneOf(name, append(names, NoCodec))
-	}
-	v.fail(v.at(key), quote(name), want)
-}
-
-// maxStart is the most that a starts_with rule may look at, in bytes.
-const maxStart = 256
-
-func (v *validator) rule(e *Endpoint, i int, key string) {
-	r := &e.Select[i]
-	if r.At.Key != key {
-		return
-	}
-	address, start, unbuilt := v.has(key+".address"), v.has(key+".starts_with"), v.unbuiltRule(key)
-	switch {
-	case address && start:
-		v.fail(v.at(key), "address and starts_with", "one condition")
-	case !address && !start && !unbuilt:
-		v.fail(v.at(key), "a rule without a condition", "address or starts_with; the endpoint's codec is for what no rule matches")
-	case address && e.Listen != nil && e.Listen.Scheme == "unix":
-		v.fail(v.at(key+".address"), "address", "another condition: peers on a Unix socket have no address")
-	case len(r.StartsWith) > maxStart:
-		v.fail(v.at(key+".starts_with"), fmt.Sprintf("%d bytes", len(r.StartsWith)), fmt.Sprintf("1 to %d", maxStart))
-	}
-	v.codecName(r.Codec, key+".codec")
-	if r.Codec != "" && e.Codec != "" && (r.Codec == NoCodec) != (e.Codec == NoCodec) {
-		v.fail(v.at(key+".codec"), quote(r.Codec), fmt.Sprintf("codec none everywhere or nowhere in a route; %s.codec is %s",
-			strings.TrimSuffix(key, itemKey(".select", i)), e.Codec))
-	}
-}
-
-// unbuiltRule reports whether the rule's condition is one that is refused already since it is not built.
-func (v *validator) unbuiltRule(key string) bool {
-	return slices.ContainsFunc(v.errs, func(e *Error) bool {
-		return strings.HasPrefix(e.Key, key+".") && strings.HasSuffix(e.Got, "is not built yet")
-	})
-}
-
-// pair checks what the two sides of a route mean together.
-func (v *validator) pair(r *Route, key string) {
-	from, to := &r.From, &r.To
-	if from.Codec != "" && to.Codec != "" && (from.Codec == NoCodec) != (to.Codec == NoCodec) {
-		v.fail(v.at(key+".to.codec"), quote(to.Codec), fmt.Sprintf("codec none on both sides or on neither; %s.from.codec is %s",
-			key, from.Codec))
-	}
-	if from.Direction != Both && from.Direction == to.Direction {
-		what := map[Direction]string{Receive: "is written to", Send: "is listened to"}[from.Direction]
-		v.fail(v.at(key+".to.direction"), fmt.Sprintf("%q on both sides", string(to.Direction)),
-			"a direction in which payloads can flow: no side "+what)
-	}
-}
-
-// listeners checks that no two routes listen at one place.
-func (v *validator) listeners() {
-	type listener struct {
-		address *Address
-		key     string
-	}
-	var seen []listener
-	for i := range v.config.Routes {
-		r := &v.config.Routes[i]
-		for _, side := range []struct {
-			name    string
-			address *Address
-		}{{"from", r.From.Listen}, {"to", r.To.Listen}} {
-			if side.address == nil {
-				continue
-			}
-			l := listener{side.address, itemKey("routes", i) + "." + side.name + ".listen"}
-			for _, other := range seen {
-				if collide(l.address, other.address) {
-					v.fail(v.at(l.key), quote(l.address.String()), "a place that "+other.key+" does not listen at")
-					break
-				}
-			}
-			seen = append(seen, l)
-		}
-	}
-}
-
-func collide(a, b *Address) bool {
-	if a.Scheme != b.Scheme {
-		return false
-	}
-	if a.Scheme == "unix" {
-		return a.Path == b.Path
-	}
-	all := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
-	return a.Port == b.Port && a.Port != 0 && (a.Host == b.Host || all(a.Host) || all(b.Host))
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,12 +24,16 @@ func (c *Config) warn() {
 		if total := c.Limits.MaxConnections; total > 0 && r.Limits.MaxConnections > total {
 			warn(key+".limits.max_connections", "%d is more than the %d of all routes together", r.Limits.MaxConnections, total)
 		}
-		if r.From.Listen != nil && !r.To.Reconnect.isDefault() {
+		if r.From.Listen != nil && !r.IsHub() && !r.To.Reconnect.isDefault() {
 			warn(key+".to.reconnect", "has no effect where from listens: a connection that can't be made ends its session")
 		}
-		if r.From.Listen != nil && r.To.Dial != nil && r.From.Listen.Scheme == r.To.Dial.Scheme &&
-			r.From.Listen.String() == r.To.Dial.String() {
-			warn(key+".to.dial", "this route dials itself")
+		for j, e := range r.Sides() {
+			if e.Dial != nil && !e.Datagrams() && r.listensAt(e.Dial) {
+				warn(key+r.sideKey(j)+".dial", "this route dials itself")
+			}
+			if e.Announce != nil && loopback(e.Listen.Host) {
+				warn(key+r.sideKey(j)+".announce", "%s is reached from this machine alone", e.Listen)
+			}
 		}
 		for j := range r.From.Select {
 			if k := shadowed(r.From.Select, j); k >= 0 {
@@ -38,6 +43,15 @@ func (c *Config) warn() {
 		}
 	}
 	slices.SortStableFunc(c.Warnings, func(a, b Warning) int { return a.before(b.Position) })
+}
+
+func (r *Route) listensAt(a *Address) bool {
+	return slices.ContainsFunc(r.Sides(), func(e *Endpoint) bool { return e.Listen != nil && e.Listen.String() == a.String() })
+}
+
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 func (r Reconnect) isDefault() bool { return r == defaultEndpoint().Reconnect }

@@ -1,0 +1,91 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// datagrams checks an endpoint of datagrams, and says of a listener that can't answer that it only receives.
+func (v *validator) datagrams(e *Endpoint, key string) {
+	v.interfaces(e.UDP.Interfaces, key+".udp.interfaces")
+	a, listens := e.Address(), e.Listen != nil
+	host, err := netip.ParseAddr(a.Host)
+	literal := err == nil
+	at := key + "." + map[bool]string{true: "listen", false: "dial"}[listens]
+	switch {
+	case !listens && literal && host.IsUnspecified():
+		v.fail(v.at(at), quote(a.String()), "a host to send to; all on this network are udp://255.255.255.255")
+	case literal && host.IsMulticast() && host.Zone() != "" && len(e.UDP.Interfaces) > 0:
+		v.fail(v.at(key+".udp.interfaces"), "interfaces, and a zone in "+quote(a.String()), "one of them")
+	}
+	switch {
+	case len(e.UDP.Groups) == 0:
+	case !listens:
+		v.fail(v.at(key+".udp.groups"), "groups", "them only where framehost listens; to send to a group, dial it")
+	default:
+		v.groups(e, host, literal, key+".udp.groups")
+	}
+	if at := key + ".udp.ttl"; v.has(at) {
+		switch {
+		case listens:
+			v.fail(v.at(at), "ttl", "it only where framehost dials")
+		case a.Host == everyone || literal && !host.IsMulticast():
+			v.fail(v.at(at), "ttl", "it only with a multicast group, such as udp://239.1.2.3:5000")
+		}
+	}
+	if listens && e.UDP.Flows == nil && !v.has(key+".udp.flows") {
+		if e.Direction == Send {
+			v.fail(v.at(key+".direction"), quote(string(e.Direction)), "receive: a UDP listener without flows knows nobody to send to")
+		}
+		e.Direction = Receive
+	}
+	if at := key + ".queue.policy"; e.Queue.Policy == Disconnect && v.has(at) {
+		v.fail(v.at(at), quote(string(Disconnect)), "another policy: datagrams have no connection to end")
+	}
+}
+
+// everyone as the host of datagrams is all addresses of this machine to listen, and 255.255.255.255 to dial.
+const everyone = "*"
+
+func (v *validator) groups(e *Endpoint, host netip.Addr, literal bool, key string) {
+	if !literal && e.Listen.Host != "" && e.Listen.Host != everyone || literal && !host.IsUnspecified() {
+		v.fail(v.at(key), "groups with "+quote(e.Listen.String()), "a listener on all addresses, such as udp://:10110")
+		return
+	}
+	for i, g := range e.UDP.Groups {
+		at, first := v.at(itemKey(key, i)), e.UDP.Groups[0]
+		switch {
+		case !g.IsValid(): // which is reported
+		case g.Is4In6():
+			v.fail(at, quote(g.String()), "an IPv4 address written as one")
+		case g.Zone() != "":
+			v.fail(at, quote(g.String()), "a group without zone; interfaces says where to join")
+		case !g.IsMulticast():
+			v.fail(at, quote(g.String()), "a multicast group: 224.0.0.0 to 239.255.255.255, or one that begins with ff")
+		case literal && g.Is4() != host.Is4():
+			v.fail(at, quote(g.String()), "a group of the family listened at, "+e.Listen.Host)
+		case first.IsMulticast() && g.Is4() != first.Is4():
+			v.fail(at, quote(g.String()), "groups of one family, as "+first.String()+" before it")
+		}
+	}
+}
+
+// interfaces checks that texts can name interfaces; whether there are such is not asked, since they come and go.
+func (v *validator) interfaces(texts []string, key string) {
+	for i, text := range texts {
+		if text == "" {
+			continue // which is reported
+		}
+		if _, err := netip.ParseAddr(text); err == nil {
+			continue
+		}
+		at := itemKey(key, i)
+		if p, err := netip.ParsePrefix(text); err == nil {
+			if p != p.Masked() {
+				v.fail(v.at(at), quote(text), p.Masked().String()+", with no bits behind the prefix")
+			}
+		} else if strings.ContainsAny(text, "/: \t\r\n\x00") {
+			v.fail(v.at(at), quote(text), "the name of an interface, an address, or a network such as 192.168.1.0/24")
+		}
+	}
+}
