@@ -102,6 +102,9 @@ func parseTarget(text string) (*config.Address, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address %s: %w", text, err)
 	}
+	if address.Scheme != "tcp" && address.Scheme != "unix" {
+		return nil, fmt.Errorf("address %s: got %s://, want tcp:// or unix://", text, address.Scheme)
+	}
 	return address, nil
 }
 

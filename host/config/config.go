@@ -225,7 +225,7 @@ type Endpoint struct {
 	// it can't be in a hub. On datagrams, none means that a datagram is a payload; a codec, that whole frames are inside.
 	Codec string `config:"codec" required:"ok"`
 	// Select chooses another codec for a connection, when it opens: the first rule that matches wins. Only where
-	// framehost listens for connections, and only in from.
+	// framehost listens, and not for datagrams.
 	Select []Rule `config:"select"`
 	// Direction: both; receive: framehost never writes to this side; send: what this side sends is read, discarded and
 	// counted. Default: both; a UDP listener without flows only receives, and once loaded says so.
@@ -241,7 +241,7 @@ type Endpoint struct {
 	// Mode is the permissions of a listening Unix socket, as octal digits. Default: 0660.
 	Mode fs.FileMode `config:"mode"`
 	// Reconnect is how a dialer waits between attempts, where there is no downstream to tell: in routes that dial on
-	// both sides, and in hubs.
+	// both sides, and in hubs. Not for datagrams.
 	Reconnect Reconnect `config:"reconnect"`
 	// UDP is about datagrams: only for udp.
 	UDP UDP `config:"udp"`

@@ -158,7 +158,7 @@ func (v *validator) routes() {
 			v.fail(v.at(key+".on_violation"), quote("quarantine"), "quarantine.dir to say where, or skip")
 		}
 		for i, e := range r.Sides() {
-			v.endpoint(e, key+r.sideKey(i), i == 0)
+			v.endpoint(e, key+r.sideKey(i))
 		}
 		v.sides(r, key)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // endpoint checks one side of a route, by itself.
-func (v *validator) endpoint(e *Endpoint, key string, from bool) {
+func (v *validator) endpoint(e *Endpoint, key string) {
 	listen, dial := v.has(key+".listen"), v.has(key+".dial")
 	if e.At.Key != key {
 		return // it is missing, or no mapping
@@ -38,22 +38,22 @@ func (v *validator) endpoint(e *Endpoint, key string, from bool) {
 	if e.Listen == nil && !dial {
 		return // which keys it can have rests on its address
 	}
-	v.placed(e, key, from)
+	v.placed(e, key)
 	if e.Datagrams() {
 		v.datagrams(e, key)
 	}
 }
 
 // placed checks that e has no keys that are for other endpoints.
-func (v *validator) placed(e *Endpoint, key string, from bool) {
+func (v *validator) placed(e *Endpoint, key string) {
 	only := func(name, where string, ok bool) {
 		if v.has(childKey(key, name)) && !ok {
 			v.fail(v.at(childKey(key, name)), name, "it only where framehost "+where)
 		}
 	}
 	listens := func(schemes ...string) bool { return e.Listen != nil && slices.Contains(schemes, e.Listen.Scheme) }
-	if len(e.Select) > 0 && (!from || !listens("tcp", "unix")) {
-		want := "them in from, where it listens"
+	if len(e.Select) > 0 && !listens("tcp", "unix") {
+		want := "them only where framehost listens"
 		if e.Datagrams() {
 			want = "none: they are for connections, and datagrams have none"
 		}
@@ -66,7 +66,7 @@ func (v *validator) placed(e *Endpoint, key string, from bool) {
 	if listens("unix") && !v.has(key+".mode") {
 		e.Mode = 0o660
 	}
-	only("reconnect", "dials", e.Listen == nil)
+	only("reconnect", "dials a stream", e.Listen == nil && !e.Datagrams())
 	only("udp", "listens or dials on udp", e.Datagrams() || e.Address() == nil)
 	if e.Shutdown && e.Datagrams() {
 		v.fail(v.at(key+".shutdown"), "shutdown", "none: it is for connections, and datagrams have none")

@@ -33,9 +33,12 @@ func (v *validator) datagrams(e *Endpoint, key string) {
 			v.fail(v.at(at), "ttl", "it only with a multicast group, such as udp://239.1.2.3:5000")
 		}
 	}
-	if listens && e.UDP.Flows == nil && !v.has(key+".udp.flows") {
+	switch {
+	case !listens && e.Direction == Receive:
+		v.fail(v.at(key+".direction"), quote(string(Receive)), "both or send: nobody answers a UDP dialer that never sends")
+	case listens && e.UDP.Flows == nil && !v.has(key+".udp.flows"):
 		if e.Direction == Send {
-			v.fail(v.at(key+".direction"), quote(string(e.Direction)), "receive: a UDP listener without flows knows nobody to send to")
+			v.fail(v.at(key+".direction"), quote(string(Send)), "receive: a UDP listener without flows knows nobody to send to")
 		}
 		e.Direction = Receive
 	}

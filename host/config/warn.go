@@ -34,11 +34,11 @@ func (c *Config) warn() {
 			if e.Announce != nil && loopback(e.Listen.Host) {
 				warn(key+r.sideKey(j)+".announce", "%s is reached from this machine alone", e.Listen)
 			}
-		}
-		for j := range r.From.Select {
-			if k := shadowed(r.From.Select, j); k >= 0 {
-				at := itemKey(key+".from.select", j)
-				warn(at, "never matches: %s takes everything that it would", itemKey(key+".from.select", k))
+			rules := key + r.sideKey(j) + ".select"
+			for i := range e.Select {
+				if earlier := shadowed(e.Select, i); earlier >= 0 {
+					warn(itemKey(rules, i), "never matches: %s takes everything that it would", itemKey(rules, earlier))
+				}
 			}
 		}
 	}
