@@ -122,8 +122,8 @@ type Quarantine struct {
 type Discovery struct {
 	// Port is the UDP port of announcements: 1 to 65535. Everyone who is to be heard has the same. Default: 7331.
 	Port int `config:"port" range:"1..65535"`
-	// Interfaces are those that are used, each by its name or by an IPv4 address that it has: eth0, 192.168.1.5. Default:
-	// none named, which is all.
+	// Interfaces are those that are used, each by its name, by an IPv4 address that it has, or by the network of such an
+	// address: eth0, 192.168.1.5, 192.168.1.0/24. Default: none named, which is all but loopback.
 	Interfaces []string `config:"interfaces"`
 	// KeyFile is the file of the key that announcements are signed with, 16 to 4096 bytes; a relative path is relative
 	// to the configuration's. With a key, announcements that are not signed with it are ignored. Default: "", they are not signed.

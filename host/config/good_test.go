@@ -320,7 +320,9 @@ func TestBroadcastConfiguration(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
-	check("discovery", Discovery{Port: 7332, Interfaces: []string{"eth0", "192.168.1.5"}, KeyFile: filepath.Join(dir, "lan.key")}, c.Discovery)
+	check("discovery", Discovery{
+		Port: 7332, Interfaces: []string{"eth0", "192.168.1.5", "10.0.0.0/8"}, KeyFile: filepath.Join(dir, "lan.key"),
+	}, c.Discovery)
 
 	feed := route("feed")
 	check("a listener's udp", UDP{Interfaces: []string{"eth0", "10.0.0.0/8", "fe80::1"}, TTL: 1, ReceiveBuffer: 8 * MiB}, feed.From.UDP)

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -14,13 +13,11 @@ import (
 // The rules here are those of package discovery, which refuses the rest when it runs.
 
 func (v *validator) discovery() {
+	const key = "discovery.interfaces"
+	v.interfaces(v.config.Discovery.Interfaces, key)
 	for i, text := range v.config.Discovery.Interfaces {
-		if text == "" {
-			continue // which is reported
-		}
-		addr, err := netip.ParseAddr(text)
-		if err == nil && !addr.Is4() || err != nil && strings.ContainsAny(text, "/: \t\r\n\x00") {
-			v.fail(v.at(itemKey("discovery.interfaces", i)), quote(text), "the name of an interface, or an IPv4 address that it has")
+		if p, err := parsePrefix(text); err == nil && !p.Addr().Is4() {
+			v.fail(v.at(itemKey(key, i)), quote(text), "an IPv4 address or network, or the name of an interface")
 		}
 	}
 }
