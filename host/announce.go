@@ -28,24 +28,16 @@ func announcement(e *config.Endpoint, port uint16) discovery.AnnouncerOptions {
 	}
 }
 
-// announceError gives err its place.
-func announceError(c *config.Config, e *config.Endpoint, err error) error {
-	if err == nil {
-		return nil
-	}
-	return config.Errors{c.Where(e.At.Key+".announce").Error(err.Error(), "")}
-}
-
 // announce prepares to tell the LAN of e, which is listening at bound.
 func (r *route) announce(e *config.Endpoint, bound string) error {
 	at, err := netip.ParseAddrPort(bound)
 	if err != nil {
-		return announceError(r.codecs.config, e, fmt.Errorf("announce: %w", err))
+		return fmt.Errorf("route %s: announce: %w", r.config.Name, err)
 	}
 	a := &announcer{options: announcement(e, at.Port())}
 	a.options.Addresses = r.host.lan.addresses(at.Addr())
 	if a.Announcer, err = discovery.NewAnnouncer(r.host.lan.station, a.options); err != nil {
-		return announceError(r.codecs.config, e, err)
+		return fmt.Errorf("route %s: %w", r.config.Name, err)
 	}
 	r.announcers = append(r.announcers, a)
 	return nil

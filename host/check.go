@@ -22,7 +22,7 @@ func Check(ctx context.Context, c *config.Config, log hclog.Logger) (err error) 
 	s := OpenCodecs(c, log)
 	defer func() { err = errors.Join(err, s.Close()) }()
 	keys, plugins := everything(c)
-	errs := []error{s.configureAll(ctx, keys), checkLAN(c)}
+	errs := []error{s.configureAll(ctx, keys), checkKey(c)}
 	for _, p := range plugins {
 		if _, err := s.Plugin(ctx, p.Name); err != nil {
 			errs = append(errs, config.Errors{p.At.Error(err.Error(), "")})

@@ -108,7 +108,7 @@ func (h *Host) open(ctx context.Context, control bool) error {
 	if err := h.openQuarantine(c); err != nil {
 		return err
 	}
-	if err := config.Join(checkLAN(c), h.openLAN(ctx, c)); err != nil {
+	if err := h.openLAN(ctx, c); err != nil {
 		return err
 	}
 	var errs []error

@@ -78,9 +78,16 @@ func appendLong(dst, payload []byte) ([]byte, error) {
 	return append(binary.BigEndian.AppendUint32(dst, uint32(len(payload))), payload...), nil
 }
 
+// stateful is line, as a framing whose frames depend on those before them.
+type stateful struct{ line }
+
+func (stateful) UsesState() bool { return true }
+
 var testCodecs = map[string]codecs.Codec{
 	"line": codecs.New(codecs.Info{Name: "line", Version: "1.0.0"}, noOptions{},
 		func(*noOptions, int) (codecs.Framing, error) { return line{}, nil }),
+	"state": codecs.New(codecs.Info{Name: "state", Version: "1.0.0"}, noOptions{},
+		func(*noOptions, int) (codecs.Framing, error) { return stateful{}, nil }),
 	"long": codecs.New(codecs.Info{Name: "long", Version: "1.0.0"}, noOptions{},
 		func(*noOptions, int) (codecs.Framing, error) {
 			return codecs.FromFuncs(codecs.Funcs{Split: splitLong, Append: appendLong, Overhead: 4}), nil
@@ -406,10 +413,11 @@ func TestReload(t *testing.T) {
 	const kept = `  - {name: kept, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://UP", codec: long}}` + "\n"
 	const gone = `  - {name: gone, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://UP", codec: long}}` + "\n"
 	h := start(t, config(kept+gone))
-	stays, goes := dialRoute(t, h, "kept"), dialRoute(t, h, "gone")
+	stays := dialRoute(t, h, "kept")
 	send(t, stays, "one\n")
 	peer := up.accept()
 	expect(t, peer, "\x00\x00\x00\x03one")
+	goes := dialRoute(t, h, "gone")
 	send(t, goes, "two\n")
 	other := up.accept()
 	expect(t, other, "\x00\x00\x00\x03two")

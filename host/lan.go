@@ -118,22 +118,13 @@ func discoveryKey(c *config.Config) ([]byte, error) {
 	return key, nil
 }
 
-// checkLAN reports what is wrong with what c announces, and with its key, without a socket.
-func checkLAN(c *config.Config) error {
-	var errs []error
-	if usesLAN(c) {
-		_, err := discoveryKey(c)
-		errs = append(errs, err)
+// checkKey reports what is wrong with the key file of discovery, if a route of c uses it.
+func checkKey(c *config.Config) error {
+	if !usesLAN(c) {
+		return nil
 	}
-	for i := range c.Routes {
-		for _, e := range c.Routes[i].Sides() {
-			if e.Announce != nil {
-				const anyPort = 1
-				errs = append(errs, announceError(c, e, announcement(e, anyPort).Check()))
-			}
-		}
-	}
-	return config.Join(errs...)
+	_, err := discoveryKey(c)
+	return err
 }
 
 // sameSettings reports whether discovery can go on with the settings of c.

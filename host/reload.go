@@ -29,7 +29,7 @@ func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 	h.reloading.Lock()
 	defer h.reloading.Unlock()
 	h.mu.Lock()
-	old, oldRoutes, draining := h.config, h.routes, h.draining
+	old, oldRoutes, draining, hadLAN := h.config, h.routes, h.draining, h.lan != nil
 	h.mu.Unlock()
 	if draining {
 		return errors.New("reload: the host is ending")
@@ -40,6 +40,9 @@ func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 	codecs := newCodecs(c, h.pool)
 	plan, err := h.plan(ctx, c, codecs, oldRoutes)
 	if err != nil {
+		if !hadLAN {
+			h.closeLAN()
+		}
 		return errors.Join(err, codecs.Close())
 	}
 	h.log.SetLevel(hclog.LevelFromString(string(c.Log.Level)))
@@ -78,7 +81,7 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old [
 	if err := h.openQuarantine(c); err != nil {
 		return nil, err
 	}
-	if err := config.Join(checkLAN(c), h.openLAN(ctx, c)); err != nil {
+	if err := h.openLAN(ctx, c); err != nil {
 		return nil, err
 	}
 	p := &plan{ending: slices.Clone(old)}

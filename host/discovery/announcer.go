@@ -72,10 +72,11 @@ type AnnouncerStats struct {
 	Limited   int64 // queries that got no answer of their own; see ErrLimited
 }
 
-// NewAnnouncer returns an Announcer with an identity of its own. It is an error if [AnnouncerOptions].Check finds one.
+// NewAnnouncer returns an Announcer with an identity of its own. It is an error if the service can't be announced or
+// does not fit in a packet, or if the times are out of range.
 func NewAnnouncer(s *Station, options AnnouncerOptions) (*Announcer, error) {
 	options.fill()
-	if err := options.Check(); err != nil {
+	if err := options.check(); err != nil {
 		return nil, err
 	}
 	return &Announcer{station: s, options: options, id: newID(), wake: make(chan struct{}, 1)}, nil
@@ -96,10 +97,8 @@ func (o *AnnouncerOptions) fill() {
 	}
 }
 
-// Check reports the first reason why this can't be announced: the service can't be, or does not fit in a packet, or the
-// times are out of range.
-func (o AnnouncerOptions) Check() error {
-	o.fill()
+// check reports the first reason why this can't be announced.
+func (o *AnnouncerOptions) check() error {
 	if err := o.Service.Check(); err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
