@@ -87,7 +87,8 @@ func printStatus(w io.Writer, s *host.Status, now time.Time) error {
 	if s.Draining {
 		fmt.Fprintln(w, "it is ending: no connections are accepted, and sessions deliver what they have received")
 	}
-	return errors.Join(printPlugins(w, s.Plugins, now), printRoutes(w, s.Routes), printSessions(w, s.Routes))
+	return errors.Join(printPlugins(w, s.Plugins, now), printRoutes(w, s.Routes), printSessions(w, s.Routes),
+		printDiscovery(w, s, now))
 }
 
 func printPlugins(w io.Writer, plugins []host.PluginStatus, now time.Time) error {
