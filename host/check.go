@@ -32,7 +32,7 @@ func Check(ctx context.Context, c *config.Config, log hclog.Logger) (err error) 
 		return config.Join(errs...) // what is not configured can't be measured
 	}
 	for i := range c.Routes {
-		errs = append(errs, s.checkMemory(ctx, &c.Routes[i]))
+		errs = append(errs, s.checkMemory(ctx, &c.Routes[i]), s.checkStateless(ctx, &c.Routes[i]))
 	}
 	return config.Join(errs...)
 }
@@ -41,7 +41,7 @@ func Check(ctx context.Context, c *config.Config, log hclog.Logger) (err error) 
 func everything(c *config.Config) (keys []codecKey, plugins []*config.Plugin) {
 	for i := range c.Routes {
 		r := &c.Routes[i]
-		keys = slices.Concat(keys, uses(c, r, &r.From), uses(c, r, &r.To))
+		keys = slices.Concat(keys, usesOf(c, r))
 	}
 	unlimited := &config.Route{Limits: c.Limits}
 	for i := range c.Codecs {
@@ -61,12 +61,24 @@ func everything(c *config.Config) (keys []codecKey, plugins []*config.Plugin) {
 
 // checkMemory refuses a route whose longest frames could never be carried.
 func (s *Codecs) checkMemory(ctx context.Context, r *config.Route) error {
-	limit := int64(s.config.Limits.Memory)
-	if limit == 0 {
+	if s.config.Limits.Memory == 0 {
 		return nil
 	}
-	for _, downstream := range uses(s.config, r, &r.From) {
-		for _, upstream := range uses(s.config, r, &r.To) {
+	sides := r.Sides()
+	for i, from := range sides {
+		for _, to := range sides[i+1:] {
+			if err := s.checkMemoryBetween(ctx, r, uses(s.config, r, from), uses(s.config, r, to)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Codecs) checkMemoryBetween(ctx context.Context, r *config.Route, some, others []codecKey) error {
+	limit := int64(s.config.Limits.Memory)
+	for _, downstream := range some {
+		for _, upstream := range others {
 			from, err := s.Codec(ctx, downstream.name, downstream.maxFrame)
 			if err != nil {
 				return err

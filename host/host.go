@@ -53,6 +53,8 @@ type Host struct {
 	control      *control                   // nil: there is none
 	lan          *lan                       // nil: no route has needed it; mu guards it
 	sessions     atomic.Uint64
+	origins      endpoint.Origins // of the datagrams that this host sent
+	network      network
 
 	reloading sync.Mutex // held while the configuration changes
 	mu        sync.Mutex
@@ -100,7 +102,7 @@ func (h *Host) open(ctx context.Context, control bool) error {
 	var keys []codecKey
 	for i := range c.Routes {
 		r := &c.Routes[i]
-		keys = slices.Concat(keys, uses(c, r, &r.From), uses(c, r, &r.To))
+		keys = slices.Concat(keys, usesOf(c, r))
 	}
 	if err := h.codecs.configureAll(ctx, keys); err != nil {
 		return err
@@ -115,7 +117,7 @@ func (h *Host) open(ctx context.Context, control bool) error {
 	for i := range c.Routes {
 		r := newRoute(h, &c.Routes[i], h.codecs)
 		h.routes = append(h.routes, r)
-		errs = append(errs, h.codecs.checkMemory(ctx, r.config), r.listen(ctx))
+		errs = append(errs, h.codecs.checkMemory(ctx, r.config), h.codecs.checkStateless(ctx, r.config), r.listen(ctx))
 	}
 	if err := config.Join(errs...); err != nil {
 		return err
@@ -232,6 +234,7 @@ func (h *Host) close() error {
 	}
 	h.retiring.Wait()
 	h.closeLAN()
+	h.network.close()
 	if h.control != nil {
 		h.control.close()
 	}
@@ -242,17 +245,28 @@ func (h *Host) close() error {
 	return errors.Join(errs...)
 }
 
-// Addr returns where the route of that name listens, nil if it does not.
+// Addr returns where the route of that name listens, nil if it does not; the first place of several.
 func (h *Host) Addr(route string) *endpoint.Address {
+	all := h.Addrs(route)
+	if len(all) == 0 {
+		return nil
+	}
+	return &all[0]
+}
+
+// Addrs returns all places where the route of that name listens, in the order of its endpoints.
+func (h *Host) Addrs(route string) []endpoint.Address {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	var all []endpoint.Address
 	for _, r := range h.routes {
-		if r.config.Name == route && r.listener != nil {
-			address := r.listener.Addr()
-			return &address
+		if r.config.Name == route {
+			for _, p := range r.places() {
+				all = append(all, p.address)
+			}
 		}
 	}
-	return nil
+	return all
 }
 
 // Status returns what the host is doing.

@@ -240,6 +240,14 @@ func uses(c *config.Config, r *config.Route, e *config.Endpoint) []codecKey {
 	return keys
 }
 
+// usesOf returns the codecs that connections of any endpoint of r can have.
+func usesOf(c *config.Config, r *config.Route) (keys []codecKey) {
+	for _, e := range r.Sides() {
+		keys = append(keys, uses(c, r, e)...)
+	}
+	return keys
+}
+
 // configureAll configures the codecs that keys name, which may recur, side by side, and reports everything that is wrong at once.
 func (s *Codecs) configureAll(ctx context.Context, keys []codecKey) error {
 	slices.SortFunc(keys, func(a, b codecKey) int {

@@ -73,7 +73,7 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old [
 	var keys []codecKey
 	for i := range c.Routes {
 		r := &c.Routes[i]
-		keys = slices.Concat(keys, uses(c, r, &r.From), uses(c, r, &r.To))
+		keys = slices.Concat(keys, usesOf(c, r))
 	}
 	if err := codecs.configureAll(ctx, keys); err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old [
 		}
 		r := newRoute(h, want, codecs)
 		p.routes, p.starting = append(p.routes, r), append(p.starting, r)
-		errs = append(errs, codecs.checkMemory(ctx, want))
+		errs = append(errs, codecs.checkMemory(ctx, want), codecs.checkStateless(ctx, want))
 	}
 	for _, r := range p.starting {
 		if slices.ContainsFunc(p.ending, func(o *route) bool { return r.sharesAddress(o) }) {
@@ -171,11 +171,10 @@ func (r *route) is(ctx context.Context, want *config.Route, codecs *Codecs) bool
 	if !reflect.DeepEqual(withoutPlaces(*r.config), withoutPlaces(*want)) {
 		return false
 	}
-	for _, e := range []*config.Endpoint{&want.From, &want.To} {
-		for _, key := range uses(codecs.config, want, e) {
-			if !slices.Contains(uses(r.codecs.config, r.config, e), key) || !sameCodec(ctx, r.codecs, codecs, key) {
-				return false
-			}
+	present := usesOf(r.codecs.config, r.config)
+	for _, key := range usesOf(codecs.config, want) {
+		if !slices.Contains(present, key) || !sameCodec(ctx, r.codecs, codecs, key) {
+			return false
 		}
 	}
 	return true
@@ -192,7 +191,8 @@ func sameCodec(ctx context.Context, a, b *Codecs, key codecKey) bool {
 func withoutPlaces(r config.Route) config.Route {
 	nowhere := config.Position{}
 	r.At = nowhere
-	for _, e := range []*config.Endpoint{&r.From, &r.To} {
+	r.More = slices.Clone(r.More)
+	for _, e := range r.Sides() {
 		e.At = nowhere
 		for _, address := range []**config.Address{&e.Listen, &e.Dial} {
 			if *address != nil {
@@ -209,16 +209,30 @@ func withoutPlaces(r config.Route) config.Route {
 	return r
 }
 
-// sharesAddress reports whether both listen on one address, of which the second may have been given as port 0.
+// sharesAddress reports whether both listen on one address, which may have been given to o as port 0. Datagrams can be
+// listened for twice, unless they are answered.
 func (r *route) sharesAddress(o *route) bool {
-	a, b := r.config.From.Listen, o.config.From.Listen
-	if a == nil || b == nil || a.Scheme != b.Scheme {
-		return false
+	return slices.ContainsFunc(r.exclusive(), func(a *config.Address) bool {
+		return slices.ContainsFunc(o.exclusive(), func(b *config.Address) bool {
+			switch {
+			case a.Scheme != b.Scheme:
+				return false
+			case a.Scheme == "unix":
+				return a.Path == b.Path
+			}
+			return a.Port != 0 && a.Port == b.Port // on other addresses of this machine they may still collide
+		})
+	})
+}
+
+// exclusive returns the addresses that nobody else can listen on.
+func (r *route) exclusive() (all []*config.Address) {
+	for _, e := range r.config.Sides() {
+		if e.Listen != nil && (!e.Datagrams() || r.flows != nil) {
+			all = append(all, e.Listen)
+		}
 	}
-	if a.Scheme == "unix" {
-		return a.Path == b.Path
-	}
-	return a.Port != 0 && a.Port == b.Port // on other addresses of this machine they may still collide
+	return all
 }
 
 // needsRestart refuses changes that only a new start can bring.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,28 +20,31 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// A route is a running route of the configuration: it makes sessions.
+// A route is a running route of the configuration. It makes sessions, unless it is a hub.
 type route struct {
 	host        *Host
 	config      *config.Route
 	codecs      *Codecs
 	log         hclog.Logger
-	listener    *endpoint.Listener // nil where both sides are dialled
+	listener    *endpoint.Listener // nil where both sides are dialled, and where hub or flows are not
+	hub         *hub               // nil: the route is paired
+	flows       *flows             // nil: it does not answer datagrams
 	chooser     *chooser
 	connections *endpoint.Connections
+	datagramLog seldom
 
 	ctx    context.Context // of its sessions; its cause is a relay.Reason
 	cancel context.CancelCauseFunc
 	dials  context.Context // of what waits for a session to begin
 	halt   context.CancelCauseFunc
 	work   sync.WaitGroup
-	leave  sync.Once // the codecs
+	unused sync.Once // the codecs are
 
 	announcers []*announcer
 	resolvers  map[string]*discovery.Resolver // by service
 
 	mu       sync.Mutex
-	live     map[uint64]*session
+	live     map[uint64]liveSession
 	draining bool
 	accepted int64
 	refused  int64
@@ -48,25 +52,54 @@ type route struct {
 	done     relay.Stats // of sessions that ended
 }
 
+// A liveSession is a session as its route sees it.
+type liveSession interface {
+	Drain(reason relay.Reason)
+	status() SessionStatus
+}
+
 func newRoute(h *Host, c *config.Route, codecs *Codecs) *route {
 	r := &route{
 		host: h, config: c, codecs: codecs, log: h.log.With("route", c.Name),
 		chooser:     newChooser(&c.From, c.Timeouts.Select),
 		connections: endpoint.NewConnections(c.Limits.MaxConnections, c.Limits.MaxConnectionsPerAddress),
-		live:        map[uint64]*session{}, closed: map[string]int64{}, resolvers: map[string]*discovery.Resolver{},
+		live:        map[uint64]liveSession{}, closed: map[string]int64{}, resolvers: map[string]*discovery.Resolver{},
 	}
 	codecs.users.Add(1)
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	r.dials, r.halt = context.WithCancelCause(r.ctx)
+	switch {
+	case c.IsHub():
+		r.hub = newHub(r)
+	case answers(c):
+		r.flows = &flows{route: r}
+	}
 	return r
 }
 
-// listen opens the route's listener, if it has one.
+// listen opens what the route listens on, and where a hub sends datagrams.
 func (r *route) listen(ctx context.Context) error {
-	e := &r.config.From
-	if e.Listen == nil {
-		return r.joinLAN(nil)
+	err := r.open(ctx)
+	if err != nil {
+		return fmt.Errorf("route %s: %w", r.config.Name, err)
 	}
+	return r.joinLAN(r.bound)
+}
+
+func (r *route) open(ctx context.Context) (err error) {
+	switch {
+	case r.hub != nil:
+		return r.hub.listen(ctx)
+	case r.flows != nil:
+		return r.flows.listen(ctx)
+	case r.config.From.Listen != nil:
+		r.listener, err = r.listenOn(ctx, &r.config.From)
+	}
+	return err
+}
+
+// listenOn opens a listener for connections.
+func (r *route) listenOn(ctx context.Context, e *config.Endpoint) (*endpoint.Listener, error) {
 	options := endpoint.ListenOptions{
 		Keepalive: r.keepalive(),
 		Admission: endpoint.Admission{Allow: e.Allow, Deny: e.Deny, Limit: []*endpoint.Connections{r.host.connections, r.connections}},
@@ -78,37 +111,36 @@ func (r *route) listen(ctx context.Context) error {
 	if e.Listen.Scheme == "unix" {
 		options.Mode = e.Mode
 	}
-	l, err := endpoint.Listen(ctx, addressOfEndpoint(e.Listen), options)
-	if err != nil {
-		return fmt.Errorf("route %s: %w", r.config.Name, err)
-	}
-	r.listener = l
-	return r.joinLAN(func(*config.Endpoint) string { return l.Addr().Address })
+	return endpoint.Listen(ctx, addressOfEndpoint(e.Listen), options)
 }
 
-// start begins to make sessions.
+// start begins to relay.
 func (r *route) start() {
 	r.startLAN()
-	if r.listener == nil {
-		r.log.Info("route started", "from", r.from(), "to", r.to())
+	r.log.Info("route started", "from", r.from(), "to", r.to())
+	switch {
+	case r.hub != nil:
+		r.hub.start()
+	case r.flows != nil:
+		r.flows.start()
+	case r.listener == nil:
 		r.work.Go(r.pairDials)
-		return
+	default:
+		r.work.Go(func() { r.acceptFrom(r.listener, r.serve) })
 	}
-	r.log.Info("route started", "from", "listen "+r.listener.Addr().String(), "to", r.to())
-	r.work.Go(r.accept)
 }
 
-// accept makes a session of each connection, until the listener is closed.
-func (r *route) accept() {
+// acceptFrom serves each connection that l accepts, until l is closed.
+func (r *route) acceptFrom(l *endpoint.Listener, serve func(*endpoint.Conn)) {
 	for {
-		conn, err := r.listener.Accept()
+		conn, err := l.Accept()
 		if err != nil {
 			return
 		}
 		r.mu.Lock()
 		r.accepted++
 		r.mu.Unlock()
-		r.work.Go(func() { r.serve(conn) })
+		r.work.Go(func() { serve(conn) })
 	}
 }
 
@@ -161,6 +193,16 @@ func (r *route) relay(id uint64, downstream, upstream *endpoint.Conn, codec stri
 		r.never(r.log.With("session", id), relay.CodecFailed, err)
 		return
 	}
+	r.join(id, s)
+	result := s.run(r.ctx)
+	for _, side := range s.links {
+		side.wait()
+	}
+	r.leave(id, result)
+}
+
+// join counts a session among those that live.
+func (r *route) join(id uint64, s liveSession) {
 	r.mu.Lock()
 	r.live[id] = s
 	draining := r.draining
@@ -168,10 +210,10 @@ func (r *route) relay(id uint64, downstream, upstream *endpoint.Conn, codec stri
 	if draining {
 		s.Drain(r.reason())
 	}
-	result := s.run(r.ctx)
-	for _, side := range s.links {
-		side.wait()
-	}
+}
+
+// leave counts what a session has done that ended.
+func (r *route) leave(id uint64, result relay.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.live, id)
@@ -237,10 +279,15 @@ func (r *route) drain(reason relay.Reason) {
 	r.draining = true
 	live := slices.Collect(maps.Values(r.live))
 	r.mu.Unlock()
-	if r.listener != nil {
+	r.halt(reason)
+	switch {
+	case r.hub != nil:
+		r.hub.drain(reason)
+	case r.flows != nil:
+		r.flows.drain()
+	case r.listener != nil:
 		_ = r.listener.Close()
 	}
-	r.halt(reason)
 	for _, s := range live {
 		s.Drain(reason)
 	}
@@ -257,18 +304,64 @@ func (r *route) reason() relay.Reason {
 func (r *route) stop(reason relay.Reason) {
 	r.drain(reason)
 	r.cancel(reason)
-	r.work.Wait()
-	r.leave.Do(func() { r.codecs.users.Add(-1) })
-}
-
-func (r *route) from() string {
-	if r.listener != nil {
-		return "listen " + r.listener.Addr().String()
+	switch { // what was never started does not end by itself
+	case r.hub != nil:
+		r.hub.close()
+	case r.flows != nil:
+		r.flows.close()
 	}
-	return describe(&r.config.From)
+	r.work.Wait()
+	r.unused.Do(func() { r.codecs.users.Add(-1) })
 }
 
-func (r *route) to() string { return describe(&r.config.To) }
+// places returns where the route listens, in the order of its endpoints.
+func (r *route) places() []place {
+	switch {
+	case r.hub != nil:
+		return r.hub.places()
+	case r.flows != nil && r.flows.conn != nil:
+		return []place{{&r.config.From, r.flows.addr()}}
+	case r.listener != nil:
+		return []place{{&r.config.From, r.listener.Addr()}}
+	}
+	return nil
+}
+
+// A place is where an endpoint listens, with the port that was chosen for port 0.
+type place struct {
+	endpoint *config.Endpoint
+	address  endpoint.Address
+}
+
+// bound returns where e listens, or else "".
+func (r *route) bound(e *config.Endpoint) string {
+	for _, p := range r.places() {
+		if p.endpoint == e {
+			return p.address.Address
+		}
+	}
+	return ""
+}
+
+func (r *route) from() string { return r.describe(&r.config.From) }
+
+func (r *route) to() string {
+	var all []string
+	for _, e := range r.config.Sides()[1:] {
+		all = append(all, r.describe(e))
+	}
+	return strings.Join(all, ", ")
+}
+
+// describe names an endpoint, as it listens or dials.
+func (r *route) describe(e *config.Endpoint) string {
+	for _, p := range r.places() {
+		if p.endpoint == e {
+			return "listen " + p.address.String()
+		}
+	}
+	return describe(e)
+}
 
 func describe(e *config.Endpoint) string {
 	if e.Listen != nil {
@@ -295,6 +388,12 @@ func (r *route) status() RouteStatus {
 		status.Sessions = append(status.Sessions, one)
 	}
 	slices.SortFunc(status.Sessions, func(a, b SessionStatus) int { return cmp.Compare(a.ID, b.ID) })
+	switch {
+	case r.hub != nil:
+		r.hub.status(&status)
+	case r.flows != nil && r.flows.conn != nil:
+		status.Flows = r.flows.status()
+	}
 	return status
 }
 

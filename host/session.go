@@ -3,8 +3,6 @@ package host
 import (
 	"context"
 	"fmt"
-	"io"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -40,14 +38,13 @@ func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream 
 	if err != nil {
 		return nil, err
 	}
-	t := &r.config.Timeouts
 	s.Session, err = relay.New(relay.Config{
 		Downstream: from, Upstream: to,
-		Timeouts:    relay.Timeouts{Idle: t.Idle, Frame: t.Frame, Write: t.Write, HalfClose: t.HalfClose},
+		Timeouts:    r.timeouts(),
 		OnViolation: relay.OnViolation(r.config.OnViolation),
 		Memory:      r.host.memory, Classify: reasonOf,
-		Violation:  func(v relay.Violation) { s.violated(&v) },
-		Quarantine: func(v relay.Violation) io.WriteCloser { return r.quarantine(s, &v) },
+		Violation:  func(v relay.Violation) { logSkipped(s.log, &v) },
+		Quarantine: r.quarantines(id),
 	})
 	if err != nil {
 		return nil, err
@@ -60,15 +57,26 @@ func (r *route) side(ctx context.Context, s *session, l *link, e *config.Endpoin
 	if codec == config.NoCodec {
 		return side, nil
 	}
-	configured, err := r.codec(ctx, codec)
+	var err error
+	side.Codec, err = r.tappedCodec(ctx, s.log, codec)
+	return side, err
+}
+
+func (r *route) timeouts() relay.Timeouts {
+	t := &r.config.Timeouts
+	return relay.Timeouts{Idle: t.Idle, Frame: t.Frame, Write: t.Write, HalfClose: t.HalfClose}
+}
+
+// tappedCodec returns a codec of the route's, whose payloads are logged if that is asked for.
+func (r *route) tappedCodec(ctx context.Context, log hclog.Logger, name string) (codeccall.Codec, error) {
+	codec, err := r.codec(ctx, name)
 	if err != nil {
-		return side, fmt.Errorf("codec %s: %w", codec, err)
+		return nil, fmt.Errorf("codec %s: %w", name, err)
 	}
-	side.Codec = configured
-	if n := r.host.payloadBytes; n > 0 && s.log.IsTrace() {
-		side.Codec = tapped{Codec: configured, log: s.log.With("codec", codec), bytes: n}
+	if n := r.host.payloadBytes; n > 0 && log.IsTrace() {
+		return tapped{Codec: codec, log: log.With("codec", name), bytes: n}, nil
 	}
-	return side, nil
+	return codec, nil
 }
 
 // codec returns a codec of the route's, which was configured when the route started.
@@ -83,43 +91,8 @@ func (s *session) run(ctx context.Context) relay.Result {
 	if result.Reason == relay.CodecFailed && ctx.Err() != nil { // the codec's process was ended with the session
 		result.Reason, result.Err = reasonFor(ctx, nil), nil
 	}
-	fields := []any{
-		"upstream", s.upstream, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),
-		"frames_to_upstream", result.Stats.ToUpstream.FramesOut, "frames_to_downstream", result.Stats.ToDownstream.FramesOut,
-	}
-	if result.Direction != relay.Neither {
-		fields = append(fields, "direction", result.Direction.String())
-	}
-	if result.Err != nil {
-		fields = append(fields, "error", result.Err)
-	}
-	switch result.Reason {
-	case relay.Fin, relay.Drained, relay.RouteRemoved, relay.IdleTimeout:
-		s.log.Info("session ended", fields...)
-	case relay.CodecFailed, relay.MemoryShort, relay.IOError:
-		s.log.Error("session ended", fields...)
-	default:
-		s.log.Warn("session ended", fields...)
-	}
+	logSessionEnd(s.log, s.upstream, &result)
 	return result
-}
-
-// violated reports a violation that the session goes on after; one that ends it is told with its end.
-func (s *session) violated(v *relay.Violation) {
-	if !v.Skipped {
-		return
-	}
-	s.log.Warn("violation skipped", "direction", v.Direction.String(), "offset", v.Offset, "at", v.At, "frame", v.Frame,
-		"violation", v.Err, "got", fmt.Sprintf("%x", v.Bytes), "want", v.Want)
-}
-
-// quarantine returns where the bytes of a violation are kept, nil if they are not.
-func (r *route) quarantine(s *session, v *relay.Violation) io.WriteCloser {
-	q := r.host.quarantine.Load()
-	if q == nil {
-		return nil
-	}
-	return q.file(r.config.Name, s.id, v.Direction.String(), v.Offset)
 }
 
 func (s *session) status() SessionStatus {

@@ -65,6 +65,8 @@ type RouteStatus struct {
 	ToUpstream   relay.FlowStats `json:"to_upstream"`
 	ToDownstream relay.FlowStats `json:"to_downstream"`
 	Sessions     []SessionStatus `json:"sessions"`
+	Hub          *HubStatus      `json:"hub,omitempty"`   // only of a hub, which has no sessions
+	Flows        *FlowsStatus    `json:"flows,omitempty"` // only of a route that answers datagrams
 	// Discovery: what the route announces, and what it knows of the services that it dials.
 	Announced []AnnouncedStatus `json:"announced,omitempty"`
 	Services  []ServiceStatus   `json:"services,omitempty"`

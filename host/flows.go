@@ -1,0 +1,173 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/relay"
+)
+
+// flows are what a route has that listens for datagrams and answers them: a session for each peer address.
+type flows struct {
+	route    *route
+	conn     *endpoint.DatagramConn
+	table    *endpoint.Flows
+	sessions sync.WaitGroup
+}
+
+func (f *flows) listen(ctx context.Context) error {
+	r := f.route
+	e := &r.config.From
+	// Somebody else on the port would get some of what is sent to it.
+	conn, err := r.listenDatagrams(ctx, e, e.Listen.HostPort(), true)
+	if err != nil {
+		return err
+	}
+	f.conn = conn
+	f.table = endpoint.NewFlows(conn.WriteBatch, endpoint.FlowOptions{
+		Max: e.UDP.Flows.Max, Idle: e.UDP.Flows.Idle,
+		Refused: func(peer netip.AddrPort) {
+			r.datagramLog.warn(r.log, "datagram refused", "source", peer, "reason", string(relay.Refused),
+				"why", fmt.Sprintf("%d flows, which is udp.flows.max", e.UDP.Flows.Max))
+		},
+	})
+	return nil
+}
+
+func (f *flows) start() {
+	f.route.work.Go(f.receive)
+	f.route.work.Go(f.accept)
+}
+
+// receive hands out datagrams until the socket is closed.
+func (f *flows) receive() {
+	r := f.route
+	arrived := newSockets(r, socketBatch).arrived
+	admission := endpoint.Admission{Allow: r.config.From.Allow, Deny: r.config.From.Deny}
+	for {
+		n, err := f.conn.ReadBatch(arrived)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			r.datagramLog.warn(r.log, "datagrams could not be received", "error", err)
+			if !pause(r.ctx, readAgainAfter) {
+				return
+			}
+			continue
+		}
+		for i := range arrived[:n] {
+			if d := &arrived[i]; !isEcho(d) && r.admits(&admission, d) {
+				f.table.Deliver(arrived[i : i+1])
+			}
+		}
+	}
+}
+
+// accept makes a session of each flow, until the table is closed. The socket is closed behind the last session, for
+// answers leave by it.
+func (f *flows) accept() {
+	r := f.route
+	defer f.conn.Close()
+	defer f.sessions.Wait()
+	for {
+		flow, err := f.table.Accept()
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		r.accepted++
+		r.mu.Unlock()
+		f.sessions.Go(func() { f.serve(flow) })
+	}
+}
+
+// serve dials the upstream of a flow, which it takes over, and relays.
+func (f *flows) serve(flow *endpoint.Flow) {
+	r := f.route
+	s := newFlowSession(r, flow)
+	if err := s.pair(r.dials, flow); err != nil {
+		_ = flow.Close()
+		reason := relay.ConnectFailed
+		if r.dials.Err() != nil {
+			reason = reasonFor(r.dials, err)
+		}
+		r.never(s.log, reason, err)
+		return
+	}
+	r.join(s.id, s)
+	r.leave(s.id, s.run(r.ctx))
+}
+
+func (f *flows) drain() {
+	if f.table != nil {
+		f.table.Close()
+	}
+}
+
+func (f *flows) close() {
+	if f.conn != nil {
+		_ = f.conn.Close()
+	}
+}
+
+func (f *flows) addr() endpoint.Address {
+	return endpoint.Address{Network: "udp", Address: f.conn.Addr().String()}
+}
+
+func (f *flows) status() *FlowsStatus {
+	stats := f.table.Stats()
+	status := &FlowsStatus{Live: stats.Live, Refused: stats.Refused, Dropped: stats.Dropped}
+	status.Datagrams.Endpoint = "listen " + f.addr().String()
+	status.Datagrams.add(f.conn)
+	return status
+}
+
+// A flowEnd is a flow as the relay wants it: datagrams of one peer.
+type flowEnd struct {
+	flow   *endpoint.Flow
+	idle   func() // is called when the flow ends for want of datagrams
+	closed chan struct{}
+	close  sync.Once
+}
+
+// Receive implements relay.Datagrams.
+func (f *flowEnd) Receive(into []relay.Datagram) (int, error) {
+	payload, err := f.flow.Next()
+	if err != nil {
+		if !errors.Is(err, net.ErrClosed) { // the end comes from the session, behind what is on its way
+			f.idle()
+			<-f.closed
+		}
+		return 0, net.ErrClosed
+	}
+	into[0] = relay.Datagram{Bytes: payload, Source: f.flow.Peer()}
+	return 1, nil
+}
+
+// Send implements relay.Datagrams.
+func (f *flowEnd) Send(frames [][]byte) (int, error) {
+	for i, frame := range frames {
+		if _, err := f.flow.Write(frame); errors.Is(err, net.ErrClosed) {
+			return i, err
+		} else if err != nil {
+			return i, fmt.Errorf("%w: %w", relay.ErrNotSent, err)
+		}
+	}
+	return len(frames), nil
+}
+
+// Close implements relay.Datagrams.
+func (f *flowEnd) Close() error {
+	f.close.Do(func() { close(f.closed) })
+	return f.flow.Close()
+}
+
+// answers reports whether the route keeps a session for each address that sends datagrams.
+func answers(r *config.Route) bool { return !r.IsHub() && r.From.Datagrams() }

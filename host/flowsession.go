@@ -1,0 +1,160 @@
+package host
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/relay"
+)
+
+// A flowSession is the session of one peer that sends datagrams: a hub with two members, so that the ends of frames and
+// of datagrams are kept on both sides. What one side sends waits for the other.
+//
+// It ends when nothing passed for udp.flows.idle, or when the upstream ends or fails; the next datagram begins another.
+type flowSession struct {
+	route                *route
+	id                   uint64
+	downstream, upstream string // addresses
+	codecs               [2]string
+	hub                  *relay.Hub
+	members              [2]*relay.Member
+	link                 *link // of the upstream; nil where that is datagrams
+	log                  hclog.Logger
+	began                time.Time
+}
+
+func newFlowSession(r *route, flow *endpoint.Flow) *flowSession {
+	s := &flowSession{
+		route: r, id: r.host.sessions.Add(1), downstream: flow.Peer().String(), began: time.Now(),
+		codecs: [2]string{r.config.From.Codec, r.config.To.Codec}, hub: relay.NewHub(r.host.memory),
+	}
+	s.log = r.log.With("session", s.id, "downstream", s.downstream)
+	return s
+}
+
+// pair makes the two members. With an error, the flow is the caller's.
+func (s *flowSession) pair(ctx context.Context, flow *endpoint.Flow) error {
+	end := &flowEnd{flow: flow, idle: func() { s.hub.Drain(relay.IdleTimeout) }, closed: make(chan struct{})}
+	c, err := s.config(&s.route.config.From)
+	if err != nil {
+		return err
+	}
+	c.Violation = datagramViolations(s.log)
+	if s.members[0], err = s.hub.Datagrams(relay.DatagramMember{MemberConfig: c, Datagrams: end, Answers: true}); err != nil {
+		return err
+	}
+	if c, err = s.config(&s.route.config.To); err != nil {
+		return err
+	}
+	if s.route.config.To.Datagrams() {
+		return s.dialDatagrams(ctx, c)
+	}
+	return s.dialStream(ctx, c)
+}
+
+// config is what the member for e has. A sender waits for its receiver, as in any session.
+func (s *flowSession) config(e *config.Endpoint) (relay.MemberConfig, error) {
+	var codec codeccall.Codec
+	if e.Codec != config.NoCodec {
+		var err error
+		if codec, err = s.route.tappedCodec(s.route.ctx, s.log, e.Codec); err != nil {
+			return relay.MemberConfig{}, err
+		}
+	}
+	return relay.MemberConfig{
+		Codec: codec, Use: relay.Use(e.Direction), Queue: relay.Queue{Policy: relay.Block},
+		OnViolation: relay.OnViolation(s.route.config.OnViolation), Quarantine: s.route.quarantines(s.id),
+	}, nil
+}
+
+func (s *flowSession) dialDatagrams(ctx context.Context, c relay.MemberConfig) error {
+	conn, err := s.route.dialDatagrams(ctx, &s.route.config.To)
+	if err != nil {
+		return err
+	}
+	sockets := newSockets(s.route, singly)
+	sockets.in, sockets.out = conn, conn
+	s.upstream = s.route.config.To.Dial.HostPort()
+	c.Violation = datagramViolations(s.log)
+	s.members[1], err = s.hub.Datagrams(relay.DatagramMember{MemberConfig: c, Datagrams: sockets, Answers: true})
+	if err != nil {
+		_ = sockets.Close()
+	}
+	return err
+}
+
+func (s *flowSession) dialStream(ctx context.Context, c relay.MemberConfig) error {
+	e := &s.route.config.To
+	conn, err := s.route.dial(ctx, e)
+	if err != nil {
+		return err
+	}
+	s.upstream, s.link = addressOf(conn), newLink(conn)
+	c.Violation = func(v relay.Violation) { logSkipped(s.log, &v) }
+	s.members[1], err = s.hub.Stream(relay.StreamMember{
+		MemberConfig: c, Link: s.link, Shutdown: e.Shutdown, Timeouts: s.route.timeouts(), Classify: reasonOf,
+		InputEnded: func() { s.hub.Drain(relay.Fin) }, // no answer comes any more
+	})
+	if err != nil {
+		_ = conn.Reset()
+	}
+	return err
+}
+
+// Drain ends the session in good order.
+func (s *flowSession) Drain(reason relay.Reason) { s.hub.Drain(reason) }
+
+// run relays until the session is over, and logs how it ended. What ended one member ends the other.
+func (s *flowSession) run(ctx context.Context) relay.Result {
+	s.log.Debug("session begins", "upstream", s.upstream, "downstream_codec", s.codecs[0], "upstream_codec", s.codecs[1])
+	var both sync.WaitGroup
+	var first sync.Once
+	result := relay.Result{}
+	for _, m := range s.members {
+		both.Go(func() {
+			one := m.Run(ctx)
+			first.Do(func() { result.Reason, result.Err, result.Direction = one.Reason, one.Err, one.Direction })
+			s.hub.Drain(one.Reason)
+		})
+	}
+	both.Wait()
+	if s.link != nil {
+		s.link.wait()
+	}
+	if result.Reason == relay.CodecFailed && ctx.Err() != nil {
+		result.Reason, result.Err = reasonFor(ctx, nil), nil
+	}
+	result.Stats = s.stats()
+	logSessionEnd(s.log, s.upstream, &result)
+	return result
+}
+
+// stats are those of a session: what one member received is what the other was sent.
+func (s *flowSession) stats() relay.Stats {
+	downstream, upstream := s.members[0].Stats().FlowStats, s.members[1].Stats().FlowStats
+	return relay.Stats{
+		Age: time.Since(s.began), ToUpstream: between(&downstream, &upstream), ToDownstream: between(&upstream, &downstream),
+	}
+}
+
+// between joins what from received with what was written to to.
+func between(from, to *relay.FlowStats) relay.FlowStats {
+	joined := *from
+	joined.BytesWritten, joined.FramesOut = to.BytesWritten, to.FramesOut
+	return joined
+}
+
+func (s *flowSession) status() SessionStatus {
+	stats := s.stats()
+	return SessionStatus{
+		ID: s.id, Downstream: s.downstream, Upstream: s.upstream,
+		DownstreamCodec: s.codecs[0], UpstreamCodec: s.codecs[1],
+		Age: stats.Age, ToUpstream: stats.ToUpstream, ToDownstream: stats.ToDownstream,
+	}
+}

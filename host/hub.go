@@ -1,0 +1,198 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/relay"
+)
+
+// A hub is what a route has whose sides are shared by many: each connection of a side, and each place of datagrams, is a
+// member of it.
+type hub struct {
+	*relay.Hub
+	route *route
+	sides []side
+
+	mu      sync.Mutex
+	members map[uint64]*member
+}
+
+// A side is an endpoint of a hub; or two that are one place: see datagramSide.
+type side interface {
+	open(ctx context.Context) error
+	start()
+	halt()                                           // no member joins any more
+	close()                                          // what was opened, also if start was never called
+	listening() (*config.Endpoint, endpoint.Address) // nil where it only dials
+	kernel() *DatagramStatus                         // nil for streams
+	describe() string
+}
+
+func newHub(r *route) *hub {
+	return &hub{Hub: relay.NewHub(r.host.memory), route: r, members: map[uint64]*member{}}
+}
+
+// listen opens what the hub listens on and where it sends datagrams.
+func (h *hub) listen(ctx context.Context) error {
+	sides, err := h.plan()
+	if err != nil {
+		return err
+	}
+	for _, s := range sides {
+		if err := s.open(ctx); err != nil {
+			h.close()
+			return err
+		}
+		h.sides = append(h.sides, s)
+	}
+	return nil
+}
+
+// plan returns the sides of the hub, in the order of the route's endpoints.
+func (h *hub) plan() ([]side, error) {
+	var sides []side
+	var places []*datagramSide
+	endpoints := h.route.config.Sides()
+	for _, e := range endpoints {
+		switch {
+		case !e.Datagrams():
+			sides = append(sides, newStreamSide(h, e))
+		case e.Listen != nil:
+			places = append(places, &datagramSide{hub: h, listens: e})
+			sides = append(sides, places[len(places)-1])
+		}
+	}
+	for _, e := range endpoints {
+		if !e.Datagrams() || e.Listen != nil {
+			continue
+		}
+		place, err := h.placeOf(e, places)
+		if err != nil {
+			return nil, err
+		}
+		if place == nil {
+			sides = append(sides, &datagramSide{hub: h, dials: e})
+			continue
+		}
+		place.dials = e
+	}
+	if len(sides) < 2 {
+		return nil, config.Errors{h.route.config.At.Error("one port of one network, listened on and sent to",
+			"another port, other interfaces, or another endpoint")}
+	}
+	return sides, nil
+}
+
+// places returns where the hub listens, in the order of the route's endpoints.
+func (h *hub) places() []place {
+	var all []place
+	for _, s := range h.sides {
+		if e, address := s.listening(); e != nil {
+			all = append(all, place{e, address})
+		}
+	}
+	return all
+}
+
+func (h *hub) start() {
+	for _, s := range h.sides {
+		s.start()
+	}
+}
+
+func (h *hub) drain(reason relay.Reason) {
+	for _, s := range h.sides {
+		s.halt()
+	}
+	h.Drain(reason)
+}
+
+func (h *hub) close() {
+	for _, s := range h.sides {
+		s.halt()
+		s.close()
+	}
+}
+
+// A member is one that takes part in a hub now.
+type member struct {
+	*relay.Member
+	id       uint64
+	endpoint string // of the route
+	peer     string // "" for datagrams
+	codec    string
+	log      hclog.Logger
+}
+
+// memberConfig is what members of e have.
+func (h *hub) memberConfig(m *member, e *config.Endpoint, codec codeccall.Codec) relay.MemberConfig {
+	r := h.route
+	return relay.MemberConfig{
+		Codec: codec, Use: relay.Use(e.Direction), Queue: queueOf(e), Echo: e.Echo,
+		OnViolation: relay.OnViolation(r.config.OnViolation),
+		Quarantine:  r.quarantines(m.id),
+	}
+}
+
+func queueOf(e *config.Endpoint) relay.Queue {
+	return relay.Queue{Frames: e.Queue.Frames, Bytes: int(e.Queue.Bytes), Policy: relay.QueuePolicy(e.Queue.Policy)}
+}
+
+// run takes part until the member is over, and logs how it ended.
+func (h *hub) run(m *member) relay.MemberResult {
+	r := h.route
+	h.mu.Lock()
+	h.members[m.id] = m
+	h.mu.Unlock()
+	m.log.Debug("member joins", "endpoint", m.endpoint, "codec", m.codec)
+	result := m.Run(r.ctx)
+	h.mu.Lock()
+	delete(h.members, m.id)
+	h.mu.Unlock()
+	if result.Reason == relay.CodecFailed && r.ctx.Err() != nil { // the codec's process was ended with the member
+		result.Reason, result.Err = reasonFor(r.ctx, nil), nil
+	}
+	r.mu.Lock()
+	r.closed[string(result.Reason)]++
+	r.mu.Unlock()
+	logEnd(m.log, "member left", result.Reason, result.Direction, result.Err,
+		"endpoint", m.endpoint, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),
+		"frames_in", result.Stats.FramesIn, "frames_out", result.Stats.FramesOut, "frames_dropped", result.Stats.DroppedFrames)
+	return result
+}
+
+func (h *hub) status(status *RouteStatus) {
+	stats := h.Stats()
+	status.Hub = &HubStatus{MemberCounts: stats.MemberCounts}
+	for _, s := range h.sides {
+		if kernel := s.kernel(); kernel != nil {
+			status.Hub.Datagrams = append(status.Hub.Datagrams, *kernel)
+		}
+	}
+	h.mu.Lock()
+	members := slices.Collect(maps.Values(h.members))
+	h.mu.Unlock()
+	slices.SortFunc(members, func(a, b *member) int { return cmp.Compare(a.id, b.id) })
+	status.Hub.Live = []MemberStatus{}
+	for _, m := range members {
+		status.Hub.Live = append(status.Hub.Live, m.status())
+	}
+}
+
+func (m *member) status() MemberStatus {
+	stats := m.Stats()
+	return MemberStatus{
+		ID: m.id, Endpoint: m.endpoint, Peer: m.peer, Codec: m.codec, Age: stats.Age, MemberCounts: stats.MemberCounts,
+		QueuedFrames: stats.QueuedFrames, QueuedBytes: stats.QueuedBytes,
+	}
+}

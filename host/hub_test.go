@@ -1,0 +1,437 @@
+package host
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/endpoint"
+)
+
+// talker is a socket of somebody else on the network, who sends and hears broadcasts on loopback.
+type talker struct {
+	t *testing.T
+	*endpoint.DatagramConn
+	to netip.AddrPort
+}
+
+const loopback = "127.255.255.255"
+
+// freePort is a UDP port that nobody has, for now.
+func freePort(t *testing.T) int {
+	t.Helper()
+	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).Port
+}
+
+// talk sends to a port of loopback, by broadcast.
+func talk(t *testing.T, port int) talker {
+	t.Helper()
+	return talkTo(t, netip.AddrPortFrom(netip.MustParseAddr(loopback), uint16(port)))
+}
+
+func talkTo(t *testing.T, to netip.AddrPort) talker {
+	t.Helper()
+	c, err := endpoint.DialDatagram(t.Context(), to.String(), endpoint.DatagramOptions{Origins: new(endpoint.Origins)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return talker{t, c, to}
+}
+
+func (k talker) say(payloads ...string) {
+	k.t.Helper()
+	for _, p := range payloads {
+		batch := []endpoint.Datagram{{Payload: []byte(p)}}
+		if err := k.WriteBatch(batch); err != nil || batch[0].Err != nil {
+			k.t.Fatal(err, batch[0].Err)
+		}
+	}
+}
+
+// overhear receives the broadcasts to a port of loopback.
+func overhear(t *testing.T, port int) talker {
+	t.Helper()
+	c, err := endpoint.ListenDatagram(t.Context(), fmt.Sprintf("%s:%d", loopback, port), endpoint.DatagramOptions{Origins: new(endpoint.Origins)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return talker{t, c, netip.AddrPort{}}
+}
+
+// hear expects datagrams, in their order.
+func (k talker) hear(want ...string) {
+	k.t.Helper()
+	watchdog := time.AfterFunc(10*time.Second, func() { k.Close() })
+	defer watchdog.Stop()
+	for _, w := range want {
+		one := []endpoint.Datagram{{Payload: make([]byte, 0, 1<<16)}}
+		if _, err := k.ReadBatch(one); err != nil {
+			k.t.Fatalf("got %v, want %q", err, w)
+		}
+		if got := string(one[0].Payload); got != w {
+			k.t.Fatalf("got %q, want %q", got, w)
+		}
+	}
+}
+
+// dialAt connects to the place of that number where the route listens over tcp.
+func dialAt(t *testing.T, h *Host, route string, place int) *net.TCPConn {
+	t.Helper()
+	c, err := net.Dial("tcp", h.Addrs(route)[place].Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c.(*net.TCPConn)
+}
+
+// members waits until so many members are in the hub of the host's first route.
+func members(t *testing.T, h *Host, n int) {
+	t.Helper()
+	waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Hub.Live) == n })
+}
+
+func long(payload string) string {
+	return string(binary.BigEndian.AppendUint32(nil, uint32(len(payload)))) + payload
+}
+
+func TestBroadcastToClientsAndBack(t *testing.T) {
+	port := freePort(t)
+	h := start(t, fmt.Sprintf(`
+routes:
+  - name: feed
+    from: {listen: "udp://%[1]s:%[2]d", codec: line}
+    to:
+      - {listen: "tcp://127.0.0.1:0", codec: long}
+      - {dial: "udp://%[1]s:%[2]d", codec: line}
+`, loopback, port))
+	one, other := dialAt(t, h, "feed", 1), dialAt(t, h, "feed", 1)
+	members(t, h, 3)
+	ship, ear := talk(t, port), overhear(t, port)
+	ship.say("$GPGGA\n", "two\nframes\n")
+	for _, c := range []net.Conn{one, other} {
+		expect(t, c, long("$GPGGA")+long("two")+long("frames"))
+	}
+	ear.hear("$GPGGA\n", "two\nframes\n")
+
+	// A client's frame leaves as a datagram, reaches the other client, and is not heard by framehost itself.
+	send(t, one, long("from a client"))
+	ear.hear("from a client\n")
+	expect(t, other, long("from a client"))
+	ship.say("$GPGGA\n") // what a sender repeats passes
+	expect(t, one, long("$GPGGA"))
+	expect(t, other, long("$GPGGA"))
+	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.Own == 1 })
+	if got := h.Status().Routes[0].Hub; got.DatagramsIn != 3 || got.DatagramsOut != 1 || len(got.Datagrams) != 1 {
+		t.Errorf("got %+v, want 3 datagrams in, 1 out, by one place", got)
+	}
+}
+
+func TestDatagramIsPayload(t *testing.T) {
+	h := start(t, `
+routes:
+  - name: feed
+    from: {listen: "udp://127.0.0.1:0", codec: none}
+    to: {listen: "tcp://127.0.0.1:0", codec: long}
+`)
+	c := dialAt(t, h, "feed", 1)
+	members(t, h, 2)
+	talkTo(t, netip.MustParseAddrPort(h.Addr("feed").Address)).say("a\nb", "c")
+	expect(t, c, long("a\nb")+long("c"))
+}
+
+// A second host that has the same two networks relays everything back, and does not know what the first one sent.
+func TestTwoHostsBridgeWithoutLoop(t *testing.T) {
+	left, right := freePort(t), freePort(t)
+	yaml := fmt.Sprintf(`
+routes:
+  - name: bridge
+    from: {listen: "udp://%[1]s:%[2]d", codec: none}
+    to:
+      - {dial: "udp://%[1]s:%[2]d", codec: none}
+      - {listen: "udp://%[1]s:%[3]d", codec: none}
+      - {dial: "udp://%[1]s:%[3]d", codec: none}
+`, loopback, left, right)
+	hosts := []*Host{start(t, yaml), start(t, yaml)}
+	for _, h := range hosts {
+		members(t, h, 2)
+	}
+	far, ship := overhear(t, right), talk(t, left)
+	said := int64(0)
+	for _, payload := range []string{"x", "x", "y", "end"} {
+		ship.say(payload)
+		said++
+		// Everything that a host sent is heard by itself and by the other, and then it is quiet.
+		waitFor(t, hosts[0], func(*Status) bool {
+			one, other := hosts[0].Status().Routes[0].Hub, hosts[1].Status().Routes[0].Hub
+			return one.DatagramsOut >= said && other.DatagramsOut >= said &&
+				one.Own == one.DatagramsOut && one.DatagramsIn == said+other.DatagramsOut &&
+				other.Own == other.DatagramsOut && other.DatagramsIn == said+one.DatagramsOut
+		})
+	}
+	for _, h := range hosts { // each passes it on once, or in both directions if it hears it on both sides at once
+		if got := h.Status().Routes[0].Hub; got.DatagramsOut > 2*said {
+			t.Errorf("got %+v, want at most %d datagrams out", got, 2*said)
+		}
+	}
+	heard := map[string]int{}
+	one := []endpoint.Datagram{{Payload: make([]byte, 0, 100)}}
+	for heard["end"] == 0 {
+		if _, err := far.ReadBatch(one); err != nil {
+			t.Fatal(err)
+		}
+		heard[string(one[0].Payload)]++
+	}
+	if heard["x"] < 2 || heard["y"] < 1 {
+		t.Errorf("got %v, want no less than was said", heard)
+	}
+}
+
+func TestListenToListen(t *testing.T) {
+	h := start(t, `
+routes:
+  - name: hub
+    from: {listen: "tcp://127.0.0.1:0", codec: line, echo: true}
+    to: {listen: "tcp://127.0.0.1:0", codec: long}
+`)
+	echoes, plain := dialAt(t, h, "hub", 0), dialAt(t, h, "hub", 1)
+	members(t, h, 2)
+	send(t, echoes, "a\n")
+	expect(t, plain, long("a"))
+	expect(t, echoes, "a\n")
+	send(t, plain, long("b"))
+	expect(t, echoes, "b\n")
+	send(t, echoes, "c\n")
+	expect(t, plain, long("c")) // and not b
+}
+
+func TestDialToListen(t *testing.T) {
+	source := listenUpstream(t)
+	h := start(t, fmt.Sprintf(`
+routes:
+  - name: hub
+    from: {dial: "tcp://%s", codec: line, reconnect: {min: 1ms, max: 1ms}}
+    to: {listen: "tcp://127.0.0.1:0", codec: long}
+`, source.Addr()))
+	for i, payload := range []string{"first", "again"} {
+		feed := source.accept()
+		c := dialAt(t, h, "hub", 0)
+		waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Hub.Live) == 2 })
+		send(t, feed, payload+"\n")
+		expect(t, c, long(payload))
+		for _, end := range []*net.TCPConn{c, feed} { // what was dialled is dialled again
+			_ = end.SetLinger(0)
+			end.Close()
+		}
+		waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["reset"] == int64(2*(i+1)) })
+	}
+}
+
+// A receiver that does not read loses frames, and the other one none.
+func TestSlowReceiver(t *testing.T) {
+	const frames, size = 1200, 8 << 10
+	for _, policy := range []string{"drop_oldest", "drop_newest", "disconnect"} {
+		t.Run(policy, func(t *testing.T) {
+			h := start(t, fmt.Sprintf(`
+routes:
+  - name: hub
+    from: {listen: "tcp://127.0.0.1:0", codec: long}
+    to:
+      - {listen: "tcp://127.0.0.1:0", codec: long, queue: {frames: 10, policy: %s}}
+      - {listen: "tcp://127.0.0.1:0", codec: long, queue: {policy: block}}
+`, policy))
+			sender, slow, fast := dialAt(t, h, "hub", 0), dialAt(t, h, "hub", 1), dialAt(t, h, "hub", 2)
+			members(t, h, 3)
+			payload := strings.Repeat("x", size)
+			go sender.Write([]byte(strings.Repeat(long(payload), frames)))
+			expect(t, fast, strings.Repeat(long(payload), frames))
+			if policy == "disconnect" {
+				waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["slow_receiver"] == 1 })
+			} else {
+				waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.Live[1].DroppedFrames > 0 })
+			}
+			if got := h.Status().Routes[0].Hub.DroppedFrames; got == 0 {
+				t.Error("got no dropped frames, want some")
+			}
+			slow.Close()
+		})
+	}
+}
+
+// With block the sender waits for the slow one, and nothing is lost.
+func TestBlockingReceiver(t *testing.T) {
+	const frames, size = 1000, 8 << 10
+	h := start(t, `
+routes:
+  - name: hub
+    from: {listen: "tcp://127.0.0.1:0", codec: long}
+    to: {listen: "tcp://127.0.0.1:0", codec: long, queue: {frames: 1, policy: block}}
+`)
+	sender, slow := dialAt(t, h, "hub", 0), dialAt(t, h, "hub", 1)
+	members(t, h, 2)
+	wire := strings.Repeat(long(strings.Repeat("x", size)), frames)
+	go sender.Write([]byte(wire))
+	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.Live[1].QueuedFrames == 1 })
+	expect(t, slow, wire)
+	if got := h.Status().Routes[0].Hub.DroppedFrames; got != 0 {
+		t.Errorf("got %d dropped frames, want none", got)
+	}
+}
+
+func TestHubDrains(t *testing.T) {
+	h := start(t, `
+routes:
+  - name: hub
+    from: {listen: "tcp://127.0.0.1:0", codec: line}
+    to: {listen: "tcp://127.0.0.1:0", codec: line}
+`)
+	from, to := dialAt(t, h, "hub", 0), dialAt(t, h, "hub", 1)
+	members(t, h, 2)
+	send(t, from, "a\n")
+	expect(t, to, "a\n")
+	ended := make(chan error, 1)
+	go func() { ended <- h.Shutdown(t.Context()) }()
+	expectEnd(t, to, io.EOF)
+	expectEnd(t, from, io.EOF)
+	to.Close()
+	from.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHubReload(t *testing.T) {
+	const yaml = `
+routes:
+  - name: hub
+    from: {listen: "udp://127.0.0.1:0", codec: line}
+    to:
+      - {listen: "tcp://127.0.0.1:0", codec: line}
+      - {listen: "tcp://127.0.0.1:0", codec: %s}
+`
+	h := start(t, fmt.Sprintf(yaml, "line"))
+	c := dialAt(t, h, "hub", 1)
+	members(t, h, 2)
+	at := h.Addrs("hub")
+	if err := h.Reload(t.Context(), parse(t, "\n"+fmt.Sprintf(yaml, "line"))); err != nil {
+		t.Fatal(err)
+	}
+	if now := h.Addrs("hub"); now[0] != at[0] || now[1] != at[1] {
+		t.Fatalf("got %v, want the route untouched at %v", now, at)
+	}
+	if err := h.Reload(t.Context(), parse(t, fmt.Sprintf(yaml, "long"))); err != nil {
+		t.Fatal(err)
+	}
+	expectEnd(t, c, io.EOF)
+	c = dialAt(t, h, "hub", 2)
+	members(t, h, 2)
+	talkTo(t, netip.MustParseAddrPort(h.Addr("hub").Address)).say("new\n")
+	expect(t, c, long("new"))
+}
+
+// Garbage changes nothing but counters.
+func TestRandomDatagrams(t *testing.T) {
+	const count = 20_000
+	h := start(t, `
+routes:
+  - name: hub
+    from: {listen: "udp://127.0.0.1:0", codec: line}
+    to: {listen: "tcp://127.0.0.1:0", codec: long}
+`)
+	c := dialAt(t, h, "hub", 1)
+	members(t, h, 2)
+	k := talkTo(t, netip.MustParseAddrPort(h.Addr("hub").Address))
+	source := rand.NewChaCha8([32]byte{1})
+	garbage := make([]byte, 600)
+	sent := 0
+	for range count {
+		_, _ = source.Read(garbage)
+		one := garbage[:rand.IntN(len(garbage))]
+		// No LF but a violation in front: nothing of it is a frame.
+		k.say("!" + strings.ReplaceAll(string(one), "\n", "") + "\n")
+		if sent++; sent%100 == 0 { // no faster than it is read
+			waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.DatagramsIn == int64(sent) })
+		}
+	}
+	k.say("still here\n")
+	expect(t, c, long("still here"))
+	hub := h.Status().Routes[0].Hub
+	if hub.Violations != count || hub.FramesIn != 1 || len(hub.Live) != 2 {
+		t.Errorf("got %d violations, %d frames, %d members; want %d, 1, 2", hub.Violations, hub.FramesIn, len(hub.Live), count)
+	}
+}
+
+func TestDatagramsDenied(t *testing.T) {
+	h := start(t, `
+routes:
+  - name: hub
+    from: {listen: "udp://127.0.0.1:0", codec: line, deny: [127.0.0.0/8]}
+    to: {listen: "tcp://127.0.0.1:0", codec: long}
+`)
+	members(t, h, 1)
+	talkTo(t, netip.MustParseAddrPort(h.Addr("hub").Address)).say("a\n")
+	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Refused == 1 && s.Routes[0].Hub.DatagramsIn == 0 })
+}
+
+func TestHubErrors(t *testing.T) {
+	port := freePort(t)
+	tests := []struct{ name, yaml, want string }{
+		{"state", `{name: r, from: {listen: "udp://127.0.0.1:0", codec: state}, to: {listen: "tcp://127.0.0.1:0", codec: line}}`,
+			"codec state, whose frames depend on those before them"},
+		{"state in flows", `{name: r, from: {listen: "udp://127.0.0.1:0", codec: line, udp: {flows: {}}}, to: {dial: "tcp://127.0.0.1:1", codec: state}}`,
+			"codec state, whose frames depend on those before them"},
+		{"one place", fmt.Sprintf(`{name: r, from: {listen: "udp://:%[1]d", codec: line}, to: {dial: "udp://255.255.255.255:%[1]d", codec: line}}`, port),
+			"one port of one network"},
+		{"two codecs in one place", fmt.Sprintf(`{name: r, from: {listen: "udp://:%[1]d", codec: line},
+   to: [{dial: "udp://*:%[1]d", codec: long}, {listen: "tcp://127.0.0.1:0", codec: line}]}`, port),
+			"want one codec for both"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			yaml := "codecs: [{name: line, plugin: line}, {name: long, plugin: long}, {name: state, plugin: state}]\nroutes:\n - " + tt.yaml
+			c, err := config.Parse("test.yaml", "yaml", []byte(yaml), config.LoadOptions{Builtin: []string{"line", "long", "state"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Start(t.Context(), c, Options{})
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "test.yaml:") {
+				t.Errorf("got %v, want %q with its place", err, tt.want)
+			}
+			if strings.HasPrefix(tt.name, "state") {
+				if err := Check(t.Context(), c, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("check: got %v, want %q", err, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestSeldom(t *testing.T) {
+	var s seldom
+	for i := range 5 {
+		if more, ok := s.may("a"); ok != (i == 0) || more != 0 {
+			t.Fatalf("%d: got %d, %v", i, more, ok)
+		}
+	}
+	if _, ok := s.may("b"); !ok {
+		t.Error("another message was left out")
+	}
+	s.last["a"].at = s.last["a"].at.Add(-saidEvery)
+	if more, ok := s.may("a"); !ok || more != 4 {
+		t.Errorf("got %d, %v, want 4, true", more, ok)
+	}
+}

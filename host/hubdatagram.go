@@ -1,0 +1,224 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/relay"
+)
+
+// reopenAfter is how long a place of datagrams is left alone after it failed.
+const reopenAfter = time.Second
+
+// A datagramSide is one member of a hub: a place where datagrams come from, or go to, or both. A route that listens on a
+// port, and sends broadcast or multicast to the same port of the same interfaces, is in one place with both: what was
+// heard there is not sent there, and what it sent is known when another host brings it back. Then only what comes to the
+// port that is listened on is received.
+type datagramSide struct {
+	hub     *hub
+	listens *config.Endpoint // nil: it only dials
+	dials   *config.Endpoint // nil: it only listens
+
+	mu      sync.Mutex
+	address string // that is listened on, as configured, with the port that was chosen
+	sockets *sockets
+}
+
+// placeOf returns which of places is the one that e sends to, nil if none is.
+func (h *hub) placeOf(e *config.Endpoint, places []*datagramSide) (*datagramSide, error) {
+	for _, p := range places {
+		same, err := h.onePlace(p.listens, e)
+		switch {
+		case err != nil:
+			return nil, err
+		case !same || p.dials != nil:
+			continue
+		case p.listens.Codec != e.Codec:
+			return nil, config.Errors{e.At.Error(fmt.Sprintf("codec %s, sent to a port that is listened on with codec %s",
+				e.Codec, p.listens.Codec), "one codec for both")}
+		}
+		return p, nil
+	}
+	return nil, nil
+}
+
+// onePlace reports whether what is sent to dials can be heard where listens is.
+func (h *hub) onePlace(listens, dials *config.Endpoint) (bool, error) {
+	a, b := listens.Listen, dials.Dial
+	if a.Port != b.Port || !sameStrings(listens.UDP.Interfaces, dials.UDP.Interfaces) {
+		return false, nil
+	}
+	ip, err := netip.ParseAddr(b.Host)
+	switch {
+	case a.Host == b.Host && b.Host != "*":
+		return err == nil && (ip.IsMulticast() || h.isBroadcast(ip)), nil
+	case !slices.Contains([]string{"", "*", "0.0.0.0", "::"}, a.Host):
+		return false, nil
+	case b.Host == "*":
+		return true, nil
+	case err != nil:
+		return false, nil
+	case ip.IsMulticast():
+		return slices.Contains(listens.UDP.Groups, ip), nil
+	}
+	return h.isBroadcast(ip), nil
+}
+
+// isBroadcast reports whether ip is a broadcast address, of any network that this machine is in.
+func (h *hub) isBroadcast(ip netip.Addr) bool {
+	if ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return true
+	}
+	interfaces, err := h.route.host.network.interfaces()
+	if err != nil {
+		return false // it will come again when the endpoint is opened
+	}
+	return slices.ContainsFunc(interfaces.List(), func(i endpoint.Interface) bool {
+		return slices.ContainsFunc(i.Addresses, func(a endpoint.InterfaceAddress) bool { return a.Broadcast == ip })
+	})
+}
+
+func sameStrings(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+func (s *datagramSide) open(ctx context.Context) error {
+	r := s.hub.route
+	sockets := newSockets(r, socketBatch)
+	if s.listens != nil {
+		in, err := r.listenDatagrams(ctx, s.listens, cmp.Or(s.address, s.listens.Listen.HostPort()), false)
+		if err != nil {
+			return err
+		}
+		sockets.in = in
+		sockets.admission = endpoint.Admission{Allow: s.listens.Allow, Deny: s.listens.Deny}
+	}
+	if s.dials != nil {
+		out, err := r.dialDatagrams(ctx, s.dials)
+		if err != nil {
+			_ = sockets.Close()
+			return err
+		}
+		sockets.out = out
+		sockets.in = cmp.Or(sockets.in, out)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sockets = sockets
+	if s.listens != nil {
+		s.address = withPort(s.listens.Listen, sockets.in.Addr().Port())
+	}
+	return nil
+}
+
+func (s *datagramSide) start() { s.hub.route.work.Go(s.run) }
+
+// run takes part in the hub, and again if it failed.
+func (s *datagramSide) run() {
+	r := s.hub.route
+	for {
+		err := s.join()
+		if r.dials.Err() != nil {
+			return
+		}
+		for {
+			r.log.Error("datagrams are neither received nor sent", "endpoint", s.describe(), "error", err, "again_in", reopenAfter)
+			if !pause(r.dials, reopenAfter) {
+				return
+			}
+			if err = s.open(r.dials); err == nil {
+				break
+			}
+		}
+		if r.dials.Err() != nil {
+			s.close()
+			return
+		}
+	}
+}
+
+// pause waits and reports whether ctx lasted.
+func pause(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// join takes part in the hub once, and returns why it ended.
+func (s *datagramSide) join() error {
+	r := s.hub.route
+	e := cmp.Or(s.dials, s.listens)
+	m := &member{id: r.host.sessions.Add(1), endpoint: s.describe(), codec: e.Codec}
+	m.log = r.log.With("member", m.id)
+	var codec codeccall.Codec
+	if e.Codec != config.NoCodec {
+		var err error
+		if codec, err = r.tappedCodec(r.ctx, m.log, e.Codec); err != nil {
+			return err
+		}
+	}
+	c := relay.DatagramMember{MemberConfig: s.hub.memberConfig(m, e, codec), Datagrams: s.sockets, Answers: s.listens == nil}
+	switch {
+	case s.dials == nil:
+		c.Use = relay.ReceiveOnly
+	case s.listens != nil:
+		c.Use, c.Echo = relay.Both, s.dials.Echo || s.listens.Echo
+	}
+	c.Violation = datagramViolations(m.log)
+	joined, err := s.hub.Datagrams(c)
+	if err != nil {
+		return err
+	}
+	m.Member = joined
+	return s.hub.run(m).Err
+}
+
+func (s *datagramSide) halt() {}
+
+func (s *datagramSide) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sockets != nil {
+		_ = s.sockets.Close()
+	}
+}
+
+func (s *datagramSide) listening() (*config.Endpoint, endpoint.Address) {
+	if s.listens == nil {
+		return nil, endpoint.Address{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listens, endpoint.Address{Network: "udp", Address: s.sockets.in.Addr().String()}
+}
+
+func (s *datagramSide) kernel() *DatagramStatus {
+	s.mu.Lock()
+	sockets := s.sockets
+	s.mu.Unlock()
+	return sockets.status(s.describe())
+}
+
+func (s *datagramSide) describe() string {
+	switch listens, address := s.listening(); {
+	case s.dials == nil:
+		return "listen " + address.String()
+	case listens == nil:
+		return describe(s.dials)
+	default:
+		return "listen " + address.String() + ", " + describe(s.dials)
+	}
+}

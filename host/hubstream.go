@@ -1,0 +1,118 @@
+package host
+
+import (
+	"context"
+
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/relay"
+)
+
+// A streamSide is an endpoint of a hub that makes a member of each connection: of all that are accepted, or of one that
+// is dialled, again when it ends.
+type streamSide struct {
+	hub      *hub
+	config   *config.Endpoint
+	chooser  *chooser
+	listener *endpoint.Listener // nil where it dials
+}
+
+func newStreamSide(h *hub, e *config.Endpoint) *streamSide {
+	return &streamSide{hub: h, config: e, chooser: newChooser(e, h.route.config.Timeouts.Select)}
+}
+
+func (s *streamSide) open(ctx context.Context) error {
+	if s.config.Listen == nil {
+		return nil
+	}
+	l, err := s.hub.route.listenOn(ctx, s.config)
+	s.listener = l
+	return err
+}
+
+func (s *streamSide) start() {
+	r := s.hub.route
+	if s.listener == nil {
+		r.work.Go(s.redial)
+		return
+	}
+	r.work.Go(func() {
+		r.acceptFrom(s.listener, func(conn *endpoint.Conn) {
+			codec, err := s.chooser.choose(r.dials, conn)
+			if err != nil {
+				_ = conn.Reset()
+				r.never(r.log.With("peer", addressOf(conn)), reasonFor(r.dials, err), err)
+				return
+			}
+			s.serve(conn, codec)
+		})
+	})
+}
+
+// redial keeps one connection, and makes it again when it ends.
+func (s *streamSide) redial() {
+	r := s.hub.route
+	redialer := r.redialer(s.config)
+	for {
+		conn, err := redialer.Next(r.dials)
+		if err != nil {
+			return
+		}
+		s.serve(conn, s.config.Codec)
+	}
+}
+
+// serve makes a member of conn, which it takes over, and returns when it is over.
+func (s *streamSide) serve(conn *endpoint.Conn, codec string) {
+	r := s.hub.route
+	m := &member{id: r.host.sessions.Add(1), endpoint: s.describe(), peer: addressOf(conn), codec: codec}
+	m.log = r.log.With("member", m.id, "peer", m.peer)
+	l := newLink(conn)
+	joined, err := s.join(m, l)
+	if err != nil {
+		_ = conn.Reset()
+		r.never(m.log, relay.CodecFailed, err)
+		return
+	}
+	m.Member = joined
+	s.hub.run(m)
+	l.wait()
+}
+
+func (s *streamSide) join(m *member, l *link) (*relay.Member, error) {
+	r := s.hub.route
+	codec, err := r.tappedCodec(r.ctx, m.log, m.codec)
+	if err != nil {
+		return nil, err
+	}
+	c := relay.StreamMember{
+		MemberConfig: s.hub.memberConfig(m, s.config, codec), Link: l, Shutdown: s.config.Shutdown,
+		Timeouts: r.timeouts(), Classify: reasonOf,
+	}
+	c.Violation = func(v relay.Violation) { logSkipped(m.log, &v) }
+	return s.hub.Stream(c)
+}
+
+func (s *streamSide) halt() {
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+}
+
+func (s *streamSide) close() {}
+
+func (s *streamSide) listening() (*config.Endpoint, endpoint.Address) {
+	if s.listener == nil {
+		return nil, endpoint.Address{}
+	}
+	return s.config, s.listener.Addr()
+}
+
+func (s *streamSide) kernel() *DatagramStatus { return nil }
+
+func (s *streamSide) describe() string {
+	if s.listener != nil {
+		return "listen " + s.listener.Addr().String()
+	}
+	return describe(s.config)
+}

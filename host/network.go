@@ -1,0 +1,35 @@
+package host
+
+import (
+	"sync"
+
+	"github.com/framehost/framehost/host/endpoint"
+)
+
+// A network follows the interfaces of this machine, for all routes with datagrams, from when the first asks. The zero
+// value is ready; it is safe for concurrent use.
+type network struct {
+	mu     sync.Mutex
+	follow *endpoint.Interfaces
+}
+
+func (n *network) interfaces() (*endpoint.Interfaces, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.follow == nil {
+		follow, err := endpoint.WatchInterfaces()
+		if err != nil {
+			return nil, err
+		}
+		n.follow = follow
+	}
+	return n.follow, nil
+}
+
+func (n *network) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.follow != nil {
+		n.follow.Close()
+	}
+}

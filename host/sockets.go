@@ -1,0 +1,213 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/relay"
+)
+
+const (
+	// socketBatch is how many datagrams are received at once in a hub, and singly in a flow, of which there are many.
+	// Each has room for the longest that there is, most of which the system never fills.
+	socketBatch = 32
+	singly      = 1
+
+	longestDatagram = 1 << 16
+
+	// readAgainAfter is how long a socket is left alone that failed to receive.
+	readAgainAfter = 100 * time.Millisecond
+)
+
+// sockets are a place of datagrams as the relay wants it: from one socket it receives, and it sends through the other.
+type sockets struct {
+	route     *route
+	in        *endpoint.DatagramConn
+	out       *endpoint.DatagramConn // nil: nothing is sent
+	admission endpoint.Admission
+
+	arrived []endpoint.Datagram
+	leaving []endpoint.Datagram
+	settled []error // of frames that were sent or not, and are not told of yet
+
+	ctx   context.Context
+	end   context.CancelFunc
+	close sync.Once
+}
+
+func newSockets(r *route, batch int) *sockets {
+	s := &sockets{route: r, arrived: make([]endpoint.Datagram, batch)}
+	memory := make([]byte, batch*longestDatagram)
+	for i := range s.arrived {
+		s.arrived[i].Payload = memory[i*longestDatagram : i*longestDatagram : (i+1)*longestDatagram]
+	}
+	s.ctx, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+// Receive implements relay.Datagrams.
+func (s *sockets) Receive(into []relay.Datagram) (int, error) {
+	for {
+		n, err := s.in.ReadBatch(s.arrived[:min(len(into), len(s.arrived))])
+		if errors.Is(err, net.ErrClosed) {
+			return 0, err
+		}
+		if err != nil {
+			s.route.datagramLog.warn(s.route.log, "datagrams could not be received", "error", err)
+			if !pause(s.ctx, readAgainAfter) {
+				return 0, net.ErrClosed
+			}
+			continue
+		}
+		taken := 0
+		for i := range s.arrived[:n] {
+			d := &s.arrived[i]
+			if !s.route.admits(&s.admission, d) {
+				continue
+			}
+			into[taken] = relay.Datagram{Bytes: d.Payload, Source: d.Remote, Interface: d.Interface, Own: isEcho(d)}
+			taken++
+		}
+		if taken > 0 {
+			return taken, nil
+		}
+	}
+}
+
+// isEcho reports whether d is a broadcast or multicast of our own. Unicast of our own is one route talking to another on
+// purpose.
+func isEcho(d *endpoint.Datagram) bool { return d.Own && d.Cast != endpoint.Unicast }
+
+// admits reports whether d is from an address that may send, and counts it otherwise.
+func (r *route) admits(a *endpoint.Admission, d *endpoint.Datagram) bool {
+	why := a.Denies(d.Remote.Addr())
+	if why == "" {
+		return true
+	}
+	r.mu.Lock()
+	r.refused++
+	r.mu.Unlock()
+	r.datagramLog.warn(r.log, "datagram refused", "source", d.Remote, "reason", string(relay.Refused), "why", why)
+	return false
+}
+
+// Send implements relay.Datagrams. All frames are sent at once, and those that failed are told one after the other, as
+// the caller comes back with the rest.
+func (s *sockets) Send(frames [][]byte) (int, error) {
+	if len(s.settled) == 0 {
+		s.leaving = s.leaving[:0]
+		for _, frame := range frames {
+			s.leaving = append(s.leaving, endpoint.Datagram{Payload: frame})
+		}
+		err := s.out.WriteBatch(s.leaving)
+		for i := range s.leaving {
+			s.settled = append(s.settled, s.leaving[i].Err)
+		}
+		clear(s.leaving)
+		if err != nil {
+			return 0, err
+		}
+	}
+	for i, err := range s.settled {
+		if err != nil {
+			s.settled = s.settled[i+1:]
+			return i, fmt.Errorf("%w: %w", relay.ErrNotSent, err)
+		}
+	}
+	n := len(s.settled)
+	s.settled = s.settled[:0]
+	return n, nil
+}
+
+// Close implements relay.Datagrams.
+func (s *sockets) Close() error {
+	var err error
+	s.close.Do(func() {
+		s.end()
+		if s.in != nil {
+			err = s.in.Close()
+		}
+		if s.out != nil && s.out != s.in {
+			err = errors.Join(err, s.out.Close())
+		}
+	})
+	return err
+}
+
+func (s *sockets) status(name string) *DatagramStatus {
+	status := &DatagramStatus{Endpoint: name}
+	status.add(s.in)
+	if s.out != s.in {
+		status.add(s.out)
+	}
+	return status
+}
+
+// listenDatagrams opens a UDP listener.
+func (r *route) listenDatagrams(ctx context.Context, e *config.Endpoint, address string, exclusive bool) (*endpoint.DatagramConn, error) {
+	options, err := r.datagramOptions(e)
+	if err != nil {
+		return nil, err
+	}
+	options.Groups, options.Exclusive = e.UDP.Groups, exclusive
+	return endpoint.ListenDatagram(ctx, address, options)
+}
+
+// dialDatagrams opens a UDP endpoint that sends.
+func (r *route) dialDatagrams(ctx context.Context, e *config.Endpoint) (*endpoint.DatagramConn, error) {
+	options, err := r.datagramOptions(e)
+	if err != nil {
+		return nil, err
+	}
+	options.TTL = e.UDP.TTL
+	return endpoint.DialDatagram(ctx, e.Dial.HostPort(), options)
+}
+
+func (r *route) datagramOptions(e *config.Endpoint) (endpoint.DatagramOptions, error) {
+	interfaces, err := r.host.network.interfaces()
+	if err != nil {
+		return endpoint.DatagramOptions{}, err
+	}
+	log := r.log.With("endpoint", describe(e))
+	return endpoint.DatagramOptions{
+		Interfaces: e.UDP.Interfaces, ReceiveBuffer: int(e.UDP.ReceiveBuffer), Watch: interfaces, Origins: &r.host.origins,
+		Truncated: func(from netip.AddrPort, size, room int) {
+			r.datagramLog.warn(log, "datagram was cut on its way, and is dropped", "source", from, "bytes", size, "room", room)
+		},
+		SendFailed: func(to netip.AddrPort, err error) {
+			switch {
+			case err == nil && to.IsValid():
+				log.Info("datagrams are sent again", "to", to)
+			case err == nil:
+				log.Info("datagrams are sent again")
+			case to.IsValid():
+				log.Warn("datagrams are not sent", "to", to, "error", err)
+			default:
+				log.Warn("datagrams are not sent", "error", err)
+			}
+		},
+		Changed: func(use endpoint.DatagramUse, gone bool, err error) {
+			switch {
+			case err != nil:
+				log.Warn("interface can't be used", "interface", use.Interface, "use", use, "error", err)
+			case gone:
+				log.Warn("interface is gone, or its address", "interface", use.Interface, "no_more", use)
+			default:
+				log.Info("interface is there", "interface", use.Interface, "now", use)
+			}
+		},
+	}, nil
+}
+
+// withPort is where a listens, with the port that was chosen.
+func withPort(a *config.Address, port uint16) string {
+	return net.JoinHostPort(a.Host, strconv.Itoa(int(port)))
+}
