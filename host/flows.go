@@ -132,13 +132,19 @@ func (f *flows) status() *FlowsStatus {
 // A flowEnd is a flow as the relay wants it: datagrams of one peer.
 type flowEnd struct {
 	flow   *endpoint.Flow
-	idle   func() // is called when the flow ends for want of datagrams
+	ready  chan struct{} // is closed when the other side gets what is received
+	idle   func()        // is called when the flow ends for want of datagrams
 	closed chan struct{}
 	close  sync.Once
 }
 
 // Receive implements relay.Datagrams.
 func (f *flowEnd) Receive(into []relay.Datagram) (int, error) {
+	select {
+	case <-f.ready:
+	case <-f.closed:
+		return 0, net.ErrClosed
+	}
 	payload, err := f.flow.Next()
 	if err != nil {
 		if !errors.Is(err, net.ErrClosed) { // the end comes from the session, behind what is on its way

@@ -24,7 +24,8 @@ type flowSession struct {
 	codecs               [2]string
 	hub                  *relay.Hub
 	members              [2]*relay.Member
-	link                 *link // of the upstream; nil where that is datagrams
+	joined               chan struct{} // the first member has
+	link                 *link         // of the upstream; nil where that is datagrams
 	log                  hclog.Logger
 	began                time.Time
 }
@@ -33,6 +34,7 @@ func newFlowSession(r *route, flow *endpoint.Flow) *flowSession {
 	s := &flowSession{
 		route: r, id: r.host.sessions.Add(1), downstream: flow.Peer().String(), began: time.Now(),
 		codecs: [2]string{r.config.From.Codec, r.config.To.Codec}, hub: relay.NewHub(r.host.memory),
+		joined: make(chan struct{}),
 	}
 	s.log = r.log.With("session", s.id, "downstream", s.downstream)
 	return s
@@ -40,18 +42,23 @@ func newFlowSession(r *route, flow *endpoint.Flow) *flowSession {
 
 // pair makes the two members. With an error, the flow is the caller's.
 func (s *flowSession) pair(ctx context.Context, flow *endpoint.Flow) error {
-	end := &flowEnd{flow: flow, idle: func() { s.hub.Drain(relay.IdleTimeout) }, closed: make(chan struct{})}
+	end := &flowEnd{
+		flow: flow, ready: make(chan struct{}), closed: make(chan struct{}),
+		idle: func() { s.hub.Drain(relay.IdleTimeout) },
+	}
 	c, err := s.config(&s.route.config.From)
 	if err != nil {
 		return err
 	}
 	c.Violation = datagramViolations(s.log)
+	c.Joined = func() { close(s.joined) }
 	if s.members[0], err = s.hub.Datagrams(relay.DatagramMember{MemberConfig: c, Datagrams: end, Answers: true}); err != nil {
 		return err
 	}
 	if c, err = s.config(&s.route.config.To); err != nil {
 		return err
 	}
+	c.Joined = func() { close(end.ready) }
 	if s.route.config.To.Datagrams() {
 		return s.dialDatagrams(ctx, c)
 	}
@@ -116,13 +123,21 @@ func (s *flowSession) run(ctx context.Context) relay.Result {
 	var both sync.WaitGroup
 	var first sync.Once
 	result := relay.Result{}
-	for _, m := range s.members {
-		both.Go(func() {
-			one := m.Run(ctx)
-			first.Do(func() { result.Reason, result.Err, result.Direction = one.Reason, one.Err, one.Direction })
-			s.hub.Drain(one.Reason)
+	ended := make(chan struct{})
+	run := func(m *relay.Member) {
+		one := m.Run(ctx)
+		first.Do(func() {
+			result.Reason, result.Err, result.Direction = one.Reason, one.Err, one.Direction
+			close(ended)
 		})
+		s.hub.Drain(one.Reason)
 	}
+	both.Go(func() { run(s.members[0]) })
+	select { // the upstream may speak first
+	case <-s.joined:
+	case <-ended:
+	}
+	both.Go(func() { run(s.members[1]) })
 	both.Wait()
 	if s.link != nil {
 		s.link.wait()

@@ -23,6 +23,9 @@ type MemberConfig struct {
 
 	OnViolation OnViolation // of what the member sends; "": CloseSession
 
+	// Joined, unless nil, is called once: from then on the member gets what others send.
+	Joined func()
+
 	// Violation is called for each violation, also those that are skipped, from the goroutine that found it, which waits
 	// for it; that may be the one that receives and the one that sends at the same time. A stream's that is not skipped
 	// is also the Err of the Result. nil: nobody is told.
@@ -115,6 +118,9 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 	} else {
 		defer m.hub.memory.give(memberMemory)
 		if m.hub.join(m) {
+			if m.config.Joined != nil {
+				m.config.Joined()
+			}
 			m.relay()
 			m.hub.leave(m)
 		}
