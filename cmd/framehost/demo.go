@@ -25,7 +25,8 @@ func newDemo() *cobra.Command {
 		Short: "Relay real traffic between all four codecs, and show every byte",
 		Long: `Start a relay with four routes on free loopback ports, with each codec on either side; connect to it, send strings
 both ways, and show what each side sent and received, byte for byte. The codecs run as plugin processes, as they
-do in earnest. Nothing is left behind, and no network is needed.
+do in earnest. On Linux a fifth route has broadcasts on loopback reach two clients over TCP, and what a client
+sends leave as a broadcast. Nothing is left behind, and no network is needed.
 
 The exit code is 0 only if every string arrived as it was sent.`,
 		Example: `  framehost demo
@@ -70,7 +71,14 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.config, err = config.Parse("demo", "yaml", []byte(demoConfig(demoRoutes, upstreams)), config.LoadOptions{Builtin: builtinNames()})
+	air, err := openBroadcasts(ctx)
+	if err != nil {
+		return err
+	}
+	if air != nil {
+		defer air.close()
+	}
+	d.config, err = config.Parse("demo", "yaml", []byte(demoConfig(demoRoutes, upstreams, air)), config.LoadOptions{Builtin: builtinNames()})
 	if err != nil {
 		return err
 	}
@@ -85,10 +93,20 @@ func (d *demo) run(ctx context.Context) (err error) {
 			break
 		}
 	}
+	routes := len(demoRoutes)
+	if air == nil {
+		fmt.Fprintln(d.out, "\nWhere loopback can broadcast, as on Linux, there is one more route.")
+	}
+	if err == nil && air != nil {
+		routes++
+		if err = d.feed(ctx, air); err != nil {
+			err = fmt.Errorf("route %s: %w", feedRoute, err)
+		}
+	}
 	if err = errors.Join(err, d.host.Shutdown(ctx), d.codecs.Close()); err != nil {
 		return err
 	}
-	return d.showEnd(processes)
+	return d.showEnd(routes, processes)
 }
 
 // listenAll opens n listeners, on free ports. They are the caller's to close, also with an error.

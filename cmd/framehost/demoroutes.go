@@ -51,8 +51,9 @@ var demoRoutes = []demoRoute{
 	},
 }
 
-// demoConfig returns the configuration of routes, of which the upstream of each listens at the address of its index.
-func demoConfig(routes []demoRoute, upstreams []string) string {
+// demoConfig returns the configuration of routes, of which the upstream of each listens at the address of its index; and
+// of the feed, unless air is nil.
+func demoConfig(routes []demoRoute, upstreams []string, air *broadcasts) string {
 	var b strings.Builder
 	b.WriteString("codecs:\n")
 	for _, r := range routes {
@@ -60,11 +61,17 @@ func demoConfig(routes []demoRoute, upstreams []string) string {
 			fmt.Fprintf(&b, "  - {name: %s, %s}\n", side.who, side.codec)
 		}
 	}
+	if air != nil {
+		b.WriteString(feedCodecs())
+	}
 	b.WriteString("routes:\n")
 	for i, r := range routes {
 		fmt.Fprintf(&b, "  - name: %s\n", r.name)
 		fmt.Fprintf(&b, "    from: {listen: \"tcp://127.0.0.1:0\", codec: %s}\n", r.from.who)
 		fmt.Fprintf(&b, "    to:   {dial: \"tcp://%s\", codec: %s}\n", upstreams[i], r.to.who)
+	}
+	if air != nil {
+		b.WriteString(feedRoutes(air))
 	}
 	return b.String()
 }

@@ -133,12 +133,12 @@ func pictures(wire []byte) string {
 }
 
 // showEnd says how it went.
-func (d *demo) showEnd(processes int) error {
+func (d *demo) showEnd(routes, processes int) error {
 	took := time.Since(d.begun).Round(10 * time.Millisecond)
 	if d.other > 0 {
 		return fmt.Errorf("%w: %d of %d", errDiffers, d.other, d.same+d.other)
 	}
 	_, err := fmt.Fprintf(d.out, "\n%s %s crossed %s byte for byte, in %s; the relay and its %s have ended.\n",
-		d.paint.good("✓"), count(d.same, "string"), count(len(demoRoutes), "route"), took, count(processes, "plugin"))
+		d.paint.good("✓"), count(d.same, "string"), count(routes, "route"), took, count(processes, "plugin"))
 	return err
 }

@@ -1,0 +1,19 @@
+//go:build !linux
+
+package main
+
+import (
+	"context"
+	"errors"
+)
+
+// broadcasts need a loopback that can broadcast, which Linux has.
+type broadcasts struct{ last []byte }
+
+// openBroadcasts returns nil, since there are none.
+func openBroadcasts(context.Context) (*broadcasts, error) { return nil, nil }
+
+func (b *broadcasts) close() error                            { return nil }
+func (b *broadcasts) address() string                         { return "" }
+func (b *broadcasts) Write([]byte) (int, error)               { return 0, errors.ErrUnsupported }
+func (b *broadcasts) receive(context.Context) ([]byte, error) { return nil, errors.ErrUnsupported }
