@@ -74,7 +74,7 @@ func (f *flows) receive() {
 // answers leave by it.
 func (f *flows) accept() {
 	r := f.route
-	defer f.conn.Close()
+	defer f.close()
 	defer f.sessions.Wait()
 	for {
 		flow, err := f.table.Accept()

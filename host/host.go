@@ -5,6 +5,22 @@
 //	...
 //	err = h.Shutdown(ctx)
 //
+// # Routes
+//
+// A paired route makes a session of each connection. A hub has members instead: each connection, and each place where
+// datagrams come from or go to. A route that answers datagrams (udp.flows) has a session for each address that sends some.
+//
+// # No loops
+//
+// A broadcast or multicast that this host sent is never taken for input, by any of its routes, whatever interface it
+// comes back by. Where a hub listens on a port and also sends broadcast or multicast to it, over the same interfaces,
+// both are one member: what is heard there is not sent there, and when a second host relays back what was sent, that is
+// suppressed, as [relay.Hub] says. So hosts that stand side by side between two networks, each with both in one hub, make
+// no loop.
+//
+// An operator must still avoid to relay in a circle in ways that no single hub sees: two hosts that each have a route for
+// either direction; a port that is relayed to another by one host and back by another; and unicast from a host to itself.
+//
 // It puts together what know nothing of each other: config, endpoint, relay, pluginproc and discovery.
 package host
 

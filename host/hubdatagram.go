@@ -35,11 +35,8 @@ type datagramSide struct {
 // placeOf returns which of places is the one that e sends to, nil if none is.
 func (h *hub) placeOf(e *config.Endpoint, places []*datagramSide) (*datagramSide, error) {
 	for _, p := range places {
-		same, err := h.onePlace(p.listens, e)
 		switch {
-		case err != nil:
-			return nil, err
-		case !same || p.dials != nil:
+		case p.dials != nil || !h.onePlace(p.listens, e):
 			continue
 		case p.listens.Codec != e.Codec:
 			return nil, config.Errors{e.At.Error(fmt.Sprintf("codec %s, sent to a port that is listened on with codec %s",
@@ -51,25 +48,25 @@ func (h *hub) placeOf(e *config.Endpoint, places []*datagramSide) (*datagramSide
 }
 
 // onePlace reports whether what is sent to dials can be heard where listens is.
-func (h *hub) onePlace(listens, dials *config.Endpoint) (bool, error) {
+func (h *hub) onePlace(listens, dials *config.Endpoint) bool {
 	a, b := listens.Listen, dials.Dial
 	if a.Port != b.Port || !sameStrings(listens.UDP.Interfaces, dials.UDP.Interfaces) {
-		return false, nil
+		return false
 	}
 	ip, err := netip.ParseAddr(b.Host)
 	switch {
 	case a.Host == b.Host && b.Host != "*":
-		return err == nil && (ip.IsMulticast() || h.isBroadcast(ip)), nil
+		return err == nil && (ip.IsMulticast() || h.isBroadcast(ip))
 	case !slices.Contains([]string{"", "*", "0.0.0.0", "::"}, a.Host):
-		return false, nil
+		return false
 	case b.Host == "*":
-		return true, nil
+		return true
 	case err != nil:
-		return false, nil
+		return false
 	case ip.IsMulticast():
-		return slices.Contains(listens.UDP.Groups, ip), nil
+		return slices.Contains(listens.UDP.Groups, ip)
 	}
-	return h.isBroadcast(ip), nil
+	return h.isBroadcast(ip)
 }
 
 // isBroadcast reports whether ip is a broadcast address, of any network that this machine is in.
