@@ -58,7 +58,9 @@ func listenControl(ctx context.Context, path string, status func() *Status) (*co
 		_ = json.NewEncoder(w).Encode(status()) // who asked is gone if it fails
 	})
 	c := &control{listener: listener, done: make(chan struct{})}
-	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	c.server = &http.Server{Handler: mux,
+		ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+	}
 	go func() {
 		defer close(c.done)
 		_ = c.server.Serve(netListener{listener}) // ends with Close

@@ -62,7 +62,7 @@ type Host struct {
 	draining  bool
 	retiring  sync.WaitGroup  // routes that a reload took out
 	life      context.Context // of those
-	endLife   context.CancelFunc
+	endLife   context.CancelCauseFunc
 }
 
 // Start makes c run and returns when every plugin that a route uses is up and every listener is open; or with an error,
@@ -78,7 +78,7 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 		memory:      relay.NewMemory(int64(c.Limits.Memory), memoryPatience),
 		memoryLimit: int64(c.Limits.Memory), payloadBytes: int(c.Log.PayloadBytes),
 	}
-	h.life, h.endLife = context.WithCancel(context.Background())
+	h.life, h.endLife = context.WithCancelCause(context.Background())
 	for _, warning := range c.Warnings {
 		log.Warn(warning.String())
 	}
@@ -193,31 +193,9 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// end drains the route, for as long as its timeout and ctx allow, and cuts what is left then. It doesn't wait for what
-// it cut, for that may be in a call that only its plugin can end.
-func (r *route) end(ctx context.Context, reason relay.Reason) {
-	if limit := r.config.Timeouts.Drain; limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
-	r.drain(reason)
-	idle := make(chan struct{})
-	go func() {
-		r.work.Wait()
-		close(idle)
-	}()
-	select {
-	case <-idle:
-	case <-ctx.Done():
-		r.log.Warn("sessions did not end in time and are cut", "drain", r.config.Timeouts.Drain)
-		r.cancel(reason)
-	}
-}
-
 // close ends what is left, at once, and releases everything.
 func (h *Host) close() error {
-	h.endLife()
+	h.endLife(errors.New("the host ends"))
 	for _, r := range h.routes {
 		r.drain(relay.Drained)
 		r.cancel(relay.Drained)
@@ -260,7 +238,7 @@ func (h *Host) Status() *Status {
 		Plugins: []PluginStatus{}, Routes: []RouteStatus{},
 	}
 	h.mu.Unlock()
-	for _, p := range h.pool.all() {
+	for _, p := range h.pool.running() {
 		status.Plugins = append(status.Plugins, pluginStatus(p))
 	}
 	for _, r := range routes {

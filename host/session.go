@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -22,6 +24,7 @@ type session struct {
 	codecs               [2]string
 	links                [2]*link
 	log                  hclog.Logger
+	skipped              sometimes // log lines about violations
 }
 
 // newSession pairs two connections, which it takes over.
@@ -32,11 +35,11 @@ func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream 
 		links:  [2]*link{newLink(downstream), newLink(upstream)},
 	}
 	s.log = r.log.With("session", id, "downstream", s.downstream)
-	from, err := r.side(ctx, s, s.links[0], &r.config.From, downstreamCodec)
+	from, err := r.side(ctx, s, "downstream", s.links[0], &r.config.From, downstreamCodec)
 	if err != nil {
 		return nil, err
 	}
-	to, err := r.side(ctx, s, s.links[1], &r.config.To, r.config.To.Codec)
+	to, err := r.side(ctx, s, "upstream", s.links[1], &r.config.To, r.config.To.Codec)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +58,8 @@ func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream 
 	return s, nil
 }
 
-func (r *route) side(ctx context.Context, s *session, l *link, e *config.Endpoint, codec string) (relay.Side, error) {
+func (r *route) side(ctx context.Context, s *session, name string, l *link, e *config.Endpoint, codec string) (
+	relay.Side, error) {
 	side := relay.Side{Link: l, Use: relay.Use(e.Direction), Shutdown: e.Shutdown}
 	if codec == config.NoCodec {
 		return side, nil
@@ -66,7 +70,7 @@ func (r *route) side(ctx context.Context, s *session, l *link, e *config.Endpoin
 	}
 	side.Codec = configured
 	if n := r.host.payloadBytes; n > 0 && s.log.IsTrace() {
-		side.Codec = tapped{Codec: configured, log: s.log.With("codec", codec), bytes: n}
+		side.Codec = tapped{Codec: configured, log: s.log.With("from", name, "codec", codec), bytes: n}
 	}
 	return side, nil
 }
@@ -90,7 +94,11 @@ func (s *session) run(ctx context.Context) relay.Result {
 	if result.Direction != relay.Neither {
 		fields = append(fields, "direction", result.Direction.String())
 	}
-	if result.Err != nil {
+	var violation *relay.Violation
+	switch {
+	case errors.As(result.Err, &violation):
+		fields = append(fields, s.about(violation)...)
+	case result.Err != nil:
 		fields = append(fields, "error", result.Err)
 	}
 	switch result.Reason {
@@ -104,13 +112,33 @@ func (s *session) run(ctx context.Context) relay.Result {
 	return result
 }
 
-// violated reports a violation that the session goes on after; one that ends it is told with its end.
+// violated reports a violation that the session goes on after; one that ends it is told with its end. A peer can make
+// as many as it can send frames, so not all are logged; all are counted.
 func (s *session) violated(v *relay.Violation) {
 	if !v.Skipped {
 		return
 	}
-	s.log.Warn("violation skipped", "direction", v.Direction.String(), "offset", v.Offset, "at", v.At, "frame", v.Frame,
-		"violation", v.Err, "got", fmt.Sprintf("%x", v.Bytes), "want", v.Want)
+	leftOut, ok := s.skipped.now()
+	if !ok {
+		return
+	}
+	fields := append([]any{"direction", v.Direction.String()}, s.about(v)...)
+	if leftOut > 0 {
+		fields = append(fields, "more_since_the_last_line", leftOut)
+	}
+	s.log.Warn("violation skipped", fields...)
+}
+
+// about tells of a violation whose it is, where it is in what that peer sent, and what is there.
+func (s *session) about(v *relay.Violation) []any {
+	peer := s.downstream
+	if v.Direction == relay.ToDownstream {
+		peer = s.upstream
+	}
+	return []any{
+		"peer", peer, "error", v.Err, "offset", v.Offset, "at", v.At, "frame", v.Frame,
+		"got", hex.EncodeToString(v.Bytes), "want", v.Want,
+	}
 }
 
 // quarantine returns where the bytes of a violation are kept, nil if they are not.
