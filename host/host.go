@@ -11,6 +11,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -30,6 +31,9 @@ const memoryPatience = 5 * time.Second
 
 // descriptorsPerSession are a connection on either side.
 const descriptorsPerSession = 2
+
+// ErrCut is wrapped by the error of a Shutdown that was not given the time to let sessions deliver everything.
+var ErrCut = errors.New("sessions were cut before they had delivered everything")
 
 // Options concern how a configuration is run. The zero value is ready.
 type Options struct {
@@ -166,7 +170,8 @@ func (h *Host) connectionsAllowed(c *config.Config) int {
 }
 
 // Shutdown ends the host in good order: it stops listening, and lets sessions deliver what they have received, each route
-// for at most its timeouts.drain. When ctx ends, what is left is ended at once. It returns when nothing runs any more.
+// for at most its timeouts.drain. When ctx ends, what is left is ended at once, and if that cut a session the error wraps
+// ErrCut. It returns when nothing runs any more.
 func (h *Host) Shutdown(ctx context.Context) error {
 	h.reloading.Lock()
 	defer h.reloading.Unlock()
@@ -188,9 +193,24 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	case <-ended:
 	case <-ctx.Done():
 	}
+	var cut error
+	if n := h.live(); n > 0 && ctx.Err() != nil {
+		cut = fmt.Errorf("%w (%d)", ErrCut, n)
+	}
 	err := h.close()
 	<-ended
-	return err
+	return errors.Join(cut, err)
+}
+
+// live returns how many sessions there are.
+func (h *Host) live() int {
+	n := 0
+	for _, r := range h.routes {
+		r.mu.Lock()
+		n += len(r.live)
+		r.mu.Unlock()
+	}
+	return n
 }
 
 // close ends what is left, at once, and releases everything.
