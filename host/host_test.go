@@ -150,6 +150,21 @@ func (u upstream) accept() *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
+// freePort returns a port that nobody listens on at present.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
 func dialRoute(t *testing.T, h *Host, route string) *net.TCPConn {
 	t.Helper()
 	c, err := net.Dial("tcp", h.Addr(route).Address)

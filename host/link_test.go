@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -57,6 +58,9 @@ func TestLinkResetWhileWriting(t *testing.T) {
 		_, err := l.Read(func() []byte { return make([]byte, 1) }, func([]byte) {})
 		read <- err
 	}()
+	for !l.writing.Load() {
+		runtime.Gosched()
+	}
 	if err := l.Reset(); err != nil {
 		t.Error(err)
 	}
