@@ -421,10 +421,11 @@ func TestReload(t *testing.T) {
 	const kept = `  - {name: kept, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://UP", codec: long}}` + "\n"
 	const gone = `  - {name: gone, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://UP", codec: long}}` + "\n"
 	h := start(t, config(kept+gone))
-	stays, goes := dialRoute(t, h, "kept"), dialRoute(t, h, "gone")
+	stays := dialRoute(t, h, "kept")
 	send(t, stays, "one\n")
 	peer := up.accept()
 	expect(t, peer, "\x00\x00\x00\x03one")
+	goes := dialRoute(t, h, "gone")
 	send(t, goes, "two\n")
 	other := up.accept()
 	expect(t, other, "\x00\x00\x00\x03two")

@@ -90,9 +90,11 @@ routes:
 	reload(t, h, with("1", "long"))
 	again := dialRoute(t, h, "lost")
 	send(t, again, "\x00\x00\x00\x02ho")
-	expect(t, up.accept(), "ho\n")
+	peer := up.accept()
+	expect(t, peer, "ho\n")
 	reload(t, h, strings.NewReplacer("UP", up.Addr().String()).Replace(kept))
 	again.Close()
+	peer.Close()
 	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" }) // nothing of the routes that were lost is left
 }
 
