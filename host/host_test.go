@@ -42,6 +42,9 @@ func (line) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 		if in.Bytes[begin] == '!' { // a violation, to have one
 			return begin, &codecs.Fault{Offset: begin, At: begin, Err: codecs.ErrMalformed, Want: "no !", Resume: from + i + 1}
 		}
+		if in.Bytes[begin] == '*' { // and a frame that no process survives
+			os.Exit(3)
+		}
 		if err := out.Refer(begin, from+i); err != nil {
 			return begin, err
 		}
