@@ -133,7 +133,7 @@ func (h *Host) openControl(ctx context.Context, path string) error {
 	if !asked {
 		path = DefaultControlSocket()
 	}
-	c, err := listenControl(ctx, path, h.Status)
+	c, err := listenControl(ctx, path, !asked, h.Status)
 	if err != nil && asked {
 		return err
 	}
@@ -171,7 +171,7 @@ func (h *Host) connectionsAllowed(c *config.Config) int {
 
 // Shutdown ends the host in good order: it stops listening, and lets sessions deliver what they have received, each route
 // for at most its timeouts.drain. When ctx ends, what is left is ended at once, and if that cut a session the error wraps
-// ErrCut. It returns when nothing runs any more.
+// ErrCut. It returns when nothing runs any more. A Reload that is under way is waited for first.
 func (h *Host) Shutdown(ctx context.Context) error {
 	h.reloading.Lock()
 	defer h.reloading.Unlock()
@@ -179,38 +179,31 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	h.draining = true
 	routes := h.routes
 	h.mu.Unlock()
-	ended := make(chan struct{})
+	var cut atomic.Int64
+	var all sync.WaitGroup
+	for _, r := range routes {
+		all.Go(func() {
+			if n := r.end(ctx, relay.Drained); ctx.Err() != nil {
+				cut.Add(int64(n))
+			}
+		})
+	}
+	all.Wait()
+	retired := make(chan struct{})
 	go func() {
-		defer close(ended)
-		var all sync.WaitGroup
-		for _, r := range routes {
-			all.Go(func() { r.end(ctx, relay.Drained) })
-		}
-		all.Wait()
+		defer close(retired)
 		h.retiring.Wait()
 	}()
 	select {
-	case <-ended:
+	case <-retired:
 	case <-ctx.Done():
 	}
-	var cut error
-	if n := h.live(); n > 0 && ctx.Err() != nil {
-		cut = fmt.Errorf("%w (%d)", ErrCut, n)
-	}
 	err := h.close()
-	<-ended
-	return errors.Join(cut, err)
-}
-
-// live returns how many sessions there are.
-func (h *Host) live() int {
-	n := 0
-	for _, r := range h.routes {
-		r.mu.Lock()
-		n += len(r.live)
-		r.mu.Unlock()
+	<-retired
+	if n := cut.Load(); n > 0 {
+		err = errors.Join(fmt.Errorf("%w (%d)", ErrCut, n), err)
 	}
-	return n
+	return err
 }
 
 // close ends what is left, at once, and releases everything.

@@ -251,9 +251,9 @@ func (r *route) drain(reason relay.Reason) {
 	}
 }
 
-// end drains the route, for as long as its timeout and ctx allow, and cuts what is left then. It doesn't wait for what
-// it cut, for that may be in a call that only its plugin can end.
-func (r *route) end(ctx context.Context, reason relay.Reason) {
+// end drains the route, for as long as its timeout and ctx allow, cuts what is left then, and returns how many sessions
+// that were. It doesn't wait for what it cut, for that may be in a call that only its plugin can end.
+func (r *route) end(ctx context.Context, reason relay.Reason) (cut int) {
 	if limit := r.config.Timeouts.Drain; limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("timeouts.drain, %v, has passed", limit))
@@ -268,9 +268,15 @@ func (r *route) end(ctx context.Context, reason relay.Reason) {
 	select {
 	case <-idle:
 	case <-ctx.Done():
-		r.log.Warn("sessions that have not ended are cut", "why", context.Cause(ctx))
+		r.mu.Lock()
+		cut = len(r.live)
+		r.mu.Unlock()
+		if cut > 0 {
+			r.log.Warn("sessions that have not ended are cut", "sessions", cut, "why", context.Cause(ctx))
+		}
 		r.cancel(reason)
 	}
+	return cut
 }
 
 // stop ends what is left of a route that was drained, and waits for it.
