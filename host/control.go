@@ -40,9 +40,16 @@ type control struct {
 // statusPath answers with a Status as JSON.
 const statusPath = "/v1/status"
 
-func listenControl(ctx context.Context, path string, status func() *Status) (*control, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+// listenControl listens at path. Where that is a default place, its directory must be one that others can't change.
+func listenControl(ctx context.Context, path string, isDefault bool, status func() *Status) (*control, error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	if isDefault && runtime.GOOS != "windows" {
+		if err := checkDir(dir); err != nil {
+			return nil, fmt.Errorf("control socket: %w", err)
+		}
 	}
 	options := endpoint.ListenOptions{Mode: 0o600}
 	if runtime.GOOS == "windows" {
@@ -58,12 +65,27 @@ func listenControl(ctx context.Context, path string, status func() *Status) (*co
 		_ = json.NewEncoder(w).Encode(status()) // who asked is gone if it fails
 	})
 	c := &control{listener: listener, done: make(chan struct{})}
-	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	c.server = &http.Server{Handler: mux,
+		ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+	}
 	go func() {
 		defer close(c.done)
 		_ = c.server.Serve(netListener{listener}) // ends with Close
 	}()
 	return c, nil
+}
+
+// checkDir refuses a directory in which others can exchange files: anybody may have made it under the temporary one
+// first.
+func checkDir(dir string) error {
+	info, err := os.Lstat(dir)
+	switch {
+	case err != nil:
+		return err
+	case !info.IsDir() || info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("%s: got %s, want a directory that only its owner can change", dir, info.Mode())
+	}
+	return nil
 }
 
 func (c *control) close() {

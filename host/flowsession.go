@@ -103,7 +103,7 @@ func (s *flowSession) dialStream(ctx context.Context, c relay.MemberConfig) erro
 		return err
 	}
 	s.upstream, s.link = addressOf(conn), newLink(conn)
-	c.Violation = func(v relay.Violation) { logSkipped(s.log, &v) }
+	c.Violation = logSkipped(s.log, s.downstream, s.upstream)
 	s.members[1], err = s.hub.Stream(relay.StreamMember{
 		MemberConfig: c, Link: s.link, Shutdown: e.Shutdown, Timeouts: s.route.timeouts(), Classify: reasonOf,
 		InputEnded: func() { s.hub.Drain(relay.Fin) }, // no answer comes any more
@@ -146,7 +146,7 @@ func (s *flowSession) run(ctx context.Context) relay.Result {
 		result.Reason, result.Err = reasonFor(ctx, nil), nil
 	}
 	result.Stats = s.stats()
-	logSessionEnd(s.log, s.upstream, &result)
+	logSessionEnd(s.log, s.downstream, s.upstream, &result)
 	return result
 }
 

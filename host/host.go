@@ -27,6 +27,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -46,6 +47,9 @@ const memoryPatience = 5 * time.Second
 
 // descriptorsPerSession are a connection on either side.
 const descriptorsPerSession = 2
+
+// ErrCut is wrapped by the error of a Shutdown that was not given the time to let sessions deliver everything.
+var ErrCut = errors.New("sessions were cut before they had delivered everything")
 
 // Options concern how a configuration is run. The zero value is ready.
 type Options struct {
@@ -81,7 +85,7 @@ type Host struct {
 	draining  bool
 	retiring  sync.WaitGroup  // routes that a reload took out
 	life      context.Context // of those
-	endLife   context.CancelFunc
+	endLife   context.CancelCauseFunc
 }
 
 // Start makes c run and returns when every plugin that a route uses is up and every listener is open; or with an error,
@@ -97,7 +101,7 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 		memory:      relay.NewMemory(int64(c.Limits.Memory), memoryPatience),
 		memoryLimit: int64(c.Limits.Memory), payloadBytes: int(c.Log.PayloadBytes),
 	}
-	h.life, h.endLife = context.WithCancel(context.Background())
+	h.life, h.endLife = context.WithCancelCause(context.Background())
 	for _, warning := range c.Warnings {
 		log.Warn(warning.String())
 	}
@@ -151,7 +155,7 @@ func (h *Host) openControl(ctx context.Context, path string) error {
 	if !asked {
 		path = DefaultControlSocket()
 	}
-	c, err := listenControl(ctx, path, h.Status)
+	c, err := listenControl(ctx, path, !asked, h.Status)
 	if err != nil && asked {
 		return err
 	}
@@ -188,7 +192,8 @@ func (h *Host) connectionsAllowed(c *config.Config) int {
 }
 
 // Shutdown ends the host in good order: it stops listening, and lets sessions deliver what they have received, each route
-// for at most its timeouts.drain. When ctx ends, what is left is ended at once. It returns when nothing runs any more.
+// for at most its timeouts.drain. When ctx ends, what is left is ended at once, and if that cut a session the error wraps
+// ErrCut. It returns when nothing runs any more. A Reload that is under way is waited for first.
 func (h *Host) Shutdown(ctx context.Context) error {
 	h.reloading.Lock()
 	defer h.reloading.Unlock()
@@ -196,50 +201,36 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	h.draining = true
 	routes := h.routes
 	h.mu.Unlock()
-	ended := make(chan struct{})
+	var cut atomic.Int64
+	var all sync.WaitGroup
+	for _, r := range routes {
+		all.Go(func() {
+			if n := r.end(ctx, relay.Drained); ctx.Err() != nil {
+				cut.Add(int64(n))
+			}
+		})
+	}
+	all.Wait()
+	retired := make(chan struct{})
 	go func() {
-		defer close(ended)
-		var all sync.WaitGroup
-		for _, r := range routes {
-			all.Go(func() { r.end(ctx, relay.Drained) })
-		}
-		all.Wait()
+		defer close(retired)
 		h.retiring.Wait()
 	}()
 	select {
-	case <-ended:
+	case <-retired:
 	case <-ctx.Done():
 	}
 	err := h.close()
-	<-ended
+	<-retired
+	if n := cut.Load(); n > 0 {
+		err = errors.Join(fmt.Errorf("%w (%d)", ErrCut, n), err)
+	}
 	return err
-}
-
-// end drains the route, for as long as its timeout and ctx allow, and cuts what is left then. It doesn't wait for what
-// it cut, for that may be in a call that only its plugin can end.
-func (r *route) end(ctx context.Context, reason relay.Reason) {
-	if limit := r.config.Timeouts.Drain; limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
-	r.drain(reason)
-	idle := make(chan struct{})
-	go func() {
-		r.work.Wait()
-		close(idle)
-	}()
-	select {
-	case <-idle:
-	case <-ctx.Done():
-		r.log.Warn("sessions did not end in time and are cut", "drain", r.config.Timeouts.Drain)
-		r.cancel(reason)
-	}
 }
 
 // close ends what is left, at once, and releases everything.
 func (h *Host) close() error {
-	h.endLife()
+	h.endLife(errors.New("the host ends"))
 	for _, r := range h.routes {
 		r.drain(relay.Drained)
 		r.cancel(relay.Drained)
@@ -295,7 +286,7 @@ func (h *Host) Status() *Status {
 		Plugins: []PluginStatus{}, Routes: []RouteStatus{}, Discovery: h.lan.status(),
 	}
 	h.mu.Unlock()
-	for _, p := range h.pool.all() {
+	for _, p := range h.pool.running() {
 		status.Plugins = append(status.Plugins, pluginStatus(p))
 	}
 	for _, r := range routes {

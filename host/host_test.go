@@ -42,6 +42,9 @@ func (line) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 		if in.Bytes[begin] == '!' { // a violation, to have one
 			return begin, &codecs.Fault{Offset: begin, At: begin, Err: codecs.ErrMalformed, Want: "no !", Resume: from + i + 1}
 		}
+		if in.Bytes[begin] == '*' { // and a frame that no process survives
+			os.Exit(3)
+		}
 		if err := out.Refer(begin, from+i); err != nil {
 			return begin, err
 		}
@@ -122,7 +125,7 @@ func start(t *testing.T, yaml string) *Host {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if err := h.Shutdown(ctx); err != nil {
+		if err := h.Shutdown(ctx); err != nil && !errors.Is(err, ErrCut) {
 			t.Error(err)
 		}
 	})
@@ -155,6 +158,21 @@ func (u upstream) accept() *net.TCPConn {
 	u.t.Cleanup(func() { c.Close() })
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	return c.(*net.TCPConn)
+}
+
+// freePort returns a port that nobody listens on at present.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 func dialRoute(t *testing.T, h *Host, route string) *net.TCPConn {
@@ -479,8 +497,8 @@ routes:
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := h.Shutdown(ctx); err != nil {
-		t.Error(err)
+	if err := h.Shutdown(ctx); !errors.Is(err, ErrCut) {
+		t.Errorf("got %v, want %v", err, ErrCut)
 	}
 	if _, err := QueryStatus(t.Context(), socket); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("got %v, want that the socket does not exist", err)

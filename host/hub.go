@@ -165,7 +165,7 @@ func (h *hub) run(m *member) relay.MemberResult {
 	r.mu.Lock()
 	r.closed[string(result.Reason)]++
 	r.mu.Unlock()
-	logEnd(m.log, "member left", result.Reason, result.Direction, result.Err,
+	logEnd(m.log, "member left", result.Reason, result.Direction, told(result.Err, "", ""),
 		"endpoint", m.endpoint, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),
 		"frames_in", result.Stats.FramesIn, "frames_out", result.Stats.FramesOut, "frames_dropped", result.Stats.DroppedFrames)
 	return result

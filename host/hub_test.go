@@ -25,7 +25,7 @@ type talker struct {
 const loopback = "127.255.255.255"
 
 // freePort is a UDP port that nobody has, for now.
-func freePort(t *testing.T) int {
+func freeUDPPort(t *testing.T) int {
 	t.Helper()
 	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
@@ -110,7 +110,7 @@ func long(payload string) string {
 }
 
 func TestBroadcastToClientsAndBack(t *testing.T) {
-	port := freePort(t)
+	port := freeUDPPort(t)
 	h := start(t, fmt.Sprintf(`
 routes:
   - name: feed
@@ -156,7 +156,7 @@ routes:
 
 // A second host that has the same two networks relays everything back, and does not know what the first one sent.
 func TestTwoHostsBridgeWithoutLoop(t *testing.T) {
-	left, right := freePort(t), freePort(t)
+	left, right := freeUDPPort(t), freeUDPPort(t)
 	yaml := fmt.Sprintf(`
 routes:
   - name: bridge
@@ -388,7 +388,7 @@ routes:
 }
 
 func TestHubErrors(t *testing.T) {
-	port := freePort(t)
+	port := freeUDPPort(t)
 	tests := []struct{ name, yaml, want string }{
 		{"state", `{name: r, from: {listen: "udp://127.0.0.1:0", codec: state}, to: {listen: "tcp://127.0.0.1:0", codec: line}}`,
 			"codec state, whose frames depend on those before them"},

@@ -89,7 +89,7 @@ func (s *streamSide) join(m *member, l *link) (*relay.Member, error) {
 		MemberConfig: s.hub.memberConfig(m, s.config, codec), Link: l, Shutdown: s.config.Shutdown,
 		Timeouts: r.timeouts(), Classify: reasonOf,
 	}
-	c.Violation = func(v relay.Violation) { logSkipped(m.log, &v) }
+	c.Violation = logSkipped(m.log, "", "")
 	return s.hub.Stream(c)
 }
 

@@ -31,8 +31,8 @@ type pool struct {
 // pooled is a plugin that was started, once.
 type pooled struct {
 	key     string
-	users   int
-	started sync.WaitGroup
+	users   int           // guarded by the pool
+	started chan struct{} // closed when the rest is set
 	plugin  *pluginproc.Plugin
 	err     error
 }
@@ -49,11 +49,14 @@ func (p *pool) use(ctx context.Context, spec pluginproc.Spec, callTimeout time.D
 	defer p.mu.Unlock()
 	one, ok := p.plugins[key]
 	if !ok {
-		one = &pooled{key: key}
+		one = &pooled{key: key, started: make(chan struct{})}
 		p.plugins[key] = one
 		options := p.options
 		options.CallTimeout = callTimeout
-		one.started.Go(func() { one.plugin, one.err = pluginproc.Start(ctx, spec, options) })
+		go func() { // leave waits for it
+			defer close(one.started)
+			one.plugin, one.err = pluginproc.Start(ctx, spec, options)
+		}()
 	}
 	one.users++
 	return one
@@ -68,17 +71,18 @@ func (p *pool) leave(one *pooled) error {
 		delete(p.plugins, one.key)
 	}
 	p.mu.Unlock()
-	one.started.Wait()
+	<-one.started
 	if !last || one.plugin == nil {
 		return nil
 	}
 	return one.plugin.Close()
 }
 
-// kill ends all plugins at once; their calls fail. They are to be left all the same, which says what went wrong.
+// kill ends at once all plugins that run; their calls fail. They are to be left all the same, which says what went
+// wrong.
 func (p *pool) kill() {
 	var all sync.WaitGroup
-	for _, plugin := range p.all() {
+	for _, plugin := range p.running() {
 		all.Go(func() { _ = plugin.Close() })
 	}
 	all.Wait()
@@ -93,19 +97,22 @@ func specKey(spec pluginproc.Spec, callTimeout time.Duration) string {
 	return string(key)
 }
 
-// all returns the plugins that run.
-func (p *pool) all() []*pluginproc.Plugin {
+// running returns the plugins that have been started, by name.
+func (p *pool) running() []*pluginproc.Plugin {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all []*pluginproc.Plugin
+	var running []*pluginproc.Plugin
 	for _, one := range p.plugins {
-		one.started.Wait()
-		if one.plugin != nil {
-			all = append(all, one.plugin)
+		select {
+		case <-one.started:
+			if one.plugin != nil {
+				running = append(running, one.plugin)
+			}
+		default: // it may take seconds, and what it starts for waits for it
 		}
 	}
-	slices.SortFunc(all, func(a, b *pluginproc.Plugin) int { return strings.Compare(a.Status().Name, b.Status().Name) })
-	return all
+	slices.SortFunc(running, func(a, b *pluginproc.Plugin) int { return strings.Compare(a.Spec().Name, b.Spec().Name) })
+	return running
 }
 
 // Codecs are the codecs of one configuration, with the plugins they need. It is safe for concurrent use.
@@ -157,7 +164,7 @@ func (s *Codecs) Plugin(ctx context.Context, name string) (*pluginproc.Plugin, e
 		s.plugins[name] = one
 	}
 	s.mu.Unlock()
-	one.started.Wait()
+	<-one.started
 	return one.plugin, one.err
 }
 

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,6 +14,13 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
+const (
+	// quarantineFile is what a file costs besides its bytes: frames may have none, and their number has to be bounded too.
+	quarantineFile = 512
+	// quarantineRecount is how often a directory that is full is looked at again, for somebody may have made room.
+	quarantineRecount = time.Minute
+)
+
 // A quarantine keeps the bytes of frames that broke their framing, each in a file of its own, within a bound for all of
 // them. It is safe for concurrent use.
 type quarantine struct {
@@ -20,10 +28,12 @@ type quarantine struct {
 	max int64
 	log hclog.Logger
 
-	mu     sync.Mutex
-	used   int64
-	number int
-	full   bool
+	mu      sync.Mutex
+	used    int64
+	counted time.Time // when used was what the directory held
+	number  int       // of the last file
+	full    bool      // and said so
+	failed  sometimes
 }
 
 // openQuarantine makes the directory if it is not there, and counts what it holds.
@@ -32,21 +42,32 @@ func openQuarantine(dir string, most int64, log hclog.Logger) (*quarantine, erro
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}
 	q := &quarantine{dir: dir, max: most, log: log}
-	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+	if err := q.count(); err != nil {
+		return nil, fmt.Errorf("quarantine: %w", err)
+	}
+	return q, nil
+}
+
+// count sets used to what the directory holds. Files that others take out meanwhile don't matter.
+func (q *quarantine) count() error {
+	q.used, q.counted = 0, time.Now()
+	return filepath.WalkDir(q.dir, func(path string, entry fs.DirEntry, err error) error {
+		if path != q.dir && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
 		info, err := entry.Info()
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
 			return err
 		}
-		q.used += info.Size()
+		q.used += quarantineFile + info.Size()
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("quarantine: %w", err)
-	}
-	return q, nil
 }
 
 // file returns a new file for the bytes of one frame. Its name tells when, on which route, in which session and
@@ -54,7 +75,7 @@ func openQuarantine(dir string, most int64, log hclog.Logger) (*quarantine, erro
 func (q *quarantine) file(route string, session uint64, direction string, offset int64) io.WriteCloser {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.used >= q.max {
+	if !q.room() {
 		q.refuse()
 		return nil
 	}
@@ -63,17 +84,41 @@ func (q *quarantine) file(route string, session uint64, direction string, offset
 		strings.ReplaceAll(direction, " ", "-"), offset, q.number)
 	f, err := os.OpenFile(filepath.Join(q.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		q.log.Error("quarantine: bytes are not kept", "error", err)
+		q.fail(err)
 		return nil
 	}
+	q.used += quarantineFile
+	q.full = false
 	return &quarantined{quarantine: q, file: f}
+}
+
+// room reports whether there is any for another file. q.mu is held.
+func (q *quarantine) room() bool {
+	if q.used+quarantineFile < q.max {
+		return true
+	}
+	if time.Since(q.counted) < quarantineRecount {
+		return false
+	}
+	if err := q.count(); err != nil {
+		q.fail(err)
+		return false
+	}
+	return q.used+quarantineFile < q.max
 }
 
 // refuse says, once, that the bound is reached. q.mu is held.
 func (q *quarantine) refuse() {
 	if !q.full {
 		q.full = true
-		q.log.Warn("quarantine is full; no more bytes are kept", "dir", q.dir, "max", q.max)
+		q.log.Warn("quarantine is full; no more bytes are kept until files are taken out", "dir", q.dir, "max", q.max)
+	}
+}
+
+// fail says that bytes can't be kept.
+func (q *quarantine) fail(err error) {
+	if leftOut, ok := q.failed.now(); ok {
+		q.log.Error("quarantine: bytes are not kept", "error", err, "more_since_the_last_line", leftOut)
 	}
 }
 
@@ -81,9 +126,12 @@ func (q *quarantine) refuse() {
 func (q *quarantine) take(n int64) int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n = min(n, q.max-q.used)
-	q.used += n
-	return n
+	fits := max(0, min(n, q.max-q.used))
+	if fits < n {
+		q.refuse()
+	}
+	q.used += fits
+	return fits
 }
 
 type quarantined struct {
@@ -95,12 +143,8 @@ type quarantined struct {
 func (f *quarantined) Write(p []byte) (int, error) {
 	fits := f.take(int64(len(p)))
 	if _, err := f.file.Write(p[:fits]); err != nil {
+		f.fail(err)
 		return 0, err
-	}
-	if fits < int64(len(p)) {
-		f.mu.Lock()
-		f.refuse()
-		f.mu.Unlock()
 	}
 	return len(p), nil
 }

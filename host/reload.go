@@ -122,6 +122,7 @@ func (h *Host) carryOut(ctx context.Context, p *plan) []error {
 	for _, r := range p.late {
 		if err := r.listen(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("reload: the route is down: %w", err))
+			r.stop(relay.RouteRemoved)
 			p.starting = slices.DeleteFunc(p.starting, func(s *route) bool { return s == r })
 			p.routes = slices.DeleteFunc(p.routes, func(s *route) bool { return s == r })
 		}
@@ -153,17 +154,21 @@ func (h *Host) retire(ending []*route, current *Codecs) {
 
 // closeUnused closes the codecs of earlier configurations that no route has any more.
 func (h *Host) closeUnused() {
+	var unused []*Codecs
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.earlier = slices.DeleteFunc(h.earlier, func(codecs *Codecs) bool {
 		if codecs.users.Load() > 0 {
 			return false
 		}
+		unused = append(unused, codecs)
+		return true
+	})
+	h.mu.Unlock()
+	for _, codecs := range unused { // which waits for processes to end
 		if err := codecs.Close(); err != nil {
 			h.log.Warn("plugin did not end well", "error", err)
 		}
-		return true
-	})
+	}
 }
 
 // is reports whether the route is what the configuration wants, places in files aside.
@@ -209,8 +214,8 @@ func withoutPlaces(r config.Route) config.Route {
 	return r
 }
 
-// sharesAddress reports whether both listen on one address, which may have been given to o as port 0. Datagrams can be
-// listened for twice, unless they are answered.
+// sharesAddress reports whether both may listen on one address. Datagrams can be listened for twice, unless they are
+// answered.
 func (r *route) sharesAddress(o *route) bool {
 	return slices.ContainsFunc(r.exclusive(), func(a *config.Address) bool {
 		return slices.ContainsFunc(o.exclusive(), func(b *config.Address) bool {

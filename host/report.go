@@ -1,7 +1,8 @@
 package host
 
 import (
-	"fmt"
+	"encoding/hex"
+	"errors"
 	"io"
 	"time"
 
@@ -11,20 +12,19 @@ import (
 )
 
 // logSessionEnd logs how a session ended.
-func logSessionEnd(log hclog.Logger, upstream string, result *relay.Result) {
-	logEnd(log, "session ended", result.Reason, result.Direction, result.Err,
+func logSessionEnd(log hclog.Logger, downstream, upstream string, result *relay.Result) {
+	logEnd(log, "session ended", result.Reason, result.Direction, told(result.Err, downstream, upstream),
 		"upstream", upstream, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),
 		"frames_to_upstream", result.Stats.ToUpstream.FramesOut, "frames_to_downstream", result.Stats.ToDownstream.FramesOut)
 }
 
 // logEnd logs how a session or a member ended, as severely as its reason is. fields have the reason.
-func logEnd(log hclog.Logger, message string, reason relay.Reason, direction relay.Direction, err error, fields ...any) {
+// err is what told made of the error.
+func logEnd(log hclog.Logger, message string, reason relay.Reason, direction relay.Direction, err []any, fields ...any) {
 	if direction != relay.Neither {
 		fields = append(fields, "direction", direction.String())
 	}
-	if err != nil {
-		fields = append(fields, "error", err)
-	}
+	fields = append(fields, err...)
 	switch reason {
 	case relay.Fin, relay.Drained, relay.RouteRemoved, relay.IdleTimeout:
 		log.Info(message, fields...)
@@ -35,18 +35,51 @@ func logEnd(log hclog.Logger, message string, reason relay.Reason, direction rel
 	}
 }
 
-// logSkipped reports a violation that a session or a member goes on after; one that ends it is told with its end.
-func logSkipped(log hclog.Logger, v *relay.Violation) {
-	if v.Skipped {
-		log.Warn("violation skipped", violationFields(v)...)
+// told returns what a log line tells of err: of a violation all its parts. downstream and upstream are the peers of a
+// session, "" where the line names the one peer there is.
+func told(err error, downstream, upstream string) []any {
+	var violation *relay.Violation
+	switch {
+	case errors.As(err, &violation):
+		return violationFields(violation, downstream, upstream)
+	case err != nil:
+		return []any{"error", err}
+	default:
+		return nil
 	}
 }
 
-func violationFields(v *relay.Violation) []any {
-	return []any{
-		"direction", v.Direction.String(), "offset", v.Offset, "at", v.At, "frame", v.Frame,
-		"violation", v.Err, "got", fmt.Sprintf("%x", v.Bytes), "want", v.Want,
+// logSkipped returns what reports the violations that a session or a member goes on after; one that ends it is told with
+// its end. A peer can make as many as it can send frames, so not all are logged; all are counted.
+func logSkipped(log hclog.Logger, downstream, upstream string) func(relay.Violation) {
+	lines := &sometimes{}
+	return func(v relay.Violation) {
+		if !v.Skipped {
+			return
+		}
+		leftOut, ok := lines.now()
+		if !ok {
+			return
+		}
+		fields := append([]any{"direction", v.Direction.String()}, violationFields(&v, downstream, upstream)...)
+		if leftOut > 0 {
+			fields = append(fields, "more_since_the_last_line", leftOut)
+		}
+		log.Warn("violation skipped", fields...)
 	}
+}
+
+// violationFields tells of a violation whose it is, where it is in what that peer sent, and what is there.
+func violationFields(v *relay.Violation, downstream, upstream string) []any {
+	var fields []any
+	switch {
+	case v.Direction == relay.ToUpstream && downstream != "":
+		fields = []any{"peer", downstream}
+	case v.Direction == relay.ToDownstream && upstream != "":
+		fields = []any{"peer", upstream}
+	}
+	return append(fields, "error", v.Err, "offset", v.Offset, "at", v.At, "frame", v.Frame,
+		"got", hex.EncodeToString(v.Bytes), "want", v.Want)
 }
 
 // quarantines says where the bytes of violations are kept, nil if they are not. id is the session's, or the member's.

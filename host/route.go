@@ -43,9 +43,11 @@ type route struct {
 	announcers []*announcer
 	resolvers  map[string]*discovery.Resolver // by service
 
+	refusals sometimes // log lines
+
 	mu       sync.Mutex
 	live     map[uint64]liveSession
-	draining bool
+	ending   relay.Reason // why the route drains; "": it does not
 	accepted int64
 	refused  int64
 	closed   map[string]int64
@@ -205,10 +207,10 @@ func (r *route) relay(id uint64, downstream, upstream *endpoint.Conn, codec stri
 func (r *route) join(id uint64, s liveSession) {
 	r.mu.Lock()
 	r.live[id] = s
-	draining := r.draining
+	ending := r.ending
 	r.mu.Unlock()
-	if draining {
-		s.Drain(r.reason())
+	if ending != "" {
+		s.Drain(ending)
 	}
 }
 
@@ -267,16 +269,27 @@ func (r *route) keepalive() endpoint.Keepalive {
 }
 
 func (r *route) refuse(remote net.Addr, reason string) {
-	r.log.Warn("connection refused", "downstream", remote.String(), "reason", string(relay.Refused), "why", reason)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.refused++
+	r.mu.Unlock()
+	leftOut, ok := r.refusals.now()
+	if !ok {
+		return
+	}
+	fields := []any{"downstream", remote.String(), "reason", string(relay.Refused), "why", reason}
+	if leftOut > 0 {
+		fields = append(fields, "more_since_the_last_line", leftOut)
+	}
+	r.log.Warn("connection refused", fields...)
 }
 
-// drain ends listening and dialling, and asks the sessions to end in good order.
+// drain ends listening and dialling, and asks the sessions to end in good order. The first reason counts.
 func (r *route) drain(reason relay.Reason) {
 	r.mu.Lock()
-	r.draining = true
+	if r.ending == "" {
+		r.ending = reason
+	}
+	reason = r.ending
 	live := slices.Collect(maps.Values(r.live))
 	r.mu.Unlock()
 	r.halt(reason)
@@ -293,11 +306,32 @@ func (r *route) drain(reason relay.Reason) {
 	}
 }
 
-// reason is why the route ends.
-func (r *route) reason() relay.Reason {
-	reason := relay.Drained
-	errors.As(context.Cause(r.dials), &reason)
-	return reason
+// end drains the route, for as long as its timeout and ctx allow, cuts what is left then, and returns how many sessions
+// that were. It doesn't wait for what it cut, for that may be in a call that only its plugin can end.
+func (r *route) end(ctx context.Context, reason relay.Reason) (cut int) {
+	if limit := r.config.Timeouts.Drain; limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("timeouts.drain, %v, has passed", limit))
+		defer cancel()
+	}
+	r.drain(reason)
+	idle := make(chan struct{})
+	go func() {
+		r.work.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		r.mu.Lock()
+		cut = len(r.live)
+		r.mu.Unlock()
+		if cut > 0 {
+			r.log.Warn("sessions that have not ended are cut", "sessions", cut, "why", context.Cause(ctx))
+		}
+		r.cancel(reason)
+	}
+	return cut
 }
 
 // stop ends what is left of a route that was drained, and waits for it.

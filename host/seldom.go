@@ -58,7 +58,7 @@ func (s *seldom) may(message string) (more int, ok bool) {
 func datagramViolations(log hclog.Logger) func(relay.Violation) {
 	seldom := &seldom{}
 	return func(v relay.Violation) {
-		fields := violationFields(&v)
+		fields := append([]any{"direction", v.Direction.String()}, violationFields(&v, "", "")...)
 		if v.Source.IsValid() {
 			fields = append(fields, "source", v.Source)
 		}

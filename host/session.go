@@ -30,11 +30,11 @@ func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream 
 		links:  [2]*link{newLink(downstream), newLink(upstream)},
 	}
 	s.log = r.log.With("session", id, "downstream", s.downstream)
-	from, err := r.side(ctx, s, s.links[0], &r.config.From, downstreamCodec)
+	from, err := r.side(ctx, s, "downstream", s.links[0], &r.config.From, downstreamCodec)
 	if err != nil {
 		return nil, err
 	}
-	to, err := r.side(ctx, s, s.links[1], &r.config.To, r.config.To.Codec)
+	to, err := r.side(ctx, s, "upstream", s.links[1], &r.config.To, r.config.To.Codec)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream 
 		Timeouts:    r.timeouts(),
 		OnViolation: relay.OnViolation(r.config.OnViolation),
 		Memory:      r.host.memory, Classify: reasonOf,
-		Violation:  func(v relay.Violation) { logSkipped(s.log, &v) },
+		Violation:  logSkipped(s.log, s.downstream, s.upstream),
 		Quarantine: r.quarantines(id),
 	})
 	if err != nil {
@@ -52,13 +52,14 @@ func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream 
 	return s, nil
 }
 
-func (r *route) side(ctx context.Context, s *session, l *link, e *config.Endpoint, codec string) (relay.Side, error) {
+func (r *route) side(ctx context.Context, s *session, name string, l *link, e *config.Endpoint, codec string) (
+	relay.Side, error) {
 	side := relay.Side{Link: l, Use: relay.Use(e.Direction), Shutdown: e.Shutdown}
 	if codec == config.NoCodec {
 		return side, nil
 	}
 	var err error
-	side.Codec, err = r.tappedCodec(ctx, s.log, codec)
+	side.Codec, err = r.tappedCodec(ctx, s.log.With("from", name), codec)
 	return side, err
 }
 
@@ -91,7 +92,7 @@ func (s *session) run(ctx context.Context) relay.Result {
 	if result.Reason == relay.CodecFailed && ctx.Err() != nil { // the codec's process was ended with the session
 		result.Reason, result.Err = reasonFor(ctx, nil), nil
 	}
-	logSessionEnd(s.log, s.upstream, &result)
+	logSessionEnd(s.log, s.downstream, s.upstream, &result)
 	return result
 }
 

@@ -29,7 +29,7 @@ func TestASecondSignalCuts(t *testing.T) {
 	if code := p.awaitExit(); code != exitFailed {
 		t.Errorf("got exit code %d, want %d", code, exitFailed)
 	}
-	p.awaitMessage("framehost: a second signal cut sessions")
+	p.awaitMessage("framehost: sessions were cut before they had delivered everything (1)")
 	expectReset(t, upstream)
 	p.awaitMessage("session ended", "reason", "drained")
 }

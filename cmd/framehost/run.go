@@ -122,19 +122,12 @@ func (r *runner) reload(ctx context.Context, h *host.Host) {
 	}
 }
 
-// errCut is how a run ends that was not given the time to end well.
-var errCut = errors.New("a second signal cut sessions before they had delivered everything")
-
 // end drains h, which the next signal cuts short.
 func (r *runner) end(h *host.Host, why error) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	r.log.Info("ending: sessions may deliver what they have received; another signal cuts them", "why", why)
-	err := h.Shutdown(ctx)
-	if ctx.Err() != nil {
-		err = errors.Join(errCut, err)
-	}
-	return err
+	return h.Shutdown(ctx)
 }
 
 // announce prints what the embedded default configuration does, and a line to try.

@@ -114,7 +114,8 @@ type Quarantine struct {
 	// Dir is a directory; a relative path is relative to the file. It must be set where a route has
 	// on_violation: quarantine. Default: "", none.
 	Dir string `config:"dir" empty:"ok"`
-	// Max is how many bytes the directory may hold; then nothing more is kept. 1KiB or more. Default: 64MiB.
+	// Max is how many bytes the directory may hold, with 512 for each file besides its own; nothing more is kept then
+	// until files are taken out. 1KiB or more. Default: 64MiB.
 	Max Size `config:"max" range:"1KiB.."`
 }
 
@@ -142,7 +143,8 @@ type Plugin struct {
 	SHA256 string `config:"sha256"`
 	// Args are the program's arguments. Default: none.
 	Args []string `config:"args"`
-	// Env are environment variables for the program. It gets no others. Default: none.
+	// Env are environment variables for the program. Of framehost's own it gets PATH, HOME and a few like them, which
+	// these go before. Default: none.
 	Env map[string]string `config:"env"`
 	// DataPlane is as data_plane of the whole configuration. Default: what that is.
 	DataPlane DataPlane `config:"data_plane"`

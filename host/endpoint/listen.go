@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -18,7 +17,7 @@ type ListenOptions struct {
 	Mode fs.FileMode
 	// Keepalive applies to each connection.
 	Keepalive Keepalive
-	// Admission decides which connections are accepted; see also SetAdmission.
+	// Admission decides which connections are accepted.
 	Admission Admission
 	// Refused, unless nil, is told of each connection that was refused and reset, and why.
 	Refused func(remote net.Addr, reason string)
@@ -29,14 +28,13 @@ type ListenOptions struct {
 
 // A Listener accepts connections.
 type Listener struct {
-	addr      Address
-	options   ListenOptions
-	admission atomic.Pointer[Admission]
-	accept    func() (net.Conn, error)
-	release   func() error // ends accept, and gives the address free
-	closed    chan struct{}
-	end       sync.Once
-	endErr    error
+	addr    Address
+	options ListenOptions
+	accept  func() (net.Conn, error)
+	release func() error // ends accept, and gives the address free
+	closed  chan struct{}
+	end     sync.Once
+	endErr  error
 }
 
 // Listen listens on addr. An error begins with "listen " and the URL of addr. ctx is for making the listener only.
@@ -60,7 +58,6 @@ func listen(ctx context.Context, addr Address, options ListenOptions) (*Listener
 		return nil, err
 	}
 	l := &Listener{addr: addr, options: options, closed: make(chan struct{})}
-	l.SetAdmission(options.Admission)
 	if addr.Network == "unix" {
 		s, err := listenUnix(ctx, addr.Address, options.Mode)
 		if err != nil {
@@ -85,10 +82,6 @@ func listen(ctx context.Context, addr Address, options ListenOptions) (*Listener
 
 // Addr returns where l listens, with the port that was chosen for port 0.
 func (l *Listener) Addr() Address { return l.addr }
-
-// SetAdmission replaces the Admission for connections to come. Those that are live stay, and still count where they
-// were counted.
-func (l *Listener) SetAdmission(a Admission) { l.admission.Store(&a) }
 
 // Accept waits for a connection that is admitted and returns it. Connections that are refused don't end it, and are
 // taken out of the backlog as long as somebody is in Accept; nor does a failing system, which is asked again after a
@@ -124,7 +117,7 @@ func (l *Listener) Accept() (*Conn, error) {
 
 // admit makes a Conn of s, or resets it and returns nil.
 func (l *Listener) admit(s socket) *Conn {
-	leave, reason := l.admission.Load().admit(ipOf(s.RemoteAddr()))
+	leave, reason := l.options.Admission.admit(ipOf(s.RemoteAddr()))
 	if reason != "" {
 		reset(s)
 		if l.options.Refused != nil {

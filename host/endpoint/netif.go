@@ -105,13 +105,13 @@ func (w *Interfaces) Close() { w.end.Do(w.stop) }
 
 // refresh looks at the interfaces again, and tells followers if they changed.
 func (w *Interfaces) refresh() error {
+	w.mu.Lock() // before looking: of two looks, the later one must be what stays
+	defer w.mu.Unlock()
 	list, err := listInterfaces()
 	if err != nil {
 		return err
 	}
 	slices.SortFunc(list, func(a, b Interface) int { return a.Index - b.Index })
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if reflect.DeepEqual(list, w.list) {
 		return nil
 	}

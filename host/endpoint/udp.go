@@ -36,7 +36,8 @@ type Datagram struct {
 	// what was dialed.
 	Remote netip.AddrPort
 	// Local is the address it was sent to (the zero Addr on Windows), or the address to send from. To send, the zero Addr
-	// lets the system choose, and an address that is no longer one of this machine's is an error.
+	// lets the system choose, and an address that is no longer one of this machine's is an error. Systems other than Linux
+	// may choose by themselves.
 	Local netip.Addr
 	// Interface is the index of the interface that it came in by (0 on Windows), or that it shall leave by; 0: the
 	// system chooses. What a machine sends to an address of its own comes in by loopback.
@@ -75,6 +76,8 @@ type DatagramOptions struct {
 	// Origins knows own datagrams from others. nil: one that is the process's.
 	Origins *Origins
 
+	// The following may call nothing of the DatagramConn.
+
 	// Truncated, unless nil, is told of each datagram that did not fit the memory provided for it: from whom it was, how
 	// long it was (0: the system does not say), and how long it could have been. It is counted and not handed over.
 	Truncated func(from netip.AddrPort, size, room int)
@@ -82,7 +85,7 @@ type DatagramOptions struct {
 	// nil error, when it succeeds again. to is the zero AddrPort when there is no interface to send from.
 	SendFailed func(to netip.AddrPort, err error)
 	// Changed, unless nil, is told what the endpoint does since interfaces changed: that it uses one, or (gone) that it
-	// does no more. With an error, it was tried and failed. Changed may call nothing of the DatagramConn.
+	// does no more. With an error, it was tried and failed, and is tried again when interfaces change.
 	Changed func(use DatagramUse, gone bool, err error)
 }
 

@@ -300,11 +300,11 @@ func TestDatagramEndpointsRefused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			make := ListenDatagram
+			open := ListenDatagram
 			if tt.dial {
-				make = DialDatagram
+				open = DialDatagram
 			}
-			c, err := make(t.Context(), tt.address, tt.options)
+			c, err := open(t.Context(), tt.address, tt.options)
 			if err == nil {
 				_ = c.Close()
 				t.Fatalf("got an endpoint, want %q", tt.want)
@@ -326,5 +326,27 @@ func TestReadErrorsThatAreNoEnd(t *testing.T) {
 	}
 	if _, err := l.ReadBatch(nil); err == nil {
 		t.Error("got nil for no memory, want an error")
+	}
+}
+
+func TestEndpointsShareAWatch(t *testing.T) {
+	w, err := WatchInterfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	l := listenUDP(t, "127.0.0.1:0", DatagramOptions{Watch: w})
+	d := dialUDP(t, at("127.0.0.1", l), DatagramOptions{Watch: w})
+	if len(w.followers) != 2 {
+		t.Errorf("got %d followers, want 2", len(w.followers))
+	}
+	_ = d.Close()
+	if len(w.followers) != 1 || len(w.List()) == 0 {
+		t.Errorf("got %d followers of %d interfaces after Close, want 1 of some", len(w.followers), len(w.List()))
+	}
+	w.Close()
+	send(t, dialUDP(t, at("127.0.0.1", l), DatagramOptions{}), "hi")
+	if got := read(t, l, 1)[0]; string(got.Payload) != "hi" {
+		t.Errorf("got %q, want hi: endpoints go on without a watch", got.Payload)
 	}
 }

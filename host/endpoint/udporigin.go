@@ -10,6 +10,8 @@ import (
 // that one of the sockets has for itself alone. What a socket sent is known for some seconds more after it was closed,
 // since it may still wait to be read; and so is what was sent from an address that the machine has lost meanwhile.
 //
+// It can't know what another process sent, nor what was translated on its way (NAT).
+//
 // The zero value is ready. It is safe for concurrent use.
 type Origins struct {
 	mu        sync.RWMutex

@@ -24,14 +24,14 @@ type udpSocket struct {
 
 // openUDP binds a socket to address; network is udp4, udp6, or udp for both. Package net has sockets allow broadcast.
 func openUDP(ctx context.Context, network, address string, shared bool, receiveBuffer int) (*udpSocket, error) {
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+	config := net.ListenConfig{Control: func(family, _ string, c syscall.RawConn) error {
 		return withDescriptor(c, func(fd uintptr) error {
 			if shared {
 				if err := shareUDP(fd); err != nil {
 					return err
 				}
 			}
-			return prepareUDP(fd, network != "udp4")
+			return prepareUDP(fd, family == "udp6")
 		})
 	}}
 	conn, err := config.ListenPacket(ctx, network, address)

@@ -22,7 +22,9 @@ func prepareUDP(fd uintptr, v6 bool) error {
 	}
 	if v6 {
 		err := unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0)
-		return os.NewSyscallError("setsockopt IPV6_MULTICAST_ALL", err)
+		if err != unix.ENOPROTOOPT { // as before Linux 4.20, where nothing can be done about it
+			return os.NewSyscallError("setsockopt IPV6_MULTICAST_ALL", err)
+		}
 	}
 	return nil
 }

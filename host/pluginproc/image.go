@@ -133,6 +133,6 @@ func (im *image) close() {
 		im.sealed.Close()
 	}
 	if im.dir != "" {
-		os.RemoveAll(im.dir)
+		_ = os.RemoveAll(im.dir) // what can't be removed is left for the system to clean up
 	}
 }

@@ -89,7 +89,7 @@ func launch(ctx context.Context, spec *Spec, im *image, options Options) (proces
 	go func() {
 		<-p.runner.exited
 		if p.Client != nil {
-			p.Client.Close()
+			p.Client.Close() //nolint:staticcheck // the client's, not the process's
 		}
 		close(p.ended)
 	}()
@@ -154,5 +154,5 @@ func (p *osProcess) cleanup() {
 	for _, conn := range conns {
 		conn.Close()
 	}
-	os.RemoveAll(p.dir)
+	_ = os.RemoveAll(p.dir) // what can't be removed is left for the system to clean up
 }

@@ -83,13 +83,13 @@ func init() {
 		},
 		"floods-stdout": func() {
 			stdout := os.Stdout // go-plugin puts another in its place
-			real, handshake, err := os.Pipe()
+			console, handshake, err := os.Pipe()
 			if err != nil {
 				panic(err)
 			}
 			os.Stdout = handshake
 			go func() { // the handshake, then 100 MiB without a newline
-				line, _ := bufio.NewReader(real).ReadBytes('\n')
+				line, _ := bufio.NewReader(console).ReadBytes('\n')
 				stdout.Write(line)
 				noise := bytes.Repeat([]byte("x"), 1<<20)
 				for range 100 {

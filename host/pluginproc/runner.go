@@ -73,8 +73,8 @@ func (r *runner) run(started chan<- error) {
 	cmd, pipes, err := r.launch()
 	if err != nil {
 		r.startErr = err
-		r.stdout.to.Close()
-		r.stderr.to.Close()
+		_ = r.stdout.to.Close() // ends of pipes in this process: closing them can't fail
+		_ = r.stderr.to.Close()
 		started <- err
 		return
 	}
@@ -93,10 +93,10 @@ func (r *runner) run(started chan<- error) {
 
 	pipes.stdin.Close()
 	deadline := time.Now().Add(drainTime)
-	pipes.stdout.SetReadDeadline(deadline)
-	pipes.stderr.SetReadDeadline(deadline)
+	_ = pipes.stdout.SetReadDeadline(deadline) // fails only where reading has ended
+	_ = pipes.stderr.SetReadDeadline(deadline)
 	// A logger that blocks may hold up a pump: it is let go by closing what it writes to.
-	letGo := time.AfterFunc(drainTime, func() { r.stdout.to.Close(); r.stderr.to.Close() })
+	letGo := time.AfterFunc(drainTime, func() { _ = r.stdout.to.Close(); _ = r.stderr.to.Close() })
 	pumps.Wait()
 	letGo.Stop()
 	pipes.stdout.Close()

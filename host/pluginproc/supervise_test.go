@@ -123,7 +123,7 @@ func TestWhoIsOverdue(t *testing.T) {
 						return codecrpc.ErrGone
 					case <-time.After(time.Millisecond):
 					}
-					if !hangs && !(oneThread && f.busy.Load()) {
+					if !hangs && (!oneThread || !f.busy.Load()) {
 						return nil
 					}
 					select {
@@ -310,8 +310,8 @@ func TestPausesBetweenRestarts(t *testing.T) {
 			synctest.Wait()
 			return time.Since(began)
 		}
-		for i, most := range []time.Duration{20, 40, 80, 160, 320, 640, 1000, 1000} {
-			most *= time.Millisecond
+		for i, ms := range []int{20, 40, 80, 160, 320, 640, 1000, 1000} {
+			most := time.Duration(ms) * time.Millisecond
 			if got := pause(); got < most/2 || got > most*3/2+1 {
 				t.Errorf("pause %d took %v, want %v, give or take a half", i+1, got, most)
 			}

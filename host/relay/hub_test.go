@@ -758,3 +758,55 @@ func TestHubEndsWhoWaits(t *testing.T) {
 		}
 	})
 }
+
+// Frames that outgrow a read, and queues, arrive as well, and between them short ones.
+func TestHubLongFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := NewMemory(16<<20, time.Minute)
+		h := NewHub(memory)
+		blocking := with(codec(t, lines{}, 1<<20))
+		blocking.Queue = Queue{Bytes: 1000, Policy: Block}
+		sender, receiver := join(t, h, with(codec(t, counted{built: true}, 1<<20)), 10_000), join(t, h, blocking, 10_000)
+		var sent, want []byte
+		for i := range 12 {
+			payload := bytes.Repeat([]byte{byte('a' + i)}, 1+(i%3)*300_000)
+			sent = append(sent, wire(t, counted{built: true}, payload)...)
+			want = append(append(want, payload...), '\n')
+		}
+		synctest.Wait()
+		got := make(chan string)
+		go func() { got <- receiver.text(t) }()
+		sender.send(sent)
+		synctest.Wait()
+		drain(h, sender, receiver)
+		compare(t, "the receiver", []byte(<-got), want)
+		sender.ended(t, Drained)
+		receiver.ended(t, Drained)
+		if used := memory.Used(); used != 0 {
+			t.Errorf("%d bytes of memory are still in use", used)
+		}
+	})
+}
+
+// What a member's use leaves out is ended in its link, if that is asked for.
+func TestHubShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		giving, taking := with(codec(t, lines{}, 100)), with(codec(t, lines{}, 100))
+		giving.Use, giving.Shutdown = ReceiveOnly, true
+		taking.Use, taking.Shutdown = SendOnly, true
+		one, two := join(t, h, giving, 100), join(t, h, taking, 100)
+		if got := one.text(t); got != "" {
+			t.Errorf("the one that gives got %q, want an end at once", got)
+		}
+		synctest.Wait()
+		one.send([]byte("hi\n"))
+		synctest.Wait()
+		drain(h, one)
+		if got := two.text(t); got != "hi\n" {
+			t.Errorf("the one that takes got %q", got)
+		}
+		one.ended(t, Drained)
+		two.ended(t, Drained)
+	})
+}

@@ -404,3 +404,31 @@ func TestHubDatagramCodecFails(t *testing.T) {
 		}
 	})
 }
+
+// What comes to a member that only sends is discarded, and so is what comes while there is no memory.
+func TestHubDatagramsDiscarded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := NewMemory(3*memberMemory, time.Minute)
+		h := NewHub(memory)
+		l := newLAN()
+		device := l.socket()
+		sendOnly := onLAN(l, nil)
+		sendOnly.Use = SendOnly
+		one, two := joinLAN(t, h, sendOnly), joinLAN(t, h, onLAN(l, nil))
+		synctest.Wait()
+		device.send(strings.Repeat("x", memberMemory), "short")
+		time.Sleep(2 * time.Minute)
+		if got := one.member.Stats(); got.BytesDiscarded != memberMemory+5 || got.FramesIn != 0 {
+			t.Errorf("got %+v, want %d bytes discarded", got, memberMemory+5)
+		}
+		if got := two.member.Stats(); got.Starved == 0 || got.DatagramsIn != 2 {
+			t.Errorf("got %+v, want a datagram dropped for want of memory", got)
+		}
+		h.Drain(Drained)
+		one.ended(t, Drained)
+		two.ended(t, Drained)
+		if used := memory.Used(); used != 0 {
+			t.Errorf("%d bytes of memory are still in use", used)
+		}
+	})
+}

@@ -1,0 +1,57 @@
+//go:build unix
+
+package host
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// A default place for the control socket that others could have prepared is not used; framehost runs without.
+func TestControlSocketWhereOthersCanChangeIt(t *testing.T) {
+	tests := []struct {
+		name    string
+		prepare func(dir string) error
+		used    bool
+	}{
+		{"nothing is there", func(string) error { return nil }, true},
+		{"the user's directory", func(dir string) error { return os.Mkdir(dir, 0o700) }, true},
+		{"a directory that everybody can change", func(dir string) error {
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				return err
+			}
+			return os.Chmod(dir, 0o777) // whatever the umask
+		}, false},
+		{"a symbolic link", func(dir string) error { return os.Symlink(os.TempDir(), dir) }, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var book logBook
+			dir := filepath.Join(t.TempDir(), "run")
+			if err := test.prepare(dir); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("XDG_RUNTIME_DIR", dir)
+			h, err := Start(t.Context(), parse(t, "routes: []"), Options{Logger: book.logger(hclog.Info), Control: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = QueryStatus(t.Context(), DefaultControlSocket())
+			if used := err == nil; used != test.used {
+				t.Errorf("used: got %v (%v), want %v", used, err, test.used)
+			}
+			if err := h.Shutdown(context.Background()); err != nil {
+				t.Error(err)
+			}
+			lines := book.find(t, "framehost status will not find this process")
+			if told := len(lines) == 1 && strings.Contains(lines[0]["error"].(string), dir); told == test.used {
+				t.Errorf("got lines %v about it", lines)
+			}
+		})
+	}
+}

@@ -1,0 +1,278 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// reload makes another configuration run, which is to succeed.
+func reload(t *testing.T, h *Host, yaml string) {
+	t.Helper()
+	if err := h.Reload(t.Context(), parse(t, yaml)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pluginNames returns the plugins that run.
+func pluginNames(s *Status) string {
+	var names []string
+	for _, p := range s.Plugins {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+// A route that changes and keeps its address ends its sessions and listens there again.
+func TestReloadKeepsTheAddress(t *testing.T) {
+	up := listenUpstream(t)
+	route := fmt.Sprintf(`
+routes:
+  - {name: r, from: {listen: "tcp://127.0.0.1:%s", codec: line}, to: {dial: "tcp://%s", codec: CODEC}}`, freePort(t), up.Addr())
+	h := start(t, strings.ReplaceAll(route, "CODEC", "long"))
+	before := dialRoute(t, h, "r")
+	send(t, before, "one\n")
+	peer := up.accept()
+	expect(t, peer, "\x00\x00\x00\x03one")
+
+	reload(t, h, strings.ReplaceAll(route, "CODEC", "line"))
+	expectEnd(t, peer, io.EOF)
+	expectEnd(t, before, io.EOF)
+	before.Close()
+	peer.Close()
+	after := dialRoute(t, h, "r")
+	send(t, after, "two\n")
+	expect(t, up.accept(), "two\n")
+	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" }) // long has nobody any more
+}
+
+// Where the address is lost between the old route and the new one, the error says so, the others go on, and a later
+// reload brings the route back.
+func TestReloadLosesTheAddress(t *testing.T) {
+	if l, err := net.Listen("tcp", "127.0.0.2:0"); err != nil {
+		t.Skip("this system has one loopback address: ", err)
+	} else {
+		l.Close()
+	}
+	up := listenUpstream(t)
+	other := listenUpstream(t)
+	_, port, _ := net.SplitHostPort(other.Addr().String())
+	const kept = `
+routes:
+  - {name: kept, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://UP", codec: line}}
+`
+	const lost = `  - {name: lost, from: {listen: "tcp://127.0.0.HOST:PORT", codec: CODEC}, to: {dial: "tcp://UP", codec: line}}`
+	with := func(host, codec string) string {
+		return strings.NewReplacer("UP", up.Addr().String(), "HOST", host, "PORT", port, "CODEC", codec).Replace(kept + lost)
+	}
+	h := start(t, with("2", "line"))
+	// On the same port of another address, where somebody else listens.
+	err := h.Reload(t.Context(), parse(t, with("1", "long")))
+	if err == nil || !strings.Contains(err.Error(), "the route is down: route lost") {
+		t.Fatalf("got %v, want that route lost is down", err)
+	}
+	if s := h.Status(); len(s.Routes) != 1 || s.Routes[0].Name != "kept" {
+		t.Errorf("got routes %+v, want kept alone", s.Routes)
+	}
+	down := dialRoute(t, h, "kept")
+	send(t, down, "hi\n")
+	expect(t, up.accept(), "hi\n")
+
+	other.Close()
+	reload(t, h, with("1", "long"))
+	again := dialRoute(t, h, "lost")
+	send(t, again, "\x00\x00\x00\x02ho")
+	peer := up.accept()
+	expect(t, peer, "ho\n")
+	reload(t, h, strings.NewReplacer("UP", up.Addr().String()).Replace(kept))
+	again.Close()
+	peer.Close()
+	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" }) // nothing of the routes that were lost is left
+}
+
+// Plugins end with the last session that has them, and no sooner.
+func TestReloadRemovesAPlugin(t *testing.T) {
+	up := listenUpstream(t)
+	const route = `
+routes:
+  - {name: r, from: {listen: "tcp://127.0.0.1:0", codec: %[1]s}, to: {dial: "tcp://%[2]s", codec: %[1]s}}`
+	h := start(t, fmt.Sprintf(route, "long", up.Addr()))
+	down := dialRoute(t, h, "r")
+	peer := up.accept()
+	// The session is in the middle of a frame, and its receiver does not read: so it can't end before its time.
+	send(t, down, "\x00\x00\x00\x02hi\x00\x00")
+	expect(t, peer, "\x00\x00\x00\x02hi")
+
+	reload(t, h, fmt.Sprintf(route, "line", up.Addr()))
+	if got := pluginNames(h.Status()); got != "line long" {
+		t.Errorf("while the session drains: got plugins %q, want both", got)
+	}
+	down.Close()
+	peer.Close()
+	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" })
+}
+
+func TestReloadLimits(t *testing.T) {
+	up := listenUpstream(t)
+	const yaml = `
+limits: {max_connections: %d}
+routes:
+  - {name: r, limits: {max_connections: 100}, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://%s", codec: long}}`
+	h := start(t, fmt.Sprintf(yaml, 2, up.Addr()))
+	first := dialRoute(t, h, "r")
+	send(t, first, "one\n")
+	peer := up.accept()
+	expect(t, peer, "\x00\x00\x00\x03one")
+
+	reload(t, h, fmt.Sprintf(yaml, 1, up.Addr()))
+	expectReset(t, h, "r")
+	send(t, first, "two\n")
+	expect(t, peer, "\x00\x00\x00\x03two") // who is there stays
+
+	reload(t, h, fmt.Sprintf(yaml, 2, up.Addr()))
+	second := dialRoute(t, h, "r")
+	send(t, second, "three\n")
+	expect(t, up.accept(), "\x00\x00\x00\x05three")
+}
+
+func TestReloadLogLevel(t *testing.T) {
+	var book logBook
+	up := listenUpstream(t)
+	const yaml = `
+log: {level: %s}
+routes:
+  - {name: r, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://%s", codec: long}}`
+	h, err := Start(t.Context(), parse(t, fmt.Sprintf(yaml, "info", up.Addr())), Options{Logger: book.logger(hclog.Info)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := func() {
+		down := dialRoute(t, h, "r")
+		send(t, down, "hi\n")
+		peer := up.accept()
+		expect(t, peer, "\x00\x00\x00\x02hi")
+		down.Close()
+		peer.Close()
+	}
+	for _, level := range []string{"info", "debug", "error"} {
+		if err := h.Reload(t.Context(), parse(t, fmt.Sprintf(yaml, level, up.Addr()))); err != nil {
+			t.Fatal(err)
+		}
+		session()
+	}
+	if err := h.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if got := len(book.find(t, "session begins")); got != 1 {
+		t.Errorf("got %d sessions that begin in the log, want the one at level debug", got)
+	}
+	if got := len(book.find(t, "route started")); got != 1 {
+		t.Errorf("got %d starts of the route, want one", got)
+	}
+}
+
+// What is wrong is told, and nothing has changed.
+func TestReloadRefused(t *testing.T) {
+	up := listenUpstream(t)
+	const good = `
+routes:
+  - {name: r, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://UP", codec: long}}
+`
+	tests := []struct {
+		name, yaml, want string
+	}{
+		{"memory", "limits: {memory: 2GiB}" + good, "limits.memory"},
+		{"several", "limits: {memory: 2GiB}\nlog: {format: json, payload_bytes: 1}\ncontrol: {socket: /tmp/other}" + good,
+			"limits.memory, control, log.format, log.payload_bytes"},
+		{"frames beyond the memory", strings.Replace(good, "codec: long}", "codec: long}, limits: {max_frame: 1GiB}", 1), "bytes of memory"},
+		{"a place where somebody listens", good + `  - {name: s, from: {listen: "tcp://UP", codec: line}, to: {dial: "tcp://UP", codec: long}}`, "route s"},
+	}
+	h := start(t, strings.ReplaceAll(good, "UP", up.Addr().String()))
+	down := dialRoute(t, h, "r")
+	peer := up.accept()
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			err := h.Reload(t.Context(), parse(t, strings.ReplaceAll(test.yaml, "UP", up.Addr().String())))
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want an error about %s", err, test.want)
+			}
+			send(t, down, "hi\n")
+			expect(t, peer, "\x00\x00\x00\x02hi")
+			if s := h.Status(); len(s.Routes) != 1 || pluginNames(s) != "line long" {
+				t.Errorf("got %d routes and plugins %q, want those of before", len(s.Routes), pluginNames(s))
+			}
+		})
+	}
+}
+
+// A host that ends is not reloaded, and ends once.
+func TestShutdownTwice(t *testing.T) {
+	up := listenUpstream(t)
+	yaml := fmt.Sprintf(`
+routes:
+  - {name: r, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://%s", codec: long}}`, up.Addr())
+	h := start(t, yaml)
+	for range 2 {
+		if err := h.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := h.Reload(t.Context(), parse(t, yaml)); err == nil || !strings.Contains(err.Error(), "ending") {
+		t.Errorf("got %v, want that the host is ending", err)
+	}
+}
+
+// A session that can't end in good order within its route's time is cut.
+func TestDrainTimesOut(t *testing.T) {
+	var book logBook
+	up := listenUpstream(t)
+	h, err := Start(t.Context(), parse(t, fmt.Sprintf(`
+routes:
+  - name: r
+    timeouts: {drain: 50ms}
+    from: {listen: "tcp://127.0.0.1:0", codec: line}
+    to: {dial: "tcp://%s", codec: long}`, up.Addr())), Options{Logger: book.logger(hclog.Info)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := dialRoute(t, h, "r")
+	peer := up.accept()
+	_ = peer.SetReadBuffer(1 << 10)
+	flooded := make(chan error)
+	go func() { // until nothing moves any more, and then until the session is cut
+		frame := append(make([]byte, 1<<16), '\n')
+		for {
+			if _, err := down.Write(frame); err != nil {
+				flooded <- err
+				return
+			}
+		}
+	}()
+	stuck := int64(-1)
+	waitFor(t, h, func(s *Status) bool { // the receiver takes nothing
+		last := stuck
+		stuck = s.Routes[0].ToUpstream.BytesWritten
+		return stuck > 0 && stuck == last
+	})
+	if err := h.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := <-flooded; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("the sender: got %v, want a reset", err)
+	}
+	lines := book.find(t, "sessions that have not ended are cut")
+	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["why"]), (50*time.Millisecond).String()) {
+		t.Errorf("got lines %v, want one that says why", lines)
+	}
+	if lines := book.find(t, "session ended"); len(lines) != 1 || lines[0]["reason"] != "drained" {
+		t.Errorf("got lines %v, want one session that was drained", lines)
+	}
+}
