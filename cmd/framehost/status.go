@@ -88,6 +88,7 @@ func printStatus(w io.Writer, s *host.Status, now time.Time) error {
 		fmt.Fprintln(w, "it is ending: no connections are accepted, and sessions deliver what they have received")
 	}
 	return errors.Join(printPlugins(w, s.Plugins, now), printRoutes(w, s.Routes), printSessions(w, s.Routes),
+		printHubs(w, s.Routes), printDatagrams(w, s.Routes),
 		printDiscovery(w, s, now))
 }
 

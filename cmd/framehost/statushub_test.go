@@ -1,0 +1,64 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/relay"
+)
+
+func TestPrintHubs(t *testing.T) {
+	routes := []host.RouteStatus{
+		{Name: "paired"},
+		{Name: "feed", Hub: &host.HubStatus{Live: []host.MemberStatus{
+			{
+				ID: 1, Endpoint: "listen udp://0.0.0.0:10110", Codec: "nmea", Age: time.Minute,
+				MemberCounts: relay.MemberCounts{FlowStats: relay.FlowStats{FramesIn: 12}, Own: 2},
+			},
+			{
+				ID: 2, Endpoint: "listen tcp://0.0.0.0:10110", Peer: "192.0.2.7:5000", Codec: "nmea", Age: time.Second,
+				MemberCounts: relay.MemberCounts{FlowStats: relay.FlowStats{FramesOut: 1}, DroppedFrames: 5, Starved: 1}, QueuedFrames: 6,
+			},
+		}}},
+	}
+	var got strings.Builder
+	if err := printHubs(&got, routes); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+MEMBER  HUB   AGE   ENDPOINT                    PEER            CODEC  SENT       RECEIVED  QUEUED    DROPPED
+1       feed  1m0s  listen udp://0.0.0.0:10110  -               nmea   12 frames  -         -         2 our own
+2       feed  1s    listen tcp://0.0.0.0:10110  192.0.2.7:5000  nmea   -          1 frame   6 frames  5 by its queue, 1 for want of memory
+`
+	if got.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", got.String(), want)
+	}
+	got.Reset()
+	if err := printHubs(&got, routes[:1]); err != nil || got.Len() > 0 {
+		t.Errorf("got %q and %v without hubs, want nothing", got.String(), err)
+	}
+}
+
+func TestPrintDatagrams(t *testing.T) {
+	routes := []host.RouteStatus{
+		{Name: "paired"},
+		{Name: "feed", Hub: &host.HubStatus{Datagrams: []host.DatagramStatus{
+			{Endpoint: "listen udp://0.0.0.0:10110", DroppedBySystem: 7, Truncated: 1, Elsewhere: 2, CopiesNotSent: 3},
+		}}},
+		{Name: "ask", Flows: &host.FlowsStatus{Live: 4, Refused: 5, Dropped: 6, Datagrams: host.DatagramStatus{Endpoint: "listen udp://0.0.0.0:53"}}},
+	}
+	var got strings.Builder
+	if err := printDatagrams(&got, routes); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+DATAGRAMS                   ROUTE  FLOWS                    DROPPED BY SYSTEM  CUT  ELSEWHERE  STRANGERS  NOT SENT
+listen udp://0.0.0.0:10110  feed   -                        7                  1    2          0          3
+listen udp://0.0.0.0:53     ask    4, 5 refused, 6 dropped  0                  0    0          0          0
+`
+	if got.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", got.String(), want)
+	}
+}
