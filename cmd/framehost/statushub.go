@@ -53,30 +53,3 @@ func dropped(m *host.MemberStatus) string {
 	}
 	return strings.Join(all, ", ")
 }
-
-// printDatagrams writes what the system and its sockets did with datagrams, and how many flows there are.
-func printDatagrams(w io.Writer, routes []host.RouteStatus) error {
-	var t table
-	begun := false
-	row := func(route string, d *host.DatagramStatus, flows string) {
-		if !begun {
-			fmt.Fprintln(w)
-			t, begun = newTable(w, "DATAGRAMS", "ROUTE", "FLOWS", "DROPPED BY SYSTEM", "CUT", "ELSEWHERE", "STRANGERS", "NOT SENT"), true
-		}
-		t.row(d.Endpoint, route, flows, d.DroppedBySystem, d.Truncated, d.Elsewhere, d.Strangers, d.CopiesNotSent)
-	}
-	for _, r := range routes {
-		if r.Hub != nil {
-			for i := range r.Hub.Datagrams {
-				row(r.Name, &r.Hub.Datagrams[i], "")
-			}
-		}
-		if f := r.Flows; f != nil {
-			row(r.Name, &f.Datagrams, fmt.Sprintf("%d, %d refused, %d dropped", f.Live, f.Refused, f.Dropped))
-		}
-	}
-	if !begun {
-		return nil
-	}
-	return t.Flush()
-}

@@ -40,25 +40,3 @@ MEMBER  HUB   AGE   ENDPOINT                    PEER            CODEC  SENT     
 		t.Errorf("got %q and %v without hubs, want nothing", got.String(), err)
 	}
 }
-
-func TestPrintDatagrams(t *testing.T) {
-	routes := []host.RouteStatus{
-		{Name: "paired"},
-		{Name: "feed", Hub: &host.HubStatus{Datagrams: []host.DatagramStatus{
-			{Endpoint: "listen udp://0.0.0.0:10110", DroppedBySystem: 7, Truncated: 1, Elsewhere: 2, CopiesNotSent: 3},
-		}}},
-		{Name: "ask", Flows: &host.FlowsStatus{Live: 4, Refused: 5, Dropped: 6, Datagrams: host.DatagramStatus{Endpoint: "listen udp://0.0.0.0:53"}}},
-	}
-	var got strings.Builder
-	if err := printDatagrams(&got, routes); err != nil {
-		t.Fatal(err)
-	}
-	const want = `
-DATAGRAMS                   ROUTE  FLOWS                    DROPPED BY SYSTEM  CUT  ELSEWHERE  STRANGERS  NOT SENT
-listen udp://0.0.0.0:10110  feed   -                        7                  1    2          0          3
-listen udp://0.0.0.0:53     ask    4, 5 refused, 6 dropped  0                  0    0          0          0
-`
-	if got.String() != want {
-		t.Errorf("got\n%s\nwant\n%s", got.String(), want)
-	}
-}
