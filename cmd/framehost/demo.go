@@ -76,9 +76,10 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	if air != nil {
-		defer air.close()
+		defer func() { _ = air.close() }() // what was heard has been compared by then
 	}
-	d.config, err = config.Parse("demo", "yaml", []byte(demoConfig(demoRoutes, upstreams, air)), config.LoadOptions{Builtin: builtinNames()})
+	text := demoConfig(demoRoutes, upstreams, air)
+	d.config, err = config.Parse("demo", "yaml", []byte(text), config.LoadOptions{Builtin: builtinNames()})
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,8 @@ func (l *serviceList) object(c discovery.Change, now time.Time) error {
 
 func (l *serviceList) row(c discovery.Change, now time.Time) error {
 	f := &c.Found
-	cells := []string{f.Name, f.Network.String() + "://" + strings.Join(hostPorts(f), ","), f.Codec, f.Origin.Interface, labelsText(f.Labels)}
+	address := f.Network.String() + "://" + strings.Join(hostPorts(f), ",")
+	cells := []string{f.Name, address, f.Codec, f.Origin.Interface, labelsText(f.Labels)}
 	headings := []string{"SERVICE", "ADDRESS", "CODEC", "INTERFACE", "LABELS"}
 	if l.watch {
 		cells = slices.Insert(cells, 0, now.Format(time.TimeOnly), c.Kind.String())

@@ -50,7 +50,8 @@ func printAnnounced(w io.Writer, routes []host.RouteStatus) error {
 	for _, r := range routes {
 		for i := range r.Announced {
 			a := &r.Announced[i]
-			t.row(a.Service, r.Name, fmt.Sprintf("%s %d", a.Network, a.Port), strings.Join(a.Addresses, ","), a.Announced, a.Queries, a.Answers)
+			place := fmt.Sprintf("%s %d", a.Network, a.Port)
+			t.row(a.Service, r.Name, place, strings.Join(a.Addresses, ","), a.Announced, a.Queries, a.Answers)
 		}
 	}
 	return t.Flush()
