@@ -83,8 +83,7 @@ func launch(t *testing.T, socket string, args ...string) *process {
 	}
 	go p.follow(stderr)
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // its plugins end with it
-		<-p.exited
+		p.end()
 		for _, e := range p.log {
 			if strings.Contains(e.text("@message"), "DATA RACE") {
 				t.Error("framehost has a data race")
@@ -197,6 +196,27 @@ func prepared(t *testing.T, conn net.Conn) *net.TCPConn {
 		t.Fatal(err)
 	}
 	return conn.(*net.TCPConn)
+}
+
+// end has the process end: with SIGTERM again and again, of which the second cuts what the first would wait for, so that
+// it takes away what it made. Where there are no signals, or they don't help, it is killed, and its plugins with it.
+func (p *process) end() {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for p.cmd.Process.Signal(syscall.SIGTERM) == nil {
+		select {
+		case <-p.exited:
+			return
+		case <-again.C:
+		case <-limit.C:
+			p.Error("framehost does not end")
+			_ = p.cmd.Process.Kill()
+		}
+	}
+	_ = p.cmd.Process.Kill()
+	<-p.exited
 }
 
 // signal sends s.
