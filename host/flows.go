@@ -33,7 +33,7 @@ func (f *flows) listen(ctx context.Context) error {
 	f.table = endpoint.NewFlows(conn.WriteBatch, endpoint.FlowOptions{
 		Max: e.UDP.Flows.Max, Idle: e.UDP.Flows.Idle,
 		Refused: func(peer netip.AddrPort) {
-			r.datagramLog.warn(r.log, "datagram refused", "source", peer, "reason", string(relay.Refused),
+			r.refusals.log(r.log.Warn, "datagram refused", "source", peer, "reason", string(relay.Refused),
 				"why", fmt.Sprintf("%d flows, which is udp.flows.max", e.UDP.Flows.Max))
 		},
 	})
@@ -56,7 +56,7 @@ func (f *flows) receive() {
 			return
 		}
 		if err != nil {
-			r.datagramLog.warn(r.log, "datagrams could not be received", "error", err)
+			r.failures.log(r.log.Warn, "datagrams could not be received", "error", err)
 			if !pause(r.ctx, readAgainAfter) {
 				return
 			}

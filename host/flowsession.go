@@ -50,7 +50,7 @@ func (s *flowSession) pair(ctx context.Context, flow *endpoint.Flow) error {
 	if err != nil {
 		return err
 	}
-	c.Violation = datagramViolations(s.log)
+	c.Violation = logDatagrams(s.log)
 	c.Joined = func() { close(s.joined) }
 	if s.members[0], err = s.hub.Datagrams(relay.DatagramMember{MemberConfig: c, Datagrams: end, Answers: true}); err != nil {
 		return err
@@ -88,7 +88,7 @@ func (s *flowSession) dialDatagrams(ctx context.Context, c relay.MemberConfig) e
 	sockets := newSockets(s.route, singly)
 	sockets.in, sockets.out = conn, conn
 	s.upstream = s.route.config.To.Dial.HostPort()
-	c.Violation = datagramViolations(s.log)
+	c.Violation = logDatagrams(s.log)
 	s.members[1], err = s.hub.Datagrams(relay.DatagramMember{MemberConfig: c, Datagrams: sockets, Answers: true})
 	if err != nil {
 		_ = sockets.Close()

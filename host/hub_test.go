@@ -419,19 +419,3 @@ func TestHubErrors(t *testing.T) {
 		})
 	}
 }
-
-func TestSeldom(t *testing.T) {
-	var s seldom
-	for i := range 5 {
-		if more, ok := s.may("a"); ok != (i == 0) || more != 0 {
-			t.Fatalf("%d: got %d, %v", i, more, ok)
-		}
-	}
-	if _, ok := s.may("b"); !ok {
-		t.Error("another message was left out")
-	}
-	s.last["a"].at = s.last["a"].at.Add(-saidEvery)
-	if more, ok := s.may("a"); !ok || more != 4 {
-		t.Errorf("got %d, %v, want 4, true", more, ok)
-	}
-}

@@ -174,7 +174,7 @@ func (s *datagramSide) join() error {
 	case s.listens != nil:
 		c.Use, c.Echo = relay.Both, s.dials.Echo || s.listens.Echo
 	}
-	c.Violation = datagramViolations(m.log)
+	c.Violation = logDatagrams(m.log)
 	joined, err := s.hub.Datagrams(c)
 	if err != nil {
 		return err

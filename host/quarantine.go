@@ -117,9 +117,7 @@ func (q *quarantine) refuse() {
 
 // fail says that bytes can't be kept.
 func (q *quarantine) fail(err error) {
-	if leftOut, ok := q.failed.now(); ok {
-		q.log.Error("quarantine: bytes are not kept", "error", err, "more_since_the_last_line", leftOut)
-	}
+	q.failed.log(q.log.Error, "quarantine: bytes are not kept", "error", err)
 }
 
 // take reserves up to n bytes.

@@ -57,15 +57,20 @@ func logSkipped(log hclog.Logger, downstream, upstream string) func(relay.Violat
 		if !v.Skipped {
 			return
 		}
-		leftOut, ok := lines.now()
-		if !ok {
-			return
-		}
 		fields := append([]any{"direction", v.Direction.String()}, violationFields(&v, downstream, upstream)...)
-		if leftOut > 0 {
-			fields = append(fields, "more_since_the_last_line", leftOut)
+		lines.log(log.Warn, "violation skipped", fields...)
+	}
+}
+
+// logDatagrams returns what reports the violations of a member that no violation ends, as many as logSkipped does.
+func logDatagrams(log hclog.Logger) func(relay.Violation) {
+	lines := &sometimes{}
+	return func(v relay.Violation) {
+		fields := append([]any{"direction", v.Direction.String()}, violationFields(&v, "", "")...)
+		if v.Source.IsValid() {
+			fields = append(fields, "source", v.Source)
 		}
-		log.Warn("violation skipped", fields...)
+		lines.log(log.Warn, "violation in a datagram", fields...)
 	}
 }
 

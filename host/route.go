@@ -31,7 +31,6 @@ type route struct {
 	flows       *flows             // nil: it does not answer datagrams
 	chooser     *chooser
 	connections *endpoint.Connections
-	datagramLog seldom
 
 	ctx    context.Context // of its sessions; its cause is a relay.Reason
 	cancel context.CancelCauseFunc
@@ -43,7 +42,9 @@ type route struct {
 	announcers []*announcer
 	resolvers  map[string]*discovery.Resolver // by service
 
-	refusals sometimes // log lines
+	refusals sometimes // log lines of each kind
+	cuts     sometimes
+	failures sometimes
 
 	mu       sync.Mutex
 	live     map[uint64]liveSession
@@ -272,15 +273,7 @@ func (r *route) refuse(remote net.Addr, reason string) {
 	r.mu.Lock()
 	r.refused++
 	r.mu.Unlock()
-	leftOut, ok := r.refusals.now()
-	if !ok {
-		return
-	}
-	fields := []any{"downstream", remote.String(), "reason", string(relay.Refused), "why", reason}
-	if leftOut > 0 {
-		fields = append(fields, "more_since_the_last_line", leftOut)
-	}
-	r.log.Warn("connection refused", fields...)
+	r.refusals.log(r.log.Warn, "connection refused", "downstream", remote.String(), "reason", string(relay.Refused), "why", reason)
 }
 
 // drain ends listening and dialling, and asks the sessions to end in good order. The first reason counts.

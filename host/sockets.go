@@ -61,7 +61,7 @@ func (s *sockets) Receive(into []relay.Datagram) (int, error) {
 			return 0, err
 		}
 		if err != nil {
-			s.route.datagramLog.warn(s.route.log, "datagrams could not be received", "error", err)
+			s.route.failures.log(s.route.log.Warn, "datagrams could not be received", "error", err)
 			if !pause(s.ctx, readAgainAfter) {
 				return 0, net.ErrClosed
 			}
@@ -95,7 +95,7 @@ func (r *route) admits(a *endpoint.Admission, d *endpoint.Datagram) bool {
 	r.mu.Lock()
 	r.refused++
 	r.mu.Unlock()
-	r.datagramLog.warn(r.log, "datagram refused", "source", d.Remote, "reason", string(relay.Refused), "why", why)
+	r.refusals.log(r.log.Warn, "datagram refused", "source", d.Remote, "reason", string(relay.Refused), "why", why)
 	return false
 }
 
@@ -180,7 +180,7 @@ func (r *route) datagramOptions(e *config.Endpoint) (endpoint.DatagramOptions, e
 	return endpoint.DatagramOptions{
 		Interfaces: e.UDP.Interfaces, ReceiveBuffer: int(e.UDP.ReceiveBuffer), Watch: interfaces, Origins: &r.host.origins,
 		Truncated: func(from netip.AddrPort, size, room int) {
-			r.datagramLog.warn(log, "datagram was cut on its way, and is dropped", "source", from, "bytes", size, "room", room)
+			r.cuts.log(log.Warn, "datagram was cut on its way, and is dropped", "source", from, "bytes", size, "room", room)
 		},
 		SendFailed: func(to netip.AddrPort, err error) {
 			switch {

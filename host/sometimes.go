@@ -19,6 +19,18 @@ type sometimes struct {
 	leftOut int
 }
 
+// log writes a line with write, such as a logger's Warn, unless it is held back.
+func (s *sometimes) log(write func(message string, fields ...any), message string, fields ...any) {
+	leftOut, ok := s.now()
+	if !ok {
+		return
+	}
+	if leftOut > 0 {
+		fields = append(fields, "more_since_the_last_line", leftOut)
+	}
+	write(message, fields...)
+}
+
 // now reports whether a line may be written, and if so how many were held back since the last one.
 func (s *sometimes) now() (leftOut int, ok bool) {
 	s.mu.Lock()
