@@ -4,7 +4,7 @@ GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 PROTOC_GEN_GO = google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_GO_GRPC = google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@latest
-FUZZTIME ?= 10s
+FUZZTIME ?= 20000x
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .PHONY: help build check compile lint test tidy generate generated fuzz bench demo clean
@@ -40,7 +40,7 @@ generate: ## the code that protoc writes (needs protobuf-compiler)
 generated: generate ## generated code is current
 	git diff --exit-code -I '^// -* *protoc  *v' -I '^//.*protoc  *v' -- codecs/codecrpc/codecpb
 
-fuzz: ## each fuzz target for FUZZTIME (10s)
+fuzz: ## each fuzz target for FUZZTIME executions (20000x)
 	.ci/fuzz $(FUZZTIME)
 
 bench: ## the Go benchmarks
