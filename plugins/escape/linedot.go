@@ -95,10 +95,6 @@ func (s *lines) stuff(dst, payload []byte, _ int) []byte {
 	return dst
 }
 
-func (s *lines) plain(body []byte) bool {
-	return (len(body) == 0 || body[0] != '.') && s.o.ignore.index(body) == len(body) && !bytes.Contains(body, []byte("\n."))
-}
-
 func (s *lines) unstuff(dst, body []byte) []byte {
 	stops := s.stops.cursor()
 	atLine := true

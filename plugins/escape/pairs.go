@@ -47,8 +47,6 @@ func (p *pairs) stuff(dst, payload []byte, plain int) []byte {
 	return dst
 }
 
-func (p *pairs) plain(body []byte) bool { return p.stops.index(body) == len(body) }
-
 func (p *pairs) unstuff(dst, body []byte) []byte {
 	stops := p.stops.cursor()
 	for pos := 0; ; {

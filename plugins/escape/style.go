@@ -11,8 +11,6 @@ type style interface {
 	stuffing(payload []byte) (plain, most int)
 	// stuff appends to dst the body of payload without its first plain bytes, which are there already.
 	stuff(dst, payload []byte, plain int) []byte
-	// plain reports whether body, which was read to its end, is its own payload.
-	plain(body []byte) bool
 	// unstuff appends to dst the payload of body, which was read to its end.
 	unstuff(dst, body []byte) []byte
 	// most returns the length of the longest body of a payload of up to maxFrame bytes, without the terminator. It can
