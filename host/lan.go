@@ -16,6 +16,7 @@ import (
 
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/discovery"
+	"github.com/framehost/framehost/host/endpoint"
 )
 
 // troublePause is how long a trouble that goes on is not told again.
@@ -28,6 +29,7 @@ type lan struct {
 	socket   *discovery.UDP
 	station  *discovery.Station
 	log      hclog.Logger
+	unfollow func() // ends following the interfaces
 	end      context.CancelFunc
 	ended    chan struct{}
 
@@ -54,7 +56,11 @@ func (h *Host) openLAN(ctx context.Context, c *config.Config) error {
 	if there || !usesLAN(c) {
 		return nil
 	}
-	l, err := openLAN(ctx, c, h.log.With("part", "discovery"))
+	interfaces, err := h.network.interfaces()
+	if err != nil {
+		return err
+	}
+	l, err := openLAN(ctx, c, interfaces, h.log.With("part", "discovery"))
 	if err != nil {
 		return err
 	}
@@ -75,21 +81,23 @@ func (h *Host) closeLAN() {
 	}
 }
 
-func openLAN(ctx context.Context, c *config.Config, log hclog.Logger) (*lan, error) {
+func openLAN(ctx context.Context, c *config.Config, interfaces *endpoint.Interfaces, log hclog.Logger) (*lan, error) {
 	key, err := discoveryKey(c)
 	if err != nil {
 		return nil, err
 	}
 	d := c.Discovery
-	socket, err := discovery.ListenUDP(ctx, discovery.UDPOptions{Port: uint16(d.Port), Interfaces: d.Interfaces})
+	l := &lan{settings: d, log: log, ended: make(chan struct{}), ignored: map[error]bool{}}
+	socket, err := discovery.ListenUDP(ctx, discovery.UDPOptions{Port: uint16(d.Port), Interfaces: d.Interfaces, Changed: l.tellChanged})
 	if err != nil {
 		return nil, config.Errors{c.Where("discovery.port").Error(err.Error(), "")}
 	}
-	l := &lan{settings: d, socket: socket, log: log, ended: make(chan struct{}), ignored: map[error]bool{}}
+	l.socket = socket
 	l.station, err = discovery.NewStation(socket, discovery.StationOptions{Key: key, Ignored: l.tellIgnored, Failed: l.tellFailed})
 	if err != nil {
 		return nil, errors.Join(config.Errors{c.Where("discovery").Error(err.Error(), "")}, socket.Close())
 	}
+	l.unfollow = interfaces.Follow(func([]endpoint.Interface) { socket.Refresh() })
 	life, end := context.WithCancel(context.Background())
 	l.end = end
 	go func() {
@@ -102,6 +110,7 @@ func openLAN(ctx context.Context, c *config.Config, log hclog.Logger) (*lan, err
 }
 
 func (l *lan) close() {
+	l.unfollow()
 	l.end()
 	<-l.ended
 }
@@ -147,6 +156,15 @@ func (l *lan) tellIgnored(from discovery.Origin, err error) {
 			l.log.Warn("packets are ignored; status counts them", "reason", kind, "from", from.Address, "interface", from.Interface)
 		}
 	}
+}
+
+// tellChanged tells of interfaces that come and go, as routes with datagrams do.
+func (l *lan) tellChanged(use discovery.Use, gone bool) {
+	if gone {
+		l.log.Warn("interface is gone, or its address", "interface", use.Interface, "no_more", use)
+		return
+	}
+	l.log.Info("interface is there", "interface", use.Interface, "now", use)
 }
 
 // tellFailed warns of what went wrong with the socket, not again and again while it goes on.

@@ -21,11 +21,13 @@ type link struct {
 
 // interfaces are the links of the chosen interfaces. They follow what happens to the machine's, at most a second later.
 type interfaces struct {
-	choice []string
+	choice  []string
+	changed func(l link, gone bool) // nil: nobody is told
 
-	mu    sync.Mutex
+	mu    sync.Mutex // held while changed is called, hence in order
 	links []link
-	at    time.Time // when links were looked up
+	known bool      // links were looked up before, so that what differs has changed
+	at    time.Time // when links were looked up; zero: they are to be looked up again
 }
 
 // now returns the links that there are. They are not changed.
@@ -39,8 +41,27 @@ func (i *interfaces) now() ([]link, error) {
 	if err != nil {
 		return nil, err
 	}
+	before := i.links
 	i.links, i.at = choose(all, i.choice), time.Now()
+	if i.known && i.changed != nil {
+		i.tell(before)
+	}
+	i.known = true
 	return i.links, nil
+}
+
+// tell tells what is different from the links before: first what is gone.
+func (i *interfaces) tell(before []link) {
+	for _, l := range before {
+		if !slices.Contains(i.links, l) {
+			i.changed(l, true)
+		}
+	}
+	for _, l := range i.links {
+		if !slices.Contains(before, l) {
+			i.changed(l, false)
+		}
+	}
 }
 
 // forget has the links looked up when they are needed next.

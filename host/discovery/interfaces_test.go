@@ -93,3 +93,41 @@ func TestChoose(t *testing.T) {
 		})
 	}
 }
+
+func TestChangesOfInterfacesAreTold(t *testing.T) {
+	linkOf := func(name string, index int, prefix string) link {
+		p := netip.MustParsePrefix(prefix)
+		return link{name, index, p, broadcastOf(p)}
+	}
+	u := &UDP{port: DefaultPort}
+	var told []string
+	u.interfaces.changed = func(l link, gone bool) {
+		if gone {
+			told = append(told, "no more: "+u.use(l).String())
+			return
+		}
+		told = append(told, u.use(l).String())
+	}
+	eth, wlan := linkOf("eth0", 2, "192.0.2.1/24"), linkOf("wlan0", 3, "198.51.100.1/24")
+	for _, test := range []struct {
+		name          string
+		before, after []link
+		want          []string
+	}{
+		{"nothing", []link{eth, wlan}, []link{wlan, eth}, nil},
+		{"one comes", []link{eth}, []link{eth, wlan}, []string{"sends to 198.51.100.255:7331 from 198.51.100.1 on wlan0"}},
+		{"one goes", []link{eth, wlan}, []link{wlan}, []string{"no more: sends to 192.0.2.255:7331 from 192.0.2.1 on eth0"}},
+		{"another address", []link{eth}, []link{linkOf("eth0", 2, "192.0.2.9/24")}, []string{
+			"no more: sends to 192.0.2.255:7331 from 192.0.2.1 on eth0", "sends to 192.0.2.255:7331 from 192.0.2.9 on eth0"}},
+		{"another interface of that name", []link{eth}, []link{linkOf("eth0", 7, "192.0.2.1/24")}, []string{
+			"no more: sends to 192.0.2.255:7331 from 192.0.2.1 on eth0", "sends to 192.0.2.255:7331 from 192.0.2.1 on eth0"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			told, u.interfaces.links = nil, test.after
+			u.interfaces.tell(test.before)
+			if !slices.Equal(told, test.want) {
+				t.Errorf("got %q, want %q", told, test.want)
+			}
+		})
+	}
+}

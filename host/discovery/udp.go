@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 )
 
@@ -17,13 +18,29 @@ type UDPOptions struct {
 	// 192.0.2.0/24. One that is not there is waited for. None: every interface that is up and can broadcast, or loopback if
 	// there is nothing else.
 	Interfaces []string
+	// Changed, unless nil, is told when an interface that is used has gone, has come, or has another address: once for each
+	// network that packets are no more sent to, or are from now on. What there was at first is not told. It must not call
+	// the UDP.
+	Changed func(use Use, gone bool)
+}
+
+// A Use is a network that packets are sent to, and heard from.
+type Use struct {
+	Interface string
+	From      netip.Addr     // this machine's address there
+	To        netip.AddrPort // where the broadcasts go
+}
+
+// String returns the use as a phrase, such as "sends to 192.0.2.255:7331 from 192.0.2.5 on eth0".
+func (u Use) String() string {
+	return fmt.Sprintf("sends to %s from %s on %s", u.To, u.From, u.Interface)
 }
 
 // UDP is a Transport over IPv4 broadcast. It sends to the broadcast address of each network that the chosen interfaces
 // are on (such as 192.0.2.255, on loopback 127.255.255.255) from the port that it listens on. It needs no privileges, and
 // several processes of a machine can listen on the same port and all hear everything.
 //
-// Interfaces and addresses that come and go are followed, at most a second later. Networks without a broadcast address
+// Interfaces and addresses that come and go are followed, at most a second later, or at Refresh. Networks without a broadcast address
 // (point to point, /31, /32) are passed over.
 //
 // A packet is received only if its sender is on a network of the interface that it arrived on, as that interface is
@@ -51,7 +68,25 @@ func ListenUDP(ctx context.Context, options UDPOptions) (*UDP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("discovery: %w", err)
 	}
-	return &UDP{conn: conn.(*net.UDPConn), port: options.Port, interfaces: interfaces{choice: options.Interfaces}}, nil
+	u := &UDP{conn: conn.(*net.UDPConn), port: options.Port, interfaces: interfaces{choice: slices.Clone(options.Interfaces)}}
+	if options.Changed != nil {
+		u.interfaces.changed = func(l link, gone bool) { options.Changed(u.use(l), gone) }
+	}
+	if _, err := u.interfaces.now(); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("discovery: interfaces: %w", err)
+	}
+	return u, nil
+}
+
+func (u *UDP) use(l link) Use {
+	return Use{Interface: l.name, From: l.prefix.Addr(), To: netip.AddrPortFrom(l.broadcast, u.port)}
+}
+
+// Refresh looks at the interfaces at once, for whoever is told that they have changed.
+func (u *UDP) Refresh() {
+	u.interfaces.forget()
+	_, _ = u.interfaces.now() // who sends or receives next tries again, and has the error
 }
 
 // Send broadcasts packet. It is ErrNoInterface if there is no interface to do so on.
@@ -65,7 +100,7 @@ func (u *UDP) Send(packet []byte) error {
 	}
 	var errs []error
 	for _, l := range links {
-		to := netip.AddrPortFrom(l.broadcast, u.port)
+		to := u.use(l).To
 		if _, _, err := u.conn.WriteMsgUDPAddrPort(packet, leaveBy(l), to); err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return net.ErrClosed
