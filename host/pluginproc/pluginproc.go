@@ -58,13 +58,24 @@ import (
 // ErrClosed is wrapped, beside codeccall.ErrCodecFailed, by the errors of calls on a plugin that was closed.
 var ErrClosed = errors.New("plugin is closed")
 
+// A DataPlane says by which way the payloads of calls travel to a plugin process and back.
+type DataPlane string
+
+// The data planes that a [Spec] can ask for.
+const (
+	Auto DataPlane = "auto" // the best that the plugin's process and this one both have; also what "" means
+	GRPC DataPlane = "grpc" // messages on gRPC streams, which every plugin has
+	SHM  DataPlane = "shm"  // shared memory; a plugin that can't have it does not start
+)
+
 // A Spec names a plugin and says what to execute.
 type Spec struct {
-	Name   string            // names the plugin in logs and errors
-	Path   string            // of the program; empty: this program, which serves the plugin Name (see ServeIfAsked)
-	SHA256 string            // of the program's bytes, 64 hex digits; empty: any
-	Args   []string          // arguments of the program
-	Env    map[string]string // added to the environment; wins over what would be there otherwise
+	Name      string            // names the plugin in logs and errors
+	Path      string            // of the program; empty: this program, which serves the plugin Name (see ServeIfAsked)
+	SHA256    string            // of the program's bytes, 64 hex digits; empty: any
+	Args      []string          // arguments of the program
+	Env       map[string]string // added to the environment; wins over what would be there otherwise
+	DataPlane DataPlane         // by which calls travel; empty: Auto
 }
 
 // Options concern how plugins are run. The zero value is ready.
@@ -95,6 +106,13 @@ func (o Options) withDefaults() Options {
 func (s *Spec) validate() error {
 	if s.Name == "" {
 		return errors.New("plugin: got no name, want one")
+	}
+	switch s.DataPlane {
+	case "", Auto, GRPC:
+	case SHM:
+		return fmt.Errorf("%s: data plane shm: this build knows only grpc", s.what())
+	default:
+		return fmt.Errorf("plugin %s: data plane: got %q, want one of auto, grpc, shm", s.Name, s.DataPlane)
 	}
 	if s.SHA256 == "" {
 		return nil

@@ -124,6 +124,8 @@ func TestStartRefusesSpecs(t *testing.T) {
 		"without a path":                  {Name: "x", SHA256: strings.Repeat("0", 64)},
 		`got "00", want 64 hex digits`:    {Name: "x", Path: "/x", SHA256: "00"},
 		"plugin nosuch (built in): ended": {Name: "nosuch"},
+		`got "shmem", want one of auto`:   {Name: "x", DataPlane: "shmem"},
+		"shm: this build knows only grpc": {Name: "x", DataPlane: SHM},
 	} {
 		p, err := Start(testContext(t), spec, Options{})
 		if err == nil {
@@ -132,6 +134,16 @@ func TestStartRefusesSpecs(t *testing.T) {
 		}
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %q, want %q", err, want)
+		}
+	}
+}
+
+// Whoever chose needn't be told why; whoever did not, is.
+func TestStatusTellsTheDataPlane(t *testing.T) {
+	for asked, reasoned := range map[DataPlane]bool{"": true, Auto: true, GRPC: false} {
+		s := mustStart(t, Spec{Name: "numbered", DataPlane: asked}, Options{}).Status()
+		if s.DataPlane == "" || asked == GRPC && s.DataPlane != "grpc" || (s.DataPlaneReason != "") != reasoned {
+			t.Errorf("asked for %q: got %q because of %q", asked, s.DataPlane, s.DataPlaneReason)
 		}
 	}
 }

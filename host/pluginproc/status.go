@@ -8,18 +8,19 @@ import (
 
 // A Status is how a plugin is doing at a moment.
 type Status struct {
-	Name        string
-	Path        string      // of the program; empty: built in
-	Codec       codecs.Info // as the process that came up last says
-	DataPlane   string      // by which its calls travel
-	PID         int         // of the process; 0: none is up
-	Since       time.Time   // when it came up or, if none is up, when the last one ended
-	Restarts    int         // processes that ended without being asked to
-	LastError   error       // why the last of those ended, or why no other could be started; nil: never
-	LastErrorAt time.Time   // zero: never
-	Outstanding int         // calls under way in the process
-	Calls       uint64      // calls sent to the process
-	Codecs      int         // configured
+	Name            string
+	Path            string      // of the program; empty: built in
+	Codec           codecs.Info // as the process that came up last says
+	DataPlane       string      // by which its calls travel: grpc or shm
+	DataPlaneReason string      // why by that one; empty: Spec.DataPlane names it
+	PID             int         // of the process; 0: none is up
+	Since           time.Time   // when it came up or, if none is up, when the last one ended
+	Restarts        int         // processes that ended without being asked to
+	LastError       error       // why the last of those ended, or why no other could be started; nil: never
+	LastErrorAt     time.Time   // zero: never
+	Outstanding     int         // calls under way in the process
+	Calls           uint64      // calls sent to the process
+	Codecs          int         // configured
 }
 
 // Status tells how the plugin is doing.
@@ -27,8 +28,11 @@ func (p *Plugin) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Status{
-		Name: p.spec.Name, Path: p.spec.Path, Codec: p.description.Info, DataPlane: "grpc", Since: p.downSince,
+		Name: p.spec.Name, Path: p.spec.Path, Codec: p.description.Info, DataPlane: string(GRPC), Since: p.downSince,
 		Restarts: p.restarts, LastError: p.lastError, LastErrorAt: p.lastErrorAt, Codecs: len(p.codecs),
+	}
+	if p.spec.DataPlane != GRPC {
+		s.DataPlaneReason = "this build knows no other"
 	}
 	if in := p.current; in != nil {
 		s.PID, s.Since, s.Outstanding, s.Calls = in.pid(), in.since, int(in.outstanding.Load()), in.sent.Load()
