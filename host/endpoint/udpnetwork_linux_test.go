@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/net/ipv4"
+
+	"github.com/framehost/framehost/host/internal/netnstest"
 )
 
 // journal collects what hooks tell.
@@ -75,38 +77,38 @@ func (j *journal) await(lines ...string) {
 const port = 10110
 
 // lan makes a network: a bridge br0 (10.3.0.1/24) with two neighbors, and a cable eth1 (10.1.0.1/24) with one.
-func lan(t *testing.T) (left, right, far *neighbor) {
-	left = newNeighbor(t, "port0", "10.3.0.2/24")
-	right = newNeighbor(t, "port1", "10.3.0.3/24")
-	far = newNeighbor(t, "eth1", "10.1.0.2/24")
-	ip(t, "link add br0 type bridge")
+func lan(t *testing.T) (left, right, far *netnstest.Neighbor) {
+	left = netnstest.NewNeighbor(t, "port0", "10.3.0.2/24")
+	right = netnstest.NewNeighbor(t, "port1", "10.3.0.3/24")
+	far = netnstest.NewNeighbor(t, "eth1", "10.1.0.2/24")
+	netnstest.IP(t, "link add br0 type bridge")
 	for _, p := range []string{"port0", "port1"} {
-		ip(t, "link set "+p+" master br0")
-		ip(t, "link set "+p+" up")
+		netnstest.IP(t, "link set "+p+" master br0")
+		netnstest.IP(t, "link set "+p+" up")
 	}
-	ip(t, "addr add 10.3.0.1/24 brd + dev br0")
-	ip(t, "link set br0 up")
-	ip(t, "addr add 10.1.0.1/24 brd + dev eth1")
-	ip(t, "link set eth1 up")
-	left.answers("10.3.0.2")
-	right.answers("10.3.0.3")
-	far.answers("10.1.0.2")
+	netnstest.IP(t, "addr add 10.3.0.1/24 brd + dev br0")
+	netnstest.IP(t, "link set br0 up")
+	netnstest.IP(t, "addr add 10.1.0.1/24 brd + dev eth1")
+	netnstest.IP(t, "link set eth1 up")
+	left.Reach("10.3.0.2")
+	right.Reach("10.3.0.3")
+	far.Reach("10.1.0.2")
 	return left, right, far
 }
 
 func TestNetworkBroadcastIsHeardByAll(t *testing.T) {
-	if !ownNetwork(t) {
+	if !netnstest.Own(t) {
 		return
 	}
 	left, right, far := lan(t)
-	atLeft, atRight, atFar := left.listen(port), right.listen(port), far.listen(port)
+	atLeft, atRight, atFar := left.Listen(port), right.Listen(port), far.Listen(port)
 	l := listenUDP(t, fmt.Sprintf(":%d", port), DatagramOptions{})
 
 	everywhere := dialUDP(t, fmt.Sprintf("*:%d", port), DatagramOptions{})
 	send(t, everywhere, "to all")
-	atLeft.expect("10.3.0.1", "to all")
-	atRight.expect("10.3.0.1", "to all")
-	atFar.expect("10.1.0.1", "to all")
+	atLeft.Expect("10.3.0.1", "to all")
+	atRight.Expect("10.3.0.1", "to all")
+	atFar.Expect("10.1.0.1", "to all")
 	interfaces := map[int]bool{}
 	for _, got := range read(t, l, 2) {
 		if string(got.Payload) != "to all" || !got.Own || got.Cast != Broadcast {
@@ -123,19 +125,19 @@ func TestNetworkBroadcastIsHeardByAll(t *testing.T) {
 	send(t, dialUDP(t, fmt.Sprintf("*:%d", port), DatagramOptions{Interfaces: []string{"10.1.0.1"}}), "by address")
 	send(t, dialUDP(t, fmt.Sprintf("10.3.0.255:%d", port), DatagramOptions{}), "directed")
 	send(t, everywhere, "the end")
-	atLeft.expect("10.3.0.1", "by name", "directed", "the end")
-	atRight.expect("10.3.0.1", "by name", "directed", "the end")
-	atFar.expect("10.1.0.1", "by address", "the end")
+	atLeft.Expect("10.3.0.1", "by name", "directed", "the end")
+	atRight.Expect("10.3.0.1", "by name", "directed", "the end")
+	atFar.Expect("10.1.0.1", "by address", "the end")
 	_ = read(t, l, 5)
 
 	// Others' broadcasts are not ours, and are heard on the interfaces chosen alone.
 	bridge := listenUDP(t, fmt.Sprintf(":%d", port), DatagramOptions{Interfaces: []string{"br0"}})
-	left.send(fmt.Sprintf("10.3.0.255:%d", port), "from the left")
-	atRight.expect("10.3.0.2", "from the left")
-	left.do(func() { ip(t, "route add 255.255.255.255 dev eth0") })
-	left.send(fmt.Sprintf("255.255.255.255:%d", port), "limited")
-	atRight.expect("10.3.0.2", "limited")
-	far.send(fmt.Sprintf("10.1.0.255:%d", port), "from far")
+	left.Send(fmt.Sprintf("10.3.0.255:%d", port), "from the left")
+	atRight.Expect("10.3.0.2", "from the left")
+	left.IP("route add 255.255.255.255 dev eth0")
+	left.Send(fmt.Sprintf("255.255.255.255:%d", port), "limited")
+	atRight.Expect("10.3.0.2", "limited")
+	far.Send(fmt.Sprintf("10.1.0.255:%d", port), "from far")
 	hear := func(c *DatagramConn, n int, want ...string) {
 		t.Helper()
 		var heard []string
@@ -149,7 +151,7 @@ func TestNetworkBroadcastIsHeardByAll(t *testing.T) {
 	}
 	hear(l, 3, "from far, broadcast from 10.1.0.2, own false", "from the left, broadcast from 10.3.0.2, own false",
 		"limited, broadcast from 10.3.0.2, own false")
-	left.send(fmt.Sprintf("10.3.0.255:%d", port), "the end")
+	left.Send(fmt.Sprintf("10.3.0.255:%d", port), "the end")
 	hear(bridge, 3, "from the left, broadcast from 10.3.0.2, own false", "limited, broadcast from 10.3.0.2, own false",
 		"the end, broadcast from 10.3.0.2, own false")
 	if s := bridge.Stats(); s.Elsewhere != 1 {
@@ -158,13 +160,13 @@ func TestNetworkBroadcastIsHeardByAll(t *testing.T) {
 }
 
 func TestNetworkMulticast(t *testing.T) {
-	if !ownNetwork(t) {
+	if !netnstest.Own(t) {
 		return
 	}
 	left, _, far := lan(t)
-	left.do(func() { ip(t, "route add 224.0.0.0/4 dev eth0") })
-	far.do(func() { ip(t, "route add 224.0.0.0/4 dev eth0") })
-	atLeft, atFar := left.listen(port, "239.7.7.7"), far.listen(port, "239.7.7.7")
+	left.IP("route add 224.0.0.0/4 dev eth0")
+	far.IP("route add 224.0.0.0/4 dev eth0")
+	atLeft, atFar := left.Join(port, "239.7.7.7"), far.Join(port, "239.7.7.7")
 	p := ipv4.NewPacketConn(atLeft.UDPConn)
 	if err := p.SetControlMessage(ipv4.FlagTTL, true); err != nil {
 		t.Fatal(err)
@@ -184,10 +186,10 @@ func TestNetworkMulticast(t *testing.T) {
 	if n, with, _, err := p.ReadFrom(b); err != nil || string(b[:n]) != "everywhere" || with.TTL != 1 {
 		t.Fatalf("got %q with %v, %v; want ttl 1", b[:n], with, err)
 	}
-	atFar.expect("10.1.0.1", "everywhere")
+	atFar.Expect("10.1.0.1", "everywhere")
 
 	here := listenUDP(t, group, DatagramOptions{Interfaces: []string{"eth1"}})
-	far.send(group, "from far")
+	far.Send(group, "from far")
 	if got := read(t, here, 1)[0]; string(got.Payload) != "from far" || got.Cast != Multicast || got.Own {
 		t.Errorf("got %q, %s, own %v; want the far one's multicast", got.Payload, got.Cast, got.Own)
 	}
@@ -198,17 +200,17 @@ func TestNetworkMulticast(t *testing.T) {
 }
 
 func TestNetworkMulticastIPv6(t *testing.T) {
-	if !ownNetwork(t) {
+	if !netnstest.Own(t) {
 		return
 	}
 	left, _, far := lan(t)
-	left.do(func() { ip(t, "addr add fd03::2/64 dev eth0 nodad") })
-	far.do(func() { ip(t, "addr add fd01::2/64 dev eth0 nodad") })
-	atLeft, atFar := left.listen(port, "ff05::77"), far.listen(port, "ff05::77")
+	left.IP("addr add fd03::2/64 dev eth0 nodad")
+	far.IP("addr add fd01::2/64 dev eth0 nodad")
+	atLeft, atFar := left.Join(port, "ff05::77"), far.Join(port, "ff05::77")
 	j := newJournal(t)
 	all := dialUDP(t, fmt.Sprintf("[ff05::77]:%d", port), DatagramOptions{Changed: j.changed, TTL: 3})
-	ip(t, "addr add fd03::1/64 dev br0 nodad")
-	ip(t, "addr add fd01::1/64 dev eth1 nodad")
+	netnstest.IP(t, "addr add fd03::1/64 dev br0 nodad")
+	netnstest.IP(t, "addr add fd01::1/64 dev eth1 nodad")
 	// Addresses that the system gave itself may be in use already, or come meanwhile.
 	for late := time.After(patience); len(all.Uses()) < 2; {
 		select {
@@ -222,8 +224,8 @@ func TestNetworkMulticastIPv6(t *testing.T) {
 	if err := all.WriteBatch(d); err != nil || d[0].Err != nil {
 		t.Fatal(err, d[0].Err)
 	}
-	for _, l := range []listener{atLeft, atFar} {
-		if payload, _ := l.hear(); payload != "everywhere" {
+	for _, l := range []netnstest.Listener{atLeft, atFar} {
+		if payload, _ := l.Hear(); payload != "everywhere" {
 			t.Errorf("got %q, want everywhere", payload)
 		}
 	}
@@ -234,15 +236,15 @@ func TestNetworkMulticastIPv6(t *testing.T) {
 
 // A feed goes on while its interface is taken down, brought back, taken away and put back.
 func TestNetworkInterfaceComesAndGoes(t *testing.T) {
-	if !ownNetwork(t) {
+	if !netnstest.Own(t) {
 		return
 	}
-	n := newNeighbor(t, "eth1", "10.1.0.2/24")
-	n.do(func() { ip(t, "route add 224.0.0.0/4 dev eth0") })
+	n := netnstest.NewNeighbor(t, "eth1", "10.1.0.2/24")
+	n.IP("route add 224.0.0.0/4 dev eth0")
 	begin := func() {
-		ip(t, "addr add 10.1.0.1/24 brd + dev eth1")
-		ip(t, "link set eth1 up")
-		n.answers("10.1.0.2")
+		netnstest.IP(t, "addr add 10.1.0.1/24 brd + dev eth1")
+		netnstest.IP(t, "link set eth1 up")
+		n.Reach("10.1.0.2")
 	}
 	begin()
 	sends, hears := newJournal(t), newJournal(t)
@@ -295,9 +297,9 @@ func TestNetworkInterfaceComesAndGoes(t *testing.T) {
 	}
 	heardThere := func() {
 		t.Helper()
-		there := n.listen(port + 1) // anew: it must hear what is sent now
+		there := n.Listen(port + 1) // anew: it must hear what is sent now
 		defer there.Close()
-		if _, from := there.hear(); from != "10.1.0.1" {
+		if _, from := there.Hear(); from != "10.1.0.1" {
 			t.Fatalf("heard from %s, want 10.1.0.1", from)
 		}
 	}
@@ -305,7 +307,7 @@ func TestNetworkInterfaceComesAndGoes(t *testing.T) {
 		t.Helper()
 		heardThere()
 		for _, to := range []string{"10.1.0.1", "10.1.0.255", group.String()} {
-			n.send(fmt.Sprintf("%s:%d", to, port), to+" "+when)
+			n.Send(fmt.Sprintf("%s:%d", to, port), to+" "+when)
 			expect(to + " " + when)
 		}
 	}
@@ -315,20 +317,20 @@ func TestNetworkInterfaceComesAndGoes(t *testing.T) {
 	working("at first")
 
 	for range 3 {
-		ip(t, "link set eth1 down")
+		netnstest.IP(t, "link set eth1 down")
 		hears.expect("no more: receives on eth1", "no more: has joined 239.7.7.7 on eth1")
 		sends.await("no more: "+use, unreachable)
-		ip(t, "link set eth1 up")
+		netnstest.IP(t, "link set eth1 up")
 		hears.expect("receives on eth1", "has joined 239.7.7.7 on eth1")
 		sends.await(reachable)
 		working("brought back")
 	}
 
-	ip(t, "link del eth1")
+	netnstest.IP(t, "link del eth1")
 	hears.expect("no more: receives on eth1", "no more: has joined 239.7.7.7 on eth1")
 	sends.await(unreachable)
-	n.plug("eth1", "10.1.0.2/24")
-	n.do(func() { ip(t, "route add 224.0.0.0/4 dev eth0") })
+	n.Plug("eth1", "10.1.0.2/24")
+	n.IP("route add 224.0.0.0/4 dev eth0")
 	begin()
 	hears.expect("receives on eth1", "has joined 239.7.7.7 on eth1")
 	sends.await(reachable)
@@ -339,15 +341,15 @@ func TestNetworkInterfaceComesAndGoes(t *testing.T) {
 }
 
 func TestNetworkAddressChanges(t *testing.T) {
-	if !ownNetwork(t) {
+	if !netnstest.Own(t) {
 		return
 	}
-	n := newNeighbor(t, "eth1", "10.1.0.2/24")
-	n.do(func() { ip(t, "addr add 10.9.0.2/16 brd + dev eth0") })
-	there := n.listen(port)
-	ip(t, "addr add 10.1.0.1/24 brd + dev eth1")
-	ip(t, "link set eth1 up")
-	n.answers("10.1.0.2")
+	n := netnstest.NewNeighbor(t, "eth1", "10.1.0.2/24")
+	n.IP("addr add 10.9.0.2/16 brd + dev eth0")
+	there := n.Listen(port)
+	netnstest.IP(t, "addr add 10.1.0.1/24 brd + dev eth1")
+	netnstest.IP(t, "link set eth1 up")
+	n.Reach("10.1.0.2")
 	j, chosen := newJournal(t), newJournal(t)
 	l := listenUDP(t, fmt.Sprintf("0.0.0.0:%d", port), DatagramOptions{})
 	d := dialUDP(t, fmt.Sprintf("255.255.255.255:%d", port), DatagramOptions{Changed: j.changed, SendFailed: j.sendFailed})
@@ -357,7 +359,7 @@ func TestNetworkAddressChanges(t *testing.T) {
 	}
 	heard := func(payload, sender string) {
 		t.Helper()
-		there.expect(sender, payload)
+		there.Expect(sender, payload)
 		got := read(t, l, 1)[0]
 		if string(got.Payload) != payload || !got.Own || got.Remote.Addr().String() != sender {
 			t.Errorf("got %q from %s, own %v; want our own %q from %s", got.Payload, got.Remote, got.Own, payload, sender)
@@ -365,13 +367,13 @@ func TestNetworkAddressChanges(t *testing.T) {
 	}
 	send(t, d, "one")
 	heard("one", "10.1.0.1")
-	ip(t, "addr add 10.9.0.1/16 brd + dev eth1")
+	netnstest.IP(t, "addr add 10.9.0.1/16 brd + dev eth1")
 	second := fmt.Sprintf("sends to 10.9.255.255:%d from 10.9.0.1 on eth1", port)
 	j.expect(second)
 	chosen.expect(second)
 	send(t, network, "the other network")
 	heard("the other network", "10.9.0.1")
-	ip(t, "addr del 10.1.0.1/24 dev eth1")
+	netnstest.IP(t, "addr del 10.1.0.1/24 dev eth1")
 	j.expect(fmt.Sprintf("no more: sends to 10.1.0.255:%d from 10.1.0.1 on eth1", port))
 	send(t, d, "two")
 	heard("two", "10.9.0.1")
@@ -380,7 +382,7 @@ func TestNetworkAddressChanges(t *testing.T) {
 	}
 	// What we sent before the address was lost, and read only now, is still known for ours.
 	send(t, d, "three")
-	ip(t, "addr del 10.9.0.1/16 dev eth1")
+	netnstest.IP(t, "addr del 10.9.0.1/16 dev eth1")
 	j.await("no more: " + second)
 	heard("three", "10.9.0.1")
 }

@@ -1,0 +1,104 @@
+package netnstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// patience is how long is waited for what should happen at once.
+const patience = 20 * time.Second
+
+// inNamespace is the environment variable that names the test which is run in a network of its own.
+const inNamespace = "FRAMEHOST_TEST_NAMESPACE"
+
+// Own reports whether the test is in a network of its own, which has loopback and nothing else. Where it is not, it was
+// run there, in another process, and is done. It runs in parallel with other tests.
+func Own(t *testing.T) bool {
+	t.Helper()
+	impossible := t.Skipf
+	if os.Getenv("CI") == "true" {
+		impossible = t.Fatalf
+	}
+	if os.Getenv(inNamespace) == t.Name() {
+		// A system may allow the namespace and then nothing in it (AppArmor).
+		if err := ip("link set lo up"); err != nil {
+			impossible("needs to be root, or user namespaces with their rights: %v", err)
+		}
+		return true
+	}
+	t.Parallel() // it mostly waits for carriers
+	if _, err := exec.LookPath("ip"); err != nil {
+		impossible("needs iproute2: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=100s")
+	cmd.Env = append(os.Environ(), inNamespace+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if os.Getuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	runtime.LockOSThread() // Pdeathsig is about the thread
+	defer runtime.UnlockOSThread()
+	err := cmd.Start()
+	if notAllowed(err) {
+		impossible("needs to be root, or user namespaces: %v", err)
+	}
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
+		t.Errorf("in a namespace: %v\n%s", err, &out)
+	} else if strings.Contains(out.String(), "--- SKIP") {
+		t.Skip(out.String())
+	}
+	return false
+}
+
+// notAllowed reports whether err says that this user gets no namespaces here.
+func notAllowed(err error) bool {
+	for _, errno := range []error{syscall.EPERM, syscall.EACCES, syscall.ENOSPC, syscall.EINVAL} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// IP runs ip(8) with args, which blanks separate, in the network of the test.
+func IP(t testing.TB, args string) {
+	t.Helper()
+	if err := ip(args); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ip runs ip(8) in the network of the calling thread.
+func ip(args string) error {
+	if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w\n%s", args, err, out)
+	}
+	return nil
+}
+
+// NewBridge makes a bridge, on which the test has an address, such as 10.1.0.1/24.
+func NewBridge(t testing.TB, name, address string) {
+	t.Helper()
+	IP(t, "link add "+name+" type bridge forward_delay 0 mcast_snooping 0")
+	IP(t, "addr add "+address+" brd + dev "+name)
+	IP(t, "link set "+name+" up")
+}
