@@ -7,10 +7,10 @@ BENCHSTAT = golang.org/x/perf/cmd/benchstat@latest
 FUZZTIME ?= 20000x
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: help build check compile lint test tidy generate generated fuzz bench demo clean
+.PHONY: help build check compile lint test tidy generate generated fuzz bench bench-hub demo clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 build: ## framehost and the plugins as programs, in bin/
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/framehost ./plugins/...
@@ -45,6 +45,9 @@ fuzz: ## each fuzz target for FUZZTIME executions (20000x)
 
 bench: ## the Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-hub: ## what a hub carries of datagrams without loss, beside a loop without codecs (a minute)
+	go test -run '^$$' -bench '^BenchmarkHub$$' -benchtime 1x ./host
 
 demo: ## the main job, on an embedded default
 	go run ./cmd/framehost demo

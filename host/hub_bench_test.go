@@ -1,0 +1,360 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/net/ipv4"
+
+	"github.com/framehost/framehost/host/config"
+)
+
+// BenchmarkHub finds how fast one sender of datagrams may be for any number of TCP receivers. It sends a sentence of NMEA
+// 0183 (71 bytes and CR LF) at a steady rate for 400 ms, at higher and lower rates, to
+//
+//   - a whole host: UDP, codec nmea0183, to TCP, codec newline, in plugin processes as they are installed; all queues and
+//     buffers as they are by default,
+//   - a loop without codecs that reads a datagram, and writes it and LF to each connection (loop),
+//   - and one that takes care to read many at once and to write them together (batched).
+//
+// Sender and receivers are in the same process, on the same processors, and cheap: batches of datagrams, large reads. A
+// rate is sustained when every receiver got every datagram, and the last one as the sending ended or not much later, so
+// that no buffer only hid what was too much. Loss begins at the lowest rate where, also when it was tried again, a
+// datagram was lost.
+//
+// It does the same however large N is:
+//
+//	go test -run '^$' -bench '^BenchmarkHub$' ./host
+func BenchmarkHub(b *testing.B) {
+	plugin := buildPlugin(b, "escape")
+	for _, receivers := range []int{1, 100} {
+		b.Run(fmt.Sprintf("receivers=%d", receivers), func(b *testing.B) {
+			for range b.N {
+				hub := measured(b, "hub", receivers, hostCourse(b, plugin), true)
+				loop := measured(b, "loop", receivers, loopCourse(b, 1), false)
+				batched := measured(b, "batched", receivers, loopCourse(b, socketBatch), false)
+				b.ReportMetric(hub/loop, "hub/loop")
+				b.ReportMetric(hub/batched, "hub/batched")
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+const (
+	benchSentence = "$GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76"
+	benchFrame    = len(benchSentence) + 1 // bytes of it and LF
+
+	sendingTime = 400 * time.Millisecond // of an attempt
+	overtime    = sendingTime / 10       // that what was sent last may take
+	silence     = 250 * time.Millisecond // after which what has not arrived is lost
+	pacing      = time.Millisecond       // between batches of the sender
+
+	slowest   = 2000.0 // datagrams a second that are tried
+	precision = 1.06   // of rates that are told apart
+)
+
+// A course is what datagrams go through: from a UDP socket to those who connect.
+type course struct {
+	udp, tcp string
+	ready    func(receivers int) // waits until they all receive
+	lost     func() string       // where datagrams were
+	close    func()
+}
+
+func buildPlugin(b *testing.B, name string) (path string) {
+	b.Helper()
+	path = filepath.Join(b.TempDir(), "framehost-codec-"+name)
+	program := "github.com/framehost/framehost/plugins/" + name + "/framehost-codec-" + name
+	if out, err := exec.CommandContext(b.Context(), "go", "build", "-o", path, program).CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	return path
+}
+
+func hostCourse(b *testing.B, plugin string) course {
+	b.Helper()
+	c, err := config.Parse("bench.yaml", "yaml", fmt.Appendf(nil, `
+plugins: [{name: escape, path: %q}]
+codecs: [{name: nmea, profile: nmea0183}, {name: text, profile: newline}]
+routes:
+  - name: feed
+    from: {listen: "udp://127.0.0.1:0", codec: nmea}
+    to: {listen: "tcp://127.0.0.1:0", codec: text}
+`, plugin), config.LoadOptions{Builtin: []string{"line"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h, err := Start(b.Context(), c, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	addrs := h.Addrs("feed")
+	return course{
+		udp: addrs[0].Address, tcp: addrs[1].Address,
+		ready: func(receivers int) {
+			for len(h.Status().Routes[0].Hub.Live) < 1+receivers {
+				runtime.Gosched()
+			}
+		},
+		lost: func() string {
+			hub := h.Status().Routes[0].Hub
+			return fmt.Sprintf("%d by the system, %d in queues, %d otherwise", hub.Datagrams[0].DroppedBySystem, hub.DroppedFrames,
+				hub.Violations+hub.Starved+hub.Unrepresentable)
+		},
+		close: func() {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = h.Shutdown(ctx)
+		},
+	}
+}
+
+// loopCourse is what one would write without framehost, with up to batch datagrams at once.
+func loopCourse(b *testing.B, batch int) course {
+	b.Helper()
+	in, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	_ = in.SetReadBuffer(4 << 20) // as framehost has it
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var accepted atomic.Int32
+	var mu sync.Mutex
+	var receivers []net.Conn
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			receivers = append(receivers, c)
+			mu.Unlock()
+			accepted.Add(1)
+		}
+	})
+	write := func(lines []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range receivers {
+			_, _ = c.Write(lines)
+		}
+	}
+	work.Go(func() {
+		if batch == 1 {
+			relaySingly(in, write)
+		} else {
+			relayBatches(in, batch, write)
+		}
+	})
+	return course{
+		udp: in.LocalAddr().String(), tcp: l.Addr().String(),
+		ready: func(receivers int) {
+			for int(accepted.Load()) < receivers {
+				runtime.Gosched()
+			}
+		},
+		close: func() {
+			in.Close()
+			l.Close()
+			work.Wait()
+			for _, c := range receivers {
+				c.Close()
+			}
+		},
+	}
+}
+
+func relaySingly(in *net.UDPConn, write func([]byte)) {
+	datagram := make([]byte, longestDatagram)
+	for {
+		n, _, err := in.ReadFromUDPAddrPort(datagram)
+		if err != nil {
+			return
+		}
+		write(append(bytes.TrimSuffix(datagram[:n], []byte("\r\n")), '\n'))
+	}
+}
+
+func relayBatches(in *net.UDPConn, batch int, write func([]byte)) {
+	messages := make([]ipv4.Message, batch)
+	for i := range messages {
+		messages[i].Buffers = [][]byte{make([]byte, longestDatagram)}
+	}
+	reader := ipv4.NewPacketConn(in)
+	var lines []byte
+	for {
+		n, err := reader.ReadBatch(messages, 0)
+		if err != nil {
+			return
+		}
+		lines = lines[:0]
+		for i := range messages[:n] {
+			lines = append(append(lines, bytes.TrimSuffix(messages[i].Buffers[0][:messages[i].N], []byte("\r\n"))...), '\n')
+		}
+		write(lines)
+	}
+}
+
+// measured reports what a course achieves, and returns the rate that it sustains.
+func measured(b *testing.B, name string, receivers int, c course, loss bool) (sustained float64) {
+	b.Helper()
+	defer c.close()
+	t := newTraffic(b, c, receivers)
+	defer t.close()
+	c.ready(receivers)
+	t.attempt(slowest) // what is made at first is not measured
+	sustained, _ = t.search(slowest, func(o outcome) bool { return o.lost == 0 && o.late < overtime })
+	b.ReportMetric(sustained, name+"-sustained/s")
+	if !loss {
+		return sustained
+	}
+	kept, lossy := t.search(sustained, func(o outcome) bool { return o.lost == 0 })
+	if lossy == math.Inf(1) {
+		b.Logf("%s, %d receivers: nothing is lost at %.0f/s, the most that the sender can", name, receivers, kept)
+		return sustained
+	}
+	b.ReportMetric(lossy, name+"-loses-at/s")
+	b.Logf("%s, %d receivers: lost %s", name, receivers, c.lost())
+	return sustained
+}
+
+// traffic is a sender and its receivers.
+type traffic struct {
+	b        *testing.B
+	out      *net.UDPConn
+	writer   *ipv4.PacketConn
+	batch    []ipv4.Message
+	conns    []net.Conn
+	received atomic.Int64 // bytes, by all of them
+	work     sync.WaitGroup
+}
+
+func newTraffic(b *testing.B, c course, receivers int) *traffic {
+	b.Helper()
+	t := &traffic{b: b, batch: make([]ipv4.Message, 64)}
+	to, err := net.ResolveUDPAddr("udp4", c.udp)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if t.out, err = net.DialUDP("udp4", nil, to); err != nil {
+		b.Fatal(err)
+	}
+	t.writer = ipv4.NewPacketConn(t.out)
+	for i := range t.batch {
+		t.batch[i].Buffers = [][]byte{[]byte(benchSentence + "\r\n")}
+	}
+	for range receivers {
+		conn, err := net.Dial("tcp", c.tcp)
+		if err != nil {
+			b.Fatal(err)
+		}
+		t.conns = append(t.conns, conn)
+		t.work.Go(func() {
+			for wire := make([]byte, 64<<10); ; {
+				n, err := conn.Read(wire)
+				t.received.Add(int64(n))
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	return t
+}
+
+func (t *traffic) close() {
+	t.out.Close()
+	for _, c := range t.conns {
+		c.Close()
+	}
+	t.work.Wait()
+}
+
+type outcome struct {
+	rate float64 // at which it was sent, which is less than was asked for if the sender can't
+	lost int64   // datagrams, by all receivers together
+	late time.Duration
+}
+
+// attempt sends at a rate, and waits for what arrives.
+func (t *traffic) attempt(rate float64) outcome {
+	t.b.Helper()
+	total := int(rate * sendingTime.Seconds())
+	before, began := t.received.Load(), time.Now()
+	for sent := 0; sent < total; {
+		due := min(total, int(rate*time.Since(began).Seconds()))
+		if due == sent {
+			time.Sleep(pacing)
+			continue
+		}
+		for sent < due {
+			n, err := t.writer.WriteBatch(t.batch[:min(due-sent, len(t.batch))], 0)
+			if err != nil {
+				t.b.Fatal(err)
+			}
+			sent += n
+		}
+	}
+	took := time.Since(began)
+	all := before + int64(total)*int64(len(t.conns))*int64(benchFrame)
+	last, news := t.received.Load(), time.Now()
+	for last < all && time.Since(news) < silence {
+		time.Sleep(pacing)
+		if now := t.received.Load(); now != last {
+			last, news = now, time.Now()
+		}
+	}
+	if last > all || (all-last)%int64(benchFrame) != 0 {
+		t.b.Fatalf("got %d bytes, want %d or whole frames less", last-before, all-before)
+	}
+	return outcome{float64(total) / took.Seconds(), (all - last) / int64(benchFrame), news.Sub(began) - took}
+}
+
+// search returns the highest rate that was well, from one on that is, and the lowest that was not; infinity if the sender
+// can't send that fast.
+func (t *traffic) search(from float64, well func(outcome) bool) (good, bad float64) {
+	try := func(rate float64) (o outcome, ok bool) {
+		for range 2 { // others use the machine as well
+			if o = t.attempt(rate); well(o) {
+				return o, true
+			}
+			if o.late > sendingTime {
+				break
+			}
+		}
+		return o, false
+	}
+	good, bad = from, math.Inf(1)
+	for bad > good*precision {
+		rate := 2 * good
+		if bad != math.Inf(1) {
+			rate = math.Sqrt(good * bad)
+		}
+		o, ok := try(rate)
+		if !ok {
+			bad = min(rate, o.rate)
+			continue
+		}
+		if o.rate < good*precision { // that was all
+			return good, bad
+		}
+		good = o.rate
+	}
+	return good, bad
+}
