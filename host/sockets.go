@@ -18,7 +18,7 @@ import (
 const (
 	// socketBatch is how many datagrams are received at once in a hub, and singly in a flow, of which there are many.
 	// Each has room for the longest that there is, most of which the system never fills.
-	socketBatch = 32
+	socketBatch = 128
 	singly      = 1
 
 	longestDatagram = 1 << 16

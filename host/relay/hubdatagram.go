@@ -44,10 +44,12 @@ type DatagramMember struct {
 	Answers bool
 }
 
-// What a UDP datagram over IPv4 can hold at most, and how many are received or sent in one call.
+// What a UDP datagram over IPv4 can hold at most, and how many are received or sent in one call: few at first, and more
+// when they come faster.
 const (
 	maxDatagram   = 65507
-	datagramBatch = 64
+	datagramBatch = 128
+	firstBatch    = 4
 )
 
 // Datagrams prepares a member, which owns its Datagrams once Run is called. It fails with a codec that uses state.
@@ -91,11 +93,10 @@ func (p *datagramPort) open() {
 // receive is the reader.
 func (p *datagramPort) receive() {
 	if p.config.Use != SendOnly {
-		p.receiver.open()
 		defer p.receiver.close()
 		defer p.dispatcher.close()
 	}
-	arrived := make([]Datagram, datagramBatch)
+	arrived := make([]Datagram, firstBatch)
 	for {
 		n, err := p.datagrams.Receive(arrived)
 		if p.over() {
@@ -103,6 +104,9 @@ func (p *datagramPort) receive() {
 		}
 		p.count(arrived[:n])
 		p.pass(arrived[:n])
+		if n == len(arrived) && n < datagramBatch {
+			arrived = make([]Datagram, 2*n)
+		}
 		if err != nil {
 			_ = p.failed("receive", err, FromMember)
 			return

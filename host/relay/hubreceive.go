@@ -13,13 +13,14 @@ import (
 
 // datagramLanes is how many datagrams of a batch are decoded at once. Each is a call of its own, since its end is part of
 // what it means; side by side, they share their way to the codec's process.
-const datagramLanes = 8
+const datagramLanes = 64
 
 // A datagramReceiver turns batches of datagrams into batches of payloads. It is for the goroutine of a member's reader.
+// It has as many lanes as were needed at once so far: one for a member whose datagrams come one by one.
 type datagramReceiver struct {
 	port  *datagramPort
-	lanes []datagramLane
-	found [datagramBatch]foundIn
+	lanes []*datagramLane
+	found []foundIn // for each datagram of a batch, where there is a codec
 }
 
 // A datagramLane makes the calls for one datagram at a time.
@@ -47,16 +48,6 @@ type faultIn struct {
 	dropped int // bytes of the datagram, from the faulty frame's first on
 }
 
-func (r *datagramReceiver) open() {
-	if r.port.config.Codec == nil {
-		return
-	}
-	r.lanes = make([]datagramLane, datagramLanes)
-	for i := range r.lanes {
-		r.lanes[i].decoder = r.port.config.Codec.Open()
-	}
-}
-
 func (r *datagramReceiver) close() {
 	for i := range r.lanes {
 		r.lanes[i].decoder.Close()
@@ -76,11 +67,18 @@ func (r *datagramReceiver) pass(all []Datagram) {
 		return
 	}
 	defer func() { p.hub.memory.give(charge) }()
-	if r.lanes != nil {
-		r.decode(all)
-	}
 	b := newBatch(size)
 	now := time.Now()
+	if p.config.Codec == nil {
+		for i := range all {
+			if !all[i].Own {
+				b = r.add(b, &all[i], all[i].Bytes, now)
+			}
+		}
+		r.send(b)
+		return
+	}
+	r.decode(all)
 	failed := error(nil)
 	for i := range all {
 		one, found := &all[i], &r.found[i]
@@ -101,6 +99,12 @@ func (r *datagramReceiver) pass(all []Datagram) {
 
 // decode makes the calls for all datagrams, several at a time.
 func (r *datagramReceiver) decode(all []Datagram) {
+	for len(r.found) < len(all) {
+		r.found = append(r.found, foundIn{})
+	}
+	for len(r.lanes) < min(len(all), datagramLanes) {
+		r.lanes = append(r.lanes, &datagramLane{decoder: r.port.config.Codec.Open()})
+	}
 	var next atomic.Int32
 	work := func(lane *datagramLane) {
 		for i := int(next.Add(1)) - 1; i < len(all); i = int(next.Add(1)) - 1 {
@@ -111,18 +115,15 @@ func (r *datagramReceiver) decode(all []Datagram) {
 	}
 	var others sync.WaitGroup
 	for i := 1; i < min(len(all), len(r.lanes)); i++ {
-		others.Go(func() { work(&r.lanes[i]) })
+		others.Go(func() { work(r.lanes[i]) })
 	}
-	work(&r.lanes[0])
+	work(r.lanes[0])
 	others.Wait()
 }
 
 // gather adds to b what was found in a datagram, and returns the batch to go on with.
 func (r *datagramReceiver) gather(b *batch, one *Datagram, found *foundIn, now time.Time) *batch {
 	p := r.port
-	if r.lanes == nil {
-		return r.add(b, one, one.Bytes, now)
-	}
 	p.counts.empties.Add(int64(found.skipped))
 	for i, end := range found.ends {
 		b = r.add(b, one, found.payloads[before(found.ends, i):end], now)
