@@ -1,0 +1,57 @@
+package dnssd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"strings"
+
+	"github.com/hashicorp/mdns"
+)
+
+// A server is one of hashicorp/mdns.
+type server struct{ *mdns.Server }
+
+// Close ends it.
+func (s server) Close() error { return s.Shutdown() }
+
+// serve answers what is heard on an interface.
+func serve(on *net.Interface, z *zone, log *log.Logger) (io.Closer, error) {
+	s, err := mdns.NewServer(&mdns.Config{Zone: z, Iface: on, Logger: log})
+	if err != nil {
+		return nil, fmt.Errorf("listen for multicast DNS on %s: %w", on.Name, errors.Join(err, why(on)))
+	}
+	return server{s}, nil
+}
+
+// why finds out why the library could not listen.
+func why(on *net.Interface) error {
+	c4, err4 := net.ListenMulticastUDP("udp4", on, group4)
+	if err4 == nil {
+		_ = c4.Close()
+	}
+	c6, err6 := net.ListenMulticastUDP("udp6", on, group6)
+	if err6 == nil {
+		_ = c6.Close()
+	}
+	return errors.Join(err4, err6)
+}
+
+// maxReason is how much is told of a packet that was not understood, which the library prints whole.
+const maxReason = 200
+
+// logger returns what the library writes to, which it does for each packet that it does not understand.
+func logger(ignored func(string)) *log.Logger {
+	return log.New(reasons(ignored), "", 0)
+}
+
+type reasons func(string)
+
+// Write tells one line of the library.
+func (r reasons) Write(line []byte) (int, error) {
+	text := strings.TrimPrefix(strings.Join(strings.Fields(string(line)), " "), "[ERR] mdns: ")
+	r(text[:min(len(text), maxReason)])
+	return len(line), nil
+}
