@@ -215,7 +215,7 @@ func relayBatches(in *net.UDPConn, batch int, write func([]byte)) {
 func measured(b *testing.B, name string, receivers int, c course, loss bool) (sustained float64) {
 	b.Helper()
 	defer c.close()
-	t := newTraffic(b, c, receivers)
+	t := newBenchLoad(b, c, receivers)
 	defer t.close()
 	c.ready(receivers)
 	t.attempt(slowest) // what is made at first is not measured
@@ -234,8 +234,8 @@ func measured(b *testing.B, name string, receivers int, c course, loss bool) (su
 	return sustained
 }
 
-// traffic is a sender and its receivers.
-type traffic struct {
+// A benchLoad is a sender and its receivers.
+type benchLoad struct {
 	b        *testing.B
 	out      *net.UDPConn
 	writer   *ipv4.PacketConn
@@ -245,9 +245,9 @@ type traffic struct {
 	work     sync.WaitGroup
 }
 
-func newTraffic(b *testing.B, c course, receivers int) *traffic {
+func newBenchLoad(b *testing.B, c course, receivers int) *benchLoad {
 	b.Helper()
-	t := &traffic{b: b, batch: make([]ipv4.Message, 64)}
+	t := &benchLoad{b: b, batch: make([]ipv4.Message, 64)}
 	to, err := net.ResolveUDPAddr("udp4", c.udp)
 	if err != nil {
 		b.Fatal(err)
@@ -278,7 +278,7 @@ func newTraffic(b *testing.B, c course, receivers int) *traffic {
 	return t
 }
 
-func (t *traffic) close() {
+func (t *benchLoad) close() {
 	t.out.Close()
 	for _, c := range t.conns {
 		c.Close()
@@ -293,7 +293,7 @@ type outcome struct {
 }
 
 // attempt sends at a rate, and waits for what arrives.
-func (t *traffic) attempt(rate float64) outcome {
+func (t *benchLoad) attempt(rate float64) outcome {
 	t.b.Helper()
 	total := int(rate * sendingTime.Seconds())
 	before, began := t.received.Load(), time.Now()
@@ -328,7 +328,7 @@ func (t *traffic) attempt(rate float64) outcome {
 
 // search returns the highest rate that was well, from one on that is, and the lowest that was not; infinity if the sender
 // can't send that fast.
-func (t *traffic) search(from float64, well func(outcome) bool) (good, bad float64) {
+func (t *benchLoad) search(from float64, well func(outcome) bool) (good, bad float64) {
 	try := func(rate float64) (o outcome, ok bool) {
 		for range 2 { // others use the machine as well
 			if o = t.attempt(rate); well(o) {
