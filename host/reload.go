@@ -55,6 +55,9 @@ func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 	h.mu.Lock()
 	h.config, h.routes = c, plan.routes
 	h.mu.Unlock()
+	for _, r := range plan.routes {
+		r.adopt(codecs)
+	}
 	h.retire(plan.ending, codecs)
 	h.log.Info("configuration reloaded", "routes", len(plan.routes), "started", len(plan.starting), "ended", len(plan.ending))
 	return errors.Join(errs...)
@@ -176,9 +179,10 @@ func (r *route) is(ctx context.Context, want *config.Route, codecs *Codecs) bool
 	if !reflect.DeepEqual(withoutPlaces(*r.config), withoutPlaces(*want)) {
 		return false
 	}
-	present := usesOf(r.codecs.config, r.config)
+	has := r.has()
+	present := usesOf(has.config, r.config)
 	for _, key := range usesOf(codecs.config, want) {
-		if !slices.Contains(present, key) || !sameCodec(ctx, r.codecs, codecs, key) {
+		if !slices.Contains(present, key) || !sameCodec(ctx, has, codecs, key) {
 			return false
 		}
 	}

@@ -120,6 +120,31 @@ routes:
 	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" })
 }
 
+// What goes on keeps its own plugins, and not those that only other routes had.
+func TestReloadKeepsNoPluginOfOthers(t *testing.T) {
+	up := listenUpstream(t)
+	route := func(name, codec string) string {
+		return fmt.Sprintf("  - {name: %s, from: {listen: \"tcp://127.0.0.1:0\", codec: %s}, to: {dial: \"tcp://%s\", codec: %[2]s}}\n",
+			name, codec, up.Addr())
+	}
+	h := start(t, "routes:\n"+route("kept", "line")+route("gone", "long"))
+	down := dialRoute(t, h, "kept")
+	peer := up.accept()
+	pid := h.Status().Plugins[0].PID
+	for _, line := range []string{"one\n", "two\n"} {
+		send(t, down, line)
+		expect(t, peer, line)
+		reload(t, h, "routes:\n"+route("kept", "line"))
+		waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" })
+	}
+	again := dialRoute(t, h, "kept")
+	send(t, again, "three\n")
+	expect(t, up.accept(), "three\n")
+	if got := h.Status().Plugins[0].PID; got != pid {
+		t.Errorf("the plugin of the route that goes on has process %d, want %d as before", got, pid)
+	}
+}
+
 func TestReloadLimits(t *testing.T) {
 	up := listenUpstream(t)
 	const yaml = `

@@ -24,7 +24,6 @@ import (
 type route struct {
 	host        *Host
 	config      *config.Route
-	codecs      *Codecs
 	log         hclog.Logger
 	listener    *endpoint.Listener // nil where both sides are dialled, and where hub or flows are not
 	hub         *hub               // nil: the route is paired
@@ -37,7 +36,6 @@ type route struct {
 	dials  context.Context // of what waits for a session to begin
 	halt   context.CancelCauseFunc
 	work   sync.WaitGroup
-	unused sync.Once // the codecs are
 
 	announcers []*announcer
 	resolvers  map[string]*discovery.Resolver // by service
@@ -47,6 +45,8 @@ type route struct {
 	failures sometimes
 
 	mu       sync.Mutex
+	codecs   *Codecs // of the configuration that runs, as long as the route goes on
+	stopped  bool    // so the codecs have lost this user
 	live     map[uint64]liveSession
 	ending   relay.Reason // why the route drains; "": it does not
 	accepted int64
@@ -338,7 +338,31 @@ func (r *route) stop(reason relay.Reason) {
 		r.flows.close()
 	}
 	r.work.Wait()
-	r.unused.Do(func() { r.codecs.users.Add(-1) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.stopped {
+		r.stopped = true
+		r.codecs.users.Add(-1)
+	}
+}
+
+// adopt makes codecs, in which all of the route's are the same ones, those that it has: of an earlier configuration it
+// would keep the plugins of other routes too.
+func (r *route) adopt(codecs *Codecs) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.stopped {
+		codecs.users.Add(1)
+		r.codecs.users.Add(-1)
+		r.codecs = codecs
+	}
+}
+
+// has returns the codecs that the route has.
+func (r *route) has() *Codecs {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.codecs
 }
 
 // places returns where the route listens, in the order of its endpoints.
