@@ -169,10 +169,11 @@ func (s *Codecs) Plugin(ctx context.Context, name string) (*pluginproc.Plugin, e
 }
 
 func (s *Codecs) spec(name string) pluginproc.Spec {
-	spec := pluginproc.Spec{Name: name}
+	spec := pluginproc.Spec{Name: name, DataPlane: pluginproc.DataPlane(s.config.DataPlane)}
 	for _, p := range s.config.Plugins {
 		if p.Name == name {
 			spec.Path, spec.SHA256, spec.Args, spec.Env = p.Path, p.SHA256, p.Args, p.Env
+			spec.DataPlane = pluginproc.DataPlane(cmp.Or(p.DataPlane, s.config.DataPlane))
 		}
 	}
 	return spec

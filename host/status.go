@@ -30,25 +30,26 @@ type MemoryStatus struct {
 
 // PluginStatus is a plugin and its process.
 type PluginStatus struct {
-	Name        string    `json:"name"`
-	Version     string    `json:"version"`
-	Path        string    `json:"path"` // "" for one that is built in
-	Up          bool      `json:"up"`
-	PID         int       `json:"pid"`   // 0 while it is down
-	Since       time.Time `json:"since"` // when it came up, or went down
-	DataPlane   string    `json:"data_plane"`
-	Calls       uint64    `json:"calls"`       // made to the process that is up
-	Outstanding int       `json:"outstanding"` // those of them that are not answered yet
-	Restarts    int       `json:"restarts"`
-	LastError   string    `json:"last_error,omitempty"`
-	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	Name            string    `json:"name"`
+	Version         string    `json:"version"`
+	Path            string    `json:"path"` // "" for one that is built in
+	Up              bool      `json:"up"`
+	PID             int       `json:"pid"`                         // 0 while it is down
+	Since           time.Time `json:"since"`                       // when it came up, or went down
+	DataPlane       string    `json:"data_plane"`                  // grpc or shm
+	DataPlaneReason string    `json:"data_plane_reason,omitempty"` // why that one; "": the configuration names it
+	Calls           uint64    `json:"calls"`                       // made to the process that is up
+	Outstanding     int       `json:"outstanding"`                 // those of them that are not answered yet
+	Restarts        int       `json:"restarts"`
+	LastError       string    `json:"last_error,omitempty"`
+	LastErrorAt     time.Time `json:"last_error_at,omitzero"`
 }
 
 func pluginStatus(p *pluginproc.Plugin) PluginStatus {
 	s := p.Status()
 	status := PluginStatus{
 		Name: s.Name, Version: s.Codec.Version, Path: s.Path, Up: s.PID != 0, PID: s.PID, Since: s.Since,
-		DataPlane: s.DataPlane, Calls: s.Calls, Outstanding: s.Outstanding,
+		DataPlane: s.DataPlane, DataPlaneReason: s.DataPlaneReason, Calls: s.Calls, Outstanding: s.Outstanding,
 		Restarts: s.Restarts, LastErrorAt: s.LastErrorAt,
 	}
 	if s.LastError != nil {

@@ -33,7 +33,7 @@ func TestStatusJSONIsStable(t *testing.T) {
 	const flow = "bytes_discarded bytes_read bytes_skipped bytes_written dropped_tails empties frames_in frames_out " +
 		"payload_bytes unrepresentable violations"
 	want := strings.Fields("version pid started config draining connections memory plugins routes memory.used memory.limit")
-	for _, key := range strings.Fields("name version path up pid since data_plane calls outstanding restarts last_error last_error_at") {
+	for _, key := range strings.Fields("name version path up pid since data_plane data_plane_reason calls outstanding restarts last_error last_error_at") {
 		want = append(want, "plugins."+key)
 	}
 	for _, key := range strings.Fields("name from to accepted refused closed closed.fin to_upstream to_downstream sessions") {
@@ -48,7 +48,7 @@ func TestStatusJSONIsStable(t *testing.T) {
 		}
 	}
 	status := Status{
-		Plugins: []PluginStatus{{LastError: "any", LastErrorAt: time.Unix(1, 0)}},
+		Plugins: []PluginStatus{{DataPlaneReason: "any", LastError: "any", LastErrorAt: time.Unix(1, 0)}},
 		Routes:  []RouteStatus{{Closed: map[string]int64{"fin": 1}, Sessions: []SessionStatus{{Age: time.Second}}}},
 	}
 	text, err := json.Marshal(status)

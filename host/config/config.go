@@ -25,8 +25,11 @@ type Config struct {
 	Quarantine Quarantine `config:"quarantine"`
 	// Discovery announces and finds services on a LAN.
 	Discovery Discovery `config:"discovery"`
-	// DataPlane says how payloads travel to and from plugin processes: auto (the best that both have) or grpc.
-	// Default: auto.
+	// DataPlane says how payloads travel to and from plugin processes. grpc: as messages on gRPC streams, which every plugin
+	// has, in any language and on any system. shm: through memory that framehost and the plugin's process share, which is
+	// for Linux and plugins made with the Go SDK; a plugin that can't have it does not start. auto: shm where both ends
+	// can, else grpc; `framehost status` says which it is, and why. What comes out is the same by either. A plugin of
+	// plugins can have its own. Default: auto.
 	DataPlane DataPlane `config:"data_plane"`
 	// Plugins are the codec plugins that are not built in.
 	Plugins []Plugin `config:"plugins"`
@@ -146,7 +149,7 @@ type Plugin struct {
 	// Env are environment variables for the program. Of framehost's own it gets PATH, HOME and a few like them, which
 	// these go before. Default: none.
 	Env map[string]string `config:"env"`
-	// DataPlane is as data_plane of the whole configuration. Default: what that is.
+	// DataPlane is as data_plane of the whole configuration, for this plugin alone. Default: what that is.
 	DataPlane DataPlane `config:"data_plane"`
 }
 

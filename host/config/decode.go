@@ -117,10 +117,6 @@ func (d *decoder) decode(n *node, key string, dst reflect.Value, tag reflect.Str
 					return
 				}
 			}
-			if what, ok := notBuiltChoices[n.text]; ok {
-				d.fail(n.at(key), what+" is not built yet", "")
-				return
-			}
 			d.wrong(n, key, oneOf(n.text, choices))
 		}
 	case *string:

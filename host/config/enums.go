@@ -6,10 +6,11 @@ const NoCodec = "none"
 // DataPlane is how payloads travel to and from plugin processes.
 type DataPlane string
 
-// The data planes. Shared memory ("shm") is not built yet.
+// The data planes.
 const (
-	DataPlaneAuto DataPlane = "auto"
-	DataPlaneGRPC DataPlane = "grpc"
+	DataPlaneAuto DataPlane = "auto" // shm where both ends can, else grpc
+	DataPlaneGRPC DataPlane = "grpc" // messages on gRPC streams
+	DataPlaneSHM  DataPlane = "shm"  // shared memory
 )
 
 // LogLevel is trace, debug, info, warn, error or off, as go-hclog names them.
@@ -58,7 +59,7 @@ const (
 // enum is a string type of which only some values exist.
 type enum interface{ values() []string }
 
-func (DataPlane) values() []string { return []string{"auto", "grpc"} }
+func (DataPlane) values() []string { return []string{"auto", "grpc", "shm"} }
 func (LogLevel) values() []string {
 	return []string{"trace", "debug", "info", "warn", "error", "off"}
 }

@@ -207,10 +207,37 @@ func TestUnbuiltPartsWithTheirDefaults(t *testing.T) {
 	mustParse(t, `
 metrics: {listen: ""}
 discovery: {port: 7331, interfaces: [], key_file: ""}
-data_plane: auto
 codecs: [{name: a, profile: newline}]
 routes: [{name: r, from: {listen: 'tcp://:1', codec: a, proxy_protocol: off}, to: {dial: 'tcp://a:1', codec: a}}]
 `, LoadOptions{})
+}
+
+func TestPluginsHaveTheirOwnDataPlaneOrThatOfAll(t *testing.T) {
+	const plugins = "plugins: [{name: a, path: a}, {name: b, path: b, data_plane: grpc}, {name: c, path: c, data_plane: auto}]\n"
+	tests := []struct {
+		name, yaml, env string
+		set             []string
+		want            []DataPlane // of all, a, b and c
+	}{
+		{"nothing is said", plugins, "", nil, []DataPlane{"auto", "auto", "grpc", "auto"}},
+		{"the file says shm", "data_plane: shm\n" + plugins, "", nil, []DataPlane{"shm", "shm", "grpc", "auto"}},
+		{"behind the plugins", plugins + "data_plane: shm\n", "", nil, []DataPlane{"shm", "shm", "grpc", "auto"}},
+		{"a variable says grpc", "data_plane: shm\n" + plugins, "grpc", nil, []DataPlane{"grpc", "grpc", "grpc", "auto"}},
+		{"a flag says shm", plugins, "grpc", []string{"data_plane=shm"}, []DataPlane{"shm", "shm", "grpc", "auto"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv("FRAMEHOST_DATA_PLANE", test.env)
+			c := mustParse(t, test.yaml, LoadOptions{Env: true, Set: test.set})
+			got := []DataPlane{c.DataPlane}
+			for _, p := range c.Plugins {
+				got = append(got, p.DataPlane)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
 }
 
 func TestPathsAreRelativeToTheFile(t *testing.T) {
@@ -330,7 +357,7 @@ func TestBroadcastConfiguration(t *testing.T) {
 	check("the default of a queue", Queue{Frames: 1024, Bytes: MiB, Policy: DropOldest}, feed.From.Queue)
 	check("echo", []bool{false, true}, []bool{feed.From.Echo, feed.To.Echo})
 	check("announce", &Announce{Service: "nmea", Interval: 20 * time.Second, TTL: time.Minute,
-		Labels: map[string]string{"ship": "Zoë", "mmsi": "211234560"}}, feed.To.Announce)
+		Labels: map[string]string{"ship": "Zoë", "mmsi": "211234560"}, DNSSD: "_nmea-0183._tcp"}, feed.To.Announce)
 	check("announce with a ttl", &Announce{Service: "answers", Interval: time.Second, TTL: 2 * time.Second}, route("answers").From.Announce)
 
 	out := route("out")

@@ -28,11 +28,6 @@ var notBuiltValues = []struct {
 	{"metrics.listen", "metrics", func(c *Config) bool { return c.Metrics.Listen != "" }},
 }
 
-// notBuiltChoices are values of keys that have a choice.
-var notBuiltChoices = map[string]string{
-	"shm": "the data plane shm",
-}
-
 // chainsNotBuilt says what a list of codecs is.
 const chainsNotBuilt = "codec chains are not built yet"
 

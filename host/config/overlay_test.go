@@ -50,6 +50,7 @@ func TestBadFlagsAndVariables(t *testing.T) {
 	t.Setenv("FRAMEHOST_LIMITS_MAX_FRAME", "10")
 	t.Setenv("FRAMEHOST_LOG_FORMAT", "xml")
 	t.Setenv("FRAMEHOST_METRICS_LISTEN", ":9100")
+	t.Setenv("FRAMEHOST_DATA_PLANE", "shmem")
 	_, err := Parse("relay.yaml", "yaml", []byte("limits: {memory: 1}\nlog: 5\n"), LoadOptions{Env: true, Set: []string{
 		"timeouts.idle=5", "limits.max_fram=1MiB", "routes=x", "novalue", "control.socket=", "quarantine.max="}})
 	want := `relay.yaml:1:18: limits.memory: got "1", want a size with its unit, such as 1B or 1KiB
@@ -59,6 +60,7 @@ relay.yaml:2:6: log: got "5", want a mapping with level, format, payload_bytes
 --set quarantine.max: got nothing, want a size, such as 64KiB or 1MiB
 --set routes: got an unknown key, want a key of a single value, such as limits.max_frame; lists are set in the file
 --set timeouts.idle: got "5", want a duration with its unit, such as 5s
+FRAMEHOST_DATA_PLANE: data_plane: got "shmem", want one of auto, grpc, shm
 FRAMEHOST_LIMITS_MAX_FRAME: limits.max_frame: got "10", want a size with its unit, such as 10B or 10KiB
 FRAMEHOST_METRICS_LISTEN: metrics.listen: metrics is not built yet`
 	if err == nil {

@@ -207,7 +207,7 @@ func TestSchemaRefusesWhatAnEditorShouldMark(t *testing.T) {
 		"routes: [{name: a, from: {listen: 'udp://:1', codec: a}, to: [{dial: 'tcp://a:1'}]}]",
 		"routes: [{name: a, from: {listen: 'udp://:1', codec: a}, to: {listen: 'tcp://:1', codec: a, queue: {policy: drop}}}]",
 		"routes: [{name: a, from: {listen: 'tcp://:1', codec: a, announce: {}}, to: {dial: 'tcp://a:1', codec: a}}]",
-		"log: {level: loud}", "data_plane: shm",
+		"log: {level: loud}", "data_plane: shmem", "plugins: [{name: a, path: a, data_plane: tcp}]",
 	} {
 		root, errs := read("text", "yaml", []byte(text))
 		if len(errs) > 0 {

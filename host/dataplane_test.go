@@ -1,0 +1,127 @@
+package host
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/pluginproc"
+)
+
+// withOwnPlugin returns a configuration with routes to upstream, r by plugins that are built in and s by one that is not,
+// which has entry in its entry besides.
+func withOwnPlugin(t *testing.T, upstream, dataPlane, entry string) *config.Config {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const yaml = `
+data_plane: %s
+plugins: [{name: own, path: %q, args: [serve-plugin, line]%s}]
+codecs: [{name: line, plugin: line}, {name: long, plugin: long}, {name: own, plugin: own}]
+routes:
+  - {name: r, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://%[4]s", codec: long}}
+  - {name: s, from: {listen: "tcp://127.0.0.1:0", codec: own}, to: {dial: "tcp://%[4]s", codec: own}}
+`
+	c, err := config.Parse("test.yaml", "yaml", fmt.Appendf(nil, yaml, dataPlane, program, entry, upstream),
+		config.LoadOptions{Builtin: []string{"line", "long"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Each plugin is asked for what the configuration says of it, or else of all.
+func TestPluginsAreAskedForTheirDataPlane(t *testing.T) {
+	tests := []struct {
+		all, entry string
+		line, own  pluginproc.DataPlane
+	}{
+		{"auto", "", pluginproc.Auto, pluginproc.Auto},
+		{"grpc", "", pluginproc.GRPC, pluginproc.GRPC},
+		{"shm", "", pluginproc.SHM, pluginproc.SHM},
+		{"auto", ", data_plane: shm", pluginproc.Auto, pluginproc.SHM},
+		{"shm", ", data_plane: grpc", pluginproc.SHM, pluginproc.GRPC},
+		{"grpc", ", data_plane: auto", pluginproc.GRPC, pluginproc.Auto},
+	}
+	keys := map[string]bool{}
+	for _, test := range tests {
+		codecs := OpenCodecs(withOwnPlugin(t, "127.0.0.1:1", test.all, test.entry), nil)
+		if line, own := codecs.spec("line"), codecs.spec("own"); line.DataPlane != test.line || own.DataPlane != test.own {
+			t.Errorf("data_plane: %s%s: got %s for line and %s for own, want %s and %s",
+				test.all, test.entry, line.DataPlane, own.DataPlane, test.line, test.own)
+		}
+		keys[specKey(codecs.spec("own"), 0)] = true
+	}
+	if len(keys) != 3 {
+		t.Errorf("got %d keys of the pool, want one for each data plane", len(keys))
+	}
+	byHand := &config.Config{DataPlane: config.DataPlaneGRPC, Plugins: []config.Plugin{{Name: "own"}}}
+	if got := OpenCodecs(byHand, nil).spec("own").DataPlane; got != pluginproc.GRPC {
+		t.Errorf("without a value of its own: got %q, want that of all", got)
+	}
+}
+
+// processes returns the processes of plugins by name, once none of an earlier configuration is left.
+func processes(t *testing.T, h *Host) map[string]int {
+	t.Helper()
+	pids := map[string]int{}
+	waitFor(t, h, func(s *Status) bool {
+		clear(pids)
+		for _, p := range s.Plugins {
+			pids[p.Name] = p.PID
+		}
+		return pluginNames(s) == "line long own"
+	})
+	return pids
+}
+
+// Plugins of which the data plane changes are started anew, and their routes with them; the others go on.
+func TestReloadChangesTheDataPlane(t *testing.T) {
+	up := listenUpstream(t)
+	h := start(t, "routes: []")
+	present := map[string]int{}
+	steps := []struct {
+		name, all, entry string
+		started          []string        // which plugins are
+		reasoned         map[string]bool // which have a plane that nobody asked for by name
+	}{
+		{"at first", "grpc", ", data_plane: grpc", []string{"line", "long", "own"}, map[string]bool{}},
+		{"for all", "auto", ", data_plane: grpc", []string{"line", "long"}, map[string]bool{"line": true, "long": true}},
+		{"for one", "auto", "", []string{"own"}, map[string]bool{"line": true, "long": true, "own": true}},
+		{"said in other words", "auto", ", data_plane: auto", nil, map[string]bool{"line": true, "long": true, "own": true}},
+	}
+	for _, step := range steps {
+		if err := h.Reload(t.Context(), withOwnPlugin(t, up.Addr().String(), step.all, step.entry)); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		before := present
+		present = processes(t, h)
+		var started []string
+		for _, name := range slices.Sorted(maps.Keys(present)) {
+			if present[name] != before[name] {
+				started = append(started, name)
+			}
+		}
+		if !slices.Equal(started, step.started) {
+			t.Errorf("%s: got %v started, want %v", step.name, started, step.started)
+		}
+		for _, p := range h.Status().Plugins {
+			if p.DataPlane == "" || (p.DataPlaneReason != "") != step.reasoned[p.Name] || p.DataPlaneReason == "" && p.DataPlane != "grpc" {
+				t.Errorf("%s: plugin %s has data plane %q because of %q", step.name, p.Name, p.DataPlane, p.DataPlaneReason)
+			}
+		}
+		for route, wire := range map[string]string{"r": "\x00\x00\x00\x02hi", "s": "hi\n"} {
+			down := dialRoute(t, h, route)
+			send(t, down, "hi\n")
+			peer := up.accept()
+			expect(t, peer, wire)
+			down.Close()
+			peer.Close()
+		}
+	}
+}
