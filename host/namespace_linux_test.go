@@ -372,7 +372,7 @@ func (tr *numbered) begin(speaker talker, client net.Conn) {
 	})
 	tr.ended.Go(func() {
 		for n := 0; ; n++ {
-			payload, err := readLong(client)
+			payload, err := nextLong(client)
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
@@ -386,8 +386,8 @@ func (tr *numbered) begin(speaker talker, client net.Conn) {
 	})
 }
 
-// readLong reads a frame of the codec long.
-func readLong(from io.Reader) (string, error) {
+// nextLong reads a frame of the codec long.
+func nextLong(from io.Reader) (string, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(from, head[:]); err != nil {
 		return "", err
