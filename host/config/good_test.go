@@ -357,7 +357,7 @@ func TestBroadcastConfiguration(t *testing.T) {
 	check("the default of a queue", Queue{Frames: 1024, Bytes: MiB, Policy: DropOldest}, feed.From.Queue)
 	check("echo", []bool{false, true}, []bool{feed.From.Echo, feed.To.Echo})
 	check("announce", &Announce{Service: "nmea", Interval: 20 * time.Second, TTL: time.Minute,
-		Labels: map[string]string{"ship": "Zoë", "mmsi": "211234560"}}, feed.To.Announce)
+		Labels: map[string]string{"ship": "Zoë", "mmsi": "211234560"}, DNSSD: "_nmea-0183._tcp"}, feed.To.Announce)
 	check("announce with a ttl", &Announce{Service: "answers", Interval: time.Second, TTL: 2 * time.Second}, route("answers").From.Announce)
 
 	out := route("out")
