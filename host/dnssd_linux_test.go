@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -261,12 +262,38 @@ func TestNetworkDNSSDFollowsReloads(t *testing.T) {
 		t.Errorf("got %s, want none any more", got)
 	}
 	client.hear(second, 0)
+	onlyListener(t, mdnsGroup.Port)
 	third := reload(feed(0, "dns_sd: _nmea-0183._tcp"))
 	client.hear(third, 120)
 	if err := h.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	client.hear(third, 0)
+}
+
+// onlyListener waits until one socket is left on a UDP port, which is that of the client.
+func onlyListener(t *testing.T, port int) {
+	t.Helper()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for late := time.After(20 * time.Second); ; {
+		sockets := 0
+		for _, file := range []string{"/proc/self/net/udp", "/proc/self/net/udp6"} {
+			all, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sockets += strings.Count(string(all), fmt.Sprintf(":%04X ", port))
+		}
+		if sockets == 1 {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-late:
+			t.Fatalf("got %d sockets on port %d, want that of the client alone", sockets, port)
+		}
+	}
 }
 
 // Several networks, of which one goes away, comes back and gets another address.

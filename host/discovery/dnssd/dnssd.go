@@ -24,12 +24,16 @@
 //     each interface, and on Linux one in all, with memberships of each interface. There it also answers who asks
 //     on an interface that was not chosen, if another program listens for multicast DNS on it.
 //   - It answers wherever a query seems to come from. So that nobody can direct a stream of answers at others, there are
-//     at most [MaxAnswers] a second in all.
-//   - It answers to the one who asked, not to the group, and with an identifier of 0. Avahi, Bonjour and its own client
-//     take that; dig does not.
+//     at most [MaxAnswers] a second in all. Who asks more than that keeps others from answers, not from announcements.
+//   - It answers to the one who asked, not to the group, and with an identifier of 0. Avahi and its own client take that;
+//     what compares identifiers, such as dig, does not. It suppresses no answers that are known already.
 //   - It compares names with upper and lower case, looks names up in the DNS if it is given no addresses, and has the
 //     standard logger print every packet that is not understood. None of that can happen here.
 //   - It does not say why it could not listen. That is found out here, and tried again.
+//   - Its goroutines end when its sockets are closed, but are not waited for. One that has an answer by then may send it.
+//
+// Nothing is listened on while nothing is announced. Where another responder has the port as well, as Avahi has, both work,
+// though Avahi warns of it.
 //
 // All addresses of the chosen interfaces are announced on each of them. Where networks can't reach each other, choose one.
 // IPv6 addresses of the link alone are left out, for a record can't say which link is meant.
@@ -87,7 +91,7 @@ type Responder struct {
 	all     []Interface   // of the machine
 	used    []used        // that are listened on; none while that fails
 	changed chan struct{} // closed when used changes
-	wake    chan struct{} // all changed
+	wake    chan struct{} // all changed, or whether there are services
 }
 
 // NewResponder returns a Responder that has no interface yet; see [Responder.SetInterfaces].
@@ -108,13 +112,18 @@ func (r *Responder) SetInterfaces(all []Interface) {
 	r.mu.Lock()
 	r.all = all
 	r.mu.Unlock()
+	r.rouse()
+}
+
+// rouse has Run look again.
+func (r *Responder) rouse() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-// Run listens on the chosen interfaces until ctx is done, which is after all calls of Announce have ended, or there are no
+// Run listens on the chosen interfaces, while something is announced, until ctx is done, which is after all calls of Announce have ended, or there are no
 // goodbyes. It is called once.
 func (r *Responder) Run(ctx context.Context) {
 	var listening []io.Closer
@@ -137,7 +146,13 @@ func (r *Responder) Run(ctx context.Context) {
 		}
 		again.Reset(openAgain)
 		chosen, now := r.choose()
-		if !failed && same(chosen, now) {
+		switch {
+		case r.zone.empty():
+			stop()
+			r.use(nil)
+			failed = true // so that all is tried when there is something again
+			continue
+		case !failed && same(chosen, now):
 			continue
 		}
 		// Everything is opened anew: what is listening can't tell whether it still would be heard.
@@ -188,7 +203,11 @@ func (r *Responder) Announce(ctx context.Context, s *Service) error {
 	r.mu.Lock()
 	r.zone.add(e, r.used)
 	r.mu.Unlock()
-	defer func() { r.say(r.zone.remove(e), 0) }()
+	r.rouse()
+	defer func() {
+		r.say(r.zone.remove(e), 0)
+		r.rouse()
+	}()
 	again := time.NewTimer(0)
 	defer again.Stop()
 	changed := r.change()

@@ -59,6 +59,13 @@ func (z *zone) remove(e *entry) []dns.RR {
 	return e.about()
 }
 
+// empty reports whether nothing is announced.
+func (z *zone) empty() bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return len(z.entries) == 0
+}
+
 // about returns what there is to say of e.
 func (z *zone) about(e *entry) []dns.RR {
 	z.mu.Lock()
