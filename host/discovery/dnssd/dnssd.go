@@ -123,8 +123,8 @@ func (r *Responder) rouse() {
 	}
 }
 
-// Run listens on the chosen interfaces, while something is announced, until ctx is done, which is after all calls of Announce have ended, or there are no
-// goodbyes. It is called once.
+// Run listens on the chosen interfaces, while something is announced, until ctx is done. That is after all calls of
+// Announce have ended, or there are no goodbyes. It is called once.
 func (r *Responder) Run(ctx context.Context) {
 	var listening []io.Closer
 	stop := func() {
