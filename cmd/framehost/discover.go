@@ -122,8 +122,8 @@ func (s *search) station(ctx context.Context, troubles *troubles) (*discovery.St
 		}
 	}
 	for _, one := range s.interfaces {
-		if one == "" {
-			return nil, errors.New("discover: --interface: got no name, want that of an interface, or an address of it")
+		if err := discovery.CheckInterface(one); err != nil {
+			return nil, fmt.Errorf("discover: --interface: %w", err)
 		}
 	}
 	socket, err := discovery.ListenUDP(ctx, discovery.UDPOptions{Port: s.port, Interfaces: s.interfaces})

@@ -83,7 +83,7 @@ type BrowserStats struct {
 // NewBrowser returns a Browser that knows nothing yet.
 func NewBrowser(s *Station, options BrowserOptions) (*Browser, error) {
 	if options.Service != "" && !validName(options.Service) {
-		return nil, fmt.Errorf("discover: service: got %q, want a name of letters, digits, '-', '_' and '.'", options.Service)
+		return nil, fmt.Errorf("discover: service: got %q, want %s", options.Service, wantName)
 	}
 	if options.MaxServices < 0 || options.MaxPerAddress < 0 {
 		return nil, fmt.Errorf("discover: got at most %d services and %d of one address, want none below 0",

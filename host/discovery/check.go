@@ -8,12 +8,14 @@ import (
 	"unicode/utf8"
 )
 
+// wantName is what a service's name has to be.
+var wantName = fmt.Sprintf("1 to %d letters, digits, '-', '_' and '.', the first a letter or digit", MaxName)
+
 // Check reports the first thing in s that cannot be announced.
 func (s *Service) Check() error {
 	switch {
 	case !validName(s.Name):
-		return fmt.Errorf("service: got %q, want 1 to %d letters, digits, '-', '_' and '.', the first a letter or digit",
-			s.Name, MaxName)
+		return fmt.Errorf("service: got %q, want %s", s.Name, wantName)
 	case s.Network > NetworkUDP:
 		return fmt.Errorf("network: got %d, want tcp, tls or udp", uint8(s.Network))
 	case s.Port == 0:

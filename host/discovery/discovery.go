@@ -90,6 +90,9 @@ func newID() (id ID) {
 // String returns id in 32 hex digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
+// MarshalText returns String, for logs in JSON.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
 // A Network is what a service is reached by.
 type Network uint8
 
@@ -113,6 +116,9 @@ func (n Network) String() string {
 		return fmt.Sprintf("network %d", uint8(n))
 	}
 }
+
+// MarshalText returns String, for logs in JSON.
+func (n Network) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 
 // A Service is what is announced.
 type Service struct {

@@ -1,9 +1,11 @@
 package discovery
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -127,6 +129,20 @@ func broadcastOf(p netip.Prefix) netip.Addr {
 		b[bit/8] |= 0x80 >> (bit % 8)
 	}
 	return netip.AddrFrom4(b)
+}
+
+// CheckInterface reports why text, one of [UDPOptions].Interfaces, can name no interface. Whether it is there is not looked
+// at.
+func CheckInterface(text string) error {
+	address, notAddress := netip.ParseAddr(text)
+	network, notNetwork := netip.ParsePrefix(text)
+	switch {
+	case notAddress == nil && address.Is4(), notNetwork == nil && network.Addr().Is4():
+		return nil
+	case text == "" || strings.ContainsAny(text, "/: \t\r\n\x00"):
+		return fmt.Errorf("got %q, want the name of an interface, an IPv4 address of it, or its network such as 192.0.2.0/24", text)
+	}
+	return nil
 }
 
 // names reports whether choice is o's interface, its address, or a network that this is in.

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"encoding/json"
 	"net"
 	"net/netip"
 	"slices"
@@ -129,5 +130,15 @@ func TestChangesOfInterfacesAreTold(t *testing.T) {
 				t.Errorf("got %q, want %q", told, test.want)
 			}
 		})
+	}
+}
+
+// What is logged reads the same in JSON.
+func TestJSON(t *testing.T) {
+	got, err := json.Marshal([]any{ID{0xa0, 15: 0xaf}, NetworkUDP,
+		Use{"eth0", netip.MustParseAddr("192.0.2.1"), netip.MustParseAddrPort("192.0.2.255:7331")}})
+	want := `["a00000000000000000000000000000af","udp","sends to 192.0.2.255:7331 from 192.0.2.1 on eth0"]`
+	if err != nil || string(got) != want {
+		t.Errorf("got %s (%v), want %s", got, err, want)
 	}
 }

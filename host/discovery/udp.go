@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 )
 
@@ -14,7 +15,7 @@ import (
 type UDPOptions struct {
 	// Port is the port of the LAN's announcements; 0: DefaultPort.
 	Port uint16
-	// Interfaces are names of interfaces, addresses that they have, or networks of such addresses: eth0, 192.0.2.5,
+	// Interfaces are names of interfaces, IPv4 addresses that they have, or networks of such addresses: eth0, 192.0.2.5,
 	// 192.0.2.0/24. One that is not there is waited for. None: every interface that is up and can broadcast, or loopback if
 	// there is nothing else.
 	Interfaces []string
@@ -30,6 +31,9 @@ type Use struct {
 	From      netip.Addr     // this machine's address there
 	To        netip.AddrPort // where the broadcasts go
 }
+
+// MarshalText returns String, for logs in JSON.
+func (u Use) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
 // String returns the use as a phrase, such as "sends to 192.0.2.255:7331 from 192.0.2.5 on eth0".
 func (u Use) String() string {
@@ -59,8 +63,8 @@ func ListenUDP(ctx context.Context, options UDPOptions) (*UDP, error) {
 		options.Port = DefaultPort
 	}
 	for _, choice := range options.Interfaces {
-		if choice == "" {
-			return nil, errors.New("discovery: got an interface without a name, want a name, an address or a network")
+		if err := CheckInterface(choice); err != nil {
+			return nil, fmt.Errorf("discovery: interface: %w", err)
 		}
 	}
 	config := net.ListenConfig{Control: prepareSocket}
@@ -89,11 +93,14 @@ func (u *UDP) Refresh() {
 	_, _ = u.interfaces.now() // who sends or receives next tries again, and has the error
 }
 
-// Send broadcasts packet. It is ErrNoInterface if there is no interface to do so on.
+// Send broadcasts packet. The error is ErrNoInterface, perhaps wrapped, if there is no interface to do so on.
 func (u *UDP) Send(packet []byte) error {
 	links, err := u.interfaces.now()
 	if err != nil {
 		return fmt.Errorf("interfaces: %w", err)
+	}
+	if len(links) == 0 && len(u.interfaces.choice) > 0 {
+		return fmt.Errorf("%w: %s: not there, not up, or without an IPv4 address", ErrNoInterface, strings.Join(u.interfaces.choice, ", "))
 	}
 	if len(links) == 0 {
 		return ErrNoInterface

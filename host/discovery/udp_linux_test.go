@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -73,11 +74,13 @@ func TestUDPWithoutInterfaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	if err := u.Send([]byte("hello")); err != ErrNoInterface {
-		t.Errorf("got %v, want %v", err, ErrNoInterface)
+	if err := u.Send([]byte("hello")); !errors.Is(err, ErrNoInterface) || !strings.Contains(err.Error(), "no-such-interface") {
+		t.Errorf("got %v, want %v and the name", err, ErrNoInterface)
 	}
-	if _, err := ListenUDP(t.Context(), UDPOptions{Interfaces: []string{""}}); err == nil {
-		t.Error("an empty name: got no error")
+	for _, name := range []string{"", "fe80::1", "fe80::/64", "192.0.2.0/33", "eth 0"} {
+		if _, err := ListenUDP(t.Context(), UDPOptions{Interfaces: []string{name}}); err == nil || !strings.Contains(err.Error(), "want the name") {
+			t.Errorf("%q: got %v, want that it is no interface", name, err)
+		}
 	}
 }
 

@@ -97,6 +97,10 @@ type DatagramUse struct {
 	From      netip.Addr     // dialing: where it is sent from; the zero Addr: the system chooses
 }
 
+// MarshalText returns String, for logs in JSON.
+func (u DatagramUse) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// String returns the use as a phrase, such as "sends to 192.0.2.255:10110 from 192.0.2.5 on eth0".
 func (u DatagramUse) String() string {
 	switch {
 	case u.To.IsValid() && u.From.IsValid():
