@@ -49,7 +49,7 @@ type Member struct {
 	cancel  context.CancelCauseFunc
 	ended   atomic.Bool // result is there
 
-	passing bool // on what it received; the hub\'s lock is for it
+	passing bool // on what it received; the hub's lock is for it
 
 	clock      clock
 	active     mark // the last byte, read or written
