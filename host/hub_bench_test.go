@@ -57,7 +57,7 @@ const (
 
 	sendingTime = 400 * time.Millisecond // of an attempt
 	overtime    = sendingTime / 10       // that what was sent last may take
-	silence     = 250 * time.Millisecond // after which what has not arrived is lost
+	silence     = 400 * time.Millisecond // after which what has not arrived is lost
 	pacing      = time.Millisecond       // between batches of the sender
 
 	slowest   = 2000.0 // datagrams a second that are tried
@@ -288,12 +288,22 @@ func (t *benchLoad) close() {
 
 type outcome struct {
 	rate float64 // at which it was sent, which is less than was asked for if the sender can't
-	lost int64   // datagrams, by all receivers together
+	lost int64   // datagrams, by all receivers together; below 0: they got some that were not sent this time
 	late time.Duration
 }
 
-// attempt sends at a rate, and waits for what arrives.
+// attempt sends at a rate, and waits for what arrives. It tries again if more arrives than was sent: where the machine has
+// much else to do, something may come so late that it was taken for lost before.
 func (t *benchLoad) attempt(rate float64) outcome {
+	t.b.Helper()
+	for {
+		if o := t.send(rate); o.lost >= 0 {
+			return o
+		}
+	}
+}
+
+func (t *benchLoad) send(rate float64) outcome {
 	t.b.Helper()
 	total := int(rate * sendingTime.Seconds())
 	before, began := t.received.Load(), time.Now()
@@ -320,7 +330,7 @@ func (t *benchLoad) attempt(rate float64) outcome {
 			last, news = now, time.Now()
 		}
 	}
-	if last > all || (all-last)%int64(benchFrame) != 0 {
+	if (all-last)%int64(benchFrame) != 0 {
 		t.b.Fatalf("got %d bytes, want %d or whole frames less", last-before, all-before)
 	}
 	return outcome{float64(total) / took.Seconds(), (all - last) / int64(benchFrame), news.Sub(began) - took}

@@ -1,0 +1,219 @@
+package host
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+const (
+	garbageDatagrams     = 1_000_000
+	garbageDatagramsRace = 40_000 // with -short, or under the race detector
+
+	garbageWindow = 1000 // datagrams to each port that are under way at most, until the last tenth of them
+	garbageFlows  = 4    // peers that have one
+
+	// What may be there afterwards that was not there before. Buffers are kept for the next datagrams, as many as were needed
+	// at one time.
+	garbageGoroutines = 5
+	garbageHeap       = 8 << 20
+	garbageLines      = 100 // of the log, besides those that time allows for
+)
+
+// What a host has that takes datagrams, and a route of streams besides; discovery takes the place of that in targets.
+const (
+	toFramed = iota
+	toPlain
+	toFlows
+	toStream
+	toDiscovery = toStream
+)
+
+// underFire is a host whose every port for datagrams is a target. Somebody who means it is everywhere, too.
+type underFire struct {
+	t       *testing.T
+	h       *Host
+	book    logBook
+	targets [4]target
+	readers []*reading // of what framed, plain, and each flow receive
+
+	down, peer *net.TCPConn // the ends of a stream
+}
+
+const meantBegin = "a frame that was meant, "
+
+func putUnderFire(t *testing.T) *underFire {
+	t.Helper()
+	up, answering, lan := listenUpstream(t), listenUpstream(t), freeLAN(t)
+	u := &underFire{t: t}
+	u.h = startWith(t, lanHead(lan, "")+fmt.Sprintf(`
+routes:
+  - {name: framed, from: {listen: "udp://127.0.0.1:0", codec: line}, to: {listen: "tcp://127.0.0.1:0", codec: long}}
+  - {name: plain, from: {listen: "udp://127.0.0.1:0", codec: none}, to: {listen: "tcp://127.0.0.1:0", codec: long}}
+  - {name: flows, from: {listen: "udp://127.0.0.1:0", codec: none, udp: {flows: {max: %d, idle: 1h}}}, to: {dial: "tcp://%s", codec: long}}
+  - name: stream
+    from: {listen: "tcp://127.0.0.1:0", codec: line, announce: {service: stream, interval: 30m, ttl: 1h}}
+    to: {dial: "tcp://%s", codec: long}
+`, garbageFlows, answering.Addr(), up.Addr()), Options{Logger: u.book.logger(hclog.Info)})
+
+	for i, name := range []string{toFramed: "framed", toPlain: "plain"} {
+		u.readers = append(u.readers, readLong(t, dialAt(t, u.h, name, 1), meantBegin))
+		waitFor(t, u.h, func(s *Status) bool { return len(s.Routes[i].Hub.Live) == 2 })
+		u.targets[i] = target{from: senders(t, 1, u.h.Addr(name).Address), accounted: func(s *Status) int64 {
+			hub := s.Routes[i].Hub
+			kernel := hub.Datagrams[0]
+			return hub.DatagramsIn + int64(kernel.DroppedBySystem+kernel.Truncated+kernel.Elsewhere+kernel.Strangers)
+		}}
+	}
+	// Of the senders, one more than there may be flows; it gets none.
+	u.targets[toFlows] = target{from: senders(t, garbageFlows+1, u.h.Addr("flows").Address), accounted: func(s *Status) int64 {
+		f := s.Routes[toFlows].Flows
+		return s.Routes[toFlows].ToUpstream.FramesIn + int64(f.Refused+f.Dropped+f.Datagrams.DroppedBySystem+f.Datagrams.Truncated)
+	}}
+	for i := range garbageFlows {
+		u.targets[toFlows].say(t, i, meantBegin+"first")
+		c := answering.accept()
+		_ = c.SetDeadline(time.Time{})
+		u.readers = append(u.readers, readLong(t, c, meantBegin))
+		u.readers[toFlows+i].expect(t, meantBegin+"first")
+	}
+	u.targets[toDiscovery] = target{from: senders(t, 1, fmt.Sprintf("127.0.0.1:%d", lan))}
+
+	u.down = dialRoute(t, u.h, "stream")
+	_ = u.down.SetDeadline(time.Time{})
+	send(t, u.down, "first\n")
+	u.peer = up.accept()
+	_ = u.peer.SetDeadline(time.Time{})
+	expect(t, u.peer, long("first"))
+	return u
+}
+
+// works expects that everything still does what it is for.
+func (u *underFire) works(text string) {
+	u.t.Helper()
+	u.targets[toFramed].say(u.t, 0, meantBegin+text+"\n")
+	u.targets[toPlain].say(u.t, 0, meantBegin+text)
+	for i := range garbageFlows {
+		u.targets[toFlows].say(u.t, i, meantBegin+text)
+	}
+	for _, r := range u.readers {
+		r.expect(u.t, meantBegin+text)
+	}
+	send(u.t, u.down, text+"\n")
+	expect(u.t, u.peer, long(text))
+}
+
+// accounted waits until all but so many of the datagrams to each target are accounted for.
+func (u *underFire) accounted(underWay int64) {
+	u.t.Helper()
+	waitFor(u.t, u.h, func(s *Status) bool {
+		for i := range u.targets {
+			if to := &u.targets[i]; to.accounted != nil && to.accounted(s) < to.sent-underWay {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// atRest waits until nothing is under way, and no more memory used than that.
+func (u *underFire) atRest(used int64) {
+	u.t.Helper()
+	u.accounted(0)
+	waitFor(u.t, u.h, func(s *Status) bool {
+		for i := range s.Plugins {
+			if s.Plugins[i].Outstanding > 0 {
+				return false
+			}
+		}
+		for _, i := range []int{toFramed, toPlain} {
+			if s.Routes[i].Hub.Live[1].QueuedFrames > 0 {
+				return false
+			}
+		}
+		return s.Memory.Used <= used
+	})
+}
+
+// A million random datagrams, to everything of a host that takes datagrams, change nothing but its counters; and these
+// account for every one of them.
+func TestRandomDatagrams(t *testing.T) {
+	count := garbageDatagrams
+	if raceDetector || testing.Short() {
+		count = garbageDatagramsRace
+	}
+	u := putUnderFire(t)
+	h := u.h
+	u.works("before")
+	u.atRest(math.MaxInt64)
+	g := newGarbage()
+	before, heapBefore, goroutines := statusTree(t, h), heap(), runtime.NumGoroutine()
+	baseline := h.Status()
+
+	began := time.Now()
+	each := count / len(u.targets)
+	for sent := 0; sent < each; sent += garbageWindow {
+		g.send(t, u.targets[:], min(garbageWindow, each-sent))
+		if sent < each*9/10 { // the rest comes as fast as it can
+			u.accounted(garbageWindow)
+		}
+	}
+	u.accounted(0)
+	took := time.Since(began)
+	u.works("afterwards")
+	u.atRest(baseline.Memory.Used)
+
+	unchanged(t, "", before, statusTree(t, h))
+	status := h.Status()
+	for i := range u.targets {
+		if to := &u.targets[i]; to.accounted != nil && to.accounted(status) != to.sent {
+			t.Errorf("port %d: %d datagrams were sent, and %d are accounted for", i, to.sent, to.accounted(status))
+		}
+	}
+	for _, i := range []int{toFramed, toPlain} {
+		hub := status.Routes[i].Hub
+		if hub.FramesIn != hub.FramesOut+hub.DroppedFrames {
+			t.Errorf("route %d: %d frames came in, %d went out, and %d were dropped", i, hub.FramesIn, hub.FramesOut, hub.DroppedFrames)
+		}
+		waitFor(t, h, func(*Status) bool { return u.readers[i].frames.Load() == hub.FramesOut })
+	}
+	// Discovery isn't told how many the system drops. What it heard was ignored, for a reason that was counted, but for the
+	// host's own packets.
+	heard, ignored, own := discoveryCounts(status.Discovery)
+	heardBefore, ignoredBefore, ownBefore := discoveryCounts(baseline.Discovery)
+	heard, ignored, own = heard-heardBefore, ignored-ignoredBefore, own-ownBefore
+	if ignored == 0 || ignored > u.targets[toDiscovery].sent || heard < ignored || heard > ignored+own {
+		t.Errorf("discovery: of %d packets %d were heard and %d ignored; want all that were heard, but for %d own ones",
+			u.targets[toDiscovery].sent, heard, ignored, own)
+	}
+
+	waitFor(t, h, func(*Status) bool { return runtime.NumGoroutine() <= goroutines+garbageGoroutines })
+	if grown := heap() - heapBefore; grown > garbageHeap {
+		t.Errorf("the heap has grown by %d bytes, want %d at most", grown, garbageHeap)
+	}
+	if lines, most := strings.Count(u.book.text(), "\n"), garbageLines+int(took.Seconds())*linesAtOnce; lines > most {
+		t.Errorf("got %d lines in the log, want %d at most", lines, most)
+	}
+	hubs := []*HubStatus{status.Routes[toFramed].Hub, status.Routes[toPlain].Hub}
+	t.Logf("%d datagrams in %v; the system dropped %d, %d and %d of %d each; %d violations; discovery ignored %d",
+		count, took.Round(time.Millisecond), hubs[toFramed].Datagrams[0].DroppedBySystem, hubs[toPlain].Datagrams[0].DroppedBySystem,
+		status.Routes[toFlows].Flows.Datagrams.DroppedBySystem, each, hubs[toFramed].Violations, ignored)
+}
+
+func discoveryCounts(s *DiscoveryStatus) (heard, ignored, own int64) {
+	return s.Received, s.Malformed + s.OtherVersions + s.Unsigned + s.Forged, s.Sent
+}
+
+func heap() int64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.GC() // pools let go of what they have in two steps
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}
