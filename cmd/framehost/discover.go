@@ -35,7 +35,7 @@ one name, and print each one as it answers. It waits for the whole of --timeout,
 
 With --json each is one JSON object on a line of its own. Where the LAN has a key (discovery.key_file), services are
 believed only if their announcements are signed with it: name the same file with --key-file. Without one, whatever
-anybody announces is shown.
+anybody announces is shown; but who has a key does not answer, and is heard only when it announces by itself.
 
 The exit code is 1 if nothing answered.`,
 		Example: `  framehost discover
@@ -144,6 +144,9 @@ func (s *search) nothing(stats discovery.StationStats, trouble error) error {
 		what = "no service " + s.service
 	}
 	text := fmt.Sprintf("%s answered within %s", what, s.timeout)
+	if s.keyFile == "" {
+		text += "; where the LAN has a key, nobody answers without --key-file"
+	}
 	if stats.Unsigned+stats.Forged > 0 {
 		text += fmt.Sprintf("; ignored were %s that %s not signed with this key",
 			count(int(stats.Unsigned+stats.Forged), "packet"), wasWere(stats.Unsigned+stats.Forged))

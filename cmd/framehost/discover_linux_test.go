@@ -111,7 +111,7 @@ func TestDiscover(t *testing.T) {
 	})
 	t.Run("a name that nobody has", func(t *testing.T) {
 		out, err := discover(t, port, "barometers", "--timeout", "300ms").CombinedOutput()
-		want := "framehost: no service barometers answered within 300ms\n"
+		want := "framehost: no service barometers answered within 300ms; where the LAN has a key, nobody answers without --key-file\n"
 		if exitOf(err) != exitFailed || string(out) != want {
 			t.Errorf("got %v and %q, want exit code %d and %q", err, out, exitFailed, want)
 		}
