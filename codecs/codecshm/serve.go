@@ -1,0 +1,383 @@
+//go:build linux && (amd64 || arm64 || riscv64 || loong64 || ppc64le || s390x)
+
+package codecshm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// Configured is a codec with its options in force, in a plugin process.
+type Configured struct {
+	Framing  codecs.Framing
+	MaxFrame int
+	MaxWire  int
+}
+
+// Serve answers the calls of the host that started this process, if it offers this plane, until the host closes it.
+// lookup returns what was configured under a number, or nil.
+func Serve(lookup func(number uint32) *Configured) error {
+	inherited := os.Getenv(Variable)
+	if inherited == "" {
+		return nil
+	}
+	if err := os.Unsetenv(Variable); err != nil {
+		return err
+	}
+	fd, err := strconv.Atoi(inherited)
+	if err != nil || fd < 3 {
+		return fmt.Errorf("%s: got %q, want the number of a descriptor", Variable, inherited)
+	}
+	unix.CloseOnExec(fd)
+	s := &server{lookup: lookup}
+	if s.socket, err = newSocket(fd); err != nil {
+		return fmt.Errorf("%s: %w", Variable, err)
+	}
+	defer s.socket.close()
+	return s.serve()
+}
+
+// A server is the plugin process's end.
+type server struct {
+	socket *socket
+	lookup func(number uint32) *Configured
+	lanes  [laneCount]serverLane
+
+	mu       sync.Mutex
+	added    sync.Cond
+	segments atomic.Pointer[map[uint32][]byte] // replaced, never changed
+}
+
+func (s *server) serve() error {
+	s.added.L = &s.mu
+	s.segments.Store(&map[uint32][]byte{})
+	for {
+		m, err := s.socket.receive()
+		if err != nil && !errors.Is(err, errVersion) {
+			closeAll(m.files)
+			return nil // the host is gone, or has no use for the plane
+		}
+		switch {
+		case err != nil || m.op == opBegin:
+			if err == nil {
+				err = s.begin(m.files)
+			} else {
+				closeAll(m.files)
+			}
+			answer := message{op: opReady}
+			if err != nil {
+				answer.refusal = err.Error()
+			}
+			if sendErr := s.socket.send(answer); sendErr != nil || err != nil {
+				return errors.Join(err, sendErr)
+			}
+		case m.op == opAdd && len(m.files) == 1:
+			memory, err := mapMemory(m.files[0], int(m.size), m.readOnly)
+			if err != nil {
+				return err // calls in it are overdue before long, and the host ends the process
+			}
+			s.set(m.id, memory)
+		case m.op == opDrop:
+			s.set(m.id, nil)
+		default:
+			closeAll(m.files)
+			return fmt.Errorf("message %d with %d files", m.op, len(m.files))
+		}
+	}
+}
+
+// begin takes over files.
+func (s *server) begin(files []int) error {
+	if len(files) != maxFiles {
+		closeAll(files)
+		return fmt.Errorf("got %d descriptors, want %d", len(files), maxFiles)
+	}
+	control, err := mapMemory(files[0], controlSize, true)
+	if err != nil {
+		closeAll(files[1:])
+		return err
+	}
+	state, err := mapMemory(files[1], stateSize, false)
+	if err != nil {
+		closeAll(files[2:])
+		return err
+	}
+	for i := range s.lanes {
+		l := &s.lanes[i]
+		l.server, l.control, l.state = s, &controlOf(control)[i], &stateOf(state)[i]
+		l.bell, l.signal = files[2+2*i], files[3+2*i]
+		if err := unix.SetNonblock(l.signal, true); err != nil {
+			return err
+		}
+		go l.work(l.owner.Load())
+	}
+	return nil
+}
+
+// set maps or, with no memory, unmaps a segment.
+func (s *server) set(id uint32, memory []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := *s.segments.Load()
+	segments := make(map[uint32][]byte, len(old)+1)
+	for k, v := range old {
+		segments[k] = v
+	}
+	if memory != nil {
+		segments[id] = memory
+	} else if memory = segments[id]; memory != nil {
+		delete(segments, id)
+		defer unix.Munmap(memory) //nolint:errcheck // can't fail for what Mmap returned
+	}
+	s.segments.Store(&segments)
+	s.added.Broadcast()
+}
+
+// at returns the memory at p. A segment that the host has added may be about to be mapped.
+func (s *server) at(p place) ([]byte, error) {
+	if p.length == 0 {
+		return nil, nil
+	}
+	memory, ok := (*s.segments.Load())[p.segment]
+	if !ok {
+		s.mu.Lock()
+		for memory, ok = (*s.segments.Load())[p.segment]; !ok; memory, ok = (*s.segments.Load())[p.segment] {
+			s.added.Wait()
+		}
+		s.mu.Unlock()
+	}
+	end := uint64(p.offset) + uint64(p.length)
+	if end > uint64(len(memory)) {
+		return nil, fmt.Errorf("%d bytes at %d of segment %d, which has %d", p.length, p.offset, p.segment, len(memory))
+	}
+	return memory[p.offset:end:end], nil
+}
+
+// A serverLane answers the calls of a lane. One worker at a time owns it: takes a call, runs it, and takes the next. One
+// that is stuck in a slow call loses the lane to another worker, so that a slow call holds up only its own session.
+type serverLane struct {
+	server  *server
+	control *laneControl
+	state   *laneState
+	bell    int // the end of a pipe that wakes this lane
+	signal  int // the end of a pipe whose other end wakes the host
+
+	// owner is twice the number of the worker that has the lane, and one more while that runs a call. Whoever would take
+	// the lane away changes the number while it is odd, and a worker that finds it changed has lost the lane.
+	owner   atomic.Uint64
+	taken   atomic.Uint32 // calls taken off the ring; changed by the owner alone
+	minded  atomic.Bool   // mind runs
+	signals uint32        // the value of parked that the signal was given for; the owner's
+}
+
+// A worker is what runs calls: one goroutine, with memory of its own.
+type worker struct {
+	runner  codeccall.Runner
+	decode  codeccall.Decode
+	encode  codeccall.Encode
+	decoded codeccall.Decoded
+	encoded codeccall.Encoded
+}
+
+// work is a worker that has the lane as long as owner says me.
+func (l *serverLane) work(me uint64) {
+	// The goroutine waits for the bell in a system call, which on its own thread costs the scheduler nothing.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	debug.SetPanicOnFault(true) // a codec that writes into what it is shown fails, and its process goes on
+	var w worker
+	for {
+		taken := l.taken.Load()
+		if l.control.head.Load() == taken {
+			l.nap(taken)
+			continue
+		}
+		slot := l.control.ring[taken%slotCount] % slotCount
+		l.taken.Store(taken + 1)
+		l.owner.Store(me + 1)
+		if !l.minded.Load() && !l.minded.Swap(true) {
+			go l.mind()
+		}
+		attempt := w.run(l, slot)
+		mine := l.owner.CompareAndSwap(me+1, me)
+		l.state.answers[slot].attempt.Store(attempt)
+		if parked := l.control.parked.Load(); parked != 0 && (parked != l.signals || !mine) {
+			if mine {
+				l.signals = parked
+			}
+			strike(l.signal)
+		}
+		if !mine {
+			return
+		}
+	}
+}
+
+// nap waits for the bell.
+func (l *serverLane) nap(taken uint32) {
+	l.state.nap.Add(1)
+	var b [256]byte
+	for l.control.head.Load() == taken {
+		if _, err := unix.Read(l.bell, b[:]); err != nil && err != unix.EINTR {
+			time.Sleep(time.Millisecond) // never seen; the process is ended by its host
+		}
+	}
+	l.state.nap.Add(1)
+}
+
+// mindEvery is how long a call may hold a lane.
+const mindEvery = time.Millisecond
+
+// mind gives the lane to another worker when a call has held it for long. It ends when nothing is going on.
+func (l *serverLane) mind() {
+	tick := time.NewTicker(mindEvery)
+	defer tick.Stop()
+	last, quiet := l.taken.Load(), 0
+	for range tick.C {
+		owner, taken := l.owner.Load(), l.taken.Load()
+		switch {
+		case taken != last:
+			last, quiet = taken, 0
+		case owner%2 == 1:
+			next := owner + 1 // even, and nobody's before
+			if l.owner.CompareAndSwap(owner, next) {
+				go l.work(next)
+			}
+		case quiet < 100:
+			quiet++
+		default:
+			l.minded.Store(false)
+			if l.owner.Load()%2 == 0 || l.minded.Swap(true) {
+				return // a call that begins now finds nobody minding, and sees to it
+			}
+		}
+	}
+}
+
+// run makes the call in slot and writes its answer, all but the attempt, which it returns.
+func (w *worker) run(l *serverLane, slot uint32) (attempt uint32) {
+	c, a := &l.control.calls[slot], &l.state.answers[slot]
+	a.head = answerHead{}
+	if err := w.call(l.server, c, a); err != nil {
+		a.head = answerHead{bits: bitFailed, textLen: uint32(copy(a.text[:], trimFailed(err)))}
+	}
+	return c.attempt
+}
+
+func (w *worker) call(s *server, c *callSlot, a *answerSlot) error {
+	codec := s.lookup(c.codec)
+	if codec == nil {
+		return fmt.Errorf("codec %d was not configured", c.codec)
+	}
+	wire, err := s.at(c.wire)
+	if err != nil {
+		return err
+	}
+	entries, err := s.at(c.entries)
+	if err != nil {
+		return err
+	}
+	data, err := s.at(c.data)
+	if err != nil {
+		return err
+	}
+	state := c.state[:min(c.stateLen, codecs.MaxState)]
+	if c.kind == kindDecode {
+		return w.runDecode(codec, c, a, wire, state, refsIn(entries), data)
+	}
+	refs, err := s.at(c.refs)
+	if err != nil {
+		return err
+	}
+	return w.runEncode(codec, c, a, wire, refsIn(refs), state, endsIn(entries), data)
+}
+
+var errTable = errors.New("more entries than calls can have")
+
+func (w *worker) runDecode(codec *Configured, c *callSlot, a *answerSlot, wire, state []byte, refs []codecs.Ref, data []byte) error {
+	in, out := &w.decode, &w.decoded
+	*in = codeccall.Decode{Wire: wire, Examined: int(c.examined), EOF: c.eof != 0, State: state, Room: len(data)}
+	w.runner.UseForDecode(refs[:0:len(refs)], data[:0:len(data)])
+	if err := w.runner.Decode(codec.Framing, codec.MaxFrame, in, out); err != nil {
+		return err
+	}
+	if err := in.Check(&codeccall.Properties{MaxFrame: codec.MaxFrame, MaxWire: codec.MaxWire}, out); err != nil {
+		return err
+	}
+	if len(out.Refs) > len(refs) {
+		return errTable
+	}
+	settle(refs, out.Refs)
+	settle(data, out.Data)
+	a.head = answerHead{
+		entries: uint32(len(out.Refs)), size: uint32(len(out.Data)), consumed: uint32(out.Consumed), examined: uint32(out.Examined),
+		need: uint32(min(out.Need, codecs.MaxWire)), roomNeeded: uint32(out.RoomNeeded), skipped: uint32(out.Skipped),
+	}
+	a.finish(out.More, out.State, out.Fault)
+	return nil
+}
+
+func (w *worker) runEncode(codec *Configured, c *callSlot, a *answerSlot, wire []byte, refs []codecs.Ref, state []byte,
+	ends []uint32, data []byte) error {
+	in, out := &w.encode, &w.encoded
+	*in = codeccall.Encode{Wire: wire, Refs: refs, EOF: c.eof != 0, State: state, Room: len(data)}
+	w.runner.UseForEncode(data[:0:len(data)], ends[:0:len(ends)])
+	if err := w.runner.Encode(codec.Framing, in, out); err != nil {
+		return err
+	}
+	if err := in.Check(&codeccall.Properties{MaxFrame: codec.MaxFrame, MaxWire: codec.MaxWire}, out); err != nil {
+		return err
+	}
+	if len(out.Ends) > len(ends) {
+		return errTable
+	}
+	settle(ends, out.Ends)
+	settle(data, out.Wire)
+	a.head = answerHead{entries: uint32(len(out.Ends)), size: uint32(len(out.Wire)), roomNeeded: uint32(out.RoomNeeded)}
+	a.finish(out.More, out.State, out.Fault)
+	return nil
+}
+
+// settle copies what was built to where it belongs, if it was built elsewhere: a codec that appends more than it had
+// announced makes Go move the slice.
+func settle[T any](where, built []T) {
+	if len(built) > 0 && &built[0] != &where[0] {
+		copy(where, built)
+	}
+}
+
+// finish adds to an answer what those of both kinds have.
+func (a *answerSlot) finish(more bool, state []byte, fault *codecs.Fault) {
+	if more {
+		a.head.bits |= bitMore
+	}
+	a.head.stateLen = uint32(copy(a.state[:], state))
+	if fault != nil {
+		a.head.bits |= bitFault
+		a.head.faultKind = kindOf(fault.Err)
+		a.head.faultOffset, a.head.faultAt, a.head.faultResume = int64(fault.Offset), int64(fault.At), int64(fault.Resume)
+		a.head.textLen = uint32(copy(a.text[:], fault.Want))
+	}
+}
+
+// trimFailed returns the text of err without that of the sentinel, which the host puts in front again.
+func trimFailed(err error) string {
+	if many, ok := err.(interface{ Unwrap() []error }); ok && errors.Is(err, codeccall.ErrCodecFailed) {
+		if errs := many.Unwrap(); len(errs) == 2 {
+			return errs[1].Error()
+		}
+	}
+	return err.Error()
+}
