@@ -12,6 +12,7 @@ import (
 type announcer struct {
 	*discovery.Announcer
 	options discovery.AnnouncerOptions
+	dnssd   *dnssdService // nil: it is not announced by DNS-SD
 }
 
 // announcement says what is announced of e, which listens on port.
@@ -38,6 +39,11 @@ func (r *route) announce(e *config.Endpoint, bound string) error {
 	a.options.Addresses = r.host.lan.addresses(at.Addr())
 	if a.Announcer, err = discovery.NewAnnouncer(r.host.lan.station, a.options); err != nil {
 		return fmt.Errorf("route %s: %w", r.config.Name, err)
+	}
+	if e.Announce.DNSSD != "" {
+		if a.dnssd, err = r.announceDNSSD(e, at); err != nil {
+			return err
+		}
 	}
 	r.announcers = append(r.announcers, a)
 	return nil
@@ -71,6 +77,9 @@ func (r *route) startLAN() {
 		s := &a.options.Service
 		r.log.Info("service announced", "service", s.Name, "network", s.Network, "port", s.Port, "id", a.ID())
 		r.work.Go(func() { a.Run(r.dials) })
+		if a.dnssd != nil {
+			r.work.Go(func() { a.dnssd.run(r.dials, r.log) })
+		}
 	}
 	for _, one := range r.resolvers {
 		r.work.Go(func() { one.Run(r.dials) })
@@ -87,6 +96,7 @@ type AnnouncedStatus struct {
 	Announced int64    `json:"announced"` // packets, other than answers and goodbyes
 	Queries   int64    `json:"queries"`   // heard for it
 	Answers   int64    `json:"answers"`
+	DNSSD     string   `json:"dns_sd,omitempty"` // the name of its instance; "": it is not announced by DNS-SD
 }
 
 func (a *announcer) status() AnnouncedStatus {
@@ -94,5 +104,6 @@ func (a *announcer) status() AnnouncedStatus {
 	return AnnouncedStatus{
 		Service: s.Name, Network: s.Network.String(), Port: int(s.Port), Addresses: addressTexts(a.options.Addresses()),
 		ID: a.ID().String(), Announced: stats.Announced, Queries: stats.Queries, Answers: stats.Answers,
+		DNSSD: a.dnssd.instance(),
 	}
 }

@@ -12,14 +12,33 @@
 //
 // # No loops
 //
-// A broadcast or multicast that this host sent is never taken for input, by any of its routes, whatever interface it
-// comes back by. Where a hub listens on a port and also sends broadcast or multicast to it, over the same interfaces,
-// both are one member: what is heard there is not sent there, and when a second host relays back what was sent, that is
-// suppressed, as [relay.Hub] says. So hosts that stand side by side between two networks, each with both in one hub, make
-// no loop.
+// What is guaranteed:
 //
-// An operator must still avoid to relay in a circle in ways that no single hub sees: two hosts that each have a route for
-// either direction; a port that is relayed to another by one host and back by another; and unicast from a host to itself.
+//   - A broadcast or multicast that this host sent is never taken for input, by any of its routes, on whatever interface
+//     it comes back. It is known by its source, an address of this machine and a port that only one of its sockets has.
+//   - Where a hub listens on a port and also sends broadcast or multicast to it, over the same interfaces, both are one
+//     member. What is heard there is not sent there, and frames that another host relays back are suppressed: each frame
+//     sent suppresses at most one identical arrival on each interface, within two seconds, and so does each frame heard
+//     for one that comes from elsewhere ([relay.Hub]). So two hosts that stand side by side between two networks, each
+//     with both in one hub, make no loop, and frames get lost between them only where the network loses them.
+//   - What a sender repeats passes, as often as it repeats it, where nothing identical was sent by this host.
+//
+// Frames are compared by their bytes, not by who sent them. So for two seconds after a frame was sent, what comes first of
+// a copy of it and a true sender's own identical frame is taken for the copy, and the other one passes for the true
+// sender's: receivers get as many as they should, though perhaps the one for the other. Where no copy comes back, that
+// one frame of the true sender is suppressed.
+//
+// What an operator must still avoid, for nothing here ends it:
+//
+//   - Circles that no single hub sees: two routes, in one host or in several, that each relay one way, so that together
+//     they lead back; a port that is relayed to another one by this host and back by another; hubs that are connected to
+//     each other in a ring over TCP or Unix sockets, for what comes in a stream is not compared with anything.
+//   - More than two hosts side by side between the same networks. A third one adds copies. With four, one datagram comes
+//     back more often than it was sent, and goes round without end.
+//   - Devices that send identical bytes within two seconds of each other into networks that are joined both ways: of two
+//     such frames, one may be all that is heard.
+//   - Unicast from a host to itself, which is taken for one route that talks to another on purpose; and broadcasts whose
+//     source is translated (NAT) on the way back.
 //
 // It puts together what know nothing of each other: config, endpoint, relay, pluginproc and discovery.
 package host

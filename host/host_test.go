@@ -118,7 +118,12 @@ func parse(t *testing.T, yaml string) *config.Config {
 
 func start(t *testing.T, yaml string) *Host {
 	t.Helper()
-	h, err := Start(t.Context(), parse(t, yaml), Options{})
+	return startWith(t, yaml, Options{})
+}
+
+func startWith(t *testing.T, yaml string, options Options) *Host {
+	t.Helper()
+	h, err := Start(t.Context(), parse(t, yaml), options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -341,38 +340,6 @@ routes:
 	members(t, h, 2)
 	talkTo(t, netip.MustParseAddrPort(h.Addr("hub").Address)).say("new\n")
 	expect(t, c, long("new"))
-}
-
-// Garbage changes nothing but counters.
-func TestRandomDatagrams(t *testing.T) {
-	const count = 20_000
-	h := start(t, `
-routes:
-  - name: hub
-    from: {listen: "udp://127.0.0.1:0", codec: line}
-    to: {listen: "tcp://127.0.0.1:0", codec: long}
-`)
-	c := dialAt(t, h, "hub", 1)
-	members(t, h, 2)
-	k := talkTo(t, netip.MustParseAddrPort(h.Addr("hub").Address))
-	source := rand.NewChaCha8([32]byte{1})
-	garbage := make([]byte, 600)
-	sent := 0
-	for range count {
-		_, _ = source.Read(garbage)
-		one := garbage[:rand.IntN(len(garbage))]
-		// No LF but a violation in front: nothing of it is a frame.
-		k.say("!" + strings.ReplaceAll(string(one), "\n", "") + "\n")
-		if sent++; sent%100 == 0 { // no faster than it is read
-			waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.DatagramsIn == int64(sent) })
-		}
-	}
-	k.say("still here\n")
-	expect(t, c, long("still here"))
-	hub := h.Status().Routes[0].Hub
-	if hub.Violations != count || hub.FramesIn != 1 || len(hub.Live) != 2 {
-		t.Errorf("got %d violations, %d frames, %d members; want %d, 1, 2", hub.Violations, hub.FramesIn, len(hub.Live), count)
-	}
 }
 
 func TestDatagramsDenied(t *testing.T) {

@@ -34,8 +34,9 @@ type lan struct {
 	ended    chan struct{}
 
 	mu       sync.Mutex
-	trouble  string    // that was told last
-	troubled time.Time // when
+	dnssd    *dnssdResponder // nil: no route has needed it
+	trouble  string          // that was told last
+	troubled time.Time       // when
 	ignored  map[error]bool
 }
 
@@ -110,6 +111,12 @@ func openLAN(ctx context.Context, c *config.Config, interfaces *endpoint.Interfa
 }
 
 func (l *lan) close() {
+	l.mu.Lock()
+	responder := l.dnssd
+	l.mu.Unlock()
+	if responder != nil {
+		responder.close()
+	}
 	l.unfollow()
 	l.end()
 	<-l.ended

@@ -1,173 +1,74 @@
 package host
 
 import (
-	"bufio"
-	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
-	"os"
-	"os/exec"
-	"runtime"
+	"strconv"
 	"strings"
-	"syscall"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/internal/netnstest"
 )
 
-// Tests of whole machines have a network of their own. The test runs again in another process, in a new network
-// namespace, which is a LAN with its bridge; each machine on it is a process in a namespace as well, that runs a Host.
+// A machine of these tests runs a Host.
+type machine struct{ *netnstest.Machine }
 
-const (
-	inNamespace = "FRAMEHOST_TEST_NAMESPACE"
-	asMachine   = "FRAMEHOST_TEST_MACHINE"
-)
-
-// ownNetwork reports whether the test is in a network of its own; where it is not, it was run there and is done.
-func ownNetwork(t *testing.T) bool {
+func newMachine(t *testing.T) machine {
 	t.Helper()
-	if os.Getenv(inNamespace) == t.Name() {
-		ip(t, "link set lo up")
-		return true
-	}
-	impossible := t.Skipf
-	if os.Getenv("CI") == "true" {
-		impossible = t.Fatalf
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		impossible("needs iproute2: %v", err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=100s")
-	cmd.Env = append(os.Environ(), inNamespace+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if os.Getuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
-	runtime.LockOSThread() // Pdeathsig is about the thread
-	defer runtime.UnlockOSThread()
-	err := cmd.Start()
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL) {
-		impossible("needs to be root, or user namespaces: %v", err)
-	}
-	if err == nil {
-		err = cmd.Wait()
-	}
-	if err != nil {
-		t.Errorf("in a namespace: %v\n%s", err, &out)
-	}
-	return false
+	return machine{netnstest.NewMachine(t, "TestMachine")}
 }
 
-// ip configures the network of the process it is called in.
-func ip(t *testing.T, args string) {
-	t.Helper()
-	if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
-		t.Fatalf("ip %s: %v\n%s", args, err, out)
-	}
-}
+// run starts a Host with the route of a configuration.
+func (m machine) run(route string) { m.runWith("routes: [" + route + "]") }
 
-// A machine is a process in a network of its own, in which it runs a Host.
-type machine struct {
-	t       *testing.T
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	answers *bufio.Scanner
-}
-
-// newMachine makes a machine without any cable.
-func newMachine(t *testing.T) *machine {
-	t.Helper()
-	m := &machine{t: t, cmd: exec.Command("/proc/self/exe", "-test.run=^TestMachine$", "-test.timeout=100s")}
-	m.cmd.Env = append(os.Environ(), asMachine+"=1")
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
-	m.cmd.Stderr = os.Stderr
-	var err error
-	if m.in, err = m.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := m.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.answers = bufio.NewScanner(out)
-	if err := m.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = m.in.Close() // that ends it
-		for m.answers.Scan() {
-			t.Log(m.answers.Text())
-		}
-		if err := m.cmd.Wait(); err != nil {
-			t.Error(err)
-		}
-	})
-	m.tell("ip link set lo up")
-	return m
-}
-
-// plug lays a cable from the bridge to the machine, where its end is called name and has the address.
-func (m *machine) plug(bridge, cable, name, address string) {
-	m.t.Helper()
-	ip(m.t, fmt.Sprintf("link add %s type veth peer name %s netns %d", cable, name, m.cmd.Process.Pid))
-	ip(m.t, "link set "+cable+" master "+bridge)
-	ip(m.t, "link set "+cable+" up")
-	m.tell("ip addr add " + address + " brd + dev " + name)
-	m.tell("ip link set " + name + " up")
-}
-
-// tell makes the machine do something and waits until it is done.
-func (m *machine) tell(line string) {
-	m.t.Helper()
-	if _, err := io.WriteString(m.in, line+"\n"); err != nil {
-		m.t.Fatal(err)
-	}
-	if !m.answers.Scan() || m.answers.Text() != "done" {
-		m.t.Fatalf("%s: got %q, want done", line, m.answers.Text())
-	}
-}
-
-// run starts a Host with the route of a configuration, which is JSON or YAML in one line.
-func (m *machine) run(route string) {
-	m.t.Helper()
-	m.tell("run routes: [" + strings.Join(strings.Fields(route), " ") + "]")
-}
+// runWith starts a Host with a configuration.
+func (m machine) runWith(yaml string) { m.Tell("run " + strconv.Quote(yaml)) }
 
 // TestMachine is what a machine does; it is no test.
 func TestMachine(t *testing.T) {
-	if os.Getenv(asMachine) == "" {
-		t.Skip("is for other tests")
-	}
-	lines := bufio.NewScanner(os.Stdin)
-	for lines.Scan() {
-		verb, rest, _ := strings.Cut(lines.Text(), " ")
-		switch verb {
-		case "ip":
-			ip(t, rest)
-		case "run":
-			start(t, rest)
+	var h *Host
+	var book logBook
+	number := func(text string) int {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
 		}
-		fmt.Println("done")
+		return n
 	}
-}
-
-// newBridge makes a bridge in the network of the test, where the test has the address.
-func newBridge(t *testing.T, name, address string) {
-	t.Helper()
-	ip(t, "link add "+name+" type bridge forward_delay 0 mcast_snooping 0")
-	ip(t, "addr add "+address+" brd + dev "+name)
-	ip(t, "link set "+name+" up")
+	netnstest.Serve(t, map[string]func(string){
+		"run": func(quoted string) {
+			yaml, err := strconv.Unquote(quoted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h = startWith(t, yaml, Options{Logger: book.logger(hclog.Info)})
+		},
+		"stop":    func(string) { _ = h.Shutdown(t.Context()) },
+		"members": func(n string) { members(t, h, number(n)) },
+		"knows":   func(n string) { waitFor(t, h, knows(number(n))) },
+		"ignores": func(string) {
+			waitFor(t, h, func(s *Status) bool { return s.Discovery.Unsigned > 0 && s.Discovery.Forged > 0 })
+		},
+		// logged N MESSAGE waits until that was logged so many times, and wants no more of it.
+		"logged": func(what string) {
+			n, message, _ := strings.Cut(what, " ")
+			waitFor(t, h, func(*Status) bool { return len(book.find(t, message)) >= number(n) })
+			if got := len(book.find(t, message)); got != number(n) {
+				t.Fatalf("%q was logged %d times, want %s", message, got, n)
+			}
+		},
+	})
+	fmt.Print(book.text()) // which a test that failed shows
 }
 
 const lanPort = 10110
@@ -184,138 +85,415 @@ func listenOn(t *testing.T, name string) talker {
 	return talker{t, c, netip.AddrPort{}}
 }
 
-// collect hears until a datagram is last, and returns how often each was heard.
-func (k talker) collect(last string) map[string]int {
+// broadcastTo speaks to everyone in one network.
+func broadcastTo(t *testing.T, network string) talker {
+	t.Helper()
+	return talkTo(t, netip.AddrPortFrom(netip.MustParseAddr(network), lanPort))
+}
+
+// dialMachine connects to a machine, whose cable carries nothing at first.
+func dialMachine(t *testing.T, address string) *net.TCPConn {
+	t.Helper()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for late := time.After(20 * time.Second); ; {
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			t.Cleanup(func() { c.Close() })
+			_ = c.SetDeadline(time.Now().Add(40 * time.Second))
+			return c.(*net.TCPConn)
+		}
+		select {
+		case <-again.C:
+		case <-late:
+			t.Fatal(err)
+		}
+	}
+}
+
+// heardFrom counts datagrams by what they say, and then by whose they are.
+type heardFrom map[string]map[string]int
+
+// total returns how often payload was heard, from whomever.
+func (h heardFrom) total(payload string) (n int) {
+	for _, one := range h[payload] {
+		n += one
+	}
+	return n
+}
+
+// collect adds what is heard until each of last was.
+func (h heardFrom) collect(k talker, last ...string) {
 	k.t.Helper()
 	watchdog := time.AfterFunc(20*time.Second, func() { k.Close() })
 	defer watchdog.Stop()
-	heard := map[string]int{}
 	one := []endpoint.Datagram{{Payload: make([]byte, 0, 2000)}}
-	for heard[last] == 0 {
-		if _, err := k.ReadBatch(one); err != nil {
-			k.t.Fatalf("got %v and %v, want %q", err, heard, last)
-		}
-		heard[string(one[0].Payload)]++
-	}
-	return heard
-}
-
-// Two machines stand between two networks, and each relays all broadcasts both ways.
-func TestNetworkTwoBridges(t *testing.T) {
-	if !ownNetwork(t) {
-		return
-	}
-	newBridge(t, "left", "10.1.0.1/24")
-	newBridge(t, "right", "10.2.0.1/24")
-	for i := range 2 {
-		m := newMachine(t)
-		m.plug("left", fmt.Sprintf("l%d", i), "eth0", fmt.Sprintf("10.1.0.%d/24", i+2))
-		m.plug("right", fmt.Sprintf("r%d", i), "eth1", fmt.Sprintf("10.2.0.%d/24", i+2))
-		m.run(`{name: bridge, from: {listen: "udp://:10110", codec: none, udp: {interfaces: [eth0]}}, to: [
-			{dial: "udp://*:10110", codec: none, udp: {interfaces: [eth0]}},
-			{listen: "udp://:10110", codec: none, udp: {interfaces: [eth1]}},
-			{dial: "udp://*:10110", codec: none, udp: {interfaces: [eth1]}}]}`)
-	}
-	left, right := listenOn(t, "left"), listenOn(t, "right")
-	onlyTwice(t, exchange(t, "10.1.0.255", right), "10.1.0.255")
-	onlyTwice(t, exchange(t, "10.2.0.255", left), "10.2.0.255")
-}
-
-// onlyTwice expects each frame from either machine; nothing is lost or comes round again. While a machine hears a frame
-// on both sides at once it may send it to both, so that there can be two more.
-func onlyTwice(t *testing.T, heard map[string]int, broadcast string) {
-	t.Helper()
-	for i := range 50 {
-		if n := heard[frame(i, broadcast)]; n < 1 || n > 4 {
-			t.Errorf("%q was heard %d times, want twice", frame(i, broadcast), n)
+	for _, l := range last {
+		for h[l] == nil {
+			if _, err := k.ReadBatch(one); err != nil {
+				k.t.Fatalf("got %v and %v, want %q", err, h, l)
+			}
+			payload := string(one[0].Payload)
+			if h[payload] == nil {
+				h[payload] = map[string]int{}
+			}
+			h[payload][one[0].Remote.Addr().String()]++
 		}
 	}
 }
 
 // frame is what is said to one network. In another it would be taken for what a machine has just sent there.
-func frame(i int, broadcast string) string { return fmt.Sprintf("frame %d to %s", i, broadcast) }
+func frame(i int, network string) string { return fmt.Sprintf("frame %d to %s", i, network) }
 
-// exchange broadcasts to one network until that is heard in another, and then 50 frames, and returns what was heard.
-func exchange(t *testing.T, broadcast string, there talker) map[string]int {
+const frames = 50
+
+// exchange broadcasts to one network until that is heard in another, and then frames, and adds what was heard there.
+func exchange(t *testing.T, network string, there talker, heard heardFrom) {
 	t.Helper()
-	speaker := talkTo(t, netip.AddrPortFrom(netip.MustParseAddr(broadcast), lanPort))
+	speaker := broadcastTo(t, network)
 	ready := make(chan struct{})
 	go func() { // a cable carries nothing at first
 		defer close(ready)
-		there.collect("ready " + broadcast)
+		heard.collect(there, "ready "+network)
 	}()
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for waiting := true; waiting; {
-		speaker.say("ready " + broadcast)
+		speaker.say("ready " + network)
 		select {
 		case <-ready:
 			waiting = false
 		case <-again.C:
 		}
 	}
-	for i := range 50 {
-		speaker.say(frame(i, broadcast))
+	for i := range frames {
+		speaker.say(frame(i, network))
 	}
-	speaker.say("end " + broadcast)
-	return there.collect("end " + broadcast)
+	speaker.say("end " + network)
+	heard.collect(there, "end "+network)
 }
 
-// Two networks that know nothing of each other are joined by two machines, over TCP.
-func TestNetworkTwoLANsOverTCP(t *testing.T) {
-	if !ownNetwork(t) {
+// All machines of a LAN hear what is broadcast, by one that is no framehost or by one of them, and none says it again.
+func TestNetworkHeardByAllRepeatedByNone(t *testing.T) {
+	if !netnstest.Own(t) {
 		return
 	}
-	newBridge(t, "left", "10.1.0.1/24")
-	newBridge(t, "right", "10.2.0.1/24")
-	newBridge(t, "wan", "10.3.0.1/24")
-	const lan = `{name: lan, from: {listen: "udp://:10110", codec: none, udp: {interfaces: [eth0]}}, to: [
-			{dial: "udp://*:10110", codec: none, udp: {interfaces: [eth0]}}, %s]}`
-	one, other := newMachine(t), newMachine(t)
-	one.plug("left", "l0", "eth0", "10.1.0.2/24")
-	one.plug("wan", "w0", "eth1", "10.3.0.2/24")
-	other.plug("right", "r0", "eth0", "10.2.0.2/24")
-	other.plug("wan", "w1", "eth1", "10.3.0.3/24")
-	one.run(fmt.Sprintf(lan, `{listen: "tcp://10.3.0.2:7000", codec: long}`))
-	other.run(fmt.Sprintf(lan, `{dial: "tcp://10.3.0.2:7000", codec: long, reconnect: {min: 10ms, max: 50ms}}`))
+	netnstest.NewBridge(t, "lan", "10.1.0.1/24")
+	var clients []*net.TCPConn
+	for i := range 3 {
+		m := newMachine(t)
+		m.Plug("lan", fmt.Sprintf("c%d", i), "eth0", fmt.Sprintf("10.1.0.%d/24", i+2))
+		m.run(`{name: feed, from: {listen: "udp://:10110", codec: none, udp: {interfaces: [eth0]}}, to: [
+			{dial: "udp://*:10110", codec: none, udp: {interfaces: [eth0]}}, {listen: "tcp://0.0.0.0:7000", codec: long}]}`)
+		clients = append(clients, dialMachine(t, fmt.Sprintf("10.1.0.%d:7000", i+2)))
+		m.Tell("members 2")
+	}
+	ear, speaker := listenOn(t, "lan"), broadcastTo(t, "10.1.0.255")
+	want := heardFrom{}
+	for i := range frames {
+		speaker.say(frame(i, "all"))
+		want[frame(i, "all")] = map[string]int{"10.1.0.1": 1}
+	}
+	for i := range frames {
+		for _, c := range clients {
+			expect(t, c, long(frame(i, "all")))
+		}
+	}
+	// What a client says leaves its machine behind whatever this one was about to repeat.
+	var last []string
+	for _, round := range []string{"from", "end"} {
+		for i, c := range clients {
+			payload := fmt.Sprintf("%s %d", round, i)
+			send(t, c, long(payload))
+			want[payload] = map[string]int{fmt.Sprintf("10.1.0.%d", i+2): 1}
+			for other := range clients {
+				if other != i {
+					expect(t, clients[other], long(payload))
+				}
+			}
+			last = append(last, payload)
+		}
+	}
+	heard := heardFrom{}
+	heard.collect(ear, last...)
+	if fmt.Sprint(heard) != fmt.Sprint(want) {
+		t.Errorf("got\n%v\nwant\n%v", heard, want)
+	}
+}
+
+// Two machines stand between two networks, and each relays all broadcasts both ways.
+func TestNetworkTwoBridges(t *testing.T) {
+	if !netnstest.Own(t) {
+		return
+	}
+	netnstest.NewBridge(t, "left", "10.1.0.1/24")
+	netnstest.NewBridge(t, "right", "10.2.0.1/24")
+	for i := range 2 {
+		m := newMachine(t)
+		m.Plug("left", fmt.Sprintf("l%d", i), "eth0", fmt.Sprintf("10.1.0.%d/24", i+2))
+		m.Plug("right", fmt.Sprintf("r%d", i), "eth1", fmt.Sprintf("10.2.0.%d/24", i+2))
+		m.run(`{name: bridge, from: {listen: "udp://:10110", codec: none, udp: {interfaces: [eth0]}}, to: [
+			{dial: "udp://*:10110", codec: none, udp: {interfaces: [eth0]}},
+			{listen: "udp://:10110", codec: none, udp: {interfaces: [eth1]}},
+			{dial: "udp://*:10110", codec: none, udp: {interfaces: [eth1]}}]}`)
+	}
 	left, right := listenOn(t, "left"), listenOn(t, "right")
 	for _, way := range []struct {
-		broadcast string
-		there     talker
+		network string
+		there   talker
 	}{{"10.1.0.255", right}, {"10.2.0.255", left}} {
-		heard := exchange(t, way.broadcast, way.there)
-		for i := range 50 {
-			if n := heard[frame(i, way.broadcast)]; n != 1 {
-				t.Errorf("%q was heard %d times, want once", frame(i, way.broadcast), n)
+		heard := heardFrom{}
+		exchange(t, way.network, way.there, heard)
+		// One by one: by then, what goes round has come by many times.
+		speaker := broadcastTo(t, way.network)
+		for i := range frames {
+			speaker.say(frame(frames+i, way.network))
+			heard.collect(way.there, frame(frames+i, way.network))
+		}
+		for i := range 2 * frames {
+			if from := heard[frame(i, way.network)]; !onceFromEach(from) {
+				t.Errorf("%q was heard from %v, want once from either machine", frame(i, way.network), from)
 			}
 		}
 	}
 }
 
-// An interface goes and comes back while the route runs.
-func TestNetworkInterfaceDownAndUp(t *testing.T) {
-	if !ownNetwork(t) {
+// onceFromEach reports whether one machine was heard or both, each once. A machine that hears a frame from the other
+// before its own turn came says nothing.
+func onceFromEach(from map[string]int) bool {
+	for _, n := range from {
+		if n != 1 {
+			return false
+		}
+	}
+	return len(from) >= 1 && len(from) <= 2
+}
+
+// Two machines on one LAN, each of which hears and repeats what is broadcast there, are joined behind it over TCP.
+func TestNetworkTwoOnOneLANJoinedBehindIt(t *testing.T) {
+	if !netnstest.Own(t) {
 		return
 	}
-	newBridge(t, "left", "10.1.0.1/24")
-	newBridge(t, "right", "10.2.0.1/24")
+	netnstest.NewBridge(t, "lan", "10.1.0.1/24")
+	netnstest.NewBridge(t, "wan", "10.3.0.1/24")
+	const route = `{name: lan, from: {listen: "udp://:10110", codec: none, udp: {interfaces: [eth0]}}, to: [
+			{dial: "udp://*:10110", codec: none, udp: {interfaces: [eth0]}}, %s]}`
+	one, other := newMachine(t), newMachine(t)
+	for i, m := range []machine{one, other} {
+		m.Plug("lan", fmt.Sprintf("l%d", i), "eth0", fmt.Sprintf("10.1.0.%d/24", i+2))
+		m.Plug("wan", fmt.Sprintf("w%d", i), "eth1", fmt.Sprintf("10.3.0.%d/24", i+2))
+	}
+	one.run(fmt.Sprintf(route, `{listen: "tcp://10.3.0.2:7000", codec: long}`))
+	other.run(fmt.Sprintf(route, `{dial: "tcp://10.3.0.2:7000", codec: long, reconnect: {min: 10ms, max: 50ms}}`))
+	one.Tell("members 2")
+	other.Tell("members 2")
+	ear, speaker, heard := listenOn(t, "lan"), broadcastTo(t, "10.1.0.255"), heardFrom{}
+	for i := range 2 * frames {
+		speaker.say(frame(i, "all"))
+		heard.collect(ear, frame(i, "all"))
+	}
+	for i := range 2 * frames {
+		from := heard[frame(i, "all")]
+		said := from["10.1.0.1"]
+		delete(from, "10.1.0.1")
+		if said != 1 || len(from) > 0 && !onceFromEach(from) {
+			t.Errorf("%q was heard %d times from who said it and from %v, want once, and at most once from either machine",
+				frame(i, "all"), said, from)
+		}
+	}
+}
+
+// Two networks that know nothing of each other are joined by two machines, over TCP.
+func TestNetworkTwoLANsOverTCP(t *testing.T) {
+	if !netnstest.Own(t) {
+		return
+	}
+	netnstest.NewBridge(t, "left", "10.1.0.1/24")
+	netnstest.NewBridge(t, "right", "10.2.0.1/24")
+	netnstest.NewBridge(t, "wan", "10.3.0.1/24")
+	const lan = `{name: lan, from: {listen: "udp://:10110", codec: none, udp: {interfaces: [eth0]}}, to: [
+			{dial: "udp://*:10110", codec: none, udp: {interfaces: [eth0]}}, %s]}`
+	one, other := newMachine(t), newMachine(t)
+	one.Plug("left", "l0", "eth0", "10.1.0.2/24")
+	one.Plug("wan", "w0", "eth1", "10.3.0.2/24")
+	other.Plug("right", "r0", "eth0", "10.2.0.2/24")
+	other.Plug("wan", "w1", "eth1", "10.3.0.3/24")
+	one.run(fmt.Sprintf(lan, `{listen: "tcp://10.3.0.2:7000", codec: long}`))
+	other.run(fmt.Sprintf(lan, `{dial: "tcp://10.3.0.2:7000", codec: long, reconnect: {min: 10ms, max: 50ms}}`))
+	left, right := listenOn(t, "left"), listenOn(t, "right")
+	atLeft, atRight := heardFrom{}, heardFrom{}
+	exchange(t, "10.1.0.255", right, atRight)
+	exchange(t, "10.2.0.255", left, atLeft)
+	// The last thing to arrive on the right comes behind whatever its machine was about to repeat.
+	broadcastTo(t, "10.1.0.255").say("goodbye")
+	atRight.collect(right, "goodbye")
+	for _, network := range []struct{ name, from, machine, other string }{
+		{"10.1.0.255", "10.1.0.1", "10.1.0.2", "10.2.0.255"}, {"10.2.0.255", "10.2.0.1", "10.2.0.2", "10.1.0.255"},
+	} {
+		heard := atLeft
+		if network.name == "10.2.0.255" {
+			heard = atRight
+		}
+		for i := range frames {
+			here, far := frame(i, network.name), frame(i, network.other)
+			if heard.total(here) != 1 || heard[here][network.from] != 1 {
+				t.Errorf("%q was heard from %v there, want once, from who said it", here, heard[here])
+			}
+			if heard.total(far) != 1 || heard[far][network.machine] != 1 {
+				t.Errorf("%q was heard from %v in %s, want once, from its machine", far, heard[far], network.name)
+			}
+		}
+	}
+}
+
+// numbered is a feed of numbered frames, which are broadcast one after the other. A TCP client of the machine gets every one, whatever
+// happens to other receivers.
+type numbered struct {
+	t      *testing.T
+	served atomic.Int64 // frames that the client got
+	stop   chan struct{}
+	ended  sync.WaitGroup
+}
+
+func (tr *numbered) begin(speaker talker, client net.Conn) {
+	const window = 16 // frames under way, so that no buffer is too short for them
+	tokens := make(chan struct{}, window)
+	tr.stop = make(chan struct{})
+	tr.ended.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case tokens <- struct{}{}:
+				speaker.say(strconv.Itoa(n))
+			case <-tr.stop:
+				client.Close()
+				return
+			}
+		}
+	})
+	tr.ended.Go(func() {
+		for n := 0; ; n++ {
+			payload, err := nextLong(client)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err != nil || payload != strconv.Itoa(n) {
+				tr.t.Errorf("client: got %q (%v), want %d", payload, err, n)
+				return
+			}
+			tr.served.Store(int64(n))
+			<-tokens
+		}
+	})
+}
+
+// nextLong reads a frame of the codec long.
+func nextLong(from io.Reader) (string, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(from, head[:]); err != nil {
+		return "", err
+	}
+	payload := make([]byte, binary.BigEndian.Uint32(head[:]))
+	_, err := io.ReadFull(from, payload)
+	return string(payload), err
+}
+
+func (tr *numbered) end() {
+	close(tr.stop)
+	tr.ended.Wait()
+}
+
+// flows waits until so many more frames were served.
+func (tr *numbered) flows(more int64) {
+	tr.t.Helper()
+	until := tr.served.Load() + more
+	eventually(tr.t, func() bool { return tr.served.Load() >= until })
+}
+
+// eventually waits until ok.
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for late := time.After(20 * time.Second); !ok(); {
+		select {
+		case <-look.C:
+		case <-late:
+			t.Fatal("it did not happen")
+		}
+	}
+}
+
+// An interface goes and comes back under traffic. What is sent to it while it is gone is lost, and nothing else is.
+func TestNetworkInterfaceDownAndUp(t *testing.T) {
+	if !netnstest.Own(t) {
+		return
+	}
+	netnstest.NewBridge(t, "left", "10.1.0.1/24")
+	netnstest.NewBridge(t, "right", "10.2.0.1/24")
 	m := newMachine(t)
-	m.plug("left", "l0", "eth0", "10.1.0.2/24")
-	m.plug("right", "r0", "eth1", "10.2.0.2/24")
-	m.run(`{name: lan, from: {listen: "udp://:10110", codec: none, udp: {interfaces: [eth0]}},
-		to: {dial: "udp://*:10110", codec: none, udp: {interfaces: [eth1]}}}`)
+	m.Plug("left", "l0", "eth0", "10.1.0.2/24")
+	m.Plug("right", "r0", "eth1", "10.2.0.2/24")
+	m.run(`{name: lan, from: {listen: "udp://:10110", codec: none, udp: {interfaces: [eth0]}}, to: [
+		{dial: "udp://*:10110", codec: none, udp: {interfaces: [eth1]}}, {listen: "tcp://10.1.0.2:7000", codec: long}]}`)
 	right := listenOn(t, "right")
-	exchange(t, "10.1.0.255", right)
-	m.tell("ip link set eth1 down")
-	talkTo(t, netip.MustParseAddrPort("10.1.0.255:10110")).say("lost")
-	m.tell("ip link set eth1 up")
-	if heard := exchange(t, "10.1.0.255", right); heard[frame(49, "10.1.0.255")] == 0 {
-		t.Errorf("got %v, want frames as before", heard)
+	client := dialMachine(t, "10.1.0.2:7000")
+	m.Tell("members 3")
+
+	var latest atomic.Int64 // frame that was heard on the right; each is later than the one before
+	latest.Store(-1)
+	var mu sync.Mutex
+	heard := map[int64]bool{}
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		one := []endpoint.Datagram{{Payload: make([]byte, 0, 2000)}}
+		for {
+			if _, err := right.ReadBatch(one); err != nil {
+				return
+			}
+			n, err := strconv.ParseInt(string(one[0].Payload), 10, 64)
+			if before := latest.Load(); err != nil || n <= before {
+				t.Errorf("heard %q after %d", one[0].Payload, before)
+			}
+			mu.Lock()
+			heard[n] = true
+			mu.Unlock()
+			latest.Store(n)
+		}
+	})
+	heardAfter := func(n int64) { t.Helper(); eventually(t, func() bool { return latest.Load() > n }) }
+	tr := numbered{t: t}
+	tr.begin(broadcastTo(t, "10.1.0.255"), client)
+	defer listening.Wait()
+	defer right.Close()
+	defer tr.end()
+	heardAfter(-1)
+
+	changes := 0
+	goAndComeBack := func(goes string, comesBack func()) {
+		t.Helper()
+		changes++
+		m.Tell(goes)
+		m.Tell(fmt.Sprintf("logged %d interface is gone, or its address", changes))
+		tr.flows(100) // those that were under way are by
+		from := tr.served.Load()
+		tr.flows(300)
+		to := tr.served.Load()
+		comesBack()
+		heardAfter(to)
+		m.Tell(fmt.Sprintf("logged %d interface is there", changes))
+		tr.flows(100)
+		heardAfter(tr.served.Load())
+		mu.Lock()
+		defer mu.Unlock()
+		for n := from; n <= to; n++ {
+			if heard[n] {
+				t.Errorf("after %s: frame %d was heard, of %d to %d", goes, n, from, to)
+			}
+		}
 	}
-	// Also when it is another interface of that name.
-	m.tell("ip link del eth1")
-	m.plug("right", "r1", "eth1", "10.2.0.3/24")
-	if heard := exchange(t, "10.1.0.255", right); heard[frame(49, "10.1.0.255")] == 0 {
-		t.Errorf("got %v, want frames as before", heard)
+	for range 3 {
+		goAndComeBack("ip link set eth1 down", func() { m.Tell("ip link set eth1 up") })
 	}
+	// Also when it is another interface of that name, with another address.
+	goAndComeBack("ip link del eth1", func() { m.Plug("right", "r1", "eth1", "10.2.0.3/24") })
 }

@@ -75,7 +75,7 @@ func newPluginDescribe() *cobra.Command {
 		Use:   "describe NAME [-c FILE]",
 		Short: "Show a plugin's options with their types and defaults",
 		Long: `Start a plugin, which is built in or named in a configuration, and show what it says of itself: its version,
-and its options with their types and defaults. With --json, the options are a JSON Schema.`,
+by which data plane payloads travel to it, and its options with their types and defaults. With --json, the options are a JSON Schema.`,
 		Example: `  framehost plugin describe lenprefix
   framehost plugin describe cobs -c relay.yaml --json`,
 		Args:              arguments(1, 1),
@@ -118,7 +118,9 @@ type pluginJSON struct {
 	Name        string          `json:"name"`
 	Version     string          `json:"version"`
 	Description string          `json:"description"`
-	Path        string          `json:"path"` // "" for one that is built in
+	Path        string          `json:"path"`                        // "" for one that is built in
+	DataPlane   string          `json:"data_plane"`                  // grpc or shm
+	Reason      string          `json:"data_plane_reason,omitempty"` // "" where the configuration asks for it by name
 	Options     json.RawMessage `json:"options_schema"`
 }
 
@@ -133,15 +135,17 @@ func describePlugin(ctx context.Context, c *config.Config, name string, asJSON b
 	if err != nil {
 		return failed(err)
 	}
-	d := p.Description()
+	d, status := p.Description(), p.Status()
 	path := p.Spec().Path
 	if asJSON {
-		return failed(printJSON(out, pluginJSON{name, d.Info.Version, d.Info.Description, path, d.Schema}))
+		return failed(printJSON(out, pluginJSON{
+			name, d.Info.Version, d.Info.Description, path, status.DataPlane, status.DataPlaneReason, d.Schema}))
 	}
 	if path == "" {
 		path = "built in"
 	}
 	fmt.Fprintf(out, "%s %s (%s)\n%s\n", name, d.Info.Version, path, d.Info.Description)
+	fmt.Fprintf(out, "data plane: %s\n", dataPlane(status.DataPlane, status.DataPlaneReason))
 	options, err := readOptions(d.Schema)
 	if err != nil {
 		return failed(fmt.Errorf("plugin %s: the schema of its options: %w", name, err))

@@ -29,9 +29,10 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [--socket PATH | -c FILE]",
 		Short: "Show what a running framehost is doing",
-		Long: `Show what a running framehost is doing: its plugins and how payloads travel to them, its routes with what they
-have carried, and its live sessions. It is asked on its control socket: the one that --socket names, or
-control.socket of the configuration, or else the default place. The exit code is 1 if none runs there.`,
+		Long: `Show what a running framehost is doing: its plugins, with the data plane by which payloads travel to them and why
+it is that one; its routes with what they have carried; and its live sessions. It is asked on its control socket: the
+one that --socket names, or control.socket of the configuration, or else the default place. The exit code is 1 if none
+runs there.`,
 		Example: `  framehost status
   framehost status -c relay.yaml --json`,
 		Args: arguments(0, 0),
@@ -101,9 +102,17 @@ func printPlugins(w io.Writer, plugins []host.PluginStatus, now time.Time) error
 		if p.Up {
 			process = strconv.Itoa(p.PID)
 		}
-		t.row(p.Name, p.Version, process, since(now, p.Since), p.DataPlane, p.Restarts, oneLine(p.LastError))
+		t.row(p.Name, p.Version, process, since(now, p.Since), dataPlane(p.DataPlane, p.DataPlaneReason), p.Restarts, oneLine(p.LastError))
 	}
 	return t.Flush()
+}
+
+// dataPlane tells by which data plane a plugin is called, and why if nobody asked for that one by name.
+func dataPlane(name, reason string) string {
+	if reason == "" {
+		return name
+	}
+	return fmt.Sprintf("%s (%s)", name, oneLine(reason))
 }
 
 func printRoutes(w io.Writer, routes []host.RouteStatus) error {

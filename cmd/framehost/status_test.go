@@ -15,7 +15,10 @@ func TestPrintStatus(t *testing.T) {
 		Version: "v1.2.3", PID: 12, Started: now.Add(-90 * time.Second), Draining: true, Connections: 2,
 		Memory: host.MemoryStatus{Used: 1536},
 		Plugins: []host.PluginStatus{
-			{Name: "cobs", Path: "/opt/cobs", Since: now.Add(-time.Second), DataPlane: "grpc", Restarts: 3, LastError: "exit code 1\nand more"},
+			{
+				Name: "cobs", Path: "/opt/cobs", Since: now.Add(-time.Second), DataPlane: "grpc", DataPlaneReason: "it has no other",
+				Restarts: 3, LastError: "exit code 1\nand more",
+			},
 			{Name: "escape", Version: "1.0.0", Up: true, PID: 34, Since: now.Add(-time.Hour), DataPlane: "grpc"},
 		},
 		Routes: []host.RouteStatus{
@@ -39,9 +42,9 @@ func TestPrintStatus(t *testing.T) {
 2 connections, 1.5KiB of memory for buffers (no limit)
 it is ending: no connections are accepted, and sessions deliver what they have received
 
-PLUGIN  VERSION  PROCESS  SINCE   DATA PLANE  RESTARTS  LAST ERROR
-cobs    -        down     1s      grpc        3         exit code 1…
-escape  1.0.0    34       1h0m0s  grpc        0         -
+PLUGIN  VERSION  PROCESS  SINCE   DATA PLANE              RESTARTS  LAST ERROR
+cobs    -        down     1s      grpc (it has no other)  3         exit code 1…
+escape  1.0.0    34       1h0m0s  grpc                    0         -
 
 ROUTE   FROM                         TO                       SESSIONS  ACCEPTED  REFUSED  TO UPSTREAM    TO DOWNSTREAM  VIOLATIONS  ENDED
 scales  listen tcp://127.0.0.1:7001  dial unix:///run/a.sock  1         12        1        1 frame, 1MiB  5B             2           7 fin, 1 drained, 1 reset

@@ -327,6 +327,12 @@ type Announce struct {
 	// Labels say more about it, to whoever looks for it: at most 16, names of 1 to 63 and values of 0 to 255 bytes.
 	// Default: none.
 	Labels map[string]string `config:"labels"`
+	// DNSSD is the type of service that it is announced as by DNS-SD over multicast DNS too, for programs that are no
+	// framehost: _NAME._tcp or _NAME._udp, as framehost listens, where NAME is 1 to 15 letters, digits and hyphens (RFC
+	// 6763, section 7). Types are listed at https://www.iana.org/assignments/service-names-port-numbers. The labels, and the
+	// codec as codec=NAME, become its TXT record, so that each label has at most 254 bytes with its name, which is ASCII
+	// without =, is not codec, and differs from others in more than case. Default: "", it is not.
+	DNSSD string `config:"dns_sd" empty:"ok"`
 }
 
 // Reconnect is how long a dialer waits between attempts: Min after the first, then longer each time, up to Max.

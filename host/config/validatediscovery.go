@@ -56,6 +56,9 @@ func (v *validator) announce(e *Endpoint, key string) {
 		v.fail(v.at(key+".ttl"), quote(a.TTL.String()), "whole milliseconds")
 	}
 	v.labels(e, key+".labels")
+	if a.DNSSD != "" {
+		v.dnssd(e, key)
+	}
 }
 
 func (v *validator) labels(e *Endpoint, key string) {

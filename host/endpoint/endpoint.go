@@ -1,9 +1,14 @@
-// Package endpoint is where bytes enter and leave: it listens and dials, and makes a [Conn] of each connection. It
-// knows sockets, over tcp and unix, and nothing of frames, routes or processes.
+// Package endpoint is where bytes enter and leave: it listens and dials, and makes a [Conn] of each connection over tcp
+// and unix, and a [DatagramConn] of each socket that receives or sends datagrams over udp. It knows sockets, and nothing
+// of frames, routes or processes.
 //
 //	Listen --> Listener.Accept --+                         +--> Read, Peek
 //	                             +--> Conn (one a peer) ---+
 //	Dial, Redialer.Next ---------+                         +--> Write, CloseWrite, Reset, Close
+//
+//	ListenDatagram --+                                     +--> ReadBatch --> Flows: a Flow for each peer
+//	                 +--> DatagramConn (one a port) -------+
+//	DialDatagram ----+                                     +--> WriteBatch
 //
 // # Reading without holding memory
 //
@@ -41,14 +46,21 @@
 //
 // An [Admission] decides on each accepted connection by its address and by how many there are. A refused connection
 // is reset at once rather than left in the backlog, and reported with the reason.
+//
+// # Datagrams
+//
+// A [DatagramConn] knows unicast, broadcast and multicast, and has one socket for all interfaces that were chosen, which it
+// follows as they come and go ([WatchInterfaces]). Datagrams are received and sent in batches, and are whole or are not
+// handed over. [Origins] tells those that this process sent from others. [Flows] make conversations of them, one for each
+// peer.
 package endpoint
 
 import "fmt"
 
 // An Address is where an endpoint listens or dials.
 type Address struct {
-	Network string // "tcp" or "unix"
-	Address string // tcp: HOST:PORT as package net takes it, HOST may be empty to listen; unix: the path of the socket
+	Network string // "tcp" or "unix"; that of a DatagramConn is shown as "udp"
+	Address string // tcp, udp: HOST:PORT as package net takes it, HOST may be empty to listen; unix: the path of the socket
 }
 
 // String returns a as a URL, such as tcp://127.0.0.1:7001 or unix:///run/scale.sock.

@@ -54,14 +54,14 @@ import (
 // # No loops
 //
 // A datagram that its receiver knows to be our own ([Datagram].Own) is dropped. Beyond that, members that both send and
-// receive datagrams, other than answers, remember for two seconds the frames that crossed them. A frame that was sent suppresses one
-// identical arrival on each interface, as another host brings it that relays back; a frame that was heard and passed on
-// suppresses one that comes from another source. So what a sender repeats always passes, and so does everything that
-// comes to a member which only receives. The last 65,536 frames are remembered, less when memory is short.
+// receive datagrams, other than answers, remember for two seconds the frames that crossed them. A frame that was sent
+// suppresses at most one identical arrival on each interface, as another host brings it that relays back; a frame that
+// was heard and passed on suppresses one that comes from another source. So what a sender repeats passes unless we sent
+// the same, and so does everything that comes to a member which only receives, or in a stream. The last 65,536 frames
+// are remembered, less when memory is short.
 //
-// Two devices that send identical bytes within two seconds, on a network that is relayed both ways, are heard as one, or
-// not at all if their frame has just been sent there. Hosts in a ring whose members each relay one way, from one
-// network to the next, are not told from a sender that repeats; nothing here ends that.
+// A copy is not told from an identical frame that somebody else means: of the two, the first to come is suppressed, and
+// the other passes. Package host says what follows from that for those who connect networks.
 type Hub struct {
 	memory *Memory
 	seed   maphash.Seed

@@ -173,7 +173,14 @@ func TestAnswers(t *testing.T) {
 		t.Errorf("got %v without an interface", got)
 	}
 	z.move(on)
-	z.remove(scales)
+	again := &entry{service: scales.service, label: scales.label}
+	z.add(again, on)
+	if gone := z.remove(scales); gone != nil {
+		t.Errorf("got %v, want no goodbye for what another has taken over", gone)
+	}
+	if gone := z.remove(again); len(gone) != 6 {
+		t.Errorf("got %v, want a goodbye for six records", gone)
+	}
 	z.remove(clock)
 	if got := z.Records(dns.Question{Name: "_scales._tcp.local.", Qtype: dns.TypePTR}); got != nil {
 		t.Errorf("got %v of services that ended", got)

@@ -47,11 +47,15 @@ func (z *zone) move(interfaces []used) {
 	}
 }
 
-// remove ends that e is announced, and returns what there was to say of it.
+// remove ends that e is announced, and returns what is gone with it: nothing if another entry has its name by now, as after
+// a reload.
 func (z *zone) remove(e *entry) []dns.RR {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.entries = slices.DeleteFunc(z.entries, func(o *entry) bool { return o == e })
+	if slices.ContainsFunc(z.entries, func(o *entry) bool { return o.label == e.label && o.service.Type == e.service.Type }) {
+		return nil
+	}
 	return e.about()
 }
 

@@ -58,7 +58,10 @@ func (m *Machine) end() {
 	_ = m.in.Close() // that ends it
 	said := m.rest()
 	if err := m.cmd.Wait(); err != nil && !m.killed {
-		m.t.Errorf("machine: %v\n%s", err, said)
+		m.t.Errorf("machine: %v", err)
+	}
+	if m.t.Failed() {
+		m.t.Logf("machine:\n%s", said)
 	}
 }
 

@@ -98,7 +98,8 @@ func ip(args string) error {
 // NewBridge makes a bridge, on which the test has an address, such as 10.1.0.1/24.
 func NewBridge(t testing.TB, name, address string) {
 	t.Helper()
-	IP(t, "link add "+name+" type bridge forward_delay 0 mcast_snooping 0")
+	// Left alone it takes the hardware address of a cable, and another one when that is gone: nobody would reach it for seconds.
+	IP(t, "link add "+name+" address 02:00:00:00:00:01 type bridge forward_delay 0 mcast_snooping 0")
 	IP(t, "addr add "+address+" brd + dev "+name)
 	IP(t, "link set "+name+" up")
 }

@@ -1,0 +1,116 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/discovery/dnssd"
+	"github.com/framehost/framehost/host/endpoint"
+)
+
+// A dnssdResponder announces by DNS-SD for all routes, from when the first of them needs it until the host ends.
+type dnssdResponder struct {
+	*dnssd.Responder
+	unfollow func() // ends following the interfaces
+	end      context.CancelFunc
+	ended    chan struct{}
+}
+
+func openDNSSD(d config.Discovery, interfaces *endpoint.Interfaces, log hclog.Logger) *dnssdResponder {
+	var failures, ignored sometimes
+	r := &dnssdResponder{
+		Responder: dnssd.NewResponder(dnssd.Options{
+			Interfaces: d.Interfaces,
+			Failed: func(err error) {
+				failures.log(log.Warn, "DNS-SD is not working everywhere; it is tried again", "error", err)
+			},
+			Ignored: func(why string) { ignored.log(log.Debug, "multicast DNS is ignored", "why", why) },
+		}),
+		ended: make(chan struct{}),
+	}
+	var life context.Context
+	life, r.end = context.WithCancel(context.Background())
+	go func() {
+		defer close(r.ended)
+		r.Run(life)
+	}()
+	r.unfollow = interfaces.Follow(func(all []endpoint.Interface) { r.SetInterfaces(dnssdInterfaces(all)) })
+	return r
+}
+
+// close ends it, when routes have said goodbye.
+func (r *dnssdResponder) close() {
+	r.unfollow()
+	r.end()
+	<-r.ended
+}
+
+func dnssdInterfaces(all []endpoint.Interface) []dnssd.Interface {
+	out := make([]dnssd.Interface, len(all))
+	for i, n := range all {
+		out[i] = dnssd.Interface{Name: n.Name, Index: n.Index, Up: n.Up, Loopback: n.Loopback, Multicast: n.Multicast}
+		for _, a := range n.Addresses {
+			out[i].Addresses = append(out[i].Addresses, a.Prefix)
+		}
+	}
+	return out
+}
+
+// dnssdResponder returns the one of l, which it makes first if there is none.
+func (l *lan) dnssdResponder(n *network) (*dnssdResponder, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dnssd == nil {
+		interfaces, err := n.interfaces()
+		if err != nil {
+			return nil, err
+		}
+		l.dnssd = openDNSSD(l.settings, interfaces, l.log)
+	}
+	return l.dnssd, nil
+}
+
+// A dnssdService is a listener of a route that is announced by DNS-SD too.
+type dnssdService struct {
+	responder *dnssdResponder
+	service   *dnssd.Service
+}
+
+// announceDNSSD prepares to announce e, which is listening at bound.
+func (r *route) announceDNSSD(e *config.Endpoint, bound netip.AddrPort) (*dnssdService, error) {
+	a := e.Announce
+	s := &dnssd.Service{
+		Type: a.DNSSD, Name: a.Service, Port: bound.Port(), Codec: e.Codec, Labels: a.Labels, IPv4Only: bound.Addr().Is4(),
+	}
+	if at := bound.Addr().Unmap().WithZone(""); isOwn(at) {
+		s.Address = at
+	}
+	if err := s.Check(); err != nil {
+		return nil, fmt.Errorf("route %s: announce: %w", r.config.Name, err)
+	}
+	responder, err := r.host.lan.dnssdResponder(&r.host.network)
+	if err != nil {
+		return nil, err
+	}
+	return &dnssdService{responder, s}, nil
+}
+
+// instance returns its name in DNS; "" if d is nil.
+func (d *dnssdService) instance() string {
+	if d == nil {
+		return ""
+	}
+	return d.responder.Instance(d.service)
+}
+
+// run announces it until ctx is done, and says goodbye.
+func (d *dnssdService) run(ctx context.Context, log hclog.Logger) {
+	log.Info("service announced by DNS-SD", "instance", d.instance(), "port", d.service.Port)
+	if err := d.responder.Announce(ctx, d.service); err != nil {
+		log.Error("service is not announced by DNS-SD", "error", err)
+	}
+}

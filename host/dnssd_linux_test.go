@@ -1,0 +1,341 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/mdns"
+	"github.com/miekg/dns"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+
+	"github.com/framehost/framehost/host/internal/netnstest"
+)
+
+const nmeaType = "_nmea-0183._tcp"
+
+// feed is a configuration with a route that announces nmea on a port, by DNS-SD too unless more says otherwise.
+func feed(port int, more string) string {
+	return fmt.Sprintf(`routes:
+  - name: feed
+    from: {listen: "tcp://0.0.0.0:%d", codec: line, announce: {service: nmea, %s}}
+    to:   {dial: "tcp://127.0.0.1:1", codec: line}
+`, port, more)
+}
+
+// TestDNSSDMachine is what a machine does that has a name of its own; it is no test.
+func TestDNSSDMachine(t *testing.T) {
+	var h *Host
+	netnstest.Serve(t, map[string]func(string){
+		"name": func(name string) {
+			runtime.LockOSThread() // which has a name of its own from here on, and ends with the test
+			if err := unix.Unshare(unix.CLONE_NEWUTS); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Sethostname([]byte(name)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"run": func(quoted string) {
+			yaml, err := strconv.Unquote(quoted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h = start(t, yaml)
+		},
+		"stop": func(string) { _ = h.Shutdown(t.Context()) },
+	})
+}
+
+// A dnssdClient is a program of another maker on the network of the test.
+type dnssdClient struct {
+	t    *testing.T
+	lan  *net.Interface
+	said *net.UDPConn // to the group
+	asks *net.UDPConn
+	id   uint16
+}
+
+var mdnsGroup = &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353}
+
+func newDNSSDClient(t *testing.T, name string) *dnssdClient {
+	t.Helper()
+	lan, err := net.InterfaceByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &dnssdClient{t: t, lan: lan}
+	if c.said, err = net.ListenMulticastUDP("udp4", lan, mdnsGroup); err != nil {
+		t.Fatal(err)
+	}
+	if c.asks, err = net.ListenUDP("udp4", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := ipv4.NewPacketConn(c.asks).SetMulticastInterface(lan); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.said.Close()
+		c.asks.Close()
+	})
+	return c
+}
+
+// lookup asks with the client of hashicorp/mdns until want instances of nmeaType have answered, and returns all that did.
+func (c *dnssdClient) lookup(want int) (found []*mdns.ServiceEntry) {
+	c.t.Helper()
+	for range 60 {
+		entries := make(chan *mdns.ServiceEntry, 16)
+		err := mdns.QueryContext(c.t.Context(), &mdns.QueryParam{
+			Service: nmeaType, Timeout: 300 * time.Millisecond, Interface: c.lan, Entries: entries, DisableIPv6: true,
+			Logger: log.New(io.Discard, "", 0),
+		})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		close(entries)
+		found = nil
+		for e := range entries {
+			found = append(found, e)
+		}
+		if len(found) >= want {
+			break
+		}
+	}
+	slices.SortFunc(found, func(a, b *mdns.ServiceEntry) int { return strings.Compare(a.Name, b.Name) })
+	return found
+}
+
+// ask asks for the instances of nmeaType, until somebody answers, and returns the answer.
+func (c *dnssdClient) ask() *dns.Msg {
+	c.t.Helper()
+	for range 100 {
+		c.id++
+		q := new(dns.Msg)
+		q.SetQuestion(nmeaType+".local.", dns.TypePTR)
+		q.Id, q.Question[0].Qclass = c.id, dns.ClassINET|1<<15 // to us alone, please
+		packet, err := q.Pack()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if _, err := c.asks.WriteToUDP(packet, mdnsGroup); err != nil {
+			c.t.Fatal(err)
+		}
+		_ = c.asks.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		if m := c.read(c.asks); m != nil {
+			if m.Id != c.id {
+				c.t.Fatalf("got an answer to question %d, want to %d: another one was answered twice", m.Id, c.id)
+			}
+			return m
+		}
+	}
+	c.t.Fatal("got no answer")
+	return nil
+}
+
+// hear waits for what nobody asked for: records of an instance, with a time to live, and returns them.
+func (c *dnssdClient) hear(instance string, ttl uint32) *dns.Msg {
+	c.t.Helper()
+	_ = c.said.SetReadDeadline(time.Now().Add(20 * time.Second))
+	for {
+		m := c.read(c.said)
+		if m == nil {
+			c.t.Fatalf("did not hear of %s with a time to live of %d", instance, ttl)
+		}
+		for _, one := range m.Answer {
+			if ptr, ok := one.(*dns.PTR); ok && ptr.Ptr == instance && ptr.Hdr.Ttl == ttl {
+				return m
+			}
+		}
+	}
+}
+
+func (c *dnssdClient) read(from *net.UDPConn) *dns.Msg {
+	c.t.Helper()
+	b := make([]byte, 9000)
+	n, err := from.Read(b)
+	if err != nil {
+		return nil
+	}
+	m := new(dns.Msg)
+	if err := m.Unpack(b[:n]); err != nil {
+		c.t.Fatal(err)
+	}
+	return m
+}
+
+// addresses returns the A records of m.
+func addressesIn(m *dns.Msg) (all []string) {
+	for _, one := range m.Answer {
+		if a, ok := one.(*dns.A); ok {
+			all = append(all, a.A.String())
+		}
+	}
+	return all
+}
+
+// Two machines announce one service, and a program that is no framehost finds both, and then the one that is left.
+func TestNetworkDNSSD(t *testing.T) {
+	if !netnstest.Own(t) {
+		return
+	}
+	netnstest.NewBridge(t, "lan", "10.1.0.1/24")
+	netnstest.IP(t, "route add 224.0.0.0/4 dev lan") // the client wants a default
+	client := newDNSSDClient(t, "lan")
+	machines := map[string]*netnstest.Machine{}
+	for i, name := range []string{"port", "starboard"} {
+		m := netnstest.NewMachine(t, "TestDNSSDMachine")
+		m.Plug("lan", "m"+name, "eth0", fmt.Sprintf("10.1.0.%d/24", i+2))
+		m.Tell("name " + name)
+		m.Tell("run " + strconv.Quote(feed(7001, `dns_sd: _nmea-0183._tcp, labels: {ship: 'Zoë \1', side: `+name+`}`)))
+		machines[name] = m
+	}
+	type entry struct {
+		Name, Host, Address string
+		Port                int
+		TXT                 []string
+	}
+	var got []entry
+	for _, e := range client.lookup(2) {
+		got = append(got, entry{e.Name, e.Host, e.AddrV4.String(), e.Port, e.InfoFields})
+	}
+	want := []entry{
+		{"nmea-port-7001._nmea-0183._tcp.local.", "nmea-port-7001.local.", "10.1.0.2", 7001,
+			[]string{"codec=line", `ship=Zo\195\171 \\1`, "side=port"}}, // as miekg/dns writes bytes
+		{"nmea-starboard-7001._nmea-0183._tcp.local.", "nmea-starboard-7001.local.", "10.1.0.3", 7001,
+			[]string{"codec=line", `ship=Zo\195\171 \\1`, "side=starboard"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("services (-want +got):\n%s", diff)
+	}
+	machines["port"].Tell("stop")
+	client.hear(want[0].Name, 0)
+	if left := client.lookup(1); len(left) != 1 || left[0].Name != want[1].Name {
+		t.Errorf("got %v, want %s alone", left, want[1].Name)
+	}
+}
+
+// What is announced follows the configuration.
+func TestNetworkDNSSDFollowsReloads(t *testing.T) {
+	if !netnstest.Own(t) {
+		return
+	}
+	netnstest.NewBridge(t, "lan", "10.1.0.1/24")
+	client := newDNSSDClient(t, "lan")
+	h := start(t, feed(0, "interval: 1s"))
+	reload := func(yaml string) string {
+		t.Helper()
+		if err := h.Reload(t.Context(), parse(t, yaml)); err != nil {
+			t.Fatal(err)
+		}
+		return h.Status().Routes[0].Announced[0].DNSSD
+	}
+	if got := h.Status().Routes[0].Announced[0].DNSSD; got != "" {
+		t.Errorf("got %s, want none yet", got)
+	}
+	first := reload(feed(0, "dns_sd: _nmea-0183._tcp"))
+	client.hear(first, 120)
+	second := reload(feed(0, "dns_sd: _nmea-0183._tcp, labels: {site: north}"))
+	client.hear(first, 0)
+	client.hear(second, 120)
+	for _, one := range client.ask().Answer {
+		if ptr, ok := one.(*dns.PTR); ok && ptr.Ptr != second {
+			t.Errorf("got an answer for %s, want %s alone", ptr.Ptr, second)
+		}
+		if txt, ok := one.(*dns.TXT); ok && !slices.Equal(txt.Txt, []string{"codec=line", "site=north"}) {
+			t.Errorf("got %q", txt.Txt)
+		}
+	}
+	if got := reload(feed(0, "interval: 1s")); got != "" {
+		t.Errorf("got %s, want none any more", got)
+	}
+	client.hear(second, 0)
+	third := reload(feed(0, "dns_sd: _nmea-0183._tcp"))
+	client.hear(third, 120)
+	if err := h.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	client.hear(third, 0)
+}
+
+// Several networks, of which one goes away, comes back and gets another address.
+func TestNetworkDNSSDFollowsInterfaces(t *testing.T) {
+	if !netnstest.Own(t) {
+		return
+	}
+	netnstest.NewBridge(t, "left", "10.1.0.1/24")
+	netnstest.NewBridge(t, "right", "10.2.0.1/24")
+	left, right := newDNSSDClient(t, "left"), newDNSSDClient(t, "right")
+	h := start(t, feed(0, "dns_sd: _nmea-0183._tcp"))
+	instance := h.Status().Routes[0].Announced[0].DNSSD
+	expect := func(c *dnssdClient, want ...string) {
+		t.Helper()
+		for !slices.Equal(addressesIn(c.hear(instance, 120)), want) { // until it is not what was said before
+		}
+		for range 3 { // each is answered once, though the host hears two networks
+			if got := addressesIn(c.ask()); !slices.Equal(got, want) {
+				t.Errorf("got the addresses %v as an answer, want %v", got, want)
+			}
+		}
+	}
+	// Each step is heard where what it makes was not heard before.
+	expect(left, "10.1.0.1", "10.2.0.1")
+	expect(right, "10.1.0.1", "10.2.0.1")
+	netnstest.IP(t, "link set left down")
+	expect(right, "10.2.0.1")
+	netnstest.IP(t, "link set left up")
+	expect(right, "10.1.0.1", "10.2.0.1")
+	netnstest.IP(t, "link del right")
+	expect(left, "10.1.0.1")
+	netnstest.NewBridge(t, "right", "10.2.0.9/24")
+	expect(left, "10.1.0.1", "10.2.0.9")
+	if got := addressesIn(newDNSSDClient(t, "right").ask()); !slices.Equal(got, []string{"10.1.0.1", "10.2.0.9"}) {
+		t.Errorf("got the addresses %v as an answer", got)
+	}
+}
+
+// Another program has the port of multicast DNS for itself. That is told, and the route lives.
+func TestNetworkDNSSDWithoutItsPort(t *testing.T) {
+	if !netnstest.Own(t) {
+		return
+	}
+	netnstest.NewBridge(t, "lan", "10.1.0.1/24")
+	var all net.ListenConfig
+	taken, err := all.ListenPacket(context.Background(), "udp", ":5353")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	var book logBook
+	up := listenUpstream(t)
+	yaml := strings.ReplaceAll(feed(0, "dns_sd: _nmea-0183._tcp"), "127.0.0.1:1", up.Addr().String())
+	h, err := Start(t.Context(), parse(t, yaml), Options{Logger: book.logger(hclog.Info)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Shutdown(context.Background()) })
+	const message = "DNS-SD is not working everywhere; it is tried again"
+	waitFor(t, h, func(*Status) bool { return len(book.find(t, message)) > 0 })
+	if why := fmt.Sprint(book.find(t, message)[0]["error"]); !strings.Contains(why, "address already in use") {
+		t.Errorf("got %q, want that the address is in use", why)
+	}
+	send(t, dialRoute(t, h, "feed"), "hi\n")
+	expect(t, up.accept(), "hi\n")
+
+	taken.Close()
+	client := newDNSSDClient(t, "lan")
+	netnstest.IP(t, "addr add 10.1.0.9/24 dev lan")
+	client.hear(h.Status().Routes[0].Announced[0].DNSSD, 120)
+	client.ask()
+}
