@@ -56,8 +56,12 @@ type server struct {
 	lanes  [laneCount]serverLane
 
 	mu       sync.Mutex
-	added    sync.Cond
+	added    sync.Cond                         // a segment was added, a worker has ended, or over was set
 	segments atomic.Pointer[map[uint32][]byte] // replaced, never changed
+	workers  int
+	over     bool     // the host has closed the plane
+	files    []int    // of the lanes
+	common   [][]byte // the first two segments
 }
 
 func (s *server) serve() error {
@@ -67,6 +71,7 @@ func (s *server) serve() error {
 		m, err := s.socket.receive()
 		if err != nil && !errors.Is(err, errVersion) {
 			closeAll(m.files)
+			s.end()
 			return nil // the host is gone, or has no use for the plane
 		}
 		switch {
@@ -81,6 +86,7 @@ func (s *server) serve() error {
 				answer.refusal = err.Error()
 			}
 			if sendErr := s.socket.send(answer); sendErr != nil || err != nil {
+				s.end()
 				return errors.Join(err, sendErr)
 			}
 		case m.op == opAdd && len(m.files) == 1:
@@ -112,8 +118,9 @@ func (s *server) begin(files []int) error {
 	state, err := mapMemory(files[1], stateSize, false)
 	if err != nil {
 		closeAll(files[2:])
-		return err
+		return errors.Join(err, unix.Munmap(control))
 	}
+	s.common, s.files = [][]byte{control, state}, files[2:]
 	for i := range s.lanes {
 		l := &s.lanes[i]
 		l.server, l.control, l.state = s, &controlOf(control)[i], &stateOf(state)[i]
@@ -121,9 +128,28 @@ func (s *server) begin(files []int) error {
 		if err := unix.SetNonblock(l.signal, true); err != nil {
 			return err
 		}
-		go l.work(l.owner.Load())
+		l.goOn(l.owner.Load())
 	}
 	return nil
+}
+
+// end waits for the workers, which find the bells closed, and gives back what the host had lent.
+func (s *server) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	for s.added.Broadcast(); s.workers > 0; {
+		s.added.Wait()
+	}
+	closeAll(s.files)
+	for _, memory := range s.common {
+		_ = unix.Munmap(memory) // can't fail for what Mmap returned
+	}
+	for _, memory := range *s.segments.Load() {
+		_ = unix.Munmap(memory)
+	}
+	s.files, s.common = nil, nil
+	s.segments.Store(&map[uint32][]byte{})
 }
 
 // set maps or, with no memory, unmaps a segment.
@@ -153,10 +179,13 @@ func (s *server) at(p place) ([]byte, error) {
 	memory, ok := (*s.segments.Load())[p.segment]
 	if !ok {
 		s.mu.Lock()
-		for memory, ok = (*s.segments.Load())[p.segment]; !ok; memory, ok = (*s.segments.Load())[p.segment] {
+		for memory, ok = (*s.segments.Load())[p.segment]; !ok && !s.over; memory, ok = (*s.segments.Load())[p.segment] {
 			s.added.Wait()
 		}
 		s.mu.Unlock()
+		if !ok {
+			return nil, errClosed
+		}
 	}
 	end := uint64(p.offset) + uint64(p.length)
 	if end > uint64(len(memory)) {
@@ -191,7 +220,25 @@ type worker struct {
 	encoded codeccall.Encoded
 }
 
-// work is a worker that has the lane as long as owner says me.
+// goOn starts the worker that has the lane as long as owner says me.
+func (l *serverLane) goOn(me uint64) {
+	s := l.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	s.workers++
+	go func() {
+		l.work(me)
+		s.mu.Lock()
+		s.workers--
+		s.mu.Unlock()
+		s.added.Broadcast()
+	}()
+}
+
+// work is a worker that has the lane as long as owner says me, and the host has not closed it.
 func (l *serverLane) work(me uint64) {
 	// The goroutine waits for the bell in a system call, which on its own thread costs the scheduler nothing.
 	runtime.LockOSThread()
@@ -201,7 +248,9 @@ func (l *serverLane) work(me uint64) {
 	for {
 		taken := l.taken.Load()
 		if l.control.head.Load() == taken {
-			l.nap(taken)
+			if !l.nap(taken) {
+				return
+			}
 			continue
 		}
 		slot := l.control.ring[taken%slotCount] % slotCount
@@ -210,10 +259,12 @@ func (l *serverLane) work(me uint64) {
 		if !l.minded.Load() && !l.minded.Swap(true) {
 			go l.mind()
 		}
+		l.state.dbgWhere.Add(1)
 		attempt := w.run(l, slot)
+		l.state.dbgWhere.Add(1)
 		mine := l.owner.CompareAndSwap(me+1, me)
 		l.state.answers[slot].attempt.Store(attempt)
-		if parked := l.control.parked.Load(); parked != 0 && (parked != l.signals || !mine) {
+		if parked := l.control.parked.Load(); parked != 0 && (!mine || parked != l.signals) {
 			if mine {
 				l.signals = parked
 			}
@@ -225,16 +276,24 @@ func (l *serverLane) work(me uint64) {
 	}
 }
 
-// nap waits for the bell.
-func (l *serverLane) nap(taken uint32) {
+// nap waits for the bell. It is false when nobody will ring it any more.
+func (l *serverLane) nap(taken uint32) bool {
 	l.state.nap.Add(1)
 	var b [256]byte
+	l.state.dbgTaken.Store(taken)
+	l.state.dbgOwner.Store(uint32(l.owner.Load()))
 	for l.control.head.Load() == taken {
-		if _, err := unix.Read(l.bell, b[:]); err != nil && err != unix.EINTR {
+		l.state.dbgReads.Add(1)
+		n, err := unix.Read(l.bell, b[:])
+		switch {
+		case n == 0 && err == nil:
+			return false
+		case err != nil && err != unix.EINTR:
 			time.Sleep(time.Millisecond) // never seen; the process is ended by its host
 		}
 	}
 	l.state.nap.Add(1)
+	return true
 }
 
 // mindEvery is how long a call may hold a lane.
@@ -253,7 +312,7 @@ func (l *serverLane) mind() {
 		case owner%2 == 1:
 			next := owner + 1 // even, and nobody's before
 			if l.owner.CompareAndSwap(owner, next) {
-				go l.work(next)
+				l.goOn(next)
 			}
 		case quiet < 100:
 			quiet++
