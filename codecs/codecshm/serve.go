@@ -259,9 +259,7 @@ func (l *serverLane) work(me uint64) {
 		if !l.minded.Load() && !l.minded.Swap(true) {
 			go l.mind()
 		}
-		l.state.dbgWhere.Add(1)
 		attempt := w.run(l, slot)
-		l.state.dbgWhere.Add(1)
 		mine := l.owner.CompareAndSwap(me+1, me)
 		l.state.answers[slot].attempt.Store(attempt)
 		if parked := l.control.parked.Load(); parked != 0 && (!mine || parked != l.signals) {
@@ -277,19 +275,27 @@ func (l *serverLane) work(me uint64) {
 }
 
 // nap waits for the bell. It is false when nobody will ring it any more.
+//
+// Each reading of the pipe is a nap of its own. The host may look at the flag long after it published a call, when that
+// was answered already and the next nap has begun: then it rings for nothing, and takes this nap for one that it has
+// rung for.
 func (l *serverLane) nap(taken uint32) bool {
-	l.state.nap.Add(1)
 	var b [256]byte
-	l.state.dbgTaken.Store(taken)
-	l.state.dbgOwner.Store(uint32(l.owner.Load()))
-	for l.control.head.Load() == taken {
-		l.state.dbgReads.Add(1)
+	for {
+		l.state.nap.Add(1)
+		if l.control.head.Load() != taken {
+			break
+		}
 		n, err := unix.Read(l.bell, b[:])
 		switch {
 		case n == 0 && err == nil:
 			return false
 		case err != nil && err != unix.EINTR:
 			time.Sleep(time.Millisecond) // never seen; the process is ended by its host
+		}
+		l.state.nap.Add(1)
+		if l.control.head.Load() != taken {
+			return true
 		}
 	}
 	l.state.nap.Add(1)

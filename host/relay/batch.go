@@ -12,10 +12,11 @@ type batch struct {
 	found  codeccall.Decoded
 	in     codeccall.Encode
 	out    codeccall.Encoded
-	shown  []byte  // what the decoder was shown
-	offset int64   // of shown in the stream
-	frame  int64   // frames that preceded it
-	buf    *buffer // what shown lies in, if that goes back with the batch
+	shown  []byte         // what the decoder was shown
+	lent   codeccall.Loan // what shown lies in, if that is a loan
+	offset int64          // of shown in the stream
+	frame  int64          // frames that preceded it
+	buf    *buffer        // what shown lies in, if that goes back with the batch
 
 	// What results may take: room bytes to decode into, twice that to encode into. It belongs to the charge of the
 	// inbox's buffer, or to charge.
@@ -44,6 +45,8 @@ func newBatch(size int) *batch {
 
 // free gives the batch back, and what it holds.
 func (b *batch) free(m *Memory) {
+	b.found.Return()
+	b.out.Return()
 	b.buf.free(m)
 	m.give(b.charge)
 	found, out := b.found, b.out

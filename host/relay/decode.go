@@ -58,8 +58,10 @@ func (r *reception) decodeOnce(eof bool, wanted int) (*batch, error) {
 	}
 	b.shown, b.offset, b.frame = r.inbox.bytes(), r.offset, r.counts.framesIn.Load()
 	r.decode.Wire, r.decode.EOF, r.decode.State, r.decode.Room = b.shown, eof, r.state, b.room
+	b.lent = r.inbox.lent()
+	r.decode.Lent, r.decode.Borrow = b.lent, true
 	err := r.decoder.Decode(r.ctx, &r.decode, &b.found)
-	r.decode.Wire = nil
+	r.decode.Wire, r.decode.Lent = nil, nil
 	if err == nil {
 		if err := b.payFrames(r.ctx, r.memory); err != nil {
 			b.free(r.memory)

@@ -1,6 +1,10 @@
 package relay
 
-import "context"
+import (
+	"context"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+)
 
 // An inbox keeps what a direction received and no frame has consumed yet. It chooses the buffers: large ones while bytes
 // flow, one that fits while a frame is unfinished and nothing arrives, and none otherwise.
@@ -9,9 +13,10 @@ import "context"
 // front of theirs was consumed, or when they are few.
 type inbox struct {
 	memory   *Memory
-	most     int   // the longest buffer that is ever wanted, in bytes
-	frame    int64 // what a frame is charged that outgrows baseRead
-	flooding bool  // the last read came back full, or brought a usual read's worth: more is waiting
+	most     int              // the longest buffer that is ever wanted, in bytes
+	frame    int64            // what a frame is charged that outgrows baseRead
+	lender   codeccall.Lender // where buffers come from that a decoder can be shown as they are; nil: the heap alone
+	flooding bool             // the last read came back full, or brought a usual read's worth: more is waiting
 
 	// beforeWaiting is called before waiting for memory, to let go of what the flow itself holds elsewhere.
 	beforeWaiting func()
@@ -67,14 +72,33 @@ func (in *inbox) grab() []byte {
 func (in *inbox) readBuffer() *buffer {
 	switch {
 	case in.flooding && in.memory.try(perByte*floodRead):
-		return newBuffer(floodRead, perByte*floodRead)
+		return in.newBuffer(floodRead, perByte*floodRead)
 	case in.memory.try(perByte * baseRead):
-		return newBuffer(baseRead, perByte*baseRead)
+		return in.newBuffer(baseRead, perByte*baseRead)
 	case in.len() <= smallPark:
 		return newBuffer(smallRead, 0)
 	default:
 		return nil
 	}
+}
+
+// newBuffer returns a buffer of size bytes that charge was paid for. Only large ones are worth a loan: small ones hold
+// the beginnings of frames while nothing arrives.
+func (in *inbox) newBuffer(size int, charge int64) *buffer {
+	if in.lender != nil && size >= baseRead {
+		if b := lentBuffer(in.lender, size, charge); b != nil {
+			return b
+		}
+	}
+	return newBuffer(size, charge)
+}
+
+// lent returns what the buffer lies in, nil if that is the heap.
+func (in *inbox) lent() codeccall.Loan {
+	if in.buf == nil {
+		return nil
+	}
+	return in.buf.loan
 }
 
 // release takes back what grab returned, unused.
@@ -129,7 +153,7 @@ func (in *inbox) settle(ctx context.Context) error {
 func (in *inbox) grow(ctx context.Context) error {
 	size := min(2*len(in.buf.b), in.most)
 	if in.paidFrame() {
-		grown := newBuffer(size, in.buf.charge)
+		grown := in.newBuffer(size, in.buf.charge)
 		in.buf.charge = 0
 		in.moveTo(grown)
 		return nil
@@ -141,7 +165,7 @@ func (in *inbox) grow(ctx context.Context) error {
 			return err
 		}
 	}
-	in.moveTo(newBuffer(size, charge))
+	in.moveTo(in.newBuffer(size, charge))
 	return nil
 }
 
@@ -173,7 +197,7 @@ func (in *inbox) holder(n int) *buffer {
 	if !in.memory.try(charge) {
 		return nil
 	}
-	return newBuffer(size, charge)
+	return in.newBuffer(size, charge)
 }
 
 func (in *inbox) chargeOf(size int) int64 {

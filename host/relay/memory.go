@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/framehost/framehost/codecs/codeccall"
 )
 
 // Sizes of buffers, in bytes, all powers of two. What is decoded and encoded from a buffer costs about three times its
@@ -92,6 +94,7 @@ func (m *Memory) give(n int64) {
 type buffer struct {
 	b      []byte
 	charge int64
+	loan   codeccall.Loan // what b lies in; nil: b is from the heap
 }
 
 // pools has a pool of *buffer for each power of two up to floodRead. Bigger ones are left to the garbage collector.
@@ -108,6 +111,20 @@ func newBuffer(size int, charge int64) *buffer {
 	return &buffer{b: make([]byte, size), charge: charge}
 }
 
+// lentBuffers are those without memory of their own.
+var lentBuffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// lentBuffer returns a buffer of size bytes in memory of lender's, or nil if it has none.
+func lentBuffer(lender codeccall.Lender, size int, charge int64) *buffer {
+	loan := lender.Lend(size)
+	if loan == nil {
+		return nil
+	}
+	b := lentBuffers.Get().(*buffer)
+	b.b, b.charge, b.loan = loan.Bytes()[:size:size], charge, loan
+	return b
+}
+
 // free gives b and its charge back.
 func (b *buffer) free(m *Memory) {
 	if b == nil {
@@ -115,6 +132,12 @@ func (b *buffer) free(m *Memory) {
 	}
 	m.give(b.charge)
 	b.charge = 0
+	if b.loan != nil {
+		b.loan.End()
+		b.b, b.loan = nil, nil
+		lentBuffers.Put(b)
+		return
+	}
 	if class, ok := classOf(len(b.b)); ok {
 		pools[class].Put(b)
 	}
