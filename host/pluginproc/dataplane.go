@@ -16,7 +16,7 @@ import (
 const shareTimeout = 2 * time.Second
 
 var (
-	errNotAsked  = errors.New("the configuration asks for grpc")
+	errNotAsked   = errors.New("the configuration asks for grpc")
 	errNotOffered = errors.New("the plugin does not offer shared memory")
 )
 

@@ -28,7 +28,8 @@ func (p *Plugin) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Status{
-		Name: p.spec.Name, Path: p.spec.Path, Codec: p.description.Info, DataPlane: string(p.dataPlane), DataPlaneReason: p.planeReason, Since: p.downSince,
+		Name: p.spec.Name, Path: p.spec.Path, Codec: p.description.Info, Since: p.downSince,
+		DataPlane: string(p.dataPlane), DataPlaneReason: p.planeReason,
 		Restarts: p.restarts, LastError: p.lastError, LastErrorAt: p.lastErrorAt, Codecs: len(p.codecs),
 	}
 	if in := p.current; in != nil {
