@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -175,10 +174,6 @@ func (l *lane) wait(c *call) error {
 			}
 			if l.plane.over.Load() {
 				return codeccall.ErrGone
-			}
-			runtime.Gosched()
-			if answered.Load() == c.attempt {
-				return nil
 			}
 			_, _, _ = syscall.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 		}
