@@ -111,11 +111,33 @@ func (f *flow) handOver(b *batch, last bool) error {
 	}
 	if last && f.inbox.flooding {
 		if b.buf = f.inbox.detach(); b.buf != nil {
-			go func() { _ = f.deliver(b) }() // the reader sees an error as the end of the session
+			f.deliverLater(b)
 			return nil
 		}
 	}
 	return f.deliver(b)
+}
+
+// deliverLater has another goroutine deliver b. There is one as long as the sender floods.
+func (f *flow) deliverLater(b *batch) {
+	if f.later == nil {
+		later := make(chan *batch, 1) // whoever puts a batch there has the turn, so there is room
+		f.later = later
+		go func() {
+			for b := range later {
+				_ = f.deliver(b) // the reader sees an error as the end of the session
+			}
+		}()
+	}
+	f.later <- b
+}
+
+// deliverNow ends the goroutine that delivers, once it has delivered.
+func (f *flow) deliverNow() {
+	if f.later != nil {
+		close(f.later)
+		f.later = nil
+	}
 }
 
 // deliver encodes and writes b, which it frees, and passes the turn on.
