@@ -194,7 +194,9 @@ func (mixed) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 	return in.Len(), nil
 }
 
-func counted(state []byte) []byte { return append([]byte(nil), append(state[:len(state):len(state)], 0)[:1]...) }
+func counted(state []byte) []byte {
+	return append([]byte(nil), append(state[:len(state):len(state)], 0)[:1]...)
+}
 
 // A double stands for the plugin process, and answers as it likes.
 type double struct {
@@ -226,7 +228,7 @@ func impersonateLane(t testing.TB, timeout time.Duration, work func(d *double, l
 	s.segments.Store(&map[uint32][]byte{})
 	d.ended.Go(func() {
 		for {
-			m, err := theirs.receive()
+			m, err := theirs.receive(maxFiles)
 			if err != nil {
 				return
 			}
@@ -347,7 +349,7 @@ func descriptors(t testing.TB) int {
 	return len(files)
 }
 
-// wantDecoded compares all of a result.
+// sameDecoded compares all of a result, but where it lies.
 func sameDecoded(got, want *codeccall.Decoded) error {
 	a, b := *got, *want
 	a.Lent, b.Lent = nil, nil

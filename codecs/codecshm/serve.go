@@ -69,7 +69,7 @@ func (s *server) serve() error {
 	s.added.L = &s.mu
 	s.segments.Store(&map[uint32][]byte{})
 	for {
-		m, err := s.socket.receive()
+		m, err := s.socket.receive(maxFiles)
 		if err != nil && !errors.Is(err, errVersion) {
 			closeAll(m.files)
 			s.end()
