@@ -73,6 +73,7 @@ func start(t testing.TB) *ends {
 func (e *ends) close() {
 	e.Close()
 	e.served <- <-e.served
+	e.server.socket.close()
 }
 
 func (e *ends) failed(cause error) {
