@@ -253,7 +253,7 @@ func TestIntruders(t *testing.T) {
 	}
 	for _, r := range h.Status().Routes[1:] {
 		for reason, n := range r.Closed {
-			closed[reason] += int64(n)
+			closed[reason] += n
 		}
 	}
 	if err := shutDown(); err != nil {
