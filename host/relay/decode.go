@@ -111,12 +111,19 @@ func (f *flow) handOver(b *batch, last bool) error {
 	}
 	if last && f.inbox.flooding {
 		if b.buf = f.inbox.detach(); b.buf != nil {
-			go func() { _ = f.deliver(b) }() // the reader sees an error as the end of the session
+			if f.deliverIt == nil {
+				f.deliverIt = f.deliverHanded
+			}
+			f.handed = b
+			go f.deliverIt()
 			return nil
 		}
 	}
 	return f.deliver(b)
 }
+
+// deliverHanded is a goroutine beside the reader, which sees an error as the end of the session.
+func (f *flow) deliverHanded() { _ = f.deliver(f.handed) }
 
 // deliver encodes and writes b, which it frees, and passes the turn on.
 func (f *flow) deliver(b *batch) error {

@@ -30,6 +30,8 @@ type flow struct {
 	encoder     codeccall.Direction
 	encodeState []byte        // of whoever has the turn
 	turn        chan struct{} // holds a token while nobody encodes or writes
+	handed      *batch        // to the goroutine that delivers it, which has the turn
+	deliverIt   func()        // deliverHanded, made when it is first needed: a go statement then allocates nothing
 	wroteAll    atomic.Bool   // the receiver saw a clean end
 
 	mu       sync.Mutex
