@@ -1,8 +1,8 @@
 package codecrpc
 
 import (
-	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/framehost/framehost/codecs"
@@ -207,12 +207,7 @@ func (c *served) encode() error {
 
 // trimFailed returns the text of err without that of the sentinel, which the host puts in front again.
 func trimFailed(err error) string {
-	if many, ok := err.(interface{ Unwrap() []error }); ok && errors.Is(err, codeccall.ErrCodecFailed) {
-		if errs := many.Unwrap(); len(errs) == 2 {
-			return errs[1].Error()
-		}
-	}
-	return err.Error()
+	return strings.TrimPrefix(err.Error(), codeccall.ErrCodecFailed.Error()+": ")
 }
 
 // nextPart returns the next message of the answer, and whether it is the last.

@@ -271,6 +271,7 @@ func (l *lane) wakeAnswered() (any bool) {
 // look is the watch's: it fails the plane if a call is overdue.
 func (l *lane) look() {
 	l.mu.Lock()
+	l.wakeAnswered() // what was answered is not overdue, though this process was held up and has not seen it yet
 	wait := time.Duration(-1)
 	for _, c := range l.parked {
 		left := l.timeout - time.Since(c.parkedAt)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,8 +71,7 @@ func (p *Plane) Begin(ctx context.Context, timeout time.Duration, failed func(er
 	if err := p.socket.send(message{op: opBegin, files: files}); err != nil {
 		return fmt.Errorf("handing memory to the process: %w", err)
 	}
-	answer, err := p.socket.receive()
-	closeAll(answer.files)
+	answer, err := p.socket.receive(0)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -80,7 +80,8 @@ func (p *Plane) Begin(ctx context.Context, timeout time.Duration, failed func(er
 	case answer.op != opReady:
 		return fmt.Errorf("the process sent message %d instead of mapping memory", answer.op)
 	case answer.refusal != "":
-		return fmt.Errorf("the process: %s", answer.refusal)
+		quoted := strconv.Quote(answer.refusal) // which is shown to operators, and not trusted with their terminals
+		return fmt.Errorf("the process: %s", quoted[1:len(quoted)-1])
 	}
 	p.told = failed
 	for i := range p.lanes {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,7 +69,7 @@ func (s *server) serve() error {
 	s.added.L = &s.mu
 	s.segments.Store(&map[uint32][]byte{})
 	for {
-		m, err := s.socket.receive()
+		m, err := s.socket.receive(maxFiles)
 		if err != nil && !errors.Is(err, errVersion) {
 			closeAll(m.files)
 			s.end()
@@ -439,10 +440,5 @@ func (a *answerSlot) finish(more bool, state []byte, fault *codecs.Fault) {
 
 // trimFailed returns the text of err without that of the sentinel, which the host puts in front again.
 func trimFailed(err error) string {
-	if many, ok := err.(interface{ Unwrap() []error }); ok && errors.Is(err, codeccall.ErrCodecFailed) {
-		if errs := many.Unwrap(); len(errs) == 2 {
-			return errs[1].Error()
-		}
-	}
-	return err.Error()
+	return strings.TrimPrefix(err.Error(), codeccall.ErrCodecFailed.Error()+": ")
 }

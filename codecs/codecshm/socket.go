@@ -108,10 +108,14 @@ func (s *socket) send(m message) error {
 
 var errVersion = fmt.Errorf("want version %d of the layout, in this machine's byte order", version)
 
-// receive waits for a message. The files that come with it belong to the caller.
-func (s *socket) receive() (m message, err error) {
+// receive waits for a message. The files that come with it belong to the caller; most is how many are wanted. With 0 the
+// system lets go of what comes: files of who is not trusted need not even be opened.
+func (s *socket) receive(most int) (m message, err error) {
 	b := make([]byte, messageSize+maxRefusal)
-	rights := make([]byte, unix.CmsgSpace(maxFiles*4))
+	var rights []byte
+	if most > 0 {
+		rights = make([]byte, unix.CmsgSpace(most*4))
+	}
 	n, rn, _, _, err := s.conn.ReadMsgUnix(b, rights)
 	if err != nil {
 		return m, err
