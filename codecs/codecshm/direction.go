@@ -26,7 +26,7 @@ type direction struct {
 }
 
 func newCall(kind, codec uint32) *call {
-	c := &call{wake: make(chan error, 1)}
+	c := &call{wake: make(chan error, 1), spinner: spinner{budget: maxSpin}}
 	c.kind, c.codec = kind, codec
 	return c
 }

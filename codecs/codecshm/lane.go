@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -46,6 +47,7 @@ type lane struct {
 	idle    sync.Cond // nothing is under way any more, or a slot is free
 	free    []uint32  // slots
 	active  int       // calls that have a slot
+	crowd   int       // goes up with each call that is not alone
 	attempt uint32    // of the last call
 	rung    uint32    // the nap that the bell was rung for
 	naps    uint32    // how often the host asked for the signal
@@ -61,8 +63,10 @@ type call struct {
 
 	state []byte
 	quick bool // it is likely to be answered in less than it takes to park
+	alone bool // nothing else was under way on the lane when it was submitted
 	slot  uint32
 
+	spinner  spinner
 	parkedAt time.Time
 	index    int // in lane.parked
 	wake     chan error
@@ -132,6 +136,7 @@ func (l *lane) submit(c *call) error {
 	c.slot = l.free[len(l.free)-1]
 	l.free = l.free[:len(l.free)-1]
 	l.active++
+	c.alone = l.active == 1
 	if l.attempt++; l.attempt == 0 {
 		l.attempt++ // what a slot has that was never answered
 	}
@@ -146,11 +151,25 @@ func (l *lane) submit(c *call) error {
 	nap := l.state.nap.Load()
 	ring := nap%2 == 1 && nap != l.rung
 	l.rung = nap
+	crowded := l.noteCrowd()
 	l.mu.Unlock()
 	if ring {
+		if crowded {
+			runtime.Gosched() // others have calls to make, for which this is the bell too
+		}
 		strike(l.bell)
 	}
 	return nil
+}
+
+// noteCrowd reports whether there are usually several calls under way at a time.
+func (l *lane) noteCrowd() bool {
+	if l.active > 1 {
+		l.crowd = min(l.crowd+1, 16)
+	} else {
+		l.crowd /= 2
+	}
+	return l.crowd > 4
 }
 
 // strike writes a byte to a pipe, which wakes the reader. It doesn't wait: a pipe that is full wakes just as well.
@@ -160,31 +179,21 @@ func strike(pipe int) {
 	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, uintptr(pipe), uintptr(unsafe.Pointer(&one[0])), 1)
 }
 
-// yields is how often a quick call lets others run, here and in the system, before it parks: enough for an answer
-// from a process that has to be woken, which takes two switches of a processor.
-const yields = 24
-
 // wait returns when c was answered, or can't be any more.
 func (l *lane) wait(c *call) error {
 	answered := &l.state.answers[c.slot].attempt
-	if c.quick {
-		for range yields {
-			if answered.Load() == c.attempt {
-				return nil
-			}
-			if l.plane.over.Load() {
-				return codeccall.ErrGone
-			}
-			_, _, _ = syscall.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
-		}
-	}
-	if answered.Load() == c.attempt {
+	spins := c.quick && c.alone // otherwise others have use for the processor
+	if spins && c.spinner.until(answered, c.attempt, true) {
 		return nil
 	}
-	if l.park(c, answered) {
+	if answered.Load() == c.attempt || l.park(c, answered) {
 		return nil
 	}
-	return <-c.wake
+	err := <-c.wake
+	if spins {
+		c.spinner.slept(time.Since(c.parkedAt))
+	}
+	return err
 }
 
 // park makes c one of those that listen wakes. It is true when that is not necessary any more.
@@ -206,12 +215,10 @@ func (l *lane) park(c *call, answered *atomic.Uint32) bool {
 	}
 	c.index = len(l.parked)
 	l.parked = append(l.parked, c)
-	if l.timeout > 0 {
-		c.parkedAt = time.Now()
-		if !l.watched {
-			l.watched = true
-			l.watch.Reset(l.timeout)
-		}
+	c.parkedAt = time.Now()
+	if l.timeout > 0 && !l.watched {
+		l.watched = true
+		l.watch.Reset(l.timeout)
 	}
 	return false
 }

@@ -209,7 +209,9 @@ type serverLane struct {
 	owner   atomic.Uint64
 	taken   atomic.Uint32 // calls taken off the ring; changed by the owner alone
 	minded  atomic.Bool   // mind runs
-	signals uint32        // the value of parked that the signal was given for; the owner's
+	signals uint32        // the value of parked that the signal was given for; the owner's, as are:
+	untold  int           // answers since then
+	spinner spinner
 }
 
 // A worker is what runs calls: one goroutine, with memory of its own.
@@ -249,12 +251,16 @@ func (l *serverLane) work(me uint64) {
 	for {
 		taken := l.taken.Load()
 		if l.control.head.Load() == taken {
+			l.tell()
 			if !l.nap(taken) {
 				return
 			}
 			continue
 		}
 		slot := l.control.ring[taken%slotCount] % slotCount
+		if l.control.calls[slot].wire.length > quickCall {
+			l.tell()
+		}
 		l.taken.Store(taken + 1)
 		l.owner.Store(me + 1)
 		if !l.minded.Load() && !l.minded.Swap(true) {
@@ -263,15 +269,31 @@ func (l *serverLane) work(me uint64) {
 		attempt := w.run(l, slot)
 		mine := l.owner.CompareAndSwap(me+1, me)
 		l.state.answers[slot].attempt.Store(attempt)
-		if parked := l.control.parked.Load(); parked != 0 && (!mine || parked != l.signals) {
-			if mine {
-				l.signals = parked
-			}
-			strike(l.signal)
-		}
 		if !mine {
+			if l.control.parked.Load() != 0 {
+				strike(l.signal)
+			}
 			return
 		}
+		if l.untold++; l.untold == maxUntold {
+			l.tell()
+		}
+	}
+}
+
+// maxUntold is how many answers may lie there before the host is woken to see them. While there are more calls to
+// run, it is better not to wake it for each.
+const maxUntold = 32
+
+// tell wakes the host if it sleeps and there is something to see.
+func (l *serverLane) tell() {
+	if l.untold == 0 {
+		return
+	}
+	l.untold = 0
+	if parked := l.control.parked.Load(); parked != 0 && parked != l.signals {
+		l.signals = parked
+		strike(l.signal)
 	}
 }
 
@@ -281,10 +303,15 @@ func (l *serverLane) work(me uint64) {
 // was answered already and the next nap has begun: then it rings for nothing, and takes this nap for one that it has
 // rung for.
 func (l *serverLane) nap(taken uint32) bool {
+	if l.spinner.until(&l.control.head, taken, false) {
+		return true
+	}
+	began := time.Now()
 	var b [256]byte
 	for {
 		l.state.nap.Add(1)
 		if l.control.head.Load() != taken {
+			l.state.nap.Add(1)
 			break
 		}
 		n, err := unix.Read(l.bell, b[:])
@@ -296,10 +323,10 @@ func (l *serverLane) nap(taken uint32) bool {
 		}
 		l.state.nap.Add(1)
 		if l.control.head.Load() != taken {
-			return true
+			break
 		}
 	}
-	l.state.nap.Add(1)
+	l.spinner.slept(time.Since(began))
 	return true
 }
 
