@@ -204,6 +204,7 @@ type double struct {
 	*Plane
 	server *server // its memory; its lanes are used but not worked
 	ended  sync.WaitGroup
+	says   sync.Mutex // held while it responds: the race detector does not see that calls come before their answers
 }
 
 // impersonate returns a plane whose calls on the first lane respond answers, all but the attempt. Segments are mapped as
@@ -213,7 +214,9 @@ func impersonate(t testing.TB, respond func(d *double, c *callSlot, a *answerSlo
 	return impersonateLane(t, 0, func(d *double, l *serverLane) {
 		d.eachCall(l, func(slot uint32) {
 			c, a := &l.control.calls[slot], &l.state.answers[slot]
+			d.says.Lock()
 			respond(d, c, a)
+			d.says.Unlock()
 			d.answer(l, slot)
 		})
 	})
@@ -276,6 +279,8 @@ func (d *double) begin(files []int) error {
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.common, s.files = [][]byte{control, state}, files[2:]
 	for i := range s.lanes {
 		l := &s.lanes[i]
