@@ -95,7 +95,7 @@ func (e *ends) open(framing codecs.Framing, maxFrame int) *direction {
 	c := &Configured{Framing: framing, MaxFrame: maxFrame, MaxWire: codecs.MaxWireOf(framing, maxFrame)}
 	e.codecs[number] = c
 	e.mu.Unlock()
-	return e.Plane.Open(number, codeccall.Properties{MaxFrame: maxFrame, MaxWire: c.MaxWire}).(*direction)
+	return e.Open(number, codeccall.Properties{MaxFrame: maxFrame, MaxWire: c.MaxWire}).(*direction)
 }
 
 // openOn is open for a direction whose calls travel by the lane of that number.
@@ -292,7 +292,7 @@ func (d *double) begin(files []int) error {
 
 // open returns a direction whose calls travel by the first lane.
 func (d *double) open(p codeccall.Properties) *direction {
-	on := d.Plane.Open(1, p).(*direction)
+	on := d.Open(1, p).(*direction)
 	on.lane = &d.lanes[0]
 	return on
 }

@@ -143,7 +143,7 @@ func TestCloseWithCallsUnderWay(t *testing.T) {
 		<-entered
 	}
 	closed := make(chan struct{})
-	go func() { e.Plane.Close(); close(closed) }()
+	go func() { e.Close(); close(closed) }()
 	for range calls {
 		if err := <-results; err != codeccall.ErrGone {
 			t.Errorf("got %v", err)
