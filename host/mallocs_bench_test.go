@@ -41,7 +41,7 @@ func BenchmarkHostMallocs(b *testing.B) {
 
 const (
 	mallocsAllowed = 0.001 // a frame
-	mallocsBesides = 100   // whatever the number of frames: the runtime has some of its own now and then
+	mallocsBesides = 100   // whatever the number of frames: what is done each second, such as giving memory back, has some
 
 	mallocsPayload = 256
 	mallocsBlock   = 1000 // frames that are sent at once

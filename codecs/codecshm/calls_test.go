@@ -289,7 +289,7 @@ func TestCodecFails(t *testing.T) {
 			t.Errorf("%s: the next call: %+v, %v", test.name, out, err)
 		}
 	}
-	d := e.Plane.Open(77, codeccall.Properties{MaxFrame: 1, MaxWire: 1})
+	d := e.Open(77, codeccall.Properties{MaxFrame: 1, MaxWire: 1})
 	var out codeccall.Decoded
 	if err := d.Decode(t.Context(), &codeccall.Decode{}, &out); !errors.Is(err, codeccall.ErrCodecFailed) {
 		t.Errorf("a codec that was not configured: got %v", err)

@@ -95,7 +95,7 @@ func (e *ends) open(framing codecs.Framing, maxFrame int) *direction {
 	c := &Configured{Framing: framing, MaxFrame: maxFrame, MaxWire: codecs.MaxWireOf(framing, maxFrame)}
 	e.codecs[number] = c
 	e.mu.Unlock()
-	return e.Plane.Open(number, codeccall.Properties{MaxFrame: maxFrame, MaxWire: c.MaxWire}).(*direction)
+	return e.Open(number, codeccall.Properties{MaxFrame: maxFrame, MaxWire: c.MaxWire}).(*direction)
 }
 
 // openOn is open for a direction whose calls travel by the lane of that number.
@@ -204,6 +204,7 @@ type double struct {
 	*Plane
 	server *server // its memory; its lanes are used but not worked
 	ended  sync.WaitGroup
+	says   sync.Mutex // held while it responds: the race detector does not see that calls come before their answers
 }
 
 // impersonate returns a plane whose calls on the first lane respond answers, all but the attempt. Segments are mapped as
@@ -213,7 +214,9 @@ func impersonate(t testing.TB, respond func(d *double, c *callSlot, a *answerSlo
 	return impersonateLane(t, 0, func(d *double, l *serverLane) {
 		d.eachCall(l, func(slot uint32) {
 			c, a := &l.control.calls[slot], &l.state.answers[slot]
+			d.says.Lock()
 			respond(d, c, a)
+			d.says.Unlock()
 			d.answer(l, slot)
 		})
 	})
@@ -276,6 +279,8 @@ func (d *double) begin(files []int) error {
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.common, s.files = [][]byte{control, state}, files[2:]
 	for i := range s.lanes {
 		l := &s.lanes[i]
@@ -287,7 +292,7 @@ func (d *double) begin(files []int) error {
 
 // open returns a direction whose calls travel by the first lane.
 func (d *double) open(p codeccall.Properties) *direction {
-	on := d.Plane.Open(1, p).(*direction)
+	on := d.Open(1, p).(*direction)
 	on.lane = &d.lanes[0]
 	return on
 }

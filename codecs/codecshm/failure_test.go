@@ -5,6 +5,7 @@ package codecshm
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -110,7 +111,41 @@ func TestNotOverdue(t *testing.T) {
 	})
 }
 
-// A process that ends takes its calls along; none hangs, and the plane can be closed.
+// A process that ends takes its calls along, however long they may take, and those that come later.
+func TestProcessEnds(t *testing.T) {
+	d := impersonateLane(t, 0, func(d *double, l *serverLane) {
+		var files []int
+		d.eachCall(l, func(uint32) {
+			if l.taken.Load() < 3 {
+				return
+			}
+			d.server.mu.Lock()
+			files, d.server.files = d.server.files, nil
+			d.server.mu.Unlock()
+			closeAll(files)
+			runtime.Goexit() // as the process does
+		})
+	})
+	var all sync.WaitGroup
+	for range 3 {
+		on := d.open(hundred)
+		all.Go(func() {
+			if err := on.Decode(context.Background(), &codeccall.Decode{}, &codeccall.Decoded{}); err != codeccall.ErrGone {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	all.Wait()
+	for lane := range d.lanes {
+		on := d.open(hundred)
+		on.lane = &d.lanes[lane]
+		if err := on.Decode(t.Context(), &codeccall.Decode{}, &codeccall.Decoded{}); err != codeccall.ErrGone {
+			t.Errorf("lane %d: got %v", lane, err)
+		}
+	}
+}
+
+// Closing a plane ends its calls; none hangs, and the process that is still busy with them ends its part later.
 func TestCloseWithCallsUnderWay(t *testing.T) {
 	e := start(t)
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -143,7 +178,7 @@ func TestCloseWithCallsUnderWay(t *testing.T) {
 		<-entered
 	}
 	closed := make(chan struct{})
-	go func() { e.Plane.Close(); close(closed) }()
+	go func() { e.Close(); close(closed) }()
 	for range calls {
 		if err := <-results; err != codeccall.ErrGone {
 			t.Errorf("got %v", err)

@@ -5,6 +5,7 @@ package codecshm
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"sync"
@@ -240,11 +241,17 @@ func (l *lane) unpark(c *call, err error) {
 	c.wake <- err
 }
 
+// errLetGo says that nobody can wake the host any more: the process has ended, or will not do what it is for.
+var errLetGo = errors.New("the process has let go of what it shared")
+
 // listen wakes parked calls that were answered, until the lane is closed.
 func (l *lane) listen() {
 	var b [256]byte
 	for {
 		if _, err := l.signal.Read(b[:]); err != nil {
+			if err == io.EOF {
+				l.plane.fail(errLetGo)
+			}
 			return
 		}
 		l.mu.Lock()

@@ -93,10 +93,20 @@ func (p *loadProcess) measure(t target) (r result, err error) {
 	if err := p.in.Encode(t); err != nil {
 		return r, fmt.Errorf("load: %w", err)
 	}
-	if err := p.out.Decode(&r); err != nil {
+	var a answer
+	if err := p.out.Decode(&a); err != nil {
 		return r, fmt.Errorf("load: %w", err)
 	}
-	return r, nil
+	if a.Failed != "" {
+		return r, errors.New(a.Failed)
+	}
+	return a.Result, nil
+}
+
+// An answer is what a load's process says in the end.
+type answer struct {
+	Result result
+	Failed string // why there is no result
 }
 
 func (p *loadProcess) end() {
@@ -126,11 +136,11 @@ func runLoad(args []string) error {
 		return err
 	}
 	measures := map[kind]func(*traffic) (result, error){flood: runFlood, ping: runPing, idle: runIdle}
-	r, err := measures[l.Kind](newTraffic(l, t, sink))
-	if err != nil {
-		return err
+	var a answer
+	if a.Result, err = measures[l.Kind](newTraffic(l, t, sink)); err != nil {
+		a.Failed = err.Error()
 	}
-	return out.Encode(r)
+	return out.Encode(a)
 }
 
 // A traffic is a load under way. The process ends with it, which closes what it opened.

@@ -116,9 +116,10 @@ func median(values []float64) float64 {
 
 // circumstances say what the figures hold for.
 func (r *report) circumstances() []string {
-	kernel := "unknown"
+	kernel := "of an unknown version"
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		kernel = strings.TrimSpace(string(text))
+		parts := strings.SplitN(string(text), ".", 3)
+		kernel = strings.Join(parts[:min(2, len(parts))], ".") // the rest is its builder's
 	}
 	return slices.Concat([]string{
 		fmt.Sprintf("%d processors, Linux %s, %s; medians of %d rounds of %v", runtime.NumCPU(), kernel, runtime.Version(),
