@@ -12,7 +12,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -307,19 +309,18 @@ func (l *serverLane) nap(taken uint32) bool {
 		return true
 	}
 	began := time.Now()
-	var b [256]byte
 	for {
 		l.state.nap.Add(1)
 		if l.control.head.Load() != taken {
 			l.state.nap.Add(1)
 			break
 		}
-		n, err := unix.Read(l.bell, b[:])
-		switch {
-		case n == 0 && err == nil:
+		rung := true
+		if time.Since(began) < lightNap && runtime.GOMAXPROCS(0) >= laneCount {
+			rung = l.doze()
+		}
+		if rung && !l.sleep() {
 			return false
-		case err != nil && err != unix.EINTR:
-			time.Sleep(time.Millisecond) // never seen; the process is ended by its host
 		}
 		l.state.nap.Add(1)
 		if l.control.head.Load() != taken {
@@ -330,15 +331,47 @@ func (l *serverLane) nap(taken uint32) bool {
 	return true
 }
 
-// mindEvery is how long a call may hold a lane.
-const mindEvery = time.Millisecond
+// lightNap is how long a nap goes unnoticed by the runtime, which would otherwise wake other threads to do what this one
+// did, just in case, each time that a lane has nothing to do for a moment. For so long it may also have to wait for this
+// goroutine.
+const lightNap = time.Millisecond
+
+// doze waits for the bell for a moment, and reports whether it was rung.
+func (l *serverLane) doze() (rung bool) {
+	fds := [1]unix.PollFd{{Fd: int32(l.bell), Events: unix.POLLIN}}
+	timeout := unix.NsecToTimespec(int64(lightNap))
+	n, _, _ := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), 1, uintptr(unsafe.Pointer(&timeout)), 0, 0, 0)
+	return n == 1
+}
+
+// sleep waits for the bell as long as it takes. It is false when nobody will ring it any more.
+func (l *serverLane) sleep() bool {
+	var b [256]byte
+	n, err := unix.Read(l.bell, b[:])
+	if err != nil && err != unix.EINTR {
+		time.Sleep(time.Millisecond) // never seen; the process is ended by its host
+	}
+	return n != 0 || err != nil
+}
+
+// How long a call may hold a lane: the shorter time where some have held it lately.
+const (
+	mindEvery   = 10 * time.Millisecond
+	mindClosely = time.Millisecond
+	closely     = 1000 // times
+)
 
 // mind gives the lane to another worker when a call has held it for long. It ends when nothing is going on.
 func (l *serverLane) mind() {
 	tick := time.NewTicker(mindEvery)
 	defer tick.Stop()
-	last, quiet := l.taken.Load(), 0
+	last, quiet, close := l.taken.Load(), 0, 0
 	for range tick.C {
+		if close > 0 {
+			if close--; close == 0 {
+				tick.Reset(mindEvery)
+			}
+		}
 		owner, taken := l.owner.Load(), l.taken.Load()
 		switch {
 		case taken != last:
@@ -346,9 +379,11 @@ func (l *serverLane) mind() {
 		case owner%2 == 1:
 			next := owner + 1 // even, and nobody's before
 			if l.owner.CompareAndSwap(owner, next) {
-				l.goOn(next)
+				go l.work(next)
+				close = closely
+				tick.Reset(mindClosely)
 			}
-		case quiet < 100:
+		case quiet < 10:
 			quiet++
 		default:
 			l.minded.Store(false)
