@@ -20,6 +20,9 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
+// ErrBroken is wrapped by an error of Serve after which calls stay without an answer for ever: the process has to end.
+var ErrBroken = errors.New("plane is broken")
+
 // Configured is a codec with its options in force, in a plugin process.
 type Configured struct {
 	Framing  codecs.Framing
@@ -29,6 +32,7 @@ type Configured struct {
 
 // Serve answers the calls of the host that started this process, if it offers this plane, until the host closes it.
 // lookup returns what was configured under a number, or nil.
+// When it returns an error, the host makes its calls by gRPC, unless the error wraps [ErrBroken].
 func Serve(lookup func(number uint32) *Configured) error {
 	inherited := os.Getenv(Variable)
 	if inherited == "" {
@@ -93,14 +97,14 @@ func (s *server) serve() error {
 		case m.op == opAdd && len(m.files) == 1:
 			memory, err := mapMemory(m.files[0], int(m.size), m.readOnly)
 			if err != nil {
-				return err // calls in it are overdue before long, and the host ends the process
+				return fmt.Errorf("%w: %w", ErrBroken, err)
 			}
 			s.set(m.id, memory)
 		case m.op == opDrop:
 			s.set(m.id, nil)
 		default:
 			closeAll(m.files)
-			return fmt.Errorf("message %d with %d files", m.op, len(m.files))
+			return fmt.Errorf("%w: message %d with %d files", ErrBroken, m.op, len(m.files))
 		}
 	}
 }
