@@ -260,13 +260,13 @@ func (l *serverLane) work(me uint64) {
 		}
 		slot := l.control.ring[taken%slotCount] % slotCount
 		l.taken.Store(taken + 1)
-		l.owner.Store(me + 1)
+		l.owner.Swap(me + 1)
 		if !l.minded.Load() && !l.minded.Swap(true) {
 			go l.mind()
 		}
 		attempt := w.run(l, slot)
 		mine := l.owner.CompareAndSwap(me+1, me)
-		l.state.answers[slot].attempt.Store(attempt)
+		l.state.answers[slot].attempt.Swap(attempt)
 		if parked := l.control.parked.Load(); parked != 0 && (!mine || parked != l.signals) {
 			if mine {
 				l.signals = parked
@@ -328,7 +328,7 @@ func (l *serverLane) mind() {
 		case quiet < 100:
 			quiet++
 		default:
-			l.minded.Store(false)
+			l.minded.Swap(false)
 			if l.owner.Load()%2 == 0 || l.minded.Swap(true) {
 				return // a call that begins now finds nobody minding, and sees to it
 			}
