@@ -21,6 +21,7 @@ package codecrpc
 
 import (
 	"context"
+	"os"
 
 	plugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -59,7 +60,7 @@ type Plugin struct {
 func (p *Plugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 	server := newServer(p.Codec)
 	codecpb.RegisterCodecServer(s, server)
-	go server.serveShared()
+	go server.serveShared(os.Stderr) // as it is now: go-plugin puts another there, which the end of the process cuts off
 	return nil
 }
 

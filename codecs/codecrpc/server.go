@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 
@@ -82,10 +83,14 @@ func dataPlanes() []string {
 	return []string{SharedMemory}
 }
 
-// serveShared answers the calls that come by shared memory, if the host offers it.
-func (s *server) serveShared() {
-	if err := codecshm.Serve(s.lookup); err != nil {
-		fmt.Fprintf(os.Stderr, "shared memory: %v\n", err) // the host's log; the host goes on by gRPC, or ends this process
+// serveShared answers the calls that come by shared memory, if the host offers it. It tells log what goes wrong.
+func (s *server) serveShared(log io.Writer) {
+	err := codecshm.Serve(s.lookup)
+	if err != nil {
+		fmt.Fprintf(log, "shared memory: %v\n", err)
+	}
+	if errors.Is(err, codecshm.ErrBroken) {
+		os.Exit(1)
 	}
 }
 

@@ -29,7 +29,8 @@ import (
 // the flag. All four are operations of sync/atomic, which are sequentially consistent, also between two processes that
 // map the same memory, since they are single instructions on it. So at least one of the two sees what the other did: either
 // the sleeper finds the work, or the maker sees the flag and writes to a pipe, which stays readable until it is read.
-// Each flag counts, so that a pipe is written to once for each sleep rather than once for each call.
+// (They are exchanges where a load follows that must not come first, never a Store: with the race detector that orders
+// what was before it only.) Each flag counts, so that a pipe is written to once for each sleep rather than once for each call.
 //
 // What a call or an answer says is written with plain stores before the atomic store that publishes it (head, and the
 // attempt of an answer) and read after the atomic load that saw it. The slots and the memory of a call are touched by one
@@ -148,7 +149,7 @@ func (l *lane) submit(c *call) error {
 	s.stateLen = uint32(copy(s.state[:], c.state))
 	head := l.control.head.Load()
 	l.control.ring[head%slotCount] = c.slot
-	l.control.head.Store(head + 1)
+	l.control.head.Swap(head + 1)
 	nap := l.state.nap.Load()
 	ring := nap%2 == 1 && nap != l.rung
 	l.rung = nap
@@ -228,7 +229,7 @@ func (l *lane) askForSignal() {
 	if l.naps++; l.naps == 0 {
 		l.naps++
 	}
-	l.control.parked.Store(l.naps)
+	l.control.parked.Swap(l.naps)
 }
 
 // unpark ends the wait of a parked call.

@@ -40,6 +40,9 @@ func (*Plane) Lend(int) codeccall.Loan { panic(Supported()) }
 // Close does nothing.
 func (*Plane) Close() {}
 
+// ErrBroken is wrapped by an error of Serve after which calls stay without an answer for ever: the process has to end.
+var ErrBroken = errors.New("plane is broken")
+
 // Configured is a codec with its options in force, in a plugin process.
 type Configured struct {
 	Framing  codecs.Framing

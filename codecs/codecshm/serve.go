@@ -22,6 +22,9 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
+// ErrBroken is wrapped by an error of Serve after which calls stay without an answer for ever: the process has to end.
+var ErrBroken = errors.New("plane is broken")
+
 // Configured is a codec with its options in force, in a plugin process.
 type Configured struct {
 	Framing  codecs.Framing
@@ -31,6 +34,7 @@ type Configured struct {
 
 // Serve answers the calls of the host that started this process, if it offers this plane, until the host closes it.
 // lookup returns what was configured under a number, or nil.
+// When it returns an error, the host makes its calls by gRPC, unless the error wraps [ErrBroken].
 func Serve(lookup func(number uint32) *Configured) error {
 	inherited := os.Getenv(Variable)
 	if inherited == "" {
@@ -95,14 +99,14 @@ func (s *server) serve() error {
 		case m.op == opAdd && len(m.files) == 1:
 			memory, err := mapMemory(m.files[0], int(m.size), m.readOnly)
 			if err != nil {
-				return err // calls in it are overdue before long, and the host ends the process
+				return fmt.Errorf("%w: %w", ErrBroken, err)
 			}
 			s.set(m.id, memory)
 		case m.op == opDrop:
 			s.set(m.id, nil)
 		default:
 			closeAll(m.files)
-			return fmt.Errorf("message %d with %d files", m.op, len(m.files))
+			return fmt.Errorf("%w: message %d with %d files", ErrBroken, m.op, len(m.files))
 		}
 	}
 }
@@ -264,13 +268,13 @@ func (l *serverLane) work(me uint64) {
 			l.tell()
 		}
 		l.taken.Store(taken + 1)
-		l.owner.Store(me + 1)
+		l.owner.Swap(me + 1)
 		if !l.minded.Load() && !l.minded.Swap(true) {
 			go l.mind()
 		}
 		attempt := w.run(l, slot)
 		mine := l.owner.CompareAndSwap(me+1, me)
-		l.state.answers[slot].attempt.Store(attempt)
+		l.state.answers[slot].attempt.Swap(attempt)
 		if !mine {
 			if l.control.parked.Load() != 0 {
 				strike(l.signal)
@@ -379,14 +383,14 @@ func (l *serverLane) mind() {
 		case owner%2 == 1:
 			next := owner + 1 // even, and nobody's before
 			if l.owner.CompareAndSwap(owner, next) {
-				go l.work(next)
+				l.goOn(next)
 				close = closely
 				tick.Reset(mindClosely)
 			}
 		case quiet < 10:
 			quiet++
 		default:
-			l.minded.Store(false)
+			l.minded.Swap(false)
 			if l.owner.Load()%2 == 0 || l.minded.Swap(true) {
 				return // a call that begins now finds nobody minding, and sees to it
 			}

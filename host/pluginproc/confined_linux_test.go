@@ -4,6 +4,7 @@ package pluginproc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,6 +23,7 @@ import (
 const (
 	creation    = "memfd_create"
 	sharing     = "mmap, shared, of a MiB and more"
+	more        = "mmap, shared, of 4 MiB" // which is not needed before the first call
 	unknownCall = "memfd_create, as a kernel that does not have it"
 )
 
@@ -40,6 +42,12 @@ func forbid(what string) {
 	filter := map[string][]unix.SockFilter{
 		creation:    {load(number), unless(unix.BPF_JEQ, unix.SYS_MEMFD_CREATE, 1), refuse(unix.EPERM), allow},
 		unknownCall: {load(number), unless(unix.BPF_JEQ, unix.SYS_MEMFD_CREATE, 1), refuse(unix.ENOSYS), allow},
+		more: {
+			load(number), unless(unix.BPF_JEQ, unix.SYS_MMAP, 5),
+			load(fourthArgument), unless(unix.BPF_JSET, unix.MAP_SHARED, 3),
+			load(secondArgument), unless(unix.BPF_JEQ, 4<<20, 1),
+			refuse(unix.EPERM), allow,
+		},
 		sharing: {
 			load(number), unless(unix.BPF_JEQ, unix.SYS_MMAP, 5),
 			load(fourthArgument), unless(unix.BPF_JSET, unix.MAP_SHARED, 3),
@@ -169,5 +177,23 @@ func TestPluginFromTheProtocolAlone(t *testing.T) {
 	}
 	if want := "data plane shm: " + reason + "; it "; !strings.Contains(err.Error(), want) {
 		t.Errorf("got %q, want %q", err, want)
+	}
+}
+
+// A process that can't map what comes later ends and says why, rather than leave calls without an answer.
+func TestPluginThatCanMapNoMore(t *testing.T) {
+	needsSharedMemory(t)
+	spec := by(SHM, program(t, "confined"))
+	spec.Env = map[string]string{"FORBID": more}
+	options := quick(newJournal())
+	options.CallTimeout = 0 // for ever
+	p := mustStart(t, spec, options)
+	err := newTalk(mustConfigure(t, p)).say(testContext(t), "hi")
+	if !errors.Is(err, codeccall.ErrCodecFailed) {
+		t.Errorf("got %v, want %v", err, codeccall.ErrCodecFailed)
+	}
+	const want = "shared memory: plane is broken: mmap: operation not permitted"
+	if s := p.Status(); s.LastError == nil || !strings.Contains(s.LastError.Error(), want) {
+		t.Errorf("the last error is %v, want %q in it", s.LastError, want)
 	}
 }

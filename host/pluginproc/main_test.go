@@ -125,6 +125,7 @@ func mischief(payload string) {
 		if f, err := os.OpenFile(argument, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
 			f.Close()
 			stopMyself()
+			select {} // it may run on for a while
 		}
 	case "!hang":
 		select {}

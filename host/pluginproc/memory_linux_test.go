@@ -61,7 +61,7 @@ func TestNothingIsLeftOfTheMemoryOfTheDead(t *testing.T) {
 	warmUp(t)
 	before := takeStock(t)
 	options := quick(newJournal())
-	options.CallTimeout = 100 * time.Millisecond
+	options.CallTimeout = 500 * time.Millisecond // long enough for a machine that is busy
 	p := mustStart(t, by(SHM, Spec{Name: "numbered"}), options)
 	c := mustConfigure(t, p)
 	ctx := testContext(t)
