@@ -26,6 +26,8 @@ const (
 	maxSpin   = 100 * time.Microsecond // about what a sleep costs: two wakings of a processor
 	// busyYield is what a yield takes at least when others run meanwhile, for more than the blink that another spinner does.
 	busyYield = 20 * time.Microsecond
+	// maxYields bounds what a spinner does where the clock stands still.
+	maxYields = 1000
 )
 
 var spinOrigin = time.Now()
@@ -37,7 +39,7 @@ func (s *spinner) until(word *atomic.Uint32, v uint32, same bool) bool {
 	}
 	begin := time.Since(spinOrigin)
 	last := begin
-	for {
+	for range maxYields {
 		for range 8 {
 			if (word.Load() == v) == same {
 				return true
@@ -46,10 +48,11 @@ func (s *spinner) until(word *atomic.Uint32, v uint32, same bool) bool {
 		_, _, _ = syscall.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 		now := time.Since(spinOrigin)
 		if now-last > busyYield || now-begin > s.budget {
-			return (word.Load() == v) == same
+			break
 		}
 		last = now
 	}
+	return (word.Load() == v) == same
 }
 
 // slept tells how long a sleep was that followed.
