@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
@@ -28,7 +29,7 @@ type batch struct {
 // Slices that have grown beyond these go back to the garbage collector rather than to the pool, in bytes or elements.
 const (
 	keepBytes  = 2 * floodRead
-	keepFrames = floodRead / perFrame
+	keepFrames = codecs.MaxPayloads
 )
 
 // perFrame is what a frame costs besides its bytes: a Ref and an end.
@@ -36,10 +37,10 @@ const perFrame = 12
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-// newBatch returns a batch with room for the results of the size bytes of wire that were paid for.
-func newBatch(size int) *batch {
+// newBatch returns a batch with room for the results of the size bytes of wire that were paid for, up to most.
+func newBatch(size, most int) *batch {
 	b := batches.Get().(*batch)
-	b.room = min(max(size, smallRead), floodRead)
+	b.room = min(max(size, smallRead), most)
 	return b
 }
 

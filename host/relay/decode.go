@@ -45,7 +45,7 @@ func (r *reception) tooShort() bool {
 
 // decodeOnce makes one call. The batch that holds its result is handed over or freed by the caller.
 func (r *reception) decodeOnce(eof bool, wanted int) (*batch, error) {
-	b := newBatch(r.inbox.size())
+	b := newBatch(r.inbox.size(), r.inbox.mostRead())
 	if b.paid = r.inbox.paidFrame(); b.paid {
 		b.room = max(b.room, min(r.inbox.len(), r.longestFrom))
 	}

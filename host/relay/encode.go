@@ -56,7 +56,7 @@ func tooLongFor(longest int) *codecs.Fault {
 
 // encodeEnd lets the codec write what ends a stream.
 func (f *flow) encodeEnd() error {
-	b := newBatch(0)
+	b := newBatch(0, floodRead)
 	defer b.free(f.session.config.Memory)
 	b.in.EOF = true
 	for {

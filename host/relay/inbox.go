@@ -16,6 +16,7 @@ type inbox struct {
 	most     int              // the longest buffer that is ever wanted, in bytes
 	frame    int64            // what a frame is charged that outgrows baseRead
 	lender   codeccall.Lender // where buffers come from that a decoder can be shown as they are; nil: the heap alone
+	next     int              // the length of the next buffer to read into
 	flooding bool             // the last read came back full, or brought a usual read's worth: more is waiting
 
 	// beforeWaiting is called before waiting for memory, to let go of what the flow itself holds elsewhere.
@@ -58,7 +59,7 @@ func (in *inbox) drop() {
 // grab returns memory to read into, behind what is there. It never waits; settle has seen to it that there is some.
 func (in *inbox) grab() []byte {
 	var into []byte
-	if in.buf != nil && len(in.buf.b) > largePark {
+	if in.buf != nil && len(in.buf.b) > largePark && !in.readsMore() {
 		into = in.buf.b[in.end:]
 	} else if in.incoming = in.readBuffer(); in.incoming != nil {
 		into = in.incoming.b[in.len():]
@@ -69,11 +70,14 @@ func (in *inbox) grab() []byte {
 	return into
 }
 
+// readsMore is true when so much is to be read at a time that it is worth moving what is there to a larger buffer.
+func (in *inbox) readsMore() bool { return in.next > len(in.buf.b) && in.len() <= in.next/8 }
+
 func (in *inbox) readBuffer() *buffer {
 	switch {
-	case in.flooding && in.memory.try(perByte*floodRead):
-		return in.newBuffer(floodRead, perByte*floodRead)
-	case in.memory.try(perByte * baseRead):
+	case in.next > baseRead && in.memory.try(perByte*int64(in.next)):
+		return in.newBuffer(in.next, perByte*int64(in.next))
+	case in.len() <= largePark && in.memory.try(perByte*baseRead):
 		return in.newBuffer(baseRead, perByte*baseRead)
 	case in.len() <= smallPark:
 		return newBuffer(smallRead, 0)
@@ -122,6 +126,22 @@ func (in *inbox) took(n int) {
 		in.incoming = nil
 	}
 	in.flooding = n >= min(in.space, baseRead) && len(in.buf.b) >= baseRead
+	switch {
+	case !in.flooding:
+		in.next = baseRead
+	case n == in.space:
+		in.next = min(4*max(in.next, baseRead), in.mostRead())
+	case n < in.next/8:
+		in.next /= 2
+	}
+}
+
+// mostRead is how long the buffers get that reads take turns with.
+func (in *inbox) mostRead() int {
+	if in.lender != nil {
+		return lentRead
+	}
+	return floodRead
 }
 
 // settle prepares for waiting: a buffer that is much larger than what is in it goes back, and one that is full grows.

@@ -20,7 +20,8 @@ const (
 	smallRead = 2 << 10   // what is read into when no other buffer can be had; likewise
 	largePark = 16 << 10  // beginnings up to half of this are moved out of bigger buffers before waiting
 	baseRead  = 64 << 10  // the usual read
-	floodRead = 256 << 10 // while the peer floods
+	floodRead = 256 << 10 // the largest while the peer floods
+	lentRead  = 2 << 20   // the same into memory that is lent: a call copies none of it, so the fewer calls the better
 
 	perByte = 4 // charge for each byte of a buffer: itself, a built payload, and twice that for the new wire
 )
