@@ -81,6 +81,7 @@ func (f *flow) run() {
 	f.deliverNow()
 	<-f.turn
 	f.keepNoMore()
+	f.inbox.setFlooding(false)
 	f.inbox.drop()
 }
 

@@ -125,21 +125,33 @@ func (in *inbox) took(n int) {
 		in.buf, in.start, in.end = in.incoming, 0, left+n
 		in.incoming = nil
 	}
-	in.flooding = n >= min(in.space, baseRead) && len(in.buf.b) >= baseRead
+	in.setFlooding(n >= min(in.space, baseRead) && len(in.buf.b) >= baseRead)
 	switch {
 	case !in.flooding:
 		in.next = baseRead
 	case n == in.space:
 		in.next = min(4*max(in.next, baseRead), in.mostRead())
-	case n < in.next/8:
-		in.next /= 2
+	default:
+		in.next = min(in.next, in.mostRead())
 	}
+}
+
+// setFlooding notes whether the sender floods.
+func (in *inbox) setFlooding(floods bool) {
+	switch {
+	case in.flooding == floods || in.memory == nil:
+	case floods:
+		in.memory.flooded.Add(1)
+	default:
+		in.memory.flooded.Add(-1)
+	}
+	in.flooding = floods
 }
 
 // mostRead is how long the buffers get that reads take turns with.
 func (in *inbox) mostRead() int {
 	if in.lender != nil {
-		return lentRead
+		return in.memory.share()
 	}
 	return floodRead
 }

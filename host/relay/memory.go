@@ -35,6 +35,7 @@ type Memory struct {
 	size     int64
 	patience time.Duration
 	used     atomic.Int64
+	flooded  atomic.Int32 // directions whose sender floods
 }
 
 // NewMemory returns a budget of size bytes. Who needs more than is free waits for it as long as patience. A size of 0
@@ -52,6 +53,19 @@ func (m *Memory) Used() int64 {
 		return 0
 	}
 	return m.used.Load()
+}
+
+// lentShare is what all reads into lent memory that floods fill are to take together, in bytes: more of it only makes
+// each byte leave the processors' caches before it has been through the codecs.
+const lentShare = 8 << 20
+
+// share returns how long a read into lent memory may be where so many flood, of which the caller is one.
+func (m *Memory) share() int {
+	if m == nil {
+		return lentRead
+	}
+	share := lentShare / int(max(m.flooded.Load(), 1))
+	return min(max(1<<(bits.Len(uint(share))-1), floodRead), lentRead)
 }
 
 // try charges n bytes if they are free and nobody waits for them.
