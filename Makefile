@@ -5,12 +5,16 @@ PROTOC_GEN_GO = google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_GO_GRPC = google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@latest
 FUZZTIME ?= 20000x
+ROWS ?= *
+ROUNDS ?= 5
+SECONDS ?= 2
+DATA_PLANE ?= auto
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: help build check compile lint test tidy generate generated fuzz bench bench-hub demo clean
+.PHONY: help build check compile lint test tidy generate generated fuzz bench bench-mallocs bench-parts bench-hub demo clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: ## framehost and the plugins as programs, in bin/
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/framehost ./plugins/...
@@ -43,7 +47,15 @@ generated: generate ## generated code is current
 fuzz: ## each fuzz target for FUZZTIME executions (20000x)
 	.ci/fuzz $(FUZZTIME)
 
-bench: ## the Go benchmarks
+# All rows take about five minutes, on a machine that should do nothing else. ROWS=ping-1 or ROWS='flood-*,ping-*' measures some;
+# ROUNDS, SECONDS (a turn) and DATA_PLANE (auto, grpc, shm) say how; BENCH_FLAGS=-markdown prints the table of ARCHITECTURE.md.
+bench: ## framehost against the same relay with its codecs compiled in: the table of ARCHITECTURE.md (five minutes)
+	go run ./host/internal/relaybench -rows '$(ROWS)' -rounds $(ROUNDS) -seconds $(SECONDS) -data-plane $(DATA_PLANE) $(BENCH_FLAGS)
+
+bench-mallocs: ## what the host allocates for a frame: nothing (a minute)
+	go test -run '^$$' -bench '^BenchmarkHostMallocs$$' -benchtime 2s ./host
+
+bench-parts: ## the Go benchmarks of each package
 	go test -run '^$$' -bench . -benchmem ./...
 
 bench-hub: ## what a hub carries of datagrams without loss, beside a loop without codecs (a minute)

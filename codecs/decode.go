@@ -34,6 +34,10 @@ func (p *Payloads) Reset(in Wire, room int) {
 	*p = Payloads{in: in, room: room, refs: p.refs[:0], data: p.data[:0], state: append(p.state[:0], in.State...)}
 }
 
+// Use makes p build its result in memory of the caller's: refs and data, as far as their capacities go, up to the next
+// Use. It comes before Reset.
+func (p *Payloads) Use(refs []Ref, data []byte) { p.refs, p.data = refs, data }
+
 // Refer takes the payload that stands at in.Bytes[from:to], without copying it. It fails with ErrTooLong or ErrNoRoom.
 func (p *Payloads) Refer(from, to int) error {
 	if from < 0 || to < from || to > len(p.in.Bytes) {

@@ -36,6 +36,10 @@ func (f *Frames) Reset(in *Batch, room int) {
 	*f = Frames{room: room, wire: f.wire[:0], ends: f.ends[:0], state: append(f.state[:0], in.State...)}
 }
 
+// Use makes f build its result in memory of the caller's: wire and ends, as far as their capacities go, up to the next
+// Use. It comes before Reset.
+func (f *Frames) Use(wire []byte, ends []uint32) { f.wire, f.ends = wire, ends }
+
 // Grow returns a slice with what was written so far, and with room for at least n bytes more. The encoder appends one
 // frame to it and hands it to [Frames.Commit]. It fails with ErrNoRoom. A slice that is not committed is simply
 // forgotten.

@@ -7,9 +7,23 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/framehost/framehost/codecs/codecshm"
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/pluginproc"
 )
+
+// onPlanes runs a test for each data plane that this system has. It is given the line of a configuration that asks for it.
+func onPlanes(t *testing.T, test func(t *testing.T, plane string)) {
+	t.Helper()
+	for _, plane := range []pluginproc.DataPlane{pluginproc.GRPC, pluginproc.SHM} {
+		t.Run(string(plane), func(t *testing.T) {
+			if err := codecshm.Supported(); plane == pluginproc.SHM && err != nil {
+				t.Skip(err)
+			}
+			test(t, fmt.Sprintf("data_plane: %s\n", plane))
+		})
+	}
+}
 
 // withOwnPlugin returns a configuration with routes to upstream, r by plugins that are built in and s by one that is not,
 // which has entry in its entry besides.

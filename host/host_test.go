@@ -229,9 +229,11 @@ func expectReset(t *testing.T, h *Host, route string) {
 	}
 }
 
-func TestBothDirections(t *testing.T) {
+func TestBothDirections(t *testing.T) { onPlanes(t, bothDirections) }
+
+func bothDirections(t *testing.T, plane string) {
 	up := listenUpstream(t)
-	h := start(t, fmt.Sprintf(`
+	h := start(t, plane+fmt.Sprintf(`
 routes:
   - name: r
     from: {listen: "tcp://127.0.0.1:0", codec: line}
@@ -311,10 +313,12 @@ routes:
 	}
 }
 
-func TestViolationPolicies(t *testing.T) {
+func TestViolationPolicies(t *testing.T) { onPlanes(t, violationPolicies) }
+
+func violationPolicies(t *testing.T, plane string) {
 	up := listenUpstream(t)
 	dir := filepath.Join(t.TempDir(), "kept")
-	h := start(t, fmt.Sprintf(`
+	h := start(t, plane+fmt.Sprintf(`
 quarantine: {dir: %q}
 routes:
   - {name: close, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://%[2]s", codec: long}}
@@ -405,9 +409,11 @@ routes:
 }
 
 // What was received before the drain arrives, and both peers see a clean end.
-func TestDrain(t *testing.T) {
+func TestDrain(t *testing.T) { onPlanes(t, drainOn) }
+
+func drainOn(t *testing.T, plane string) {
 	up := listenUpstream(t)
-	h, err := Start(t.Context(), parse(t, fmt.Sprintf(`
+	h, err := Start(t.Context(), parse(t, plane+fmt.Sprintf(`
 routes:
   - {name: r, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://%s", codec: long}}`, up.Addr())), Options{})
 	if err != nil {
@@ -428,10 +434,12 @@ routes:
 	}
 }
 
-func TestReload(t *testing.T) {
+func TestReload(t *testing.T) { onPlanes(t, reloadOn) }
+
+func reloadOn(t *testing.T, plane string) {
 	up := listenUpstream(t)
 	config := func(routes string) string {
-		return "routes:\n" + strings.ReplaceAll(routes, "UP", up.Addr().String())
+		return plane + "routes:\n" + strings.ReplaceAll(routes, "UP", up.Addr().String())
 	}
 	const kept = `  - {name: kept, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://UP", codec: long}}` + "\n"
 	const gone = `  - {name: gone, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://UP", codec: long}}` + "\n"

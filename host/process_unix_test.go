@@ -19,10 +19,12 @@ import (
 func processRuns(pid int) bool { return syscall.Kill(pid, 0) == nil }
 
 // Plugins that are killed under traffic cost time alone: every byte arrives, once and in order, both ways.
-func TestPluginsAreKilled(t *testing.T) {
+func TestPluginsAreKilled(t *testing.T) { onPlanes(t, pluginsAreKilled) }
+
+func pluginsAreKilled(t *testing.T, plane string) {
 	const sessions, kills = 3, 3
 	up := listenUpstream(t)
-	h := start(t, fmt.Sprintf(`
+	h := start(t, plane+fmt.Sprintf(`
 routes:
   - {name: r, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://%s", codec: long}}`, up.Addr()))
 	var traffic sync.WaitGroup

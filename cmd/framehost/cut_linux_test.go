@@ -13,9 +13,11 @@ import (
 )
 
 // The second signal ends what the first one would wait for: here, a plugin that has stopped.
-func TestASecondSignalCuts(t *testing.T) {
+func TestASecondSignalCuts(t *testing.T) { onPlanes(t, aSecondSignalCuts) }
+
+func aSecondSignalCuts(t *testing.T, plane string) {
 	u := newUpstream(t)
-	p := start(t, "timeouts: {drain: 0s, codec: 0s}"+u.route("newline", "netstring", ""))
+	p := start(t, "timeouts: {drain: 0s, codec: 0s}"+u.route("newline", "netstring", ""), "--set", plane)
 	conn := p.dial("relay")
 	upstream := u.accept()
 	send(t, conn, "one\n")

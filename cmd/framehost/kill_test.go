@@ -19,14 +19,16 @@ import (
 
 // Plugins that are killed under traffic cost time and nothing else: every byte of every session arrives, once and in
 // order.
-func TestPluginsAreKilledUnderTraffic(t *testing.T) {
+func TestPluginsAreKilledUnderTraffic(t *testing.T) { onPlanes(t, pluginsAreKilledUnderTraffic) }
+
+func pluginsAreKilledUnderTraffic(t *testing.T, plane string) {
 	const sessions, kills = 4, 4
 	e, err := startEcho(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.close()
-	p := start(t, (&upstream{t, e.listener}).route("escaped", "netstring", ""))
+	p := start(t, (&upstream{t, e.listener}).route("escaped", "netstring", ""), "--set", plane)
 	ctx, enough := context.WithCancel(t.Context())
 	var traffic sync.WaitGroup
 	for i := range sessions {

@@ -13,7 +13,9 @@ import (
 
 // A frame without an end, and one that announces 4 GiB, cost no more memory than max_frame allows, and their own
 // session.
-func TestFramesWithoutEnd(t *testing.T) {
+func TestFramesWithoutEnd(t *testing.T) { onPlanes(t, framesWithoutEnd) }
+
+func framesWithoutEnd(t *testing.T, plane string) {
 	tests := []struct{ name, profile, begin, frame, relayed string }{
 		{"endless", "newline", "", "fine\n", "4:fine,"},
 		{"4 GiB announced", "erlang-4", "\xff\xff\xff\xff", "\x00\x00\x00\x04fine", "4:fine,"},
@@ -21,7 +23,7 @@ func TestFramesWithoutEnd(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			u := newUpstream(t)
-			p := start(t, u.route(tt.profile, "netstring", ""))
+			p := start(t, u.route(tt.profile, "netstring", ""), "--set", plane)
 			bystander := p.dial("relay")
 			receiver := u.accept()
 			send(t, bystander, tt.frame)

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framehost/framehost/codecs/codecshm"
 	"github.com/framehost/framehost/host"
 )
 
@@ -47,6 +48,19 @@ type entry map[string]any
 func (e entry) text(key string) string {
 	text, _ := e[key].(string)
 	return text
+}
+
+// onPlanes runs a test for each data plane that this system has. It is given the setting that asks for it.
+func onPlanes(t *testing.T, test func(t *testing.T, plane string)) {
+	t.Helper()
+	for _, plane := range []string{"grpc", "shm"} {
+		t.Run(plane, func(t *testing.T) {
+			if err := codecshm.Supported(); plane == "shm" && err != nil {
+				t.Skip(err)
+			}
+			test(t, "data_plane="+plane)
+		})
+	}
 }
 
 // start runs framehost with a configuration and returns when it is ready. It is ended with the test.

@@ -63,9 +63,11 @@ try: framehost send escaped tcp://127.0.0.1:7001 "hello"
 }
 
 // When one direction has ended, the answer may come afterwards.
-func TestHalfClose(t *testing.T) {
+func TestHalfClose(t *testing.T) { onPlanes(t, halfClose) }
+
+func halfClose(t *testing.T, plane string) {
 	u := newUpstream(t)
-	p := start(t, u.route("newline", "netstring", ""))
+	p := start(t, u.route("newline", "netstring", ""), "--set", plane)
 	conn := p.dial("relay")
 	send(t, conn, "one\ntwo\n")
 	if err := conn.CloseWrite(); err != nil {
@@ -84,9 +86,11 @@ func TestHalfClose(t *testing.T) {
 }
 
 // A stream that is cut inside a frame does not look complete to the receiver, on either side.
-func TestAStreamCutInsideAFrame(t *testing.T) {
+func TestAStreamCutInsideAFrame(t *testing.T) { onPlanes(t, aStreamCutInsideAFrame) }
+
+func aStreamCutInsideAFrame(t *testing.T, plane string) {
 	u := newUpstream(t)
-	p := start(t, u.route("newline", "netstring", ""))
+	p := start(t, u.route("newline", "netstring", ""), "--set", plane)
 	t.Run("by the client", func(t *testing.T) {
 		conn := p.dial("relay")
 		send(t, conn, "whole\npar")
@@ -119,9 +123,11 @@ func expectReset(t *testing.T, conn net.Conn) {
 }
 
 // SIGTERM lets sessions deliver what framehost has received, to a receiver that takes its time.
-func TestDrain(t *testing.T) {
+func TestDrain(t *testing.T) { onPlanes(t, drainOn) }
+
+func drainOn(t *testing.T, plane string) {
 	u := newUpstream(t)
-	p := start(t, u.route("newline", "netstring", ""))
+	p := start(t, u.route("newline", "netstring", ""), "--set", plane)
 	address := p.address("relay")
 	conn := p.dial("relay")
 	upstream := u.accept()
@@ -148,10 +154,12 @@ func TestDrain(t *testing.T) {
 }
 
 // SIGHUP brings what the file says now. Sessions of routes that stay go on; a file with mistakes changes nothing.
-func TestReload(t *testing.T) {
+func TestReload(t *testing.T) { onPlanes(t, reloadOn) }
+
+func reloadOn(t *testing.T, plane string) {
 	u, other := newUpstream(t), newUpstream(t)
 	before := u.route("newline", "netstring", "")
-	p := start(t, before)
+	p := start(t, before, "--set", plane)
 	conn := p.dial("relay")
 	upstream := u.accept()
 	send(t, conn, "one\n")

@@ -25,6 +25,15 @@ var ErrCodecFailed = errors.New("codec failed")
 // ErrMisbehaved is wrapped by the error of a result that breaks the contract.
 var ErrMisbehaved = errors.New("result breaks the codec contract")
 
+// Why a call in another process ended without an answer. It took no effect.
+var (
+	// ErrGone: the process, or the connection to it, is gone. The call may be made again on another process, after this
+	// one was killed and reaped.
+	ErrGone = errors.New("plugin process is gone")
+	// ErrOverdue: there was no answer within the timeout. The process hangs, and has to be killed.
+	ErrOverdue = errors.New("plugin did not answer in time")
+)
+
 // A Codec is a codec with its options in force, wherever it runs. It is safe for concurrent use.
 type Codec interface {
 	Properties() Properties
@@ -52,6 +61,21 @@ type Direction interface {
 	Close()
 }
 
+// A Lender is a Codec that can show bytes without copying them, if they lie in memory that it lent.
+type Lender interface {
+	// Lend returns memory of at least size bytes to receive into, for Decode.Lent, or nil if there is none to be had.
+	Lend(size int) Loan
+}
+
+// A Loan is memory that belongs to a Lender, or to the plane by which calls travel. It stays readable until its End,
+// whatever becomes of the process that shares it.
+type Loan interface {
+	// Bytes returns the memory, all of it.
+	Bytes() []byte
+	// End gives the memory back. It is called once.
+	End()
+}
+
 // Decode is a call that shows wire bytes.
 type Decode struct {
 	Wire     []byte // received and not consumed yet
@@ -63,6 +87,10 @@ type Decode struct {
 	// Left says that Wire begins with that many bytes which the direction's last Decode left unconsumed, and that
 	// nothing was taken away in between. A plane need not send those again. 0 claims nothing.
 	Left int
+	// Lent is what Wire lies in, if that was lent; nil otherwise.
+	Lent Loan
+	// Borrow says that the caller is ready for Decoded.Lent.
+	Borrow bool
 }
 
 // Decoded is the result of a Decode. All positions count from the first byte shown.
@@ -77,6 +105,16 @@ type Decoded struct {
 	Skipped    int          // empty frames dropped
 	State      []byte       // for the next call
 	Fault      *codecs.Fault
+	Lent       Loan // what Data lies in, where the call asked to borrow; see Return. nil: Data is the caller's
+}
+
+// Return ends what out borrowed, with which Data is gone. Whoever makes calls that borrow calls it when done with a
+// result, also before out is used for another call.
+func (out *Decoded) Return() {
+	if out.Lent != nil {
+		out.Lent.End()
+		out.Lent, out.Data = nil, nil
+	}
 }
 
 // Encode is a call that hands over payloads.
@@ -86,6 +124,8 @@ type Encode struct {
 	EOF        bool         // nothing follows these
 	State      []byte       // from the last result of the direction
 	Room       int          // bytes that may be written
+	Lent       Loan         // what Wire lies in, if that was lent by a Lender; nil otherwise
+	Borrow     bool         // the caller is ready for Encoded.Lent
 }
 
 // At returns payload i. It is valid as long as Wire and Data are.
@@ -111,6 +151,15 @@ type Encoded struct {
 	RoomNeeded int      // with More and no progress: the room without which there can't be any
 	State      []byte   // for the next call
 	Fault      *codecs.Fault
+	Lent       Loan // what Wire lies in, where the call asked to borrow; see Return. nil: Wire is the caller's
+}
+
+// Return is to an encoding's result what Decoded.Return is to a decoding's.
+func (out *Encoded) Return() {
+	if out.Lent != nil {
+		out.Lent.End()
+		out.Lent, out.Wire = nil, nil
+	}
 }
 
 // Taken returns how many payloads were taken.

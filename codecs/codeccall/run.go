@@ -18,6 +18,12 @@ type Runner struct {
 	batch    codecs.Batch
 }
 
+// UseForDecode makes the Runner build the results of decoding in memory of the caller's; see [codecs.Payloads.Use].
+func (r *Runner) UseForDecode(refs []codecs.Ref, data []byte) { r.payloads.Use(refs, data) }
+
+// UseForEncode makes the Runner build the results of encoding in memory of the caller's; see [codecs.Frames.Use].
+func (r *Runner) UseForEncode(wire []byte, ends []uint32) { r.frames.Use(wire, ends) }
+
 // Decode runs one call. A panic of the framing becomes an error that wraps ErrCodecFailed, as does an error that is no
 // fault. The slices of out belong to the Runner.
 func (r *Runner) Decode(f codecs.Decoder, maxFrame int, in *Decode, out *Decoded) (err error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
 	"github.com/framehost/framehost/codecs/codecrpc/codecpb"
+	"github.com/framehost/framehost/codecs/codecshm"
 )
 
 // lanesPerProcess is how many streams a client opens to its process. Two processors have use for two.
@@ -24,6 +25,7 @@ type Client struct {
 	conn    grpc.ClientConnInterface
 	control codecpb.CodecClient
 	timeout atomic.Int64 // nanoseconds
+	shared  atomic.Pointer[codecshm.Plane]
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 
@@ -46,6 +48,26 @@ func NewClient(conn grpc.ClientConnInterface) *Client {
 // SetTimeout sets how long an answer may take, from when a call was sent whole; 0 means for ever. It is set before the
 // first call.
 func (c *Client) SetTimeout(d time.Duration) { c.timeout.Store(int64(d)) }
+
+// Share makes the calls of all codecs travel by plane from now on, for directions that are opened later. It returns when
+// the process has mapped the plane's memory; ctx ends the wait. The client owns the plane then. An error says why the
+// process can't have it: calls then go on by gRPC, and the plane is the caller's to close. The process must have said that
+// it can (see Description.DataPlanes); one that can't would never answer.
+func (c *Client) Share(ctx context.Context, plane *codecshm.Plane) error {
+	if err := plane.Begin(ctx, time.Duration(c.timeout.Load()), c.fail); err != nil {
+		return err
+	}
+	c.shared.Store(plane)
+	return nil
+}
+
+// Lend returns memory to receive into that the process can read, or nil if there is none to be had; see codeccall.Lender.
+func (c *Client) Lend(size int) codeccall.Loan {
+	if plane := c.shared.Load(); plane != nil {
+		return plane.Lend(size)
+	}
+	return nil
+}
 
 // Description is what a plugin process says about itself.
 type Description struct {
@@ -75,7 +97,7 @@ func (c *Client) Describe(ctx context.Context) (*Description, error) {
 }
 
 // Configure puts options in force; see [codecs.Codec]; none are as {}. info goes into the properties of the codec. Calls
-// of the codec fail with ErrGone, ErrOverdue or codeccall.ErrMisbehaved, after which the process has to be killed and the
+// of the codec fail with codeccall.ErrGone, codeccall.ErrOverdue or codeccall.ErrMisbehaved, after which the process has to be killed and the
 // call may be made again on another; or with codeccall.ErrCodecFailed. What is configured is kept as long as the process.
 func (c *Client) Configure(ctx context.Context, info codecs.Info, options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 	if maxFrame < 1 || maxFrame > codecs.MaxFrame {
@@ -108,7 +130,7 @@ func (c *Client) Configure(ctx context.Context, info codecs.Info, options json.R
 }
 
 // Failed is closed when the connection to the process no longer serves, of which Err then tells the reason. That is so
-// before the first call fails with ErrGone or ErrOverdue. The process may still live, and has to be killed.
+// before the first call fails with codeccall.ErrGone or codeccall.ErrOverdue. The process may still live, and has to be killed.
 func (c *Client) Failed() <-chan struct{} { return c.failed }
 
 // Err returns why the client failed, nil as long as it has not.
@@ -118,13 +140,16 @@ func (c *Client) Err() error {
 	return c.err
 }
 
-// Close ends the client. Calls that are under way fail with ErrGone.
+// Close ends the client. Calls that are under way fail with codeccall.ErrGone.
 func (c *Client) Close() {
-	c.cancel(ErrGone)
+	c.cancel(codeccall.ErrGone)
 	c.opening.Lock()
 	defer c.opening.Unlock()
 	for _, l := range c.lanes {
 		<-l.ended
+	}
+	if plane := c.shared.Load(); plane != nil {
+		plane.Close()
 	}
 }
 
@@ -133,7 +158,7 @@ func (c *Client) lane() (*lane, error) {
 	c.opening.Lock()
 	defer c.opening.Unlock()
 	if c.ctx.Err() != nil || c.Err() != nil {
-		return nil, ErrGone
+		return nil, codeccall.ErrGone
 	}
 	c.turn++
 	if len(c.lanes) == lanesPerProcess {
@@ -142,10 +167,10 @@ func (c *Client) lane() (*lane, error) {
 	l, err := openLane(c.ctx, c.conn, time.Duration(c.timeout.Load()), c.fail)
 	if err != nil {
 		c.fail(err)
-		if errors.Is(err, ErrOverdue) {
+		if errors.Is(err, codeccall.ErrOverdue) {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%w: %w", ErrGone, err)
+		return nil, fmt.Errorf("%w: %w", codeccall.ErrGone, err)
 	}
 	c.lanes = append(c.lanes, l)
 	return l, nil
@@ -169,7 +194,15 @@ type remote struct {
 
 func (r *remote) Properties() codeccall.Properties { return r.properties }
 
-func (r *remote) Open() codeccall.Direction { return &direction{remote: r} }
+func (r *remote) Open() codeccall.Direction {
+	if plane := r.client.shared.Load(); plane != nil {
+		return plane.Open(r.number, r.properties)
+	}
+	return &direction{remote: r}
+}
+
+// Lend implements codeccall.Lender.
+func (r *remote) Lend(size int) codeccall.Loan { return r.client.Lend(size) }
 
 // A direction makes the calls of one flow, all on one lane, which it takes with its first call.
 type direction struct {

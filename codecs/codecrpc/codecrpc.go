@@ -12,13 +12,16 @@
 // is paid for each batch rather than for each frame. Messages are bounded on both ends: longer calls and answers are cut
 // into parts, and parts of different calls take turns.
 //
+// Where both ends can, calls travel by shared memory instead, which is package codecshm: see [Client.Share]. Control stays
+// here, and an author of plugins has nothing to do for it.
+//
 // The host holds everything that a connection is, so the client can lose its process at any time: calls then fail with
-// [ErrGone], took no effect, and may be made again on another process, once this one is known to be dead.
+// codeccall.ErrGone, took no effect, and may be made again on another process, once this one is known to be dead.
 package codecrpc
 
 import (
 	"context"
-	"errors"
+	"os"
 
 	plugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -36,15 +39,6 @@ var Handshake = plugin.HandshakeConfig{
 
 // PluginName is the name under which go-plugin knows the one thing that a process serves.
 const PluginName = "codec"
-
-// Why a call ended without an answer. It took no effect.
-var (
-	// ErrGone: the process, or the connection to it, is gone. The call may be made again on another process, after this
-	// one was killed and reaped.
-	ErrGone = errors.New("plugin process is gone")
-	// ErrOverdue: there was no answer within the timeout. The process hangs, and has to be killed.
-	ErrOverdue = errors.New("plugin did not answer in time")
-)
 
 // maxMessage bounds the messages of the control plane, in bytes. Those of a lane are shorter.
 const maxMessage = 4 << 20
@@ -64,7 +58,9 @@ type Plugin struct {
 
 // GRPCServer registers the service of a plugin process.
 func (p *Plugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	codecpb.RegisterCodecServer(s, newServer(p.Codec))
+	server := newServer(p.Codec)
+	codecpb.RegisterCodecServer(s, server)
+	go server.serveShared(os.Stderr) // as it is now: go-plugin puts another there, which the end of the process cuts off
 	return nil
 }
 

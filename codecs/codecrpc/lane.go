@@ -88,7 +88,7 @@ type lane struct {
 func openLane(ctx context.Context, conn grpc.ClientConnInterface, timeout time.Duration, fail func(error)) (*lane, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	if timeout > 0 {
-		defer time.AfterFunc(timeout, func() { cancel(ErrOverdue) }).Stop()
+		defer time.AfterFunc(timeout, func() { cancel(codeccall.ErrOverdue) }).Stop()
 	}
 	method := &codecpb.Codec_ServiceDesc.Streams[0]
 	stream, err := conn.NewStream(ctx, method, codecpb.Codec_Lane_FullMethodName, grpc.ForceCodecV2(laneCodec{}))
@@ -124,7 +124,7 @@ func (l *lane) do(c *call) error {
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()
-		return ErrGone
+		return codeccall.ErrGone
 	}
 	l.lastID++
 	c.id = l.lastID
@@ -240,18 +240,18 @@ func (l *lane) receive() {
 	defer l.mu.Unlock()
 	l.err = err
 	l.queue = l.queue[:0]
-	overdue := errors.Is(err, ErrOverdue)
+	overdue := errors.Is(err, codeccall.ErrOverdue)
 	now := time.Now()
 	for _, c := range l.pending {
 		if overdue && !c.sent.IsZero() && now.Sub(c.sent) >= l.timeout {
-			c.done <- ErrOverdue
+			c.done <- codeccall.ErrOverdue
 		} else {
-			c.done <- ErrGone
+			c.done <- codeccall.ErrGone
 		}
 	}
 	clear(l.pending)
 	for _, c := range l.waiting {
-		c.done <- ErrGone
+		c.done <- codeccall.ErrGone
 	}
 	l.waiting = nil
 	l.wake.Broadcast()
@@ -439,7 +439,7 @@ func (l *lane) checkOverdue() {
 	}
 	left := l.timeout - now.Sub(oldest)
 	if left <= 0 {
-		l.cancel(ErrOverdue)
+		l.cancel(codeccall.ErrOverdue)
 		return
 	}
 	l.watching = true

@@ -368,15 +368,15 @@ func endsClient(t *testing.T, want error, lane func(codecpb.Codec_LaneServer) er
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		client, codec := startFake(t, time.Minute, lane)
-		if err := call(codec); !errors.Is(err, ErrGone) {
-			t.Errorf("got %v, want %v", err, ErrGone)
+		if err := call(codec); !errors.Is(err, codeccall.ErrGone) {
+			t.Errorf("got %v, want %v", err, codeccall.ErrGone)
 		}
 		<-client.Failed()
 		if err := client.Err(); err == nil || want != nil && !errors.Is(err, want) {
 			t.Errorf("the client failed with %v, want %v", err, want)
 		}
-		if err := decodeShown(t, codec, false); !errors.Is(err, ErrGone) {
-			t.Errorf("a call behind it: got %v, want %v", err, ErrGone)
+		if err := decodeShown(t, codec, false); !errors.Is(err, codeccall.ErrGone) {
+			t.Errorf("a call behind it: got %v, want %v", err, codeccall.ErrGone)
 		}
 	})
 }
@@ -503,13 +503,13 @@ func TestOverdue(t *testing.T) {
 		call func(*testing.T, codeccall.Codec) error
 		want error // of the call; a call that was not sent whole can't be to blame
 	}{
-		{"no answer", answering(func(*codecpb.Call) parts { return nil }), small, ErrOverdue},
-		{"no answer to a call of many parts", answering(func(*codecpb.Call) parts { return nil }), large, ErrOverdue},
+		{"no answer", answering(func(*codecpb.Call) parts { return nil }), small, codeccall.ErrOverdue},
+		{"no answer to a call of many parts", answering(func(*codecpb.Call) parts { return nil }), large, codeccall.ErrOverdue},
 		{"half an answer", answering(func(c *codecpb.Call) parts {
 			return parts{{Id: c.Id, Head: &head{DataSize: 9, Examined: 1500}, Data: []byte("hi")}}
-		}), small, ErrOverdue},
-		{"nobody reads", hang, small, ErrOverdue},
-		{"nobody reads a call of many parts", hang, large, ErrGone},
+		}), small, codeccall.ErrOverdue},
+		{"nobody reads", hang, small, codeccall.ErrOverdue},
+		{"nobody reads a call of many parts", hang, large, codeccall.ErrGone},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -523,8 +523,8 @@ func TestOverdue(t *testing.T) {
 					t.Errorf("noticed after %v, want %v", took, patience)
 				}
 				<-client.Failed()
-				if err := client.Err(); !errors.Is(err, ErrOverdue) {
-					t.Errorf("the client failed with %v, want %v", err, ErrOverdue)
+				if err := client.Err(); !errors.Is(err, codeccall.ErrOverdue) {
+					t.Errorf("the client failed with %v, want %v", err, codeccall.ErrOverdue)
 				}
 			})
 		})
@@ -559,8 +559,8 @@ func TestNoLanes(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := decodeShown(t, codec, false); !errors.Is(err, ErrOverdue) {
-				t.Errorf("got %v, want %v", err, ErrOverdue)
+			if err := decodeShown(t, codec, false); !errors.Is(err, codeccall.ErrOverdue) {
+				t.Errorf("got %v, want %v", err, codeccall.ErrOverdue)
 			}
 			<-client.Failed()
 		})
@@ -587,8 +587,8 @@ func TestClose(t *testing.T) {
 				synctest.Wait()
 				client.Close()
 				for range cap(results) {
-					if err := <-results; !errors.Is(err, ErrGone) {
-						t.Errorf("got %v, want %v", err, ErrGone)
+					if err := <-results; !errors.Is(err, codeccall.ErrGone) {
+						t.Errorf("got %v, want %v", err, codeccall.ErrGone)
 					}
 				}
 				client.Close()

@@ -1,19 +1,20 @@
 package codecrpc
 
 import (
-	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecshm"
 )
 
 // served is a call in a plugin process, from its first part to the last of its answer. It is used again for others.
 type served struct {
 	id     uint64
 	head   callHead
-	codec  *configured // nil: the call was refused
+	codec  *codecshm.Configured // nil: the call was refused
 	state  [codecs.MaxState]byte
 	resend bool
 
@@ -66,9 +67,9 @@ func (c *served) begin(l *serverLane, p *part) error {
 		c.refuse("codec %d was not configured", h.codec)
 		return nil
 	}
-	most := c.codec.maxWire
+	most := c.codec.MaxWire
 	if h.kind == kindEncode {
-		most = c.codec.maxFrame
+		most = c.codec.MaxFrame
 	}
 	if size := uint64(h.kept) + uint64(h.dataSize); size > uint64(most)+maxBatch {
 		c.refuse("call of %d bytes, more than %d", size, uint64(most)+maxBatch)
@@ -117,7 +118,7 @@ func (c *served) take(p *part, m *incoming) error {
 		c.message, *m = *m, incoming{}
 	default:
 		if cap(c.buffer) < len(c.buffer)+len(p.data) {
-			size := max(len(c.buffer)+len(p.data)+int(c.left), min(2*cap(c.buffer), c.codec.maxWire+maxBatch))
+			size := max(len(c.buffer)+len(p.data)+int(c.left), min(2*cap(c.buffer), c.codec.MaxWire+maxBatch))
 			c.buffer = append(make([]byte, 0, size), c.buffer...)
 		}
 		c.buffer = append(c.buffer, p.data...)
@@ -159,10 +160,10 @@ func (c *served) decode(l *serverLane) error {
 	h := &c.head
 	in := codeccall.Decode{Wire: c.data, Examined: int(h.examined), EOF: h.eof, State: h.state, Room: int(h.room)}
 	out := &c.decoded
-	if err := c.runner.Decode(c.codec.framing, c.codec.maxFrame, &in, out); err != nil {
+	if err := c.runner.Decode(c.codec.Framing, c.codec.MaxFrame, &in, out); err != nil {
 		return err
 	}
-	properties := codeccall.Properties{MaxFrame: c.codec.maxFrame, MaxWire: c.codec.maxWire}
+	properties := codeccall.Properties{MaxFrame: c.codec.MaxFrame, MaxWire: c.codec.MaxWire}
 	if err := in.Check(&properties, out); err != nil {
 		return err
 	}
@@ -189,10 +190,10 @@ func (c *served) encode() error {
 	h := &c.head
 	in := codeccall.Encode{Data: c.data, Refs: c.refs, EOF: h.eof, State: h.state, Room: int(h.room)}
 	out := &c.encoded
-	if err := c.runner.Encode(c.codec.framing, &in, out); err != nil {
+	if err := c.runner.Encode(c.codec.Framing, &in, out); err != nil {
 		return err
 	}
-	properties := codeccall.Properties{MaxFrame: c.codec.maxFrame, MaxWire: c.codec.maxWire}
+	properties := codeccall.Properties{MaxFrame: c.codec.MaxFrame, MaxWire: c.codec.MaxWire}
 	if err := in.Check(&properties, out); err != nil {
 		return err
 	}
@@ -206,12 +207,7 @@ func (c *served) encode() error {
 
 // trimFailed returns the text of err without that of the sentinel, which the host puts in front again.
 func trimFailed(err error) string {
-	if many, ok := err.(interface{ Unwrap() []error }); ok && errors.Is(err, codeccall.ErrCodecFailed) {
-		if errs := many.Unwrap(); len(errs) == 2 {
-			return errs[1].Error()
-		}
-	}
-	return err.Error()
+	return strings.TrimPrefix(err.Error(), codeccall.ErrCodecFailed.Error()+": ")
 }
 
 // nextPart returns the next message of the answer, and whether it is the last.

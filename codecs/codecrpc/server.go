@@ -3,12 +3,16 @@ package codecrpc
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"os"
 	"sync"
 
 	"google.golang.org/grpc"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codecrpc/codecpb"
+	"github.com/framehost/framehost/codecs/codecshm"
 )
 
 // A server is the plugin process's end: it serves one codec, to one host.
@@ -17,18 +21,11 @@ type server struct {
 	codec codecs.Codec
 
 	mu         sync.RWMutex
-	configured map[uint32]*configured
-}
-
-// configured is what calls name by a number.
-type configured struct {
-	framing  codecs.Framing
-	maxFrame int
-	maxWire  int
+	configured map[uint32]*codecshm.Configured // what calls name by a number
 }
 
 func newServer(codec codecs.Codec) *server {
-	return &server{codec: codec, configured: map[uint32]*configured{}}
+	return &server{codec: codec, configured: map[uint32]*codecshm.Configured{}}
 }
 
 // Describe implements codecpb.CodecServer.
@@ -36,7 +33,7 @@ func (s *server) Describe(context.Context, *codecpb.DescribeRequest) (*codecpb.D
 	info := s.codec.Info()
 	return &codecpb.DescribeResponse{
 		Name: info.Name, Version: info.Version, Description: info.Description, StateVersion: info.StateVersion,
-		OptionsSchema: s.codec.Schema(),
+		OptionsSchema: s.codec.Schema(), DataPlanes: dataPlanes(),
 	}, nil
 }
 
@@ -46,11 +43,11 @@ func (s *server) Configure(_ context.Context, in *codecpb.ConfigureRequest) (*co
 	if err != nil {
 		return &codecpb.ConfigureResponse{Errors: optionErrors(err)}, nil
 	}
-	c := &configured{framing: framing, maxFrame: int(in.MaxFrame), maxWire: codecs.MaxWireOf(framing, int(in.MaxFrame))}
+	c := &codecshm.Configured{Framing: framing, MaxFrame: int(in.MaxFrame), MaxWire: codecs.MaxWireOf(framing, int(in.MaxFrame))}
 	s.mu.Lock()
 	s.configured[in.Codec] = c
 	s.mu.Unlock()
-	return &codecpb.ConfigureResponse{MaxWire: uint32(c.maxWire), UsesState: codecs.UsesState(framing), Options: inForce}, nil
+	return &codecpb.ConfigureResponse{MaxWire: uint32(c.MaxWire), UsesState: codecs.UsesState(framing), Options: inForce}, nil
 }
 
 // optionErrors takes joined errors apart. One that is no OptionError concerns the options as a whole.
@@ -69,10 +66,32 @@ func optionErrors(err error) []*codecpb.OptionError {
 }
 
 // lookup returns what was configured under number, or nil.
-func (s *server) lookup(number uint32) *configured {
+func (s *server) lookup(number uint32) *codecshm.Configured {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.configured[number]
+}
+
+// SharedMemory is the name of the data plane of package codecshm.
+const SharedMemory = "shm"
+
+// dataPlanes are those that this program can serve beside gRPC.
+func dataPlanes() []string {
+	if codecshm.Supported() != nil {
+		return nil
+	}
+	return []string{SharedMemory}
+}
+
+// serveShared answers the calls that come by shared memory, if the host offers it. It tells log what goes wrong.
+func (s *server) serveShared(log io.Writer) {
+	err := codecshm.Serve(s.lookup)
+	if err != nil {
+		fmt.Fprintf(log, "shared memory: %v\n", err)
+	}
+	if errors.Is(err, codecshm.ErrBroken) {
+		os.Exit(1)
+	}
 }
 
 // Lane implements codecpb.CodecServer.

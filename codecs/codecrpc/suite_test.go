@@ -10,7 +10,17 @@ import (
 )
 
 func TestSuite(t *testing.T) {
-	client := serveUnix(t, lines)
+	t.Run("grpc", func(t *testing.T) { testSuite(t, serveUnix(t, lines)) })
+	t.Run("shm", func(t *testing.T) {
+		client := serveShared(t, lines)
+		testSuite(t, client)
+		if len(client.lanes) > 0 {
+			t.Errorf("calls were made on %d streams of gRPC too", len(client.lanes))
+		}
+	})
+}
+
+func testSuite(t *testing.T, client *Client) {
 	description, err := client.Describe(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 
 	"github.com/framehost/framehost/codecs/codeccall"
-	"github.com/framehost/framehost/codecs/codecrpc"
 )
 
 // A codec is a configured codec of a plugin, on whichever process is up.
@@ -30,6 +29,17 @@ func (c *codec) Open() codeccall.Direction {
 		decoding: flow{codec: c, properties: properties},
 		encoding: flow{codec: c, properties: properties},
 	}
+}
+
+// Lend implements codeccall.Lender. The memory is that of the process that is up: bytes in it are copied for the next one.
+func (c *codec) Lend(size int) codeccall.Loan {
+	c.plugin.mu.Lock()
+	in := c.plugin.current
+	c.plugin.mu.Unlock()
+	if in == nil {
+		return nil
+	}
+	return in.lend(size)
 }
 
 // A direction keeps its decode and its encode calls apart, since one of each may be under way, perhaps on different
@@ -121,7 +131,7 @@ func (f *flow) attempt(ctx context.Context, in *instance, alone bool, try func()
 	}
 	defer in.floor.Release(share)
 	if in.condemned() {
-		return notMade, codecrpc.ErrGone
+		return notMade, codeccall.ErrGone
 	}
 	in.outstanding.Add(1)
 	defer in.outstanding.Add(-1)
@@ -139,13 +149,13 @@ func (f *flow) attempt(ctx context.Context, in *instance, alone bool, try func()
 	case errors.Is(err, codeccall.ErrMisbehaved):
 		in.condemn(err)
 		return misbehaved, err
-	case errors.Is(err, codecrpc.ErrOverdue):
+	case errors.Is(err, codeccall.ErrOverdue):
 		in.condemn(err)
 		if alone || in.latest.Load() > number {
 			return overdueItself, err
 		}
 		return overdue, err
-	case errors.Is(err, codecrpc.ErrGone):
+	case errors.Is(err, codeccall.ErrGone):
 		in.condemn(in.Err())
 		if alone {
 			return goneAlone, err

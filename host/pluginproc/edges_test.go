@@ -26,10 +26,12 @@ func pid(t *testing.T, p *Plugin) int {
 	return in.pid()
 }
 
-func TestKilledUnderTraffic(t *testing.T) {
+func TestKilledUnderTraffic(t *testing.T) { onPlanes(t, killedUnderTraffic) }
+
+func killedUnderTraffic(t *testing.T, plane DataPlane) {
 	const talkers, sayings, kills, between = 6, 200, 12, 150
 	j := newJournal()
-	p := mustStart(t, Spec{Name: "numbered"}, quick(j))
+	p := mustStart(t, by(plane, Spec{Name: "numbered"}), quick(j))
 	c := mustConfigure(t, p)
 	ctx := testContext(t)
 	var said atomic.Int64
@@ -73,10 +75,12 @@ func TestKilledUnderTraffic(t *testing.T) {
 	}
 }
 
-func TestPoisonousCallEndsItselfAlone(t *testing.T) {
+func TestPoisonousCallEndsItselfAlone(t *testing.T) { onPlanes(t, poisonousCallEndsItselfAlone) }
+
+func poisonousCallEndsItselfAlone(t *testing.T, plane DataPlane) {
 	for _, poison := range []string{"!exit", "!panic-elsewhere"} {
 		t.Run(poison, func(t *testing.T) {
-			p := mustStart(t, Spec{Name: "numbered"}, quick(newJournal()))
+			p := mustStart(t, by(plane, Spec{Name: "numbered"}), quick(newJournal()))
 			c := mustConfigure(t, p)
 			ctx := testContext(t)
 			stop := make(chan struct{})
@@ -113,8 +117,10 @@ func TestPoisonousCallEndsItselfAlone(t *testing.T) {
 	}
 }
 
-func TestCallIsMadeAgainOnTheNextProcess(t *testing.T) {
-	p := mustStart(t, program(t, "good"), quick(newJournal()))
+func TestCallIsMadeAgainOnTheNextProcess(t *testing.T) { onPlanes(t, callIsMadeAgainOnTheNextProcess) }
+
+func callIsMadeAgainOnTheNextProcess(t *testing.T, plane DataPlane) {
+	p := mustStart(t, by(plane, program(t, "good")), quick(newJournal()))
 	once := filepath.Join(t.TempDir(), "once")
 	if err := newTalk(mustConfigure(t, p)).say(testContext(t), "before", "!exit-once "+once, "after"); err != nil {
 		t.Error(err)
@@ -207,7 +213,11 @@ func TestGrandchildEndsWithThePlugin(t *testing.T) {
 }
 
 func TestGrandchildDoesNotHideThePluginsDeath(t *testing.T) {
-	spec := program(t, "with-detached-child")
+	onPlanes(t, grandchildDoesNotHideThePluginsDeath)
+}
+
+func grandchildDoesNotHideThePluginsDeath(t *testing.T, plane DataPlane) {
+	spec := by(plane, program(t, "with-detached-child"))
 	l := holderSocket(t, &spec)
 	p := mustStart(t, spec, quick(newJournal()))
 	holder, err := l.Accept() // holds standard output and error until the test ends

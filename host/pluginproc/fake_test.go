@@ -51,6 +51,9 @@ func fakes(next func(number int) (*fake, error)) func(context.Context) (process,
 	}
 }
 
+func (f *fake) settle(context.Context, []string) (DataPlane, string, error) { return GRPC, "", nil }
+func (f *fake) lend(int) codeccall.Loan                                     { return nil }
+
 // startFakes is mustStart for fakes.
 func startFakes(t *testing.T, options Options, next func(number int) (*fake, error)) *Plugin {
 	t.Helper()

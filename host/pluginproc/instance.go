@@ -23,6 +23,8 @@ type instance struct {
 	process
 	plugin      *Plugin
 	description *codecrpc.Description
+	dataPlane   DataPlane
+	planeReason string
 	since       time.Time
 
 	// floor is held by each call that is under way: a share of one, or the whole by a call that is made alone.
@@ -61,6 +63,9 @@ func (in *instance) prepare(ctx context.Context) error {
 		return err
 	}
 	in.description = description
+	if in.dataPlane, in.planeReason, err = in.settle(ctx, description.DataPlanes); err != nil {
+		return err
+	}
 	in.plugin.mu.Lock()
 	all := in.plugin.codecs[:len(in.plugin.codecs):len(in.plugin.codecs)]
 	in.plugin.mu.Unlock()
@@ -144,7 +149,7 @@ func (in *instance) condemned() bool {
 // hangsOrMisbehaves reports whether it is for what it did that the process is killed, rather than for being gone. It is
 // for after it was condemned.
 func (in *instance) hangsOrMisbehaves() bool {
-	return errors.Is(in.cause, codecrpc.ErrOverdue) || errors.Is(in.cause, codeccall.ErrMisbehaved) ||
+	return errors.Is(in.cause, codeccall.ErrOverdue) || errors.Is(in.cause, codeccall.ErrMisbehaved) ||
 		status.Code(in.cause) == codes.DeadlineExceeded
 }
 

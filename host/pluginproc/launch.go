@@ -20,6 +20,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
 	"github.com/framehost/framehost/codecs/codecrpc"
+	"github.com/framehost/framehost/codecs/codecshm"
 )
 
 // A remote is the host's end of what a process serves; *codecrpc.Client is one.
@@ -34,7 +35,11 @@ type remote interface {
 // processes.
 type process interface {
 	remote
+	// settle chooses the data plane, of those the process says it has beside gRPC. It comes before Configure.
+	settle(ctx context.Context, offered []string) (plane DataPlane, reason string, err error)
 	pid() int
+	// lend returns memory that the process can read, or nil if there is none; see codeccall.Lender.
+	lend(size int) codeccall.Loan
 	// kill ends the process and everything it started. It does not wait.
 	kill()
 	// done is closed when the process was reaped and its calls have ended.
@@ -53,6 +58,8 @@ type osProcess struct {
 	client           *plugin.Client
 	dir              string // of sockets
 	ended            chan struct{}
+	plane            *codecshm.Plane // nil: there can't be one,
+	noPlane          error           // for this reason
 
 	mu    sync.Mutex
 	conns []*grpc.ClientConn
@@ -67,6 +74,7 @@ func launch(ctx context.Context, spec *Spec, im *image, options Options) (proces
 	}
 	log := options.Logger.Named(spec.Name)
 	p := &osProcess{spec: spec, runner: newRunner(spec, im, log), dir: dir, ended: make(chan struct{})}
+	p.offerPlane()
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  codecrpc.Handshake,
 		Plugins:          plugin.PluginSet{codecrpc.PluginName: &codecrpc.Plugin{}},
@@ -86,11 +94,13 @@ func launch(ctx context.Context, spec *Spec, im *image, options Options) (proces
 	if err != nil {
 		p.runner.abandon()
 	}
+	p.inheritedPlane()
 	go func() {
 		<-p.runner.exited
 		if p.Client != nil {
 			p.Client.Close() //nolint:staticcheck // the client's, not the process's
 		}
+		p.leavePlane()
 		close(p.ended)
 	}()
 	if err != nil {

@@ -121,6 +121,12 @@ func mischief(payload string) {
 			f.Close()
 			os.Exit(3)
 		}
+	case "!stop-once": // likewise
+		if f, err := os.OpenFile(argument, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+			f.Close()
+			stopMyself()
+			select {} // it may run on for a while
+		}
 	case "!hang":
 		select {}
 	case "!panic-elsewhere": // where nothing recovers it

@@ -46,7 +46,9 @@ type Plugin struct {
 	current     *instance     // nil while there is none
 	changed     chan struct{} // closed when current or closed changes, and replaced
 	closed      bool
-	description codecrpc.Description // of the last process that came up
+	description codecrpc.Description // of the last process that came up, as are:
+	dataPlane   DataPlane
+	planeReason string
 	codecs      []*codec
 	restarts    int
 	downSince   time.Time
@@ -268,10 +270,12 @@ func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
 }
 
 func (p *Plugin) publish(in *instance) {
-	p.log.Info("plugin is up", "pid", in.pid(), "codec", in.description.Info.Name, "version", in.description.Info.Version)
+	p.log.Info("plugin is up", "pid", in.pid(), "codec", in.description.Info.Name, "version", in.description.Info.Version,
+		"data_plane", in.dataPlane)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.current, p.description = in, *in.description
+	p.dataPlane, p.planeReason = in.dataPlane, in.planeReason
 	p.announce()
 }
 

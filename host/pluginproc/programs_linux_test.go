@@ -15,6 +15,22 @@ func init() {
 	}
 }
 
+// systemPrograms are programs that only this system can run.
+func systemPrograms() map[string]func() {
+	return map[string]func(){
+		"with-scribbler": func() { startScribblerOnce(); serveNumbered() },
+		"scribbler":      scribble,
+		"confined":       func() { forbid(os.Getenv("FORBID")); serveNumbered() },
+		"confined-host":  tellThePlane,
+	}
+}
+
+func stopMyself() {
+	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+		panic(err)
+	}
+}
+
 func forgetParentDeath() {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0); err != nil {
 		panic(err)

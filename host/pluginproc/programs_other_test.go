@@ -4,6 +4,10 @@ package pluginproc
 
 import "syscall"
 
+func systemPrograms() map[string]func() { return nil }
+
+func stopMyself() {}
+
 func forgetParentDeath() {}
 
 func detachedAttr() *syscall.SysProcAttr { return nil }

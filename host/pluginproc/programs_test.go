@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -142,6 +143,7 @@ func init() {
 		"deaf":         func() { keepStdinOpen(); serveNumbered() },
 		"not-reported": func() { forgetParentDeath(); serveNumbered() },
 	}
+	maps.Copy(programs, systemPrograms())
 }
 
 // startHolder starts a process that holds on to standard output and standard error, and to a connection by which the

@@ -9,11 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/codecs/codecshm"
 )
 
 // drainTime is how long output is still read after a process has ended. What it wrote is in the pipe by then; only
@@ -28,7 +31,8 @@ type runner struct {
 	stdout *handshakeFilter
 	stderr *stderrLog
 
-	env        []string // set before Start, as is:
+	env        []string // set before Start, as are:
+	inherited  *os.File // what the process finds by codecshm.Variable; nil: nothing
 	socketDir  string
 	fromStdout *io.PipeReader // go-plugin's ends
 	fromStderr *io.PipeReader
@@ -140,6 +144,11 @@ func (r *runner) launch() (*exec.Cmd, *hostPipes, error) {
 		// Pipes as they are, rather than io.Readers, so that exec has nothing to wait for but the process.
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = plugin.stdin, plugin.stdout, plugin.stderr
 		cmd.Env = r.env
+		if r.inherited != nil {
+			const first = 3 // behind the standard three
+			cmd.Env = append(slices.Clip(cmd.Env), codecshm.Variable+"="+strconv.Itoa(first+len(cmd.ExtraFiles)))
+			cmd.ExtraFiles = append(cmd.ExtraFiles, r.inherited)
+		}
 		cmd.SysProcAttr = ownGroup()
 		started = cmd
 		return cmd.Start()

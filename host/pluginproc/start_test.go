@@ -125,7 +125,6 @@ func TestStartRefusesSpecs(t *testing.T) {
 		`got "00", want 64 hex digits`:    {Name: "x", Path: "/x", SHA256: "00"},
 		"plugin nosuch (built in): ended": {Name: "nosuch"},
 		`got "shmem", want one of auto`:   {Name: "x", DataPlane: "shmem"},
-		"shm: this build knows only grpc": {Name: "x", DataPlane: SHM},
 	} {
 		p, err := Start(testContext(t), spec, Options{})
 		if err == nil {

@@ -11,7 +11,7 @@ type Status struct {
 	Name            string
 	Path            string      // of the program; empty: built in
 	Codec           codecs.Info // as the process that came up last says
-	DataPlane       string      // by which its calls travel: grpc or shm
+	DataPlane       string      // by which calls to the process that came up last travel: grpc or shm
 	DataPlaneReason string      // why by that one; empty: Spec.DataPlane names it
 	PID             int         // of the process; 0: none is up
 	Since           time.Time   // when it came up or, if none is up, when the last one ended
@@ -28,11 +28,9 @@ func (p *Plugin) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Status{
-		Name: p.spec.Name, Path: p.spec.Path, Codec: p.description.Info, DataPlane: string(GRPC), Since: p.downSince,
+		Name: p.spec.Name, Path: p.spec.Path, Codec: p.description.Info, Since: p.downSince,
+		DataPlane: string(p.dataPlane), DataPlaneReason: p.planeReason,
 		Restarts: p.restarts, LastError: p.lastError, LastErrorAt: p.lastErrorAt, Codecs: len(p.codecs),
-	}
-	if p.spec.DataPlane != GRPC {
-		s.DataPlaneReason = "this build knows no other"
 	}
 	if in := p.current; in != nil {
 		s.PID, s.Since, s.Outstanding, s.Calls = in.pid(), in.since, int(in.outstanding.Load()), in.sent.Load()

@@ -16,7 +16,6 @@ import (
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
-	"github.com/framehost/framehost/codecs/codecrpc"
 )
 
 var quickly = Options{MinRestartDelay: time.Millisecond}
@@ -28,11 +27,11 @@ func decode(ctx context.Context, d codeccall.Direction, wire string) error {
 // dies is what a call is answered with by a process that it kills.
 func dies(_ context.Context, f *fake, _ *codeccall.Decode) error {
 	f.die()
-	return fmt.Errorf("%w: no more", codecrpc.ErrGone)
+	return fmt.Errorf("%w: no more", codeccall.ErrGone)
 }
 
 func TestBlame(t *testing.T) {
-	overdue := func(context.Context, *fake, *codeccall.Decode) error { return codecrpc.ErrOverdue }
+	overdue := func(context.Context, *fake, *codeccall.Decode) error { return codeccall.ErrOverdue }
 	tests := []struct {
 		name      string
 		decode    func(context.Context, *fake, *codeccall.Decode) error
@@ -77,7 +76,7 @@ func TestInnocentsAreNotBlamed(t *testing.T) {
 			}
 			select {
 			case <-f.ended:
-				return codecrpc.ErrGone
+				return codeccall.ErrGone
 			case <-time.After(3 * time.Millisecond):
 				return nil
 			}
@@ -120,7 +119,7 @@ func TestWhoIsOverdue(t *testing.T) {
 					sent := time.Now()
 					select {
 					case <-f.ended:
-						return codecrpc.ErrGone
+						return codeccall.ErrGone
 					case <-time.After(time.Millisecond):
 					}
 					if !hangs && (!oneThread || !f.busy.Load()) {
@@ -131,9 +130,9 @@ func TestWhoIsOverdue(t *testing.T) {
 					case <-time.After(timeout - time.Millisecond):
 					}
 					if time.Since(sent) < timeout {
-						return codecrpc.ErrGone
+						return codeccall.ErrGone
 					}
-					return codecrpc.ErrOverdue
+					return codeccall.ErrOverdue
 				}
 				p := startFakes(t, quickly, func(int) (*fake, error) { return &fake{decode: answer}, nil })
 				c := mustConfigure(t, p)
@@ -393,7 +392,7 @@ func TestCloseFailsCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := func(_ context.Context, f *fake, _ *codeccall.Decode) error {
 			<-f.ended
-			return codecrpc.ErrGone
+			return codeccall.ErrGone
 		}
 		f := &fake{decode: hangs}
 		p := startFakes(t, quickly, func(int) (*fake, error) { return f, nil })

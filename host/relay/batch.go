@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
@@ -12,10 +13,11 @@ type batch struct {
 	found  codeccall.Decoded
 	in     codeccall.Encode
 	out    codeccall.Encoded
-	shown  []byte  // what the decoder was shown
-	offset int64   // of shown in the stream
-	frame  int64   // frames that preceded it
-	buf    *buffer // what shown lies in, if that goes back with the batch
+	shown  []byte         // what the decoder was shown
+	lent   codeccall.Loan // what shown lies in, if that is a loan
+	offset int64          // of shown in the stream
+	frame  int64          // frames that preceded it
+	buf    *buffer        // what shown lies in, if that goes back with the batch
 
 	// What results may take: room bytes to decode into, twice that to encode into. It belongs to the charge of the
 	// inbox's buffer, or to charge.
@@ -27,7 +29,7 @@ type batch struct {
 // Slices that have grown beyond these go back to the garbage collector rather than to the pool, in bytes or elements.
 const (
 	keepBytes  = 2 * floodRead
-	keepFrames = floodRead / perFrame
+	keepFrames = codecs.MaxPayloads
 )
 
 // perFrame is what a frame costs besides its bytes: a Ref and an end.
@@ -35,15 +37,17 @@ const perFrame = 12
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-// newBatch returns a batch with room for the results of the size bytes of wire that were paid for.
-func newBatch(size int) *batch {
+// newBatch returns a batch with room for the results of the size bytes of wire that were paid for, up to most.
+func newBatch(size, most int) *batch {
 	b := batches.Get().(*batch)
-	b.room = min(max(size, smallRead), floodRead)
+	b.room = min(max(size, smallRead), most)
 	return b
 }
 
 // free gives the batch back, and what it holds.
 func (b *batch) free(m *Memory) {
+	b.found.Return()
+	b.out.Return()
 	b.buf.free(m)
 	m.give(b.charge)
 	found, out := b.found, b.out

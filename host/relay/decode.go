@@ -45,7 +45,7 @@ func (r *reception) tooShort() bool {
 
 // decodeOnce makes one call. The batch that holds its result is handed over or freed by the caller.
 func (r *reception) decodeOnce(eof bool, wanted int) (*batch, error) {
-	b := newBatch(r.inbox.size())
+	b := newBatch(r.inbox.size(), r.inbox.mostRead())
 	if b.paid = r.inbox.paidFrame(); b.paid {
 		b.room = max(b.room, min(r.inbox.len(), r.longestFrom))
 	}
@@ -58,8 +58,10 @@ func (r *reception) decodeOnce(eof bool, wanted int) (*batch, error) {
 	}
 	b.shown, b.offset, b.frame = r.inbox.bytes(), r.offset, r.counts.framesIn.Load()
 	r.decode.Wire, r.decode.EOF, r.decode.State, r.decode.Room = b.shown, eof, r.state, b.room
+	b.lent = r.inbox.lent()
+	r.decode.Lent, r.decode.Borrow = b.lent, true
 	err := r.decoder.Decode(r.ctx, &r.decode, &b.found)
-	r.decode.Wire = nil
+	r.decode.Wire, r.decode.Lent = nil, nil
 	if err == nil {
 		if err := b.payFrames(r.ctx, r.memory); err != nil {
 			b.free(r.memory)
@@ -109,11 +111,33 @@ func (f *flow) handOver(b *batch, last bool) error {
 	}
 	if last && f.inbox.flooding {
 		if b.buf = f.inbox.detach(); b.buf != nil {
-			go func() { _ = f.deliver(b) }() // the reader sees an error as the end of the session
+			f.deliverLater(b)
 			return nil
 		}
 	}
 	return f.deliver(b)
+}
+
+// deliverLater has another goroutine deliver b. There is one as long as the sender floods.
+func (f *flow) deliverLater(b *batch) {
+	if f.later == nil {
+		later := make(chan *batch, 1) // whoever puts a batch there has the turn, so there is room
+		f.later = later
+		go func() {
+			for b := range later {
+				_ = f.deliver(b) // the reader sees an error as the end of the session
+			}
+		}()
+	}
+	f.later <- b
+}
+
+// deliverNow ends the goroutine that delivers, once it has delivered.
+func (f *flow) deliverNow() {
+	if f.later != nil {
+		close(f.later)
+		f.later = nil
+	}
 }
 
 // deliver encodes and writes b, which it frees, and passes the turn on.

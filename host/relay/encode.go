@@ -56,7 +56,7 @@ func tooLongFor(longest int) *codecs.Fault {
 
 // encodeEnd lets the codec write what ends a stream.
 func (f *flow) encodeEnd() error {
-	b := newBatch(0)
+	b := newBatch(0, floodRead)
 	defer b.free(f.session.config.Memory)
 	b.in.EOF = true
 	for {
@@ -74,7 +74,7 @@ func (f *flow) encodeOnce(b *batch) error {
 		}
 	}
 	b.in.Wire, b.in.Data, b.in.State = b.shown, b.found.Data, f.encodeState
-	b.in.Room = 2 * b.room
+	b.in.Room, b.in.Lent, b.in.Borrow = 2*b.room, b.lent, true
 	if err := f.encoder.Encode(f.session.ctx, &b.in, &b.out); err != nil {
 		return f.codecFailed("encode", err)
 	}

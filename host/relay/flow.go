@@ -12,7 +12,7 @@ import (
 )
 
 // A flow is one direction of a session. Its reader (run) receives and decodes; it also encodes and writes, except
-// while the sender floods: then a goroutine for each batch does that, one at a time.
+// while the sender floods: then another goroutine does that, one batch at a time.
 type flow struct {
 	session  *Session
 	from, to *Side
@@ -29,6 +29,7 @@ type flow struct {
 	longestTo   int // bytes of the longest payload to the receiver
 	encoder     codeccall.Direction
 	encodeState []byte        // of whoever has the turn
+	later       chan *batch   // for the goroutine that delivers while the sender floods; nil: there is none
 	turn        chan struct{} // holds a token while nobody encodes or writes
 	wroteAll    atomic.Bool   // the receiver saw a clean end
 
@@ -77,8 +78,10 @@ func (f *flow) run() {
 		defer f.encoder.Close()
 	}
 	_ = f.receive() // an error only says that the session knows how it ended
+	f.deliverNow()
 	<-f.turn
 	f.keepNoMore()
+	f.inbox.setFlooding(false)
 	f.inbox.drop()
 }
 
@@ -95,6 +98,9 @@ func (f *flow) receive() error {
 		}
 		if f.session.over.Load() {
 			return errOver // an end that the session itself made says nothing about the peer
+		}
+		if !f.inbox.flooding {
+			f.deliverNow()
 		}
 		if n > 0 {
 			if err := f.pass(false); err != nil {

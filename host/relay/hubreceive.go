@@ -67,7 +67,7 @@ func (r *datagramReceiver) pass(all []Datagram) {
 		return
 	}
 	defer func() { p.hub.memory.give(charge) }()
-	b := newBatch(size)
+	b := newBatch(size, floodRead)
 	now := time.Now()
 	if p.config.Codec == nil {
 		for i := range all {
@@ -148,7 +148,7 @@ func (r *datagramReceiver) add(b *batch, one *Datagram, payload []byte, now time
 	p.counts.payloadBytes.Add(int64(len(payload)))
 	if len(b.found.Refs) == codecs.MaxPayloads || len(b.found.Data) >= floodRead {
 		r.send(b)
-		b = newBatch(0)
+		b = newBatch(0, floodRead)
 	}
 	b.found.Refs = append(b.found.Refs, codecs.Ref{Off: uint32(len(b.found.Data)), Len: uint32(len(payload))})
 	b.found.Data = append(b.found.Data, payload...)

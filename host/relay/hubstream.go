@@ -127,7 +127,7 @@ func (p *streamPort) read() (n int, err error) {
 	}
 	p.inbox.took(n)
 	// Frames that come in smaller batches find more room in the queues of those who are ready for them.
-	p.inbox.flooding = false
+	p.inbox.setFlooding(false)
 	p.frameSpent += after - before
 	if !unfinished {
 		p.frameSpent = 0

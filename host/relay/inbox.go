@@ -1,6 +1,10 @@
 package relay
 
-import "context"
+import (
+	"context"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+)
 
 // An inbox keeps what a direction received and no frame has consumed yet. It chooses the buffers: large ones while bytes
 // flow, one that fits while a frame is unfinished and nothing arrives, and none otherwise.
@@ -9,9 +13,11 @@ import "context"
 // front of theirs was consumed, or when they are few.
 type inbox struct {
 	memory   *Memory
-	most     int   // the longest buffer that is ever wanted, in bytes
-	frame    int64 // what a frame is charged that outgrows baseRead
-	flooding bool  // the last read came back full, or brought a usual read's worth: more is waiting
+	most     int              // the longest buffer that is ever wanted, in bytes
+	frame    int64            // what a frame is charged that outgrows baseRead
+	lender   codeccall.Lender // where buffers come from that a decoder can be shown as they are; nil: the heap alone
+	next     int              // the length of the next buffer to read into
+	flooding bool             // the last read came back full, or brought a usual read's worth: more is waiting
 
 	// beforeWaiting is called before waiting for memory, to let go of what the flow itself holds elsewhere.
 	beforeWaiting func()
@@ -53,7 +59,7 @@ func (in *inbox) drop() {
 // grab returns memory to read into, behind what is there. It never waits; settle has seen to it that there is some.
 func (in *inbox) grab() []byte {
 	var into []byte
-	if in.buf != nil && len(in.buf.b) > largePark {
+	if in.buf != nil && len(in.buf.b) > largePark && !in.readsMore() {
 		into = in.buf.b[in.end:]
 	} else if in.incoming = in.readBuffer(); in.incoming != nil {
 		into = in.incoming.b[in.len():]
@@ -64,17 +70,39 @@ func (in *inbox) grab() []byte {
 	return into
 }
 
+// readsMore is true when so much is to be read at a time that it is worth moving what is there to a larger buffer.
+func (in *inbox) readsMore() bool { return in.next > len(in.buf.b) && in.len() <= in.next/8 }
+
 func (in *inbox) readBuffer() *buffer {
 	switch {
-	case in.flooding && in.memory.try(perByte*floodRead):
-		return newBuffer(floodRead, perByte*floodRead)
-	case in.memory.try(perByte * baseRead):
-		return newBuffer(baseRead, perByte*baseRead)
+	case in.next > baseRead && in.memory.try(perByte*int64(in.next)):
+		return in.newBuffer(in.next, perByte*int64(in.next))
+	case in.len() <= largePark && in.memory.try(perByte*baseRead):
+		return in.newBuffer(baseRead, perByte*baseRead)
 	case in.len() <= smallPark:
 		return newBuffer(smallRead, 0)
 	default:
 		return nil
 	}
+}
+
+// newBuffer returns a buffer of size bytes that charge was paid for. Only large ones are worth a loan: small ones hold
+// the beginnings of frames while nothing arrives.
+func (in *inbox) newBuffer(size int, charge int64) *buffer {
+	if in.lender != nil && size >= baseRead {
+		if b := lentBuffer(in.lender, size, charge); b != nil {
+			return b
+		}
+	}
+	return newBuffer(size, charge)
+}
+
+// lent returns what the buffer lies in, nil if that is the heap.
+func (in *inbox) lent() codeccall.Loan {
+	if in.buf == nil {
+		return nil
+	}
+	return in.buf.loan
 }
 
 // release takes back what grab returned, unused.
@@ -97,7 +125,35 @@ func (in *inbox) took(n int) {
 		in.buf, in.start, in.end = in.incoming, 0, left+n
 		in.incoming = nil
 	}
-	in.flooding = n >= min(in.space, baseRead) && len(in.buf.b) >= baseRead
+	in.setFlooding(n >= min(in.space, baseRead) && len(in.buf.b) >= baseRead)
+	switch {
+	case !in.flooding:
+		in.next = baseRead
+	case n == in.space:
+		in.next = min(4*max(in.next, baseRead), in.mostRead())
+	default:
+		in.next = min(in.next, in.mostRead())
+	}
+}
+
+// setFlooding notes whether the sender floods.
+func (in *inbox) setFlooding(floods bool) {
+	switch {
+	case in.flooding == floods || in.memory == nil:
+	case floods:
+		in.memory.flooded.Add(1)
+	default:
+		in.memory.flooded.Add(-1)
+	}
+	in.flooding = floods
+}
+
+// mostRead is how long the buffers get that reads take turns with.
+func (in *inbox) mostRead() int {
+	if in.lender != nil {
+		return in.memory.share()
+	}
+	return floodRead
 }
 
 // settle prepares for waiting: a buffer that is much larger than what is in it goes back, and one that is full grows.
@@ -129,7 +185,7 @@ func (in *inbox) settle(ctx context.Context) error {
 func (in *inbox) grow(ctx context.Context) error {
 	size := min(2*len(in.buf.b), in.most)
 	if in.paidFrame() {
-		grown := newBuffer(size, in.buf.charge)
+		grown := in.newBuffer(size, in.buf.charge)
 		in.buf.charge = 0
 		in.moveTo(grown)
 		return nil
@@ -141,7 +197,7 @@ func (in *inbox) grow(ctx context.Context) error {
 			return err
 		}
 	}
-	in.moveTo(newBuffer(size, charge))
+	in.moveTo(in.newBuffer(size, charge))
 	return nil
 }
 
@@ -173,7 +229,7 @@ func (in *inbox) holder(n int) *buffer {
 	if !in.memory.try(charge) {
 		return nil
 	}
-	return newBuffer(size, charge)
+	return in.newBuffer(size, charge)
 }
 
 func (in *inbox) chargeOf(size int) int64 {

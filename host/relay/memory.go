@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/framehost/framehost/codecs/codeccall"
 )
 
 // Sizes of buffers, in bytes, all powers of two. What is decoded and encoded from a buffer costs about three times its
@@ -18,7 +20,8 @@ const (
 	smallRead = 2 << 10   // what is read into when no other buffer can be had; likewise
 	largePark = 16 << 10  // beginnings up to half of this are moved out of bigger buffers before waiting
 	baseRead  = 64 << 10  // the usual read
-	floodRead = 256 << 10 // while the peer floods
+	floodRead = 256 << 10 // the largest while the peer floods
+	lentRead  = 2 << 20   // the same into memory that is lent: a call copies none of it, so the fewer calls the better
 
 	perByte = 4 // charge for each byte of a buffer: itself, a built payload, and twice that for the new wire
 )
@@ -32,6 +35,7 @@ type Memory struct {
 	size     int64
 	patience time.Duration
 	used     atomic.Int64
+	flooded  atomic.Int32 // directions whose sender floods
 }
 
 // NewMemory returns a budget of size bytes. Who needs more than is free waits for it as long as patience. A size of 0
@@ -49,6 +53,19 @@ func (m *Memory) Used() int64 {
 		return 0
 	}
 	return m.used.Load()
+}
+
+// lentShare is what all reads into lent memory that floods fill are to take together, in bytes: more of it only makes
+// each byte leave the processors' caches before it has been through the codecs.
+const lentShare = 8 << 20
+
+// share returns how long a read into lent memory may be where so many flood, of which the caller is one.
+func (m *Memory) share() int {
+	if m == nil {
+		return lentRead
+	}
+	share := lentShare / int(max(m.flooded.Load(), 1))
+	return min(max(1<<(bits.Len(uint(share))-1), floodRead), lentRead)
 }
 
 // try charges n bytes if they are free and nobody waits for them.
@@ -92,6 +109,7 @@ func (m *Memory) give(n int64) {
 type buffer struct {
 	b      []byte
 	charge int64
+	loan   codeccall.Loan // what b lies in; nil: b is from the heap
 }
 
 // pools has a pool of *buffer for each power of two up to floodRead. Bigger ones are left to the garbage collector.
@@ -108,6 +126,20 @@ func newBuffer(size int, charge int64) *buffer {
 	return &buffer{b: make([]byte, size), charge: charge}
 }
 
+// lentBuffers are those without memory of their own.
+var lentBuffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// lentBuffer returns a buffer of size bytes in memory of lender's, or nil if it has none.
+func lentBuffer(lender codeccall.Lender, size int, charge int64) *buffer {
+	loan := lender.Lend(size)
+	if loan == nil {
+		return nil
+	}
+	b := lentBuffers.Get().(*buffer)
+	b.b, b.charge, b.loan = loan.Bytes()[:size:size], charge, loan
+	return b
+}
+
 // free gives b and its charge back.
 func (b *buffer) free(m *Memory) {
 	if b == nil {
@@ -115,6 +147,12 @@ func (b *buffer) free(m *Memory) {
 	}
 	m.give(b.charge)
 	b.charge = 0
+	if b.loan != nil {
+		b.loan.End()
+		b.b, b.loan = nil, nil
+		lentBuffers.Put(b)
+		return
+	}
 	if class, ok := classOf(len(b.b)); ok {
 		pools[class].Put(b)
 	}

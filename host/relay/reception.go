@@ -57,5 +57,6 @@ func (r *reception) expect(codec codeccall.Codec, frame int64) {
 	properties := codec.Properties()
 	r.frameMemory, r.inbox.frame = frame, frame
 	r.longestFrom = properties.MaxFrame
+	r.inbox.lender, _ = codec.(codeccall.Lender)
 	r.inbox.most = max(baseRead, properties.MaxWire+1) // one more than a frame can have tells that it is too long
 }

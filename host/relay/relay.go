@@ -32,7 +32,7 @@
 // # Cost
 //
 // A direction reads up to 64 KiB, decodes, encodes and writes in one goroutine. When reads come back full, it reads
-// 256 KiB at a time, and a goroutine for each batch encodes and writes one while the next is read and decoded. A clock
+// 256 KiB at a time, and another goroutine encodes and writes one batch while the next is read and decoded. A clock
 // is read a few times for each batch, and one timer serves all timeouts of a session.
 package relay
 

@@ -45,6 +45,9 @@ func (f *framing) write(out *codecs.Frames, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	if f.around == 0 { // nothing but the length, as nearly always
+		return out.Commit(append(f.number.append(wire, announced, digits), payload...))
+	}
 	wire = append(wire, f.before...)
 	wire = f.number.append(wire, announced, digits)
 	wire = append(wire, f.after...)

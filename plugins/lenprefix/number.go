@@ -138,21 +138,25 @@ var digitValues = func() (values [256]byte) {
 
 // append appends v, which is at most n.most(), in size bytes: the width, or the digits of a variable count.
 func (n number) append(dst []byte, v uint64, size int) []byte {
+	switch n.format {
+	case BE:
+		for shift := 8 * (size - 1); shift >= 0; shift -= 8 {
+			dst = append(dst, byte(v>>shift))
+		}
+		return dst
+	case LE:
+		for range size {
+			dst, v = append(dst, byte(v)), v>>8
+		}
+		return dst
+	}
 	begin := len(dst)
 	for range size {
 		dst = append(dst, 0)
 	}
 	field := dst[begin:]
-	if n.format == LE {
-		for i := range field {
-			field[i], v = byte(v), v>>8
-		}
-		return dst
-	}
 	for i := size - 1; i >= 0; i-- {
 		switch n.format {
-		case BE:
-			field[i], v = byte(v), v>>8
 		case BCD:
 			field[i], v = byte(v/10%10<<4|v%10), v/100
 		case ASCIIHex:

@@ -18,5 +18,7 @@ func TestProcess(t *testing.T) {
 			some = append(some, c)
 		}
 	}
-	codectest.RunCalls(t, rpctest.Start(t, nil), some...)
+	rpctest.EachPlane(t, func(t *testing.T, plane rpctest.Plane) {
+		codectest.RunCalls(t, plane.Start(t, nil), some...)
+	})
 }

@@ -2,7 +2,11 @@
 //
 //	func TestMain(m *testing.M) { rpctest.Main(m, cobs.Codec) }
 //
-//	func TestProcess(t *testing.T) { codectest.RunCalls(t, rpctest.Start(t, nil), cases...) }
+//	func TestProcess(t *testing.T) {
+//		rpctest.EachPlane(t, func(t *testing.T, plane rpctest.Plane) {
+//			codectest.RunCalls(t, plane.Start(t, nil), cases...)
+//		})
+//	}
 package rpctest
 
 import (
@@ -31,10 +35,16 @@ func Main(m *testing.M, codec codecs.Codec) {
 	os.Exit(m.Run())
 }
 
-// Start starts a plugin process, which ends with the test, and returns the function that configures its codec, for
-// codectest.RunCalls. command is the program, not started; nil: this test binary, whose TestMain calls [Main]. What the
-// process writes to its standard error is shown when the test fails.
+// Start is [Plane.Start] of the plane that every system has, GRPC.
 func Start(t testing.TB, command *exec.Cmd) func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
+	t.Helper()
+	return GRPC.Start(t, command)
+}
+
+// Start starts a plugin process whose calls travel by p. It ends with the test. Start returns the function that configures
+// its codec, for codectest.RunCalls. command is the program, not started; nil: this test binary, whose TestMain calls
+// [Main]. What the process writes to its standard error is shown when the test fails.
+func (p Plane) Start(t testing.TB, command *exec.Cmd) func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 	t.Helper()
 	if command == nil {
 		self, err := os.Executable()
@@ -42,6 +52,10 @@ func Start(t testing.TB, command *exec.Cmd) func(options json.RawMessage, maxFra
 			t.Fatal(err)
 		}
 		command = exec.Command(self)
+	}
+	var share func(*codecrpc.Client, *codecrpc.Description)
+	if p == SharedMemory {
+		share = offer(t, command)
 	}
 	var stderr bytes.Buffer
 	process := plugin.NewClient(&plugin.ClientConfig{
@@ -79,6 +93,9 @@ func Start(t testing.TB, command *exec.Cmd) func(options json.RawMessage, maxFra
 	description, err := client.Describe(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if share != nil {
+		share(client, description)
 	}
 	return func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 		return client.Configure(t.Context(), description.Info, options, maxFrame)

@@ -30,7 +30,11 @@ func (one) Encode(*codecs.Frames, codecs.Batch) (int, error) {
 func TestMain(m *testing.M) { rpctest.Main(m, oneCodec) }
 
 func TestStart(t *testing.T) {
-	configure := rpctest.Start(t, nil)
+	rpctest.EachPlane(t, testStart)
+}
+
+func testStart(t *testing.T, plane rpctest.Plane) {
+	configure := plane.Start(t, nil)
 	codec, err := configure(nil, 10)
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +50,13 @@ func TestStart(t *testing.T) {
 	}
 	if len(out.Refs) != 2 || out.Consumed != 2 {
 		t.Errorf("got %+v, want two payloads of a byte", out)
+	}
+	loan := codec.(codeccall.Lender).Lend(1)
+	if lends := loan != nil; lends != (plane == rpctest.SharedMemory) {
+		t.Errorf("plane %v: lends memory: %v", plane, lends)
+	}
+	if loan != nil {
+		loan.End()
 	}
 	if _, err := configure([]byte(`{"no such option": 1}`), 10); err == nil {
 		t.Error("an option that does not exist: got no error")

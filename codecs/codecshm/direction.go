@@ -1,0 +1,276 @@
+//go:build linux && (amd64 || arm64 || riscv64 || loong64 || ppc64le || s390x)
+
+package codecshm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// quickCall is the size in bytes up to which a call is expected to be answered sooner than its caller could park.
+const quickCall = 8 << 10
+
+// A direction makes the calls of one flow, all on one lane.
+type direction struct {
+	plane      *Plane
+	lane       *lane
+	number     uint32
+	properties codeccall.Properties
+
+	decoder, encoder *call // nil before the first
+}
+
+func newCall(kind, codec uint32) *call {
+	c := &call{wake: make(chan error, 1), spinner: spinner{budget: maxSpin}}
+	c.kind, c.codec = kind, codec
+	return c
+}
+
+func flag(set bool) uint32 {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+// errMisbehaved and its text are the host's; nothing of what the plugin said is in it that was not checked.
+func misbehaved(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", codeccall.ErrMisbehaved, fmt.Sprintf(format, args...))
+}
+
+// Decode implements codeccall.Direction.
+func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codeccall.Decoded) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if d.decoder == nil {
+		d.decoder = newCall(kindDecode, d.number)
+	}
+	c := d.decoder
+	out.Return()
+	shown, where, err := d.plane.show(in.Wire, in.Lent)
+	if err != nil {
+		return err
+	}
+	if shown != nil {
+		defer shown.End()
+	}
+	entries := min(len(in.Wire), codecs.MaxPayloads)
+	result, dataAt, err := d.plane.answerRoom(entries*refSize, in.Room)
+	if err != nil {
+		return err
+	}
+	c.wire, c.refs = where, place{}
+	c.entries, c.data = result.place(0, entries*refSize), result.place(dataAt, in.Room)
+	c.eof, c.examined, c.state = flag(in.EOF), uint32(in.Examined), in.State
+	c.quick = len(in.Wire) <= quickCall
+	err = d.lane.do(c)
+	c.state = nil
+	if err == nil {
+		err = c.verdict(entries, in.Room)
+	}
+	if err != nil {
+		result.End()
+		return err
+	}
+	a := &c.answer
+	*out = codeccall.Decoded{
+		Refs: append(out.Refs[:0], refsIn(result.bytes[:int(a.entries)*refSize])...), Data: out.Data[:0],
+		Consumed: int(a.consumed), Examined: int(a.examined), Need: int(a.need), More: a.bits&bitMore != 0,
+		RoomNeeded: int(a.roomNeeded), Skipped: int(a.skipped), State: append(out.State[:0], c.after...),
+	}
+	data := result.bytes[dataAt : dataAt+int(a.size) : dataAt+int(a.size)]
+	if in.Borrow && len(data) > 0 {
+		out.Lent, out.Data = result, data
+	} else {
+		out.Data = append(out.Data, data...)
+		result.End()
+	}
+	if a.bits&bitFault != 0 {
+		out.Fault = c.fault()
+	}
+	if err := in.Check(&d.properties, out); err != nil {
+		out.Return()
+		return err
+	}
+	return nil
+}
+
+// Encode implements codeccall.Direction.
+func (d *direction) Encode(ctx context.Context, in *codeccall.Encode, out *codeccall.Encoded) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if d.encoder == nil {
+		d.encoder = newCall(kindEncode, d.number)
+	}
+	c := d.encoder
+	out.Return()
+	batch, err := d.plane.handOver(c, in)
+	if err != nil {
+		return err
+	}
+	defer batch.End()
+	tableSize := len(in.Refs) * endSize
+	result, dataAt, err := d.plane.answerRoom(tableSize, in.Room)
+	if err != nil {
+		return err
+	}
+	c.entries, c.data = result.place(0, tableSize), result.place(dataAt, in.Room)
+	c.eof, c.state = flag(in.EOF), in.State
+	c.quick = c.wire.length <= quickCall
+	err = d.lane.do(c)
+	c.state = nil
+	if err == nil {
+		err = c.verdict(len(in.Refs), in.Room)
+	}
+	if err != nil {
+		result.End()
+		return err
+	}
+	a := &c.answer
+	*out = codeccall.Encoded{
+		Wire: out.Wire[:0], Ends: append(out.Ends[:0], endsIn(result.bytes[:int(a.entries)*endSize])...),
+		More: a.bits&bitMore != 0, RoomNeeded: int(a.roomNeeded), State: append(out.State[:0], c.after...),
+	}
+	wire := result.bytes[dataAt : dataAt+int(a.size) : dataAt+int(a.size)]
+	if in.Borrow && len(wire) > 0 {
+		out.Lent, out.Wire = result, wire
+	} else {
+		out.Wire = append(out.Wire, wire...)
+		result.End()
+	}
+	if a.bits&bitFault != 0 {
+		out.Fault = c.fault()
+	}
+	if err := in.Check(&d.properties, out); err != nil {
+		out.Return()
+		return err
+	}
+	return nil
+}
+
+// Close implements codeccall.Direction.
+func (d *direction) Close() {}
+
+// show returns where the process can read wire: where it lies, if that is in memory that was lent, else in a block with
+// a copy, which the caller ends. No bytes are nowhere.
+func (p *Plane) show(wire []byte, lent codeccall.Loan) (*block, place, error) {
+	if len(wire) == 0 {
+		return nil, place{}, nil
+	}
+	if b, ok := lent.(*block); ok && b.arena == &p.in {
+		if from, ok := within(b.bytes, wire); ok {
+			return nil, b.place(from, len(wire)), nil
+		}
+	}
+	b := p.in.get(len(wire))
+	if b == nil {
+		return nil, place{}, p.short(&p.in)
+	}
+	copy(b.bytes, wire)
+	return b, b.place(0, len(wire)), nil
+}
+
+// within returns where in memory piece begins, if it lies in it.
+func within(memory, piece []byte) (from int, ok bool) {
+	from = int(uintptr(unsafe.Pointer(unsafe.SliceData(piece))) - uintptr(unsafe.Pointer(unsafe.SliceData(memory))))
+	return from, from >= 0 && from+len(piece) <= len(memory)
+}
+
+// handOver puts the payloads of in where the process can read them, and says so in c. The caller ends the block.
+func (p *Plane) handOver(c *call, in *codeccall.Encode) (*block, error) {
+	tableSize := len(in.Refs) * refSize
+	if b, ok := in.Lent.(*block); ok && b.arena == &p.in && len(in.Data) == 0 {
+		if from, ok := within(b.bytes, in.Wire); ok {
+			batch := p.in.get(max(tableSize, 1))
+			if batch == nil {
+				return nil, p.short(&p.in)
+			}
+			copy(refsIn(batch.bytes[:tableSize]), in.Refs)
+			c.wire, c.refs = b.place(from, len(in.Wire)), batch.place(0, tableSize)
+			return batch, nil
+		}
+	}
+	at := aligned(tableSize)
+	size := in.PayloadBytes()
+	batch := p.in.get(max(at+size, 1))
+	if batch == nil {
+		return nil, p.short(&p.in)
+	}
+	table, bytes := refsIn(batch.bytes[:tableSize]), batch.bytes[at:at+size]
+	n := 0
+	for i, r := range in.Refs {
+		source := in.Wire
+		from := int(r.Off)
+		if from+int(r.Len) > len(source) {
+			source, from = in.Data, from-len(in.Wire)
+		}
+		table[i] = codecs.Ref{Off: uint32(n), Len: r.Len}
+		n += copy(bytes[n:], source[from:from+int(r.Len)])
+	}
+	c.wire, c.refs = batch.place(at, size), batch.place(0, tableSize)
+	return batch, nil
+}
+
+// answerRoom returns a block for a result: a table, and behind it, at dataAt, room for bytes.
+func (p *Plane) answerRoom(tableSize, room int) (b *block, dataAt int, err error) {
+	dataAt = aligned(tableSize)
+	if b = p.out.get(max(dataAt+room, 1)); b == nil {
+		return nil, 0, p.short(&p.out)
+	}
+	return b, dataAt, nil
+}
+
+// short says why there is no memory.
+func (p *Plane) short(a *arena) error {
+	if p.over.Load() {
+		return codeccall.ErrGone
+	}
+	if err := a.failure(); err != nil {
+		return fmt.Errorf("%w: shared memory: %w", codeccall.ErrCodecFailed, err)
+	}
+	return codeccall.ErrGone
+}
+
+// verdict returns why the answer of c is no result: because the codec failed, or because it does not fit into its place,
+// which has room for so many entries and bytes.
+func (c *call) verdict(entries, room int) error {
+	a := &c.answer
+	switch {
+	case a.bits&bitFailed != 0:
+		return fmt.Errorf("%w: %s", codeccall.ErrCodecFailed, c.text)
+	case uint64(a.entries) > uint64(entries) || uint64(a.size) > uint64(room):
+		return misbehaved("%d entries and %d bytes in room for %d and %d", a.entries, a.size, entries, room)
+	case a.stateLen > codecs.MaxState || a.textLen > maxText:
+		return misbehaved("state of %d bytes, text of %d", a.stateLen, a.textLen)
+	case max(a.consumed, a.examined, a.need, a.roomNeeded, a.skipped) > codecs.MaxWire:
+		return misbehaved("positions %d, %d, %d, %d and %d", a.consumed, a.examined, a.need, a.roomNeeded, a.skipped)
+	case a.bits&bitFault != 0 && (a.faultKind == 0 || int(a.faultKind) >= len(faultKinds)):
+		return misbehaved("fault of kind %d", a.faultKind)
+	}
+	return nil
+}
+
+// fault returns the fault that the answer of c has.
+func (c *call) fault() *codecs.Fault {
+	a := &c.answer
+	return &codecs.Fault{
+		Offset: int(a.faultOffset), At: int(a.faultAt), Err: faultKinds[a.faultKind], Want: c.text, Resume: int(a.faultResume),
+	}
+}
+
+// kindOf returns the number that stands for the kind of a fault.
+func kindOf(err error) uint32 {
+	for i, kind := range faultKinds {
+		if i > 0 && errors.Is(err, kind) {
+			return uint32(i)
+		}
+	}
+	return 0
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package codecshm_test
+
+func init() { raceDetector = true }

@@ -1,0 +1,510 @@
+//go:build linux && (amd64 || arm64 || riscv64 || loong64 || ppc64le || s390x)
+
+package codecshm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// ErrBroken is wrapped by an error of Serve after which calls stay without an answer for ever: the process has to end.
+var ErrBroken = errors.New("plane is broken")
+
+// Configured is a codec with its options in force, in a plugin process.
+type Configured struct {
+	Framing  codecs.Framing
+	MaxFrame int
+	MaxWire  int
+}
+
+// Serve answers the calls of the host that started this process, if it offers this plane, until the host closes it.
+// lookup returns what was configured under a number, or nil.
+// When it returns an error, the host makes its calls by gRPC, unless the error wraps [ErrBroken].
+func Serve(lookup func(number uint32) *Configured) error {
+	inherited := os.Getenv(Variable)
+	if inherited == "" {
+		return nil
+	}
+	if err := os.Unsetenv(Variable); err != nil {
+		return err
+	}
+	fd, err := strconv.Atoi(inherited)
+	if err != nil || fd < 3 {
+		return fmt.Errorf("%s: got %q, want the number of a descriptor", Variable, inherited)
+	}
+	unix.CloseOnExec(fd)
+	s := &server{lookup: lookup}
+	if s.socket, err = newSocket(fd); err != nil {
+		return fmt.Errorf("%s: %w", Variable, err)
+	}
+	defer s.socket.close()
+	return s.serve()
+}
+
+// A server is the plugin process's end.
+type server struct {
+	socket *socket
+	lookup func(number uint32) *Configured
+	lanes  [laneCount]serverLane
+
+	mu       sync.Mutex
+	added    sync.Cond                         // a segment was added, a worker has ended, or over was set
+	segments atomic.Pointer[map[uint32][]byte] // replaced, never changed
+	workers  int
+	over     bool     // the host has closed the plane
+	files    []int    // of the lanes
+	common   [][]byte // the first two segments
+}
+
+func (s *server) serve() error {
+	s.added.L = &s.mu
+	s.segments.Store(&map[uint32][]byte{})
+	for {
+		m, err := s.socket.receive(maxFiles)
+		if err != nil && !errors.Is(err, errVersion) {
+			closeAll(m.files)
+			s.end()
+			return nil // the host is gone, or has no use for the plane
+		}
+		switch {
+		case err != nil || m.op == opBegin:
+			if err == nil {
+				err = s.begin(m.files)
+			} else {
+				closeAll(m.files)
+			}
+			answer := message{op: opReady}
+			if err != nil {
+				answer.refusal = err.Error()
+			}
+			if sendErr := s.socket.send(answer); sendErr != nil || err != nil {
+				s.end()
+				return errors.Join(err, sendErr)
+			}
+		case m.op == opAdd && len(m.files) == 1:
+			memory, err := mapMemory(m.files[0], int(m.size), m.readOnly)
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrBroken, err)
+			}
+			s.set(m.id, memory)
+		case m.op == opDrop:
+			s.set(m.id, nil)
+		default:
+			closeAll(m.files)
+			return fmt.Errorf("%w: message %d with %d files", ErrBroken, m.op, len(m.files))
+		}
+	}
+}
+
+// begin takes over files.
+func (s *server) begin(files []int) error {
+	if len(files) != maxFiles {
+		closeAll(files)
+		return fmt.Errorf("got %d descriptors, want %d", len(files), maxFiles)
+	}
+	control, err := mapMemory(files[0], controlSize, true)
+	if err != nil {
+		closeAll(files[1:])
+		return err
+	}
+	state, err := mapMemory(files[1], stateSize, false)
+	if err != nil {
+		closeAll(files[2:])
+		return errors.Join(err, unix.Munmap(control))
+	}
+	s.common, s.files = [][]byte{control, state}, files[2:]
+	for i := range s.lanes {
+		l := &s.lanes[i]
+		l.server, l.control, l.state = s, &controlOf(control)[i], &stateOf(state)[i]
+		l.bell, l.signal = files[2+2*i], files[3+2*i]
+		if err := unix.SetNonblock(l.signal, true); err != nil {
+			return err
+		}
+		l.goOn(l.owner.Load())
+	}
+	return nil
+}
+
+// end waits for the workers, which find the bells closed, and gives back what the host had lent.
+func (s *server) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	for s.added.Broadcast(); s.workers > 0; {
+		s.added.Wait()
+	}
+	closeAll(s.files)
+	for _, memory := range s.common {
+		_ = unix.Munmap(memory) // can't fail for what Mmap returned
+	}
+	for _, memory := range *s.segments.Load() {
+		_ = unix.Munmap(memory)
+	}
+	s.files, s.common = nil, nil
+	s.segments.Store(&map[uint32][]byte{})
+}
+
+// set maps or, with no memory, unmaps a segment.
+func (s *server) set(id uint32, memory []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := *s.segments.Load()
+	segments := make(map[uint32][]byte, len(old)+1)
+	for k, v := range old {
+		segments[k] = v
+	}
+	if memory != nil {
+		segments[id] = memory
+	} else if memory = segments[id]; memory != nil {
+		delete(segments, id)
+		defer unix.Munmap(memory) //nolint:errcheck // can't fail for what Mmap returned
+	}
+	s.segments.Store(&segments)
+	s.added.Broadcast()
+}
+
+// at returns the memory at p. A segment that the host has added may be about to be mapped.
+func (s *server) at(p place) ([]byte, error) {
+	if p.length == 0 {
+		return nil, nil
+	}
+	memory, ok := (*s.segments.Load())[p.segment]
+	if !ok {
+		s.mu.Lock()
+		for memory, ok = (*s.segments.Load())[p.segment]; !ok && !s.over; memory, ok = (*s.segments.Load())[p.segment] {
+			s.added.Wait()
+		}
+		s.mu.Unlock()
+		if !ok {
+			return nil, errClosed
+		}
+	}
+	end := uint64(p.offset) + uint64(p.length)
+	if end > uint64(len(memory)) {
+		return nil, fmt.Errorf("%d bytes at %d of segment %d, which has %d", p.length, p.offset, p.segment, len(memory))
+	}
+	return memory[p.offset:end:end], nil
+}
+
+// A serverLane answers the calls of a lane. One worker at a time owns it: takes a call, runs it, and takes the next. One
+// that is stuck in a slow call loses the lane to another worker, so that a slow call holds up only its own session.
+type serverLane struct {
+	server  *server
+	control *laneControl
+	state   *laneState
+	bell    int // the end of a pipe that wakes this lane
+	signal  int // the end of a pipe whose other end wakes the host
+
+	// owner is twice the number of the worker that has the lane, and one more while that runs a call. Whoever would take
+	// the lane away changes the number while it is odd, and a worker that finds it changed has lost the lane.
+	owner   atomic.Uint64
+	taken   atomic.Uint32 // calls taken off the ring; changed by the owner alone
+	minded  atomic.Bool   // mind runs
+	signals uint32        // the value of parked that the signal was given for; the owner's, as are:
+	untold  int           // answers since then
+	spinner spinner
+}
+
+// A worker is what runs calls: one goroutine, with memory of its own.
+type worker struct {
+	runner  codeccall.Runner
+	decode  codeccall.Decode
+	encode  codeccall.Encode
+	decoded codeccall.Decoded
+	encoded codeccall.Encoded
+}
+
+// goOn starts the worker that has the lane as long as owner says me.
+func (l *serverLane) goOn(me uint64) {
+	s := l.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	s.workers++
+	go func() {
+		l.work(me)
+		s.mu.Lock()
+		s.workers--
+		s.mu.Unlock()
+		s.added.Broadcast()
+	}()
+}
+
+// work is a worker that has the lane as long as owner says me, and the host has not closed it.
+func (l *serverLane) work(me uint64) {
+	// The goroutine waits for the bell in a system call, which on its own thread costs the scheduler nothing.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	debug.SetPanicOnFault(true) // a codec that writes into what it is shown fails, and its process goes on
+	var w worker
+	for {
+		taken := l.taken.Load()
+		if l.control.head.Load() == taken {
+			l.tell()
+			if !l.nap(taken) {
+				return
+			}
+			continue
+		}
+		slot := l.control.ring[taken%slotCount] % slotCount
+		if l.control.calls[slot].wire.length > quickCall {
+			l.tell()
+		}
+		l.taken.Store(taken + 1)
+		l.owner.Swap(me + 1)
+		if !l.minded.Load() && !l.minded.Swap(true) {
+			go l.mind()
+		}
+		attempt := w.run(l, slot)
+		mine := l.owner.CompareAndSwap(me+1, me)
+		l.state.answers[slot].attempt.Swap(attempt)
+		if !mine {
+			if l.control.parked.Load() != 0 {
+				strike(l.signal)
+			}
+			return
+		}
+		if l.untold++; l.untold == maxUntold {
+			l.tell()
+		}
+	}
+}
+
+// maxUntold is how many answers may lie there before the host is woken to see them. While there are more calls to
+// run, it is better not to wake it for each.
+const maxUntold = 32
+
+// tell wakes the host if it sleeps and there is something to see.
+func (l *serverLane) tell() {
+	if l.untold == 0 {
+		return
+	}
+	l.untold = 0
+	if parked := l.control.parked.Load(); parked != 0 && parked != l.signals {
+		l.signals = parked
+		strike(l.signal)
+	}
+}
+
+// nap waits for the bell. It is false when nobody will ring it any more.
+//
+// Each reading of the pipe is a nap of its own. The host may look at the flag long after it published a call, when that
+// was answered already and the next nap has begun: then it rings for nothing, and takes this nap for one that it has
+// rung for.
+func (l *serverLane) nap(taken uint32) bool {
+	if l.spinner.until(&l.control.head, taken, false) {
+		return true
+	}
+	began := time.Now()
+	for {
+		l.state.nap.Add(1)
+		if l.control.head.Load() != taken {
+			l.state.nap.Add(1)
+			break
+		}
+		rung := true
+		if time.Since(began) < lightNap && runtime.GOMAXPROCS(0) >= laneCount {
+			rung = l.doze()
+		}
+		if rung && !l.sleep() {
+			return false
+		}
+		l.state.nap.Add(1)
+		if l.control.head.Load() != taken {
+			break
+		}
+	}
+	l.spinner.slept(time.Since(began))
+	return true
+}
+
+// lightNap is how long a nap goes unnoticed by the runtime, which would otherwise wake other threads to do what this one
+// did, just in case, each time that a lane has nothing to do for a moment. For so long it may also have to wait for this
+// goroutine.
+const lightNap = time.Millisecond
+
+// doze waits for the bell for a moment, and reports whether it was rung.
+func (l *serverLane) doze() (rung bool) {
+	fds := [1]unix.PollFd{{Fd: int32(l.bell), Events: unix.POLLIN}}
+	timeout := unix.NsecToTimespec(int64(lightNap))
+	n, _, _ := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), 1, uintptr(unsafe.Pointer(&timeout)), 0, 0, 0)
+	return n == 1
+}
+
+// sleep waits for the bell as long as it takes. It is false when nobody will ring it any more.
+func (l *serverLane) sleep() bool {
+	var b [256]byte
+	n, err := unix.Read(l.bell, b[:])
+	if err != nil && err != unix.EINTR {
+		time.Sleep(time.Millisecond) // never seen; the process is ended by its host
+	}
+	return n != 0 || err != nil
+}
+
+// How long a call may hold a lane: the shorter time where some have held it lately.
+const (
+	mindEvery   = 10 * time.Millisecond
+	mindClosely = time.Millisecond
+	closely     = 1000 // times
+)
+
+// mind gives the lane to another worker when a call has held it for long. It ends when nothing is going on.
+func (l *serverLane) mind() {
+	tick := time.NewTicker(mindEvery)
+	defer tick.Stop()
+	last, quiet, close := l.taken.Load(), 0, 0
+	for range tick.C {
+		if close > 0 {
+			if close--; close == 0 {
+				tick.Reset(mindEvery)
+			}
+		}
+		owner, taken := l.owner.Load(), l.taken.Load()
+		switch {
+		case taken != last:
+			last, quiet = taken, 0
+		case owner%2 == 1:
+			next := owner + 1 // even, and nobody's before
+			if l.owner.CompareAndSwap(owner, next) {
+				l.goOn(next)
+				close = closely
+				tick.Reset(mindClosely)
+			}
+		case quiet < 10:
+			quiet++
+		default:
+			l.minded.Swap(false)
+			if l.owner.Load()%2 == 0 || l.minded.Swap(true) {
+				return // a call that begins now finds nobody minding, and sees to it
+			}
+		}
+	}
+}
+
+// run makes the call in slot and writes its answer, all but the attempt, which it returns.
+func (w *worker) run(l *serverLane, slot uint32) (attempt uint32) {
+	c, a := &l.control.calls[slot], &l.state.answers[slot]
+	a.head = answerHead{}
+	if err := w.call(l.server, c, a); err != nil {
+		a.head = answerHead{bits: bitFailed, textLen: uint32(copy(a.text[:], trimFailed(err)))}
+	}
+	return c.attempt
+}
+
+func (w *worker) call(s *server, c *callSlot, a *answerSlot) error {
+	codec := s.lookup(c.codec)
+	if codec == nil {
+		return fmt.Errorf("codec %d was not configured", c.codec)
+	}
+	wire, err := s.at(c.wire)
+	if err != nil {
+		return err
+	}
+	entries, err := s.at(c.entries)
+	if err != nil {
+		return err
+	}
+	data, err := s.at(c.data)
+	if err != nil {
+		return err
+	}
+	state := c.state[:min(c.stateLen, codecs.MaxState)]
+	if c.kind == kindDecode {
+		return w.runDecode(codec, c, a, wire, state, refsIn(entries), data)
+	}
+	refs, err := s.at(c.refs)
+	if err != nil {
+		return err
+	}
+	return w.runEncode(codec, c, a, wire, refsIn(refs), state, endsIn(entries), data)
+}
+
+var errTable = errors.New("more entries than calls can have")
+
+func (w *worker) runDecode(codec *Configured, c *callSlot, a *answerSlot, wire, state []byte, refs []codecs.Ref, data []byte) error {
+	in, out := &w.decode, &w.decoded
+	*in = codeccall.Decode{Wire: wire, Examined: int(c.examined), EOF: c.eof != 0, State: state, Room: len(data)}
+	w.runner.UseForDecode(refs[:0:len(refs)], data[:0:len(data)])
+	if err := w.runner.Decode(codec.Framing, codec.MaxFrame, in, out); err != nil {
+		return err
+	}
+	if err := in.Check(&codeccall.Properties{MaxFrame: codec.MaxFrame, MaxWire: codec.MaxWire}, out); err != nil {
+		return err
+	}
+	if len(out.Refs) > len(refs) {
+		return errTable
+	}
+	settle(refs, out.Refs)
+	settle(data, out.Data)
+	a.head = answerHead{
+		entries: uint32(len(out.Refs)), size: uint32(len(out.Data)), consumed: uint32(out.Consumed), examined: uint32(out.Examined),
+		need: uint32(min(out.Need, codecs.MaxWire)), roomNeeded: uint32(out.RoomNeeded), skipped: uint32(out.Skipped),
+	}
+	a.finish(out.More, out.State, out.Fault)
+	return nil
+}
+
+func (w *worker) runEncode(codec *Configured, c *callSlot, a *answerSlot, wire []byte, refs []codecs.Ref, state []byte,
+	ends []uint32, data []byte) error {
+	in, out := &w.encode, &w.encoded
+	*in = codeccall.Encode{Wire: wire, Refs: refs, EOF: c.eof != 0, State: state, Room: len(data)}
+	w.runner.UseForEncode(data[:0:len(data)], ends[:0:len(ends)])
+	if err := w.runner.Encode(codec.Framing, in, out); err != nil {
+		return err
+	}
+	if err := in.Check(&codeccall.Properties{MaxFrame: codec.MaxFrame, MaxWire: codec.MaxWire}, out); err != nil {
+		return err
+	}
+	if len(out.Ends) > len(ends) {
+		return errTable
+	}
+	settle(ends, out.Ends)
+	settle(data, out.Wire)
+	a.head = answerHead{entries: uint32(len(out.Ends)), size: uint32(len(out.Wire)), roomNeeded: uint32(out.RoomNeeded)}
+	a.finish(out.More, out.State, out.Fault)
+	return nil
+}
+
+// settle copies what was built to where it belongs, if it was built elsewhere: a codec that appends more than it had
+// announced makes Go move the slice.
+func settle[T any](where, built []T) {
+	if len(built) > 0 && &built[0] != &where[0] {
+		copy(where, built)
+	}
+}
+
+// finish adds to an answer what those of both kinds have.
+func (a *answerSlot) finish(more bool, state []byte, fault *codecs.Fault) {
+	if more {
+		a.head.bits |= bitMore
+	}
+	a.head.stateLen = uint32(copy(a.state[:], state))
+	if fault != nil {
+		a.head.bits |= bitFault
+		a.head.faultKind = kindOf(fault.Err)
+		a.head.faultOffset, a.head.faultAt, a.head.faultResume = int64(fault.Offset), int64(fault.At), int64(fault.Resume)
+		a.head.textLen = uint32(copy(a.text[:], fault.Want))
+	}
+}
+
+// trimFailed returns the text of err without that of the sentinel, which the host puts in front again.
+func trimFailed(err error) string {
+	return strings.TrimPrefix(err.Error(), codeccall.ErrCodecFailed.Error()+": ")
+}

@@ -1,0 +1,152 @@
+//go:build linux && (amd64 || arm64 || riscv64 || loong64 || ppc64le || s390x)
+
+package codecshm
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Variable is the environment variable that tells a plugin process the number of the descriptor it inherited for this
+// plane.
+const Variable = "FRAMEHOST_CODEC_SHM"
+
+// version changes when the layout of what is shared does. A plugin that knows another refuses, and is served by the
+// portable plane.
+const version = 1
+
+// magic tells in passing whether both processes have the same byte order.
+const magic = 0x66686d31
+
+// What a message on the socket is about. Each is one packet; files come with it.
+const (
+	opBegin = 1 // host: the two first segments, then for each lane the bell and the signal
+	opReady = 2 // plugin: they are mapped
+	opAdd   = 3 // host: a segment
+	opDrop  = 4 // host: a segment is no longer used
+)
+
+type message struct {
+	op, id   uint32
+	size     uint64
+	readOnly bool
+	refusal  string // of opReady: why not
+	files    []int
+}
+
+const (
+	messageSize = 32
+	maxRefusal  = 200
+	maxFiles    = 2 + 2*laneCount
+)
+
+// sendTimeout is how long the socket may be full. A plugin that doesn't read it any more has to be killed.
+const sendTimeout = 2 * time.Second
+
+// A socket carries the few messages that set up memory. It is a pair of packet sockets, of which the plugin inherits one.
+type socket struct{ conn *net.UnixConn }
+
+func newSocketPair() (*socket, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	theirs := os.NewFile(uintptr(fds[1]), "plugin")
+	ours, err := newSocket(fds[0])
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return ours, theirs, nil
+}
+
+// newSocket takes over fd.
+func newSocket(fd int) (*socket, error) {
+	file := os.NewFile(uintptr(fd), "host")
+	defer file.Close()
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	c, ok := conn.(*net.UnixConn)
+	if !ok {
+		conn.Close()
+		return nil, fmt.Errorf("descriptor %d is no Unix socket", fd)
+	}
+	return &socket{c}, nil
+}
+
+func (s *socket) close() { _ = s.conn.Close() }
+
+func (s *socket) send(m message) error {
+	b := make([]byte, messageSize, messageSize+maxRefusal)
+	binary.NativeEndian.PutUint32(b[0:], magic)
+	binary.NativeEndian.PutUint32(b[4:], version)
+	binary.NativeEndian.PutUint32(b[8:], m.op)
+	binary.NativeEndian.PutUint32(b[12:], m.id)
+	binary.NativeEndian.PutUint64(b[16:], m.size)
+	if m.readOnly {
+		b[24] = 1
+	}
+	b = append(b, m.refusal[:min(len(m.refusal), maxRefusal)]...)
+	var rights []byte
+	if len(m.files) > 0 {
+		rights = unix.UnixRights(m.files...)
+	}
+	if err := s.conn.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+		return err
+	}
+	_, _, err := s.conn.WriteMsgUnix(b, rights, nil)
+	return err
+}
+
+var errVersion = fmt.Errorf("want version %d of the layout, in this machine's byte order", version)
+
+// receive waits for a message. The files that come with it belong to the caller; most is how many are wanted. With 0 the
+// system lets go of what comes: files of who is not trusted need not even be opened.
+func (s *socket) receive(most int) (m message, err error) {
+	b := make([]byte, messageSize+maxRefusal)
+	var rights []byte
+	if most > 0 {
+		rights = make([]byte, unix.CmsgSpace(most*4))
+	}
+	n, rn, _, _, err := s.conn.ReadMsgUnix(b, rights)
+	if err != nil {
+		return m, err
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:rn])
+	if err != nil {
+		return m, err
+	}
+	for i := range messages {
+		files, err := unix.ParseUnixRights(&messages[i])
+		if err == nil {
+			m.files = append(m.files, files...)
+		}
+	}
+	for _, fd := range m.files {
+		unix.CloseOnExec(fd)
+	}
+	if n < messageSize {
+		return m, errors.New("message too short")
+	}
+	if binary.NativeEndian.Uint32(b[0:]) != magic || binary.NativeEndian.Uint32(b[4:]) != version {
+		return m, errVersion
+	}
+	m.op, m.id = binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:])
+	m.size, m.readOnly = binary.NativeEndian.Uint64(b[16:]), b[24] == 1
+	m.refusal = string(b[messageSize:n])
+	return m, nil
+}
+
+func closeAll(files []int) {
+	for _, fd := range files {
+		_ = unix.Close(fd)
+	}
+}

@@ -1,0 +1,183 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"testing"
+
+	"github.com/framehost/framehost/host/config"
+)
+
+// BenchmarkHostMallocs shows that a host in its steady state allocates nothing for a frame. It runs one with the plugins
+// escape and lenprefix as they are installed, sends lines through it and reads what comes, and counts what this process
+// allocates meanwhile: host, sender and receiver together, of which the latter two allocate nothing.
+//
+// One op is a frame of 256 bytes: as fast as they are taken (flood), or each when the one before has arrived (ping), where
+// a call carries one frame, so that nothing hides in a batch. Where calls travel by shared memory it fails beyond
+// mallocsAllowed. On the other plane gRPC allocates a dozen times a call, whatever it carries; that is told.
+//
+//	go test -run '^$' -bench '^BenchmarkHostMallocs$' ./host
+func BenchmarkHostMallocs(b *testing.B) {
+	escape, lenprefix := buildPlugin(b, "escape"), buildPlugin(b, "lenprefix")
+	for _, plane := range []string{"auto", "grpc"} {
+		for _, conns := range []int{1, 20} {
+			b.Run(fmt.Sprintf("data_plane=%s/flood/conns=%d", plane, conns), func(b *testing.B) {
+				t := startMallocs(b, plane, conns, escape, lenprefix)
+				t.count(b, func(frames int) { t.flood(b, frames) })
+			})
+		}
+		b.Run(fmt.Sprintf("data_plane=%s/ping", plane), func(b *testing.B) {
+			t := startMallocs(b, plane, 1, escape, lenprefix)
+			t.count(b, func(frames int) { t.ping(b, frames) })
+		})
+	}
+}
+
+const (
+	mallocsAllowed = 0.001 // a frame
+	mallocsBesides = 100   // whatever the number of frames: what is done each second, such as giving memory back, has some
+
+	mallocsPayload = 256
+	mallocsBlock   = 1000 // frames that are sent at once
+	mallocsWarmup  = 20 * mallocsBlock
+)
+
+// A mallocsLoad are connections through a host, with the goroutines that send and receive on them.
+type mallocsLoad struct {
+	plane    string
+	down, up []net.Conn
+	lines    []byte     // a block, as it is sent
+	frame    []byte     // as it arrives
+	got      []byte     // of ping
+	orders   []chan int // of each worker: how many blocks to send, or to receive
+	done     chan error // of each order
+}
+
+// startMallocs starts a host; it ends with b.
+func startMallocs(b *testing.B, plane string, conns int, escape, lenprefix string) *mallocsLoad {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close() })
+	c, err := config.Parse("bench.yaml", "yaml", fmt.Appendf(nil, `
+data_plane: %s
+plugins: [{name: escape, path: %q}, {name: lenprefix, path: %q}]
+codecs:
+  - {name: line, plugin: escape, options: {terminator: LF, style: none}}
+  - {name: counted, plugin: lenprefix, options: {width: 4, format: be}}
+routes:
+  - {name: r, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://%s", codec: counted}}
+`, plane, escape, lenprefix, l.Addr()), config.LoadOptions{Builtin: []string{"line"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h, err := Start(b.Context(), c, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = h.Shutdown(ctx)
+	})
+	payload := bytes.Repeat([]byte("x"), mallocsPayload)
+	t := &mallocsLoad{
+		plane: h.Status().Plugins[0].DataPlane,
+		lines: bytes.Repeat(append(bytes.Clone(payload), '\n'), mallocsBlock),
+		frame: append(binary.BigEndian.AppendUint32(nil, mallocsPayload), payload...),
+		got:   make([]byte, 4+mallocsPayload),
+		done:  make(chan error, 2*conns),
+	}
+	for range conns {
+		down, err := net.Dial("tcp", h.Addr("r").Address)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { down.Close() })
+		up, err := l.Accept()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { up.Close() })
+		t.down, t.up = append(t.down, down), append(t.up, up)
+		sends, receives := make(chan int), make(chan int)
+		b.Cleanup(func() { close(sends); close(receives) })
+		t.orders = append(t.orders, sends, receives)
+		go t.work(sends, func() error { _, err := down.Write(t.lines); return err })
+		want := bytes.Repeat(t.frame, mallocsBlock)
+		got := make([]byte, len(want))
+		go t.work(receives, func() error {
+			if _, err := io.ReadFull(up, got); err != nil {
+				return err
+			}
+			if !bytes.Equal(got, want) {
+				return errors.New("got other frames than were sent")
+			}
+			return nil
+		})
+	}
+	return t
+}
+
+// work does a block as often as it is told.
+func (t *mallocsLoad) work(orders <-chan int, block func() error) {
+	for blocks := range orders {
+		var err error
+		for ; blocks > 0 && err == nil; blocks-- {
+			err = block()
+		}
+		t.done <- err
+	}
+}
+
+// flood carries at least that many frames.
+func (t *mallocsLoad) flood(b *testing.B, frames int) {
+	blocks := (frames + len(t.down)*mallocsBlock - 1) / (len(t.down) * mallocsBlock)
+	for _, orders := range t.orders {
+		orders <- blocks
+	}
+	for range t.orders {
+		if err := <-t.done; err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// ping carries that many frames.
+func (t *mallocsLoad) ping(b *testing.B, frames int) {
+	line := t.lines[:mallocsPayload+1]
+	for range frames {
+		if _, err := t.down[0].Write(line); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(t.up[0], t.got); err != nil || !bytes.Equal(t.got, t.frame) {
+			b.Fatalf("got %q (%v), want %q", t.got, err, t.frame)
+		}
+	}
+}
+
+// count reports what carrying b.N frames allocates.
+func (t *mallocsLoad) count(b *testing.B, carry func(frames int)) {
+	b.Helper()
+	carry(mallocsWarmup)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	b.ResetTimer()
+	carry(b.N)
+	b.StopTimer()
+	runtime.ReadMemStats(&after)
+	mallocs := float64(after.Mallocs - before.Mallocs)
+	b.ReportMetric(mallocs/float64(b.N), "mallocs/frame")
+	b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/float64(b.N), "malloc-B/frame")
+	if most := mallocsAllowed*float64(b.N) + mallocsBesides; t.plane == "shm" && mallocs > most {
+		b.Errorf("got %.0f mallocs for %d frames, want at most %.0f", mallocs, b.N, most)
+	}
+}
