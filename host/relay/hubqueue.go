@@ -69,7 +69,7 @@ func (q *queue) begin(limit Queue, counts *hubCounters) {
 }
 
 // push takes a hold of s as far as there is room, or as the policy makes some. It returns what is left: with Block what
-// must wait until room is closed, with Disconnect everything if not all of it fits, otherwise nothing.
+// must wait until room is closed, with Disconnect everything if not all of it fits, which is lost then, otherwise nothing.
 func (q *queue) push(s segment) (left segment, room <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -94,6 +94,7 @@ func (q *queue) push(s segment) (left segment, room <-chan struct{}) {
 		n = min(1, s.len())
 	}
 	if q.limit.Policy == Disconnect && n < s.len() {
+		q.lost(s)
 		return s, nil
 	}
 	q.append(s.first(n))
