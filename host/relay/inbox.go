@@ -26,6 +26,7 @@ type inbox struct {
 	start, end int
 	incoming   *buffer // what the read under way was given, when that is not buf itself
 	space      int     // and how much of it there is to fill
+	large      int     // what a buffer that outgrows the reads grows to at once, since frames were as long lately; 0: not known
 }
 
 func (in *inbox) bytes() []byte {
@@ -50,8 +51,21 @@ func (in *inbox) paidFrame() bool { return in.size() > baseRead && in.buf.charge
 
 func (in *inbox) consume(n int) { in.start += n }
 
+// remember notes how large a buffer was needed, before that goes back. Only lent memory costs no more for being larger than
+// what is used of it.
+func (in *inbox) remember() {
+	switch {
+	case in.lender == nil || in.size() <= lentRead:
+	case in.end >= in.size()/4:
+		in.large = in.size()
+	default:
+		in.large = in.size() / 2
+	}
+}
+
 // drop gives up everything that is there.
 func (in *inbox) drop() {
+	in.remember()
 	in.buf.free(in.memory)
 	in.buf, in.start, in.end = nil, 0, 0
 }
@@ -166,6 +180,7 @@ func (in *inbox) settle(ctx context.Context) error {
 	}
 	if n <= largePark/2 && len(in.buf.b) > largePark {
 		if holder := in.holder(n); holder != nil {
+			in.remember()
 			in.moveTo(holder)
 			return nil
 		}
@@ -183,7 +198,7 @@ func (in *inbox) settle(ctx context.Context) error {
 }
 
 func (in *inbox) grow(ctx context.Context) error {
-	size := min(2*len(in.buf.b), in.most)
+	size := min(max(2*len(in.buf.b), in.large), in.most)
 	if in.paidFrame() {
 		grown := in.newBuffer(size, in.buf.charge)
 		in.buf.charge = 0
@@ -205,6 +220,7 @@ func (in *inbox) grow(ctx context.Context) error {
 // changes nothing, when there is no memory for that without waiting.
 func (in *inbox) detach() *buffer {
 	full := in.buf
+	in.remember()
 	if in.len() == 0 {
 		in.buf, in.start, in.end = nil, 0, 0
 		return full
