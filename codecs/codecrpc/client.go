@@ -97,8 +97,9 @@ func (c *Client) Describe(ctx context.Context) (*Description, error) {
 }
 
 // Configure puts options in force; see [codecs.Codec]; none are as {}. info goes into the properties of the codec. Calls
-// of the codec fail with codeccall.ErrGone, codeccall.ErrOverdue or codeccall.ErrMisbehaved, after which the process has to be killed and the
-// call may be made again on another; or with codeccall.ErrCodecFailed. What is configured is kept as long as the process.
+// of the codec fail with codeccall.ErrGone, codeccall.ErrOverdue or codeccall.ErrMisbehaved, after which the process has
+// to be killed and the call may be made again on another; or with codeccall.ErrCodecFailed. What is configured is kept as
+// long as the process.
 func (c *Client) Configure(ctx context.Context, info codecs.Info, options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 	if maxFrame < 1 || maxFrame > codecs.MaxFrame {
 		return nil, fmt.Errorf("max_frame: got %d bytes, want 1 to %d", maxFrame, codecs.MaxFrame)

@@ -270,7 +270,7 @@ func (l *lane) listen() {
 }
 
 // wakeAnswered wakes those parked that were answered, and reports whether there were any.
-func (l *lane) wakeAnswered() (any bool) {
+func (l *lane) wakeAnswered() (found bool) {
 	for i := 0; i < len(l.parked); {
 		c := l.parked[i]
 		if l.state.answers[c.slot].attempt.Load() != c.attempt {
@@ -278,9 +278,9 @@ func (l *lane) wakeAnswered() (any bool) {
 			continue
 		}
 		l.unpark(c, nil)
-		any = true
+		found = true
 	}
-	return any
+	return found
 }
 
 // look is the watch's: it fails the plane if a call is overdue.

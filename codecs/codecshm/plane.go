@@ -120,7 +120,7 @@ func (p *Plane) openSegment(size int, readOnly bool) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	id := p.nextSegment.Add(1)
 	if err := p.socket.send(message{op: opAdd, id: id, size: uint64(size), readOnly: readOnly, files: []int{fd}}); err != nil {
 		_ = unix.Munmap(memory)

@@ -50,7 +50,7 @@ func newMemory(size int, readOnly bool) (memory []byte, fd int, err error) {
 
 // mapMemory maps what newMemory made, in the plugin process. It takes over fd.
 func mapMemory(fd, size int, readOnly bool) ([]byte, error) {
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	protection := unix.PROT_READ
 	if !readOnly {
 		protection |= unix.PROT_WRITE

@@ -369,10 +369,10 @@ const (
 func (l *serverLane) mind() {
 	tick := time.NewTicker(mindEvery)
 	defer tick.Stop()
-	last, quiet, close := l.taken.Load(), 0, 0
+	last, quiet, strict := l.taken.Load(), 0, 0
 	for range tick.C {
-		if close > 0 {
-			if close--; close == 0 {
+		if strict > 0 {
+			if strict--; strict == 0 {
 				tick.Reset(mindEvery)
 			}
 		}
@@ -384,7 +384,7 @@ func (l *serverLane) mind() {
 			next := owner + 1 // even, and nobody's before
 			if l.owner.CompareAndSwap(owner, next) {
 				l.goOn(next)
-				close = closely
+				strict = closely
 				tick.Reset(mindClosely)
 			}
 		case quiet < 10:
