@@ -1,7 +1,7 @@
 // Package codecshm carries calls of the contract between framehost and a plugin process by memory that both have mapped.
-// It is for 64-bit Linux and plugins made with the Go SDK; what it can't serve goes by gRPC, with the same results. The host
-// has a [Plane] for each process, the process calls [Serve], and neither a codec nor its author notices. Control
-// stays in package codecrpc.
+// It is for Linux, on amd64, arm64, riscv64, loong64, ppc64le and s390x, and for plugins made with the Go SDK; what it can't
+// serve goes by gRPC, with the same results. The host has a [Plane] for each process, the process calls [Serve], and neither
+// a codec nor its author notices. Control stays in package codecrpc.
 //
 // What travels by it are positions and lengths. The bytes stay where they were received or built.
 //
