@@ -9,7 +9,7 @@ import (
 )
 
 // A memfd's seals: neither process can change its size, so that no access faults, and what was received can't be
-// written by whoever maps it from now on. Pages of a sealed file can't be given back one by one either.
+// written by whoever maps it from now on. Pages of a file sealed against writing can't be given back one by one either.
 const (
 	sizeSeals     = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 	readOnlySeals = sizeSeals | unix.F_SEAL_FUTURE_WRITE
