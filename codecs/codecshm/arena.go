@@ -69,20 +69,18 @@ func (b *block) place(from, n int) place {
 func (b *block) End() {
 	a, s := b.arena, b.segment
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.lent--
 	s.lent--
-	if a.closed {
-		if s.lent == 0 {
-			s.unmap()
-		}
-		return
-	}
-	if s.class == classCount {
+	switch {
+	case a.closed && s.lent == 0:
+		s.unmap()
+	case a.closed:
+	case s.class == classCount:
 		a.large = append(a.large, b)
-	} else {
+	default:
 		a.free[s.class] = append(a.free[s.class], b)
 	}
+	a.mu.Unlock()
 }
 
 // classFor returns the class of blocks of size bytes.
@@ -96,17 +94,16 @@ func classFor(size int) int {
 // get returns a block of at least size bytes, or nil if there is none to be had.
 func (a *arena) get(size int) *block {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed || size > maxBlock {
-		return nil
+	var b *block
+	if !a.closed && size <= maxBlock {
+		b = a.pick(size)
 	}
-	b := a.pick(size)
-	if b == nil {
-		return nil
+	if b != nil {
+		a.lent++
+		b.segment.lent++
+		b.segment.used = true
 	}
-	a.lent++
-	b.segment.lent++
-	b.segment.used = true
+	a.mu.Unlock()
 	return b
 }
 

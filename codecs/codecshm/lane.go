@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -49,7 +48,6 @@ type lane struct {
 	idle    sync.Cond // nothing is under way any more, or a slot is free
 	free    []uint32  // slots
 	active  int       // calls that have a slot
-	crowd   int       // goes up with each call that is not alone
 	attempt uint32    // of the last call
 	rung    uint32    // the nap that the bell was rung for
 	naps    uint32    // how often the host asked for the signal
@@ -153,25 +151,11 @@ func (l *lane) submit(c *call) error {
 	nap := l.state.nap.Load()
 	ring := nap%2 == 1 && nap != l.rung
 	l.rung = nap
-	crowded := l.noteCrowd()
 	l.mu.Unlock()
 	if ring {
-		if crowded {
-			runtime.Gosched() // others have calls to make, for which this is the bell too
-		}
 		strike(l.bell)
 	}
 	return nil
-}
-
-// noteCrowd reports whether there are usually several calls under way at a time.
-func (l *lane) noteCrowd() bool {
-	if l.active > 1 {
-		l.crowd = min(l.crowd+1, 16)
-	} else {
-		l.crowd /= 2
-	}
-	return l.crowd > 4
 }
 
 // strike writes a byte to a pipe, which wakes the reader. It doesn't wait: a pipe that is full wakes just as well.
