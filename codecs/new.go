@@ -2,6 +2,7 @@ package codecs
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,14 +13,19 @@ import (
 )
 
 // New returns a Codec whose options are a struct of type O. defaults holds the default values; what the JSON object of
-// the options sets is decoded over a copy of it. Fields are named by their json tags. The schema is derived from the
-// struct: types, the constraints and descriptions of jsonschema tags (see github.com/invopop/jsonschema), and the
-// defaults. An option that the struct does not have is refused, and so is null.
+// the options sets is decoded over a copy of it. A list or a map that is set replaces its default; of a struct, the
+// members that are set do. Fields are named by their json tags. The schema is derived from the struct: types, the
+// constraints and descriptions of jsonschema tags (see github.com/invopop/jsonschema), and the defaults. An option that
+// the struct does not have is refused, and so is null.
 //
 // configure makes the framing. It may fill in defaults that depend on other options: the options in force are what it
 // leaves in *options. It reports what is wrong with an *OptionError, several of them joined with errors.Join.
+//
+// Each call of configure gets options of its own: slices, maps and pointers included, they share no memory with defaults
+// or with the options of another call, and configure and the framing may change and keep them. Only what unexported
+// fields lead to is shared.
 func New[O any](info Info, defaults O, configure func(options *O, maxFrame int) (Framing, error)) Codec {
-	return &codec[O]{info: info, defaults: defaults, configure: configure, schema: schemaOf(defaults)}
+	return &codec[O]{info: info, defaults: copyOf(defaults), configure: configure, schema: schemaOf(defaults)}
 }
 
 type codec[O any] struct {
@@ -36,7 +42,7 @@ func (c *codec[O]) Configure(raw json.RawMessage, maxFrame int) (Framing, json.R
 	if maxFrame < 1 || maxFrame > MaxFrame {
 		return nil, nil, fmt.Errorf("max_frame: got %d bytes, want 1 to %d", maxFrame, MaxFrame)
 	}
-	options := c.defaults
+	options := copyOf(c.defaults)
 	if len(bytes.TrimSpace(raw)) > 0 {
 		if err := decodeOptions(raw, &options); err != nil {
 			return nil, nil, err
@@ -78,11 +84,88 @@ func decodeOptions(raw json.RawMessage, options any) error {
 		}
 		if string(members[name]) == "null" { // it would pass for the zero value of some types, for the default of others
 			errs = append(errs, &OptionError{Option: name, Got: "null", Want: "a value, or the option left out"})
-		} else if err := json.Unmarshal(members[name], field.Addr().Interface()); err != nil {
+			continue
+		}
+		if replaced(field.Type()) {
+			field.SetZero()
+		}
+		if err := json.Unmarshal(members[name], field.Addr().Interface()); err != nil {
 			errs = append(errs, optionError(name, members[name], err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// replaced reports whether a value of type t that is set replaces the default, rather than being decoded over it:
+// encoding/json would leave a default's members in the elements of a list, and its keys in a map. A type that reads JSON
+// itself is given the zero value, since it may write into memory that copyOf can't see.
+func replaced(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return t.Kind() == reflect.Slice || t.Kind() == reflect.Map || reads(t) || reads(p)
+}
+
+func reads(t reflect.Type) bool {
+	return t.Implements(reflect.TypeFor[json.Unmarshaler]()) || t.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// copyOf returns a copy of v that shares no memory with it, except for what unexported fields, channels and functions
+// lead to.
+func copyOf[T any](v T) T {
+	out := v
+	unshare(reflect.ValueOf(&out).Elem())
+	return out
+}
+
+// unshare replaces what v leads to by copies.
+func unshare(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() || f.Anonymous && f.Type.Kind() == reflect.Struct {
+				unshare(v.Field(i))
+			}
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			unshare(v.Index(i))
+		}
+	case reflect.Slice:
+		if v.IsNil() {
+			return
+		}
+		out := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		reflect.Copy(out, v)
+		for i := range out.Len() {
+			unshare(out.Index(i))
+		}
+		v.Set(out)
+	case reflect.Map:
+		if v.IsNil() {
+			return
+		}
+		out := reflect.MakeMapWithSize(v.Type(), v.Len())
+		for key, value := range v.Seq2() {
+			out.SetMapIndex(key, unshared(value))
+		}
+		v.Set(out)
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return
+		}
+		out := unshared(v.Elem())
+		if v.Kind() == reflect.Pointer {
+			out = out.Addr()
+		}
+		v.Set(out)
+	}
+}
+
+// unshared returns a copy of v that can be set.
+func unshared(v reflect.Value) reflect.Value {
+	out := reflect.New(v.Type()).Elem()
+	out.Set(v)
+	unshare(out)
+	return out
 }
 
 func optionError(name string, got json.RawMessage, err error) error {

@@ -3,6 +3,9 @@ package codecs_test
 import (
 	"encoding/json"
 	"errors"
+	"math/big"
+	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -120,4 +123,101 @@ func TestMaxWireOf(t *testing.T) {
 			t.Errorf("overhead %d, max_frame %d: got %d, want %d", test.overhead, test.maxFrame, got, test.want)
 		}
 	}
+}
+
+// sharing has a default of each kind that leads to memory.
+type sharing struct {
+	List    []int                `json:"list" jsonschema_description:"a list"`
+	Structs []inner              `json:"structs" jsonschema_description:"a list of structs"`
+	Map     map[string]string    `json:"map" jsonschema_description:"a map"`
+	Bytes   codecs.ByteMap       `json:"bytes" jsonschema_description:"a byte for a byte"`
+	Pointer *int                 `json:"pointer" jsonschema_description:"a number, or not"`
+	Struct  inner                `json:"struct" jsonschema_description:"options within an option"`
+	Deep    map[string][]*inner  `json:"deep" jsonschema_description:"all of it"`
+	Big     *big.Int             `json:"big" jsonschema_description:"reads JSON itself"`
+	Any     any                  `json:"any" jsonschema_description:"whatever there is"`
+	Array   [2]map[string]string `json:"array" jsonschema_description:"two maps"`
+	Within  struct{ embedded }   `json:"within" jsonschema_description:"promoted members"`
+}
+
+type embedded struct {
+	Tags []int `json:"tags"`
+}
+
+type inner struct {
+	Name string `json:"name,omitempty"`
+	Tags []int  `json:"tags,omitempty"`
+}
+
+func sharedDefaults() sharing {
+	one := 1
+	defaults := sharing{
+		List: []int{1, 2, 3}, Structs: []inner{{Name: "default", Tags: []int{1}}}, Map: map[string]string{"a": "default"},
+		Bytes: codecs.ByteMap{'a': 'b'}, Pointer: &one, Struct: inner{Name: "default", Tags: []int{1, 2}},
+		Deep: map[string][]*inner{"a": {{Name: "default", Tags: []int{1}}}}, Big: big.NewInt(1 << 40),
+		Any: map[string]any{"a": "default"}, Array: [2]map[string]string{{"a": "default"}, nil},
+	}
+	defaults.Within.Tags = []int{1, 2}
+	return defaults
+}
+
+const defaultsInForce = `{"list":[1,2,3],"structs":[{"name":"default","tags":[1]}],"map":{"a":"default"},"bytes":{"a":"b"},` +
+	`"pointer":1,"struct":{"name":"default","tags":[1,2]},"deep":{"a":[{"name":"default","tags":[1]}]},"big":1099511627776,` +
+	`"any":{"a":"default"},"array":[{"a":"default"},null],"within":{"tags":[1,2]}}`
+
+// What one codec's options set is not in the defaults of the next, whatever configure does with the options it gets.
+func TestOptionsAreNotShared(t *testing.T) {
+	defaults := sharedDefaults()
+	var kept []*sharing
+	codec := codecs.New(codecs.Info{Name: "sharing"}, defaults, func(o *sharing, _ int) (codecs.Framing, error) {
+		kept = append(kept, o)
+		return codecs.FromFuncs(codecs.Funcs{}), nil
+	})
+	configure := func(options, want string) {
+		t.Helper()
+		_, got, err := codec.Configure(json.RawMessage(options), 100)
+		if err != nil || string(got) != want {
+			t.Errorf("options %s:\n got  %s, %v\n want %s", options, got, err, want)
+		}
+	}
+	// A list and a map replace the default; of a struct, what is set does.
+	configure(`{"list": [7], "structs": [{"tags": [7]}], "map": {"b": "set"}, "bytes": {"c": "d"}, "pointer": 7,
+		"struct": {"tags": [7]}, "deep": {"a": [{"tags": [7]}], "b": []}, "big": 7, "any": {"b": "set"}, "array": [{"b": "set"}],
+		"within": {"tags": [7]}}`,
+		`{"list":[7],"structs":[{"tags":[7]}],"map":{"b":"set"},"bytes":{"c":"d"},`+
+			`"pointer":7,"struct":{"name":"default","tags":[7]},"deep":{"a":[{"tags":[7]}],"b":[]},"big":7,`+
+			`"any":{"b":"set"},"array":[{"a":"default","b":"set"},null],"within":{"tags":[7]}}`)
+	configure(`{}`, defaultsInForce)
+
+	o := kept[1] // which has the defaults
+	o.List[0], o.Structs[0].Tags[0], o.Map["b"], o.Bytes['b'], *o.Pointer, o.Struct.Tags[0] = 7, 7, "set", 'c', 7, 7
+	o.Deep["a"][0].Tags[0], o.Deep["a"][0].Name, o.Any.(map[string]any)["b"], o.Array[0]["b"] = 7, "set", "set", "set"
+	o.Within.Tags[0] = 7
+	configure(`{}`, defaultsInForce)
+
+	defaults.List[0], defaults.Map["b"], *defaults.Pointer = 7, "changed by the author after New", 7
+	configure(`{}`, defaultsInForce)
+}
+
+// Codecs are configured side by side. With the race detector, this finds options that share memory.
+func TestConfiguredSideBySide(t *testing.T) {
+	codec := codecs.New(codecs.Info{Name: "sharing"}, sharedDefaults(), func(o *sharing, _ int) (codecs.Framing, error) {
+		o.List, o.Map["configure"], o.Struct.Tags[0] = append(o.List, 4), "wrote this", 9
+		return codecs.FromFuncs(codecs.Funcs{}), nil
+	})
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			set := strconv.Itoa(i)
+			options := `{"list": [` + set + `], "map": {"a": "` + set + `"}, "deep": {"` + set + `": [{"tags": [` + set + `]}]}}`
+			_, got, err := codec.Configure(json.RawMessage(options), 100)
+			want := `{"list":[` + set + `,4],"structs":[{"name":"default","tags":[1]}],"map":{"a":"` + set +
+				`","configure":"wrote this"},"bytes":{"a":"b"},"pointer":1,"struct":{"name":"default","tags":[9,2]},"deep":{"` + set +
+				`":[{"tags":[` + set + `]}]},"big":1099511627776,"any":{"a":"default"},"array":[{"a":"default"},null],"within":{"tags":[1,2]}}`
+			if err != nil || string(got) != want {
+				t.Errorf("options %s:\n got  %s, %v\n want %s", options, got, err, want)
+			}
+		})
+	}
+	all.Wait()
 }
