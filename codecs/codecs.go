@@ -61,7 +61,8 @@
 // began, which byte made it certain, what was wanted there, and where decoding may go on for those who prefer to skip
 // what is broken. None of this may depend on how the wire was cut: a decoder that can't see yet where a faulty frame
 // ends must not answer that end when it happens to be there, but goes on within the frame, in a state (see below) in
-// which it consumes what is left of it.
+// which it consumes what is left of it, and declares with [Payloads.Drop] how much of each call's wire that was. So
+// hosts can count, and keep, every byte of the frame.
 //
 // # State
 //

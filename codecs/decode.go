@@ -24,6 +24,7 @@ type Payloads struct {
 	need     int
 	examined int
 	skipped  int
+	dropped  int
 	state    []byte
 	wants    int
 }
@@ -105,6 +106,11 @@ func (p *Payloads) Commit(payload []byte) error {
 // Skip counts an empty frame that is dropped rather than delivered.
 func (p *Payloads) Skip() { p.skipped++ }
 
+// Drop declares that in.Bytes[:n] are the rest of a frame, as far as it has arrived, of which an earlier call reported a
+// fault: the decoder is in the state in which it discards that frame. Those bytes are consumed and no payload lies in
+// them. Hosts count them as skipped, and keep them where faulty frames are kept.
+func (p *Payloads) Drop(n int) { p.dropped = n }
+
 // SetExamined declares that in.Bytes[:n] need not be searched again. It only matters while a frame is unfinished, and
 // is at least what was consumed.
 func (p *Payloads) SetExamined(n int) { p.examined = n }
@@ -137,6 +143,9 @@ func (p *Payloads) Data() []byte { return p.data }
 
 // Skipped returns how often Skip was called.
 func (p *Payloads) Skipped() int { return p.skipped }
+
+// Dropped returns what Drop declared.
+func (p *Payloads) Dropped() int { return p.dropped }
 
 // State returns the state for the next call.
 func (p *Payloads) State() []byte { return p.state }

@@ -37,6 +37,10 @@ type Fault struct {
 	// Resume is where decoding may go on after the faulty frame was given up: behind Offset, perhaps beyond what was
 	// shown, or Never. The state handed back with a fault is the state there.
 	Resume int
+
+	// Announced is the payload's length in bytes that a frame which is too long announces, for example by its length
+	// prefix; 0: the frame announces none, or it is not known. Reports show it as a number.
+	Announced uint64
 }
 
 // Error describes the fault by its kind, place and want.

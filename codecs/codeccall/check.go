@@ -23,6 +23,8 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		return misbehaved("need of %d bytes", out.Need)
 	case out.Skipped < 0 || out.Skipped > out.Consumed-len(out.Refs):
 		return misbehaved("%d payloads and %d frames skipped in %d bytes consumed", len(out.Refs), out.Skipped, out.Consumed)
+	case out.Dropped < 0 || out.Dropped > out.Consumed || out.Dropped > 0 && len(in.State) == 0:
+		return misbehaved("%d bytes dropped of %d consumed, in a state of %d bytes", out.Dropped, out.Consumed, len(in.State))
 	case len(out.Refs) > codecs.MaxPayloads:
 		return misbehaved("%d payloads, more than %d", len(out.Refs), codecs.MaxPayloads)
 	case len(out.Data) > in.Room:
@@ -32,7 +34,7 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 	case out.More && out.Fault != nil:
 		return misbehaved("more and a fault at once")
 	}
-	wireEnd, dataEnd, total := uint64(0), uint64(shown), uint64(shown)+uint64(len(out.Data))
+	wireEnd, dataEnd, total := uint64(out.Dropped), uint64(shown), uint64(shown)+uint64(len(out.Data))
 	for i, r := range out.Refs {
 		from, to := uint64(r.Off), uint64(r.Off)+uint64(r.Len)
 		switch {

@@ -103,6 +103,7 @@ type Decoded struct {
 	More       bool         // stopped for want of room: call again at once
 	RoomNeeded int          // with More and no progress: the room without which there can't be any
 	Skipped    int          // empty frames dropped
+	Dropped    int          // bytes at the front that belong to the frame of an earlier fault: 0..Consumed
 	State      []byte       // for the next call
 	Fault      *codecs.Fault
 	Lent       Loan // what Data lies in, where the call asked to borrow; see Return. nil: Data is the caller's

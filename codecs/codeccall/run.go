@@ -34,7 +34,7 @@ func (r *Runner) Decode(f codecs.Decoder, maxFrame int, in *Decode, out *Decoded
 	*out = Decoded{
 		Refs: r.payloads.Refs(), Data: r.payloads.Data(), Consumed: consumed,
 		Examined: max(consumed, r.payloads.Examined()), Need: r.payloads.Need(),
-		Skipped: r.payloads.Skipped(), State: r.payloads.State(),
+		Skipped: r.payloads.Skipped(), Dropped: r.payloads.Dropped(), State: r.payloads.State(),
 	}
 	if err == nil {
 		return nil

@@ -358,7 +358,7 @@ func (c *call) takeHead(head []byte) error {
 		*d = codeccall.Decoded{
 			Refs: d.Refs[:0], Data: reserve(d.Data, int(a.dataSize)), Consumed: int(a.consumed), Examined: int(a.examined),
 			Need: int(a.need), More: a.more, RoomNeeded: int(a.roomNeeded), Skipped: int(a.skipped),
-			State: append(d.State[:0], a.state...), Fault: a.fault,
+			Dropped: int(a.dropped), State: append(d.State[:0], a.state...), Fault: a.fault,
 		}
 	} else {
 		e := c.encoded

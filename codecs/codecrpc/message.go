@@ -106,6 +106,7 @@ type answerHead struct {
 	fault      *codecs.Fault
 	resend     bool
 	err        []byte
+	dropped    uint32
 }
 
 func (h *answerHead) append(b []byte) []byte {
@@ -122,7 +123,8 @@ func (h *answerHead) append(b []byte) []byte {
 		b = appendNested(b, 10, func(b []byte) []byte { return appendFault(b, h.fault) })
 	}
 	b = appendBool(b, 11, h.resend)
-	return appendBytes(b, 12, h.err)
+	b = appendBytes(b, 12, h.err)
+	return appendUint(b, 13, uint64(h.dropped))
 }
 
 func (h *answerHead) parse(b []byte) error {
@@ -153,6 +155,8 @@ func (h *answerHead) parse(b []byte) error {
 			h.resend = v != 0
 		case 12:
 			h.err = data
+		case 13:
+			h.dropped, err = uint32Of(v)
 		}
 		return err
 	})
@@ -318,7 +322,8 @@ func appendFault(b []byte, f *codecs.Fault) []byte {
 	b = appendUint(b, 2, uint64(f.Offset))
 	b = appendUint(b, 3, uint64(f.At))
 	b = appendBytes(b, 4, []byte(f.Want))
-	return appendUint(b, 5, uint64(int64(f.Resume)))
+	b = appendUint(b, 5, uint64(int64(f.Resume)))
+	return appendUint(b, 6, f.Announced)
 }
 
 func parseFault(b []byte) (*codecs.Fault, error) {
@@ -346,6 +351,8 @@ func parseFault(b []byte) (*codecs.Fault, error) {
 			if f.Resume = int(int64(v)); int64(f.Resume) != int64(v) {
 				f.Resume = codecs.Never // beyond what 32 bits count
 			}
+		case 6:
+			f.Announced = v
 		}
 		return nil
 	})

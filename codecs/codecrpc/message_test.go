@@ -55,12 +55,12 @@ func TestHeadsAreProtobuf(t *testing.T) {
 
 		answer := answerHead{
 			dataSize: number(), payloads: number(), consumed: number(), examined: number(), need: number(), more: r.IntN(2) == 0,
-			roomNeeded: number(), skipped: number(), state: randomBytes(r, 256), resend: r.IntN(2) == 0, err: []byte("sorry"),
+			roomNeeded: number(), skipped: number(), dropped: number(), state: randomBytes(r, 256), resend: r.IntN(2) == 0, err: []byte("sorry"),
 		}
 		if r.IntN(2) == 0 {
 			answer.fault = &codecs.Fault{
 				Offset: int(number()), At: int(number()), Err: faultKinds[1+r.IntN(4)], Want: strings.Repeat("w", r.IntN(200)),
-				Resume: int(number()) - 1,
+				Resume: int(number()) - 1, Announced: r.Uint64(),
 			}
 		}
 		var pbAnswer codecpb.AnswerHead
@@ -77,7 +77,7 @@ func TestHeadsAreProtobuf(t *testing.T) {
 		if got, want := backAnswer.append(nil), answer.append(nil); !bytes.Equal(got, want) {
 			t.Fatalf("got %x, want %x", got, want)
 		}
-		if f := answer.fault; f != nil && (pbAnswer.Fault.Resume != int64(f.Resume) || pbAnswer.Fault.Want != f.Want) {
+		if f := answer.fault; f != nil && (pbAnswer.Fault.Resume != int64(f.Resume) || pbAnswer.Fault.Want != f.Want || pbAnswer.Fault.Announced != f.Announced) {
 			t.Fatalf("got %v, want %+v", pbAnswer.Fault, f)
 		}
 	}

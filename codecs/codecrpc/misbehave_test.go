@@ -210,6 +210,8 @@ func TestWrongDecodes(t *testing.T) {
 		{"examined less than consumed", one(&head{Consumed: 10, Examined: 9}, "", nil, nil), false},
 		{"examined more than shown", one(&head{Examined: 1501}, "", nil, nil), false},
 		{"a payload for no byte", one(&head{Payloads: 1, Examined: 1500}, "", ns{0}, ns{0}), false},
+		{"more dropped than consumed", one(&head{Consumed: 2, Examined: 2, Dropped: 3}, "", nil, nil), false},
+		{"dropped without a state", one(&head{Consumed: 2, Examined: 2, Dropped: 2}, "", nil, nil), false},
 		{"skipped frames for no byte", one(&head{Consumed: 2, Examined: 2, Skipped: 3}, "", nil, nil), false},
 		{"the end of the stream left", one(&head{Consumed: 1499, Examined: 1500}, "", nil, nil), true},
 		{"more without progress or need", one(&head{Examined: 1500, More: true}, "", nil, nil), false},

@@ -170,7 +170,8 @@ func (c *served) decode(l *serverLane) error {
 	c.answer = answerHead{
 		dataSize: uint32(len(out.Data)), payloads: uint32(len(out.Refs)), consumed: uint32(out.Consumed),
 		examined: uint32(out.Examined), need: uint32(min(out.Need, codecs.MaxWire)), more: out.More,
-		roomNeeded: uint32(out.RoomNeeded), skipped: uint32(out.Skipped), state: out.State, fault: out.Fault,
+		roomNeeded: uint32(out.RoomNeeded), skipped: uint32(out.Skipped), dropped: uint32(out.Dropped), state: out.State,
+		fault: out.Fault,
 	}
 	c.refsOut, c.reply = out.Refs, out.Data
 	if left := len(c.data) - out.Consumed; left >= keepFrom && !h.eof && out.Fault == nil && h.stream != 0 {

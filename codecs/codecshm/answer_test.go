@@ -70,6 +70,8 @@ func TestAnswersThatBreakTheContract(t *testing.T) {
 		{name: "examined too much", head: answerHead{examined: shown + 1}},
 		{name: "examined less than consumed", head: answerHead{consumed: 2, examined: 1}},
 		{name: "positions that no wire has", head: answerHead{need: math.MaxUint32, roomNeeded: math.MaxUint32, skipped: math.MaxUint32}},
+		{name: "more dropped than consumed", head: answerHead{consumed: 1, examined: 1, dropped: 2}},
+		{name: "dropped without a state", head: answerHead{consumed: 1, examined: 1, dropped: 1}},
 		{name: "more skipped than consumed", head: answerHead{consumed: 1, examined: 1, skipped: 2}},
 		{name: "state too long", head: answerHead{stateLen: codecs.MaxState + 1}},
 		{name: "state without end", head: answerHead{stateLen: math.MaxUint32}},
@@ -190,12 +192,12 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(true, []byte{}, []byte{}, []byte{})
 	seed := func(h answerHead) []byte {
 		b, err := binary.Append(nil, binary.NativeEndian, []uint32{
-			h.bits, h.entries, h.size, h.consumed, h.examined, h.need, h.roomNeeded, h.skipped, h.stateLen, h.textLen, h.faultKind, 0,
+			h.bits, h.entries, h.size, h.consumed, h.examined, h.need, h.roomNeeded, h.skipped, h.stateLen, h.textLen, h.faultKind, h.dropped,
 		})
 		if err != nil {
 			f.Fatal(err)
 		}
-		b, err = binary.Append(b, binary.NativeEndian, []int64{h.faultOffset, h.faultAt, h.faultResume})
+		b, err = binary.Append(b, binary.NativeEndian, []int64{h.faultOffset, h.faultAt, h.faultResume, int64(h.announced)})
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -82,7 +82,7 @@ func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codec
 	*out = codeccall.Decoded{
 		Refs: append(out.Refs[:0], refsIn(result.bytes[:int(a.entries)*refSize])...), Data: out.Data[:0],
 		Consumed: int(a.consumed), Examined: int(a.examined), Need: int(a.need), More: a.bits&bitMore != 0,
-		RoomNeeded: int(a.roomNeeded), Skipped: int(a.skipped), State: append(out.State[:0], c.after...),
+		RoomNeeded: int(a.roomNeeded), Skipped: int(a.skipped), Dropped: int(a.dropped), State: append(out.State[:0], c.after...),
 	}
 	data := result.bytes[dataAt : dataAt+int(a.size) : dataAt+int(a.size)]
 	if in.Borrow && len(data) > 0 {
@@ -249,8 +249,8 @@ func (c *call) verdict(entries, room int) error {
 		return misbehaved("%d entries and %d bytes in room for %d and %d", a.entries, a.size, entries, room)
 	case a.stateLen > codecs.MaxState || a.textLen > maxText:
 		return misbehaved("state of %d bytes, text of %d", a.stateLen, a.textLen)
-	case max(a.consumed, a.examined, a.need, a.roomNeeded, a.skipped) > codecs.MaxWire:
-		return misbehaved("positions %d, %d, %d, %d and %d", a.consumed, a.examined, a.need, a.roomNeeded, a.skipped)
+	case max(a.consumed, a.examined, a.need, a.roomNeeded, a.skipped, a.dropped) > codecs.MaxWire:
+		return misbehaved("positions %d, %d, %d, %d, %d and %d", a.consumed, a.examined, a.need, a.roomNeeded, a.skipped, a.dropped)
 	case a.bits&bitFault != 0 && (a.faultKind == 0 || int(a.faultKind) >= len(faultKinds)):
 		return misbehaved("fault of kind %d", a.faultKind)
 	}
@@ -262,6 +262,7 @@ func (c *call) fault() *codecs.Fault {
 	a := &c.answer
 	return &codecs.Fault{
 		Offset: int(a.faultOffset), At: int(a.faultAt), Err: faultKinds[a.faultKind], Want: c.text, Resume: int(a.faultResume),
+		Announced: a.announced,
 	}
 }
 

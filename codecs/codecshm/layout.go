@@ -84,10 +84,11 @@ type answerHead struct {
 	stateLen    uint32
 	textLen     uint32
 	faultKind   uint32
-	_           uint32
+	dropped     uint32
 	faultOffset int64
 	faultAt     int64
 	faultResume int64
+	announced   uint64 // by a frame that is too long
 }
 
 // Bits of an answer.

@@ -456,6 +456,7 @@ func (w *worker) runDecode(codec *Configured, c *callSlot, a *answerSlot, wire, 
 	a.head = answerHead{
 		entries: uint32(len(out.Refs)), size: uint32(len(out.Data)), consumed: uint32(out.Consumed), examined: uint32(out.Examined),
 		need: uint32(min(out.Need, codecs.MaxWire)), roomNeeded: uint32(out.RoomNeeded), skipped: uint32(out.Skipped),
+		dropped: uint32(out.Dropped),
 	}
 	a.finish(out.More, out.State, out.Fault)
 	return nil
@@ -500,6 +501,7 @@ func (a *answerSlot) finish(more bool, state []byte, fault *codecs.Fault) {
 		a.head.bits |= bitFault
 		a.head.faultKind = kindOf(fault.Err)
 		a.head.faultOffset, a.head.faultAt, a.head.faultResume = int64(fault.Offset), int64(fault.At), int64(fault.Resume)
+		a.head.announced = fault.Announced
 		a.head.textLen = uint32(copy(a.text[:], fault.Want))
 	}
 }

@@ -152,6 +152,13 @@ func TestBrokenCodecsFail(t *testing.T) {
 					out.SetState(nil)
 				}
 			}), `faults: stream .* cut at .*\n got .*; resume at \d+.*\n want .*, as in one piece`, false},
+		{"declares what it drops of a faulty frame only where that ends", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
+			n, err := lines{}.Decode(out, in)
+			if !bytes.Contains(in.Bytes, crlf) {
+				out.Drop(0)
+			}
+			return n, err
+		}}, `faults: stream .* cut at .*\n got .*\n want .* bytes dropped, as in one piece`, false},
 		{"searches all of a frame again", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			in.Examined = 0
 			return lines{}.Decode(out, in)

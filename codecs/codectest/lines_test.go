@@ -20,10 +20,14 @@ func (lines) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 		i := bytes.Index(in.Bytes, crlf)
 		switch {
 		case i < 0 && in.EOF:
+			out.Drop(len(in.Bytes))
 			return len(in.Bytes), nil
 		case i < 0:
-			return max(0, len(in.Bytes)-1), nil // a CR may be half of the line's end
+			n := max(0, len(in.Bytes)-1) // a CR may be half of the line's end
+			out.Drop(n)
+			return n, nil
 		}
+		out.Drop(i + len(crlf))
 		out.SetState(nil)
 		begin, from = i+len(crlf), i+len(crlf)
 	}

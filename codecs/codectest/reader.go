@@ -95,6 +95,7 @@ func (r *reader) apply(in *codeccall.Decode, out *codeccall.Decoded) (wait bool,
 		r.got.payload(payloadAt(in.Wire, out.Data, ref))
 	}
 	r.got.skipped += out.Skipped
+	r.got.dropped += out.Dropped
 	r.state = append(r.state[:0], out.State...)
 	begin := r.offset
 	progress := out.Consumed > 0

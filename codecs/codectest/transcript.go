@@ -12,6 +12,7 @@ import (
 type transcript struct {
 	events  []event
 	skipped int // empty frames
+	dropped int // bytes of faulty frames, beyond where their faults resume
 }
 
 // An event is a payload, or a fault with places counted from the stream's start.
@@ -28,7 +29,7 @@ func (e event) String() string {
 }
 
 func (t *transcript) clone() transcript {
-	return transcript{slices.Clone(t.events), t.skipped}
+	return transcript{slices.Clone(t.events), t.skipped, t.dropped}
 }
 
 func (t *transcript) payload(b []byte) { t.events = append(t.events, event{payload: string(b)}) }
@@ -64,7 +65,11 @@ func describe(f *codecs.Fault) string {
 	if f.Resume != codecs.Never {
 		resume = fmt.Sprint("at ", f.Resume)
 	}
-	return fmt.Sprintf("fault(%v at %d of the frame at %d: want %s; resume %s)", f.Err, f.At, f.Offset, f.Want, resume)
+	announced := ""
+	if f.Announced > 0 {
+		announced = fmt.Sprintf(", which announces %d bytes", f.Announced)
+	}
+	return fmt.Sprintf("fault(%v at %d of the frame at %d%s: want %s; resume %s)", f.Err, f.At, f.Offset, announced, f.Want, resume)
 }
 
 func (t *transcript) equal(u *transcript) bool {
@@ -74,13 +79,16 @@ func (t *transcript) equal(u *transcript) bool {
 		}
 		return describe(a.fault) == describe(b.fault)
 	}
-	return t.skipped == u.skipped && slices.EqualFunc(t.events, u.events, same)
+	return t.skipped == u.skipped && t.dropped == u.dropped && slices.EqualFunc(t.events, u.events, same)
 }
 
 func (t *transcript) String() string {
 	text := list(t.events, event.String)
 	if t.skipped > 0 {
 		text += fmt.Sprintf(" and %d skipped", t.skipped)
+	}
+	if t.dropped > 0 {
+		text += fmt.Sprintf(" and %d bytes dropped", t.dropped)
 	}
 	return text
 }

@@ -57,6 +57,7 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	pos := 0
 	if len(in.State) > 0 {
 		end, found := f.discard(in)
+		out.Drop(end)
 		if !found {
 			return end, nil
 		}

@@ -13,6 +13,7 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	pos := 0
 	if len(in.State) > 0 {
 		end, state, found := f.machine.discard(in.Bytes, 0, len(in.Bytes), f.stateFrom(in.State))
+		out.Drop(end)
 		if !found && !in.EOF {
 			out.SetState(stateBytes(state))
 			return end, nil

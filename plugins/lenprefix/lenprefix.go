@@ -149,13 +149,13 @@ func (f *framing) announces(h *header, announced uint64, at, maxFrame int) *mist
 	}
 	if len(f.control) > 0 && slices.Contains(f.control, announced) {
 		if kept > maxFrame {
-			return tooLong(at, maxFrame, int64(h.size))
+			return tooLong(at, maxFrame, uint64(kept), int64(h.size))
 		}
 		return nil
 	}
 	h.trailer = f.trailer
 	if announced > unthinkable {
-		return tooLong(at, maxFrame, codecs.Never)
+		return tooLong(at, maxFrame, announced, codecs.Never)
 	}
 	body := int64(announced) - f.adjust
 	if f.countsAll {
@@ -165,7 +165,7 @@ func (f *framing) announces(h *header, announced uint64, at, maxFrame int) *mist
 	case body < 0:
 		return malformed(at, f.wantLeast)
 	case int64(kept)+body > int64(maxFrame):
-		return tooLong(at, maxFrame, end)
+		return tooLong(at, maxFrame, uint64(int64(kept)+body), end)
 	case int64(kept)+body == 0 && f.empty == codecs.EmptyRefuse:
 		return refused(at, int(end))
 	}

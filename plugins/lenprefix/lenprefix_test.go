@@ -187,6 +187,27 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestAnnounced shows the payload lengths that frames announce which are too long.
+func TestAnnounced(t *testing.T) {
+	tests := []struct {
+		name, options, wire string
+		want                uint64
+	}{
+		{"digits", fourDigits, "0065", 65},
+		{"a count", netstring, "100:", 100},
+		{"four letters, read as a number", `{"width": 4}`, "GET ", 0x47455420},
+		{"a length that counts the frame", `{"width": 4, "counts": "frame"}`, "\x00\x00\x01\x00", 252},
+		{"the largest number", `{"width": 8}`, "\xff\xff\xff\xff\xff\xff\xff\xff", 1<<64 - 1},
+		{"malformed", fourDigits, "00x1", 0},
+	}
+	for _, tt := range tests {
+		_, err := newStream(t, tt.options, 64).Decode(tt.wire)
+		if f := (*codecs.Fault)(nil); !errors.As(err, &f) || f.Announced != tt.want {
+			t.Errorf("%s: decode %q: got %+v, want %d bytes announced", tt.name, tt.wire, err, tt.want)
+		}
+	}
+}
+
 func TestUnrepresentable(t *testing.T) {
 	tests := []struct {
 		name, options, payload, want string

@@ -13,11 +13,14 @@ type mistake struct {
 	err    error
 	want   string
 	resume int // or codecs.Never
+
+	announced uint64 // bytes of payload, of a frame that is too long
 }
 
 // from returns the fault of a frame that begins at offset.
 func (m *mistake) from(offset int) *codecs.Fault {
-	f := &codecs.Fault{Offset: offset, At: offset + m.at, Err: m.err, Want: m.want, Resume: codecs.Never}
+	f := &codecs.Fault{Offset: offset, At: offset + m.at, Err: m.err, Want: m.want, Resume: codecs.Never,
+		Announced: m.announced}
 	if m.resume != codecs.Never && m.resume <= math.MaxInt-offset {
 		f.Resume = offset + m.resume
 	}
@@ -32,13 +35,13 @@ func malformed(at int, want string) *mistake {
 	return &mistake{at: at, err: codecs.ErrMalformed, want: want, resume: codecs.Never}
 }
 
-// tooLong is the mistake of a frame that ends at end. One that no limit would allow is taken for a number read in the
+// tooLong is the mistake of a frame that announces a payload of so many bytes and ends at end. One that no limit would allow is taken for a number read in the
 // wrong place, rather than for a frame to pass over.
-func tooLong(at, maxFrame int, end int64) *mistake {
+func tooLong(at, maxFrame int, announced uint64, end int64) *mistake {
 	if end > codecs.MaxWire {
 		end = codecs.Never
 	}
-	return &mistake{at: at, err: codecs.ErrTooLong, want: wantAtMost(maxFrame), resume: int(end)}
+	return &mistake{at: at, err: codecs.ErrTooLong, want: wantAtMost(maxFrame), resume: int(end), announced: announced}
 }
 
 // refused is the mistake of an empty frame, which ends at end, where none may be.

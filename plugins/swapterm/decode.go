@@ -31,6 +31,7 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	begin := 0
 	if st.discarding {
 		n, found := passOver(in, st.terminator)
+		out.Drop(n)
 		if !found {
 			return n, nil
 		}

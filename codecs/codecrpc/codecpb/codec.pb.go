@@ -725,8 +725,9 @@ type AnswerHead struct {
 	Skipped       uint32                 `protobuf:"varint,8,opt,name=skipped,proto3" json:"skipped,omitempty"` // decode: empty frames that were dropped
 	State         []byte                 `protobuf:"bytes,9,opt,name=state,proto3" json:"state,omitempty"`      // at most 256 bytes
 	Fault         *Fault                 `protobuf:"bytes,10,opt,name=fault,proto3" json:"fault,omitempty"`
-	Resend        bool                   `protobuf:"varint,11,opt,name=resend,proto3" json:"resend,omitempty"` // decode: the kept bytes are not here; nothing else counts, call again with the whole wire
-	Error         string                 `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`    // the codec failed; nothing else counts
+	Resend        bool                   `protobuf:"varint,11,opt,name=resend,proto3" json:"resend,omitempty"`   // decode: the kept bytes are not here; nothing else counts, call again with the whole wire
+	Error         string                 `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`      // the codec failed; nothing else counts
+	Dropped       uint32                 `protobuf:"varint,13,opt,name=dropped,proto3" json:"dropped,omitempty"` // decode: bytes at the front that belong to the frame of an earlier fault
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -845,13 +846,21 @@ func (x *AnswerHead) GetError() string {
 	return ""
 }
 
+func (x *AnswerHead) GetDropped() uint32 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
 type Fault struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          Fault_Kind             `protobuf:"varint,1,opt,name=kind,proto3,enum=framehost.codec.v1.Fault_Kind" json:"kind,omitempty"`
 	Offset        uint32                 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
 	At            uint32                 `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"`
-	Want          string                 `protobuf:"bytes,4,opt,name=want,proto3" json:"want,omitempty"`      // at most 200 bytes
-	Resume        int64                  `protobuf:"varint,5,opt,name=resume,proto3" json:"resume,omitempty"` // -1: never
+	Want          string                 `protobuf:"bytes,4,opt,name=want,proto3" json:"want,omitempty"`            // at most 200 bytes
+	Resume        int64                  `protobuf:"varint,5,opt,name=resume,proto3" json:"resume,omitempty"`       // -1: never
+	Announced     uint64                 `protobuf:"varint,6,opt,name=announced,proto3" json:"announced,omitempty"` // TOO_LONG: the payload's length that the frame announces; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -921,6 +930,13 @@ func (x *Fault) GetResume() int64 {
 	return 0
 }
 
+func (x *Fault) GetAnnounced() uint64 {
+	if x != nil {
+		return x.Announced
+	}
+	return 0
+}
+
 var File_codec_proto protoreflect.FileDescriptor
 
 const file_codec_proto_rawDesc = "" +
@@ -973,7 +989,7 @@ const file_codec_proto_rawDesc = "" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x18\n" +
 	"\aoffsets\x18\x04 \x03(\rR\aoffsets\x12\x18\n" +
 	"\alengths\x18\x05 \x03(\rR\alengths\x12\x12\n" +
-	"\x04ends\x18\x06 \x03(\rR\x04ends\"\xd5\x02\n" +
+	"\x04ends\x18\x06 \x03(\rR\x04ends\"\xef\x02\n" +
 	"\n" +
 	"AnswerHead\x12\x1b\n" +
 	"\tdata_size\x18\x01 \x01(\rR\bdataSize\x12\x1a\n" +
@@ -989,13 +1005,15 @@ const file_codec_proto_rawDesc = "" +
 	"\x05fault\x18\n" +
 	" \x01(\v2\x19.framehost.codec.v1.FaultR\x05fault\x12\x16\n" +
 	"\x06resend\x18\v \x01(\bR\x06resend\x12\x14\n" +
-	"\x05error\x18\f \x01(\tR\x05error\"\xee\x01\n" +
+	"\x05error\x18\f \x01(\tR\x05error\x12\x18\n" +
+	"\adropped\x18\r \x01(\rR\adropped\"\x8c\x02\n" +
 	"\x05Fault\x122\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1e.framehost.codec.v1.Fault.KindR\x04kind\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\rR\x06offset\x12\x0e\n" +
 	"\x02at\x18\x03 \x01(\rR\x02at\x12\x12\n" +
 	"\x04want\x18\x04 \x01(\tR\x04want\x12\x16\n" +
-	"\x06resume\x18\x05 \x01(\x03R\x06resume\"]\n" +
+	"\x06resume\x18\x05 \x01(\x03R\x06resume\x12\x1c\n" +
+	"\tannounced\x18\x06 \x01(\x04R\tannounced\"]\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bTOO_LONG\x10\x01\x12\r\n" +

@@ -48,9 +48,11 @@ func (l lines) decode(in *codecpb.CallHead, wire []byte) answer {
 		end := bytes.IndexByte(wire, l.terminator)
 		if end < 0 {
 			out.head.Consumed, out.head.Examined, out.head.State = uint32(len(wire)), uint32(len(wire)), in.State
+			out.head.Dropped = uint32(len(wire))
 			return out
 		}
 		from, search = end+1, end+1
+		out.head.Dropped = uint32(from)
 	} else if len(in.State) > 0 {
 		return failed("decode: state %q, which this codec never hands out", in.State)
 	}
