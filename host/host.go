@@ -47,6 +47,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -107,8 +108,12 @@ type Host struct {
 	endLife   context.CancelCauseFunc
 }
 
-// Start makes c run and returns when every plugin that a route uses is up and every listener is open; or with an error,
+// Start makes c run and returns when every listener is open and every plugin that a route uses is up; or with an error,
 // of everything that is wrong, and nothing left behind. ctx is for starting alone.
+//
+// A plugin that has not come up within timeouts.start is started again, and Start does not wait for that: its routes listen, and
+// what connects to them waits until it is up. A route whose plugins are up does not wait for those of others for
+// longer than a second. What turns out to be wrong after Start has returned is logged, and its route is down.
 func Start(ctx context.Context, c *config.Config, options Options) (*Host, error) {
 	log := options.Logger
 	if log == nil {
@@ -120,6 +125,7 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 		memory:      relay.NewMemory(int64(c.Limits.Memory), memoryPatience),
 		memoryLimit: int64(c.Limits.Memory), payloadBytes: int(c.Log.PayloadBytes),
 	}
+	h.pool.patient = true
 	h.life, h.endLife = context.WithCancelCause(context.Background())
 	for _, warning := range c.Warnings {
 		log.Warn(warning.String())
@@ -129,42 +135,21 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 	if err := h.open(ctx, options.Control); err != nil {
 		return nil, errors.Join(err, h.close())
 	}
-	for _, r := range h.routes {
-		r.start()
-	}
 	return h, nil
 }
 
 // open does what can fail.
 func (h *Host) open(ctx context.Context, control bool) error {
 	c := h.config
-	var keys []codecKey
 	for i := range c.Routes {
-		r := &c.Routes[i]
-		keys = slices.Concat(keys, usesOf(c, r))
+		h.routes = append(h.routes, newRoute(h, &c.Routes[i], h.codecs))
 	}
-	if err := h.codecs.configureAll(ctx, keys); err != nil {
-		return err
-	}
-	if err := h.openQuarantine(c); err != nil {
-		return err
-	}
-	if err := h.openLAN(ctx, c); err != nil {
-		return err
-	}
-	var errs []error
-	for i := range c.Routes {
-		r := newRoute(h, &c.Routes[i], h.codecs)
-		h.routes = append(h.routes, r)
-		errs = append(errs, h.codecs.checkMemory(ctx, r.config), h.codecs.checkStateless(ctx, r.config), r.listen(ctx))
-	}
-	if err := config.Join(errs...); err != nil {
-		return err
-	}
-	if control {
-		return h.openControl(ctx, c.Control.Socket)
-	}
-	return nil
+	return h.startRoutes(ctx, func() error {
+		if control {
+			return h.openControl(ctx, c.Control.Socket)
+		}
+		return nil
+	})
 }
 
 // openControl serves status. Only a place that was asked for must be free: several hosts of a user without a
@@ -307,6 +292,10 @@ func (h *Host) Status() *Status {
 	h.mu.Unlock()
 	for _, p := range h.pool.running() {
 		status.Plugins = append(status.Plugins, pluginStatus(p))
+	}
+	late := h.pool.late()
+	for _, name := range slices.Sorted(maps.Keys(late)) {
+		status.Plugins = append(status.Plugins, PluginStatus{Name: name, LastError: late[name].Error()})
 	}
 	for _, r := range routes {
 		status.Routes = append(status.Routes, r.status())

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/codecs"
@@ -23,6 +24,9 @@ import (
 // A pool runs plugins, each once, for all the configurations that name it. It is safe for concurrent use.
 type pool struct {
 	options pluginproc.Options
+	// patient has a plugin that did not come up in time started again, for as long as it has users.
+	patient bool
+	start   func(context.Context, pluginproc.Spec, pluginproc.Options) (*pluginproc.Plugin, error)
 
 	mu      sync.Mutex
 	plugins map[string]*pooled // by what is executed
@@ -31,35 +35,96 @@ type pool struct {
 // pooled is a plugin that was started, once.
 type pooled struct {
 	key     string
-	users   int           // guarded by the pool
-	started chan struct{} // closed when the rest is set
+	name    string
+	cancel  context.CancelFunc // ends the start
+	started chan struct{}      // closed when plugin and err are set
 	plugin  *pluginproc.Plugin
 	err     error
+
+	// What follows is guarded by the pool.
+	users   int
+	late    chan struct{} // closed when an attempt has ended without a plugin and another follows, and replaced
+	lateErr error         // of that attempt
 }
+
+// Waits between two attempts to start a plugin that did not come up in time.
+const (
+	minStartAgain = 100 * time.Millisecond
+	maxStartAgain = 5 * time.Second
+)
 
 func newPool(options pluginproc.Options) *pool {
-	return &pool{options: options, plugins: map[string]*pooled{}}
+	return &pool{options: options, start: pluginproc.Start, plugins: map[string]*pooled{}}
 }
 
-// use returns the plugin of spec, which it starts if nobody did. Whoever uses it leaves it once, also if it did not
-// start.
-func (p *pool) use(ctx context.Context, spec pluginproc.Spec, callTimeout time.Duration) *pooled {
-	key := specKey(spec, callTimeout)
+// use returns the plugin of spec and starts it if it has no user yet. The caller leaves it once, also if it does not start.
+func (p *pool) use(spec pluginproc.Spec, timeouts *config.Timeouts) *pooled {
+	key := specKey(spec, timeouts.Codec)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	one, ok := p.plugins[key]
 	if !ok {
-		one = &pooled{key: key, started: make(chan struct{})}
+		ctx, cancel := context.WithCancel(context.Background())
+		one = &pooled{key: key, name: spec.Name, cancel: cancel, started: make(chan struct{}), late: make(chan struct{})}
 		p.plugins[key] = one
 		options := p.options
-		options.CallTimeout = callTimeout
-		go func() { // leave waits for it
-			defer close(one.started)
-			one.plugin, one.err = pluginproc.Start(ctx, spec, options)
-		}()
+		options.CallTimeout, options.StartTimeout = timeouts.Codec, timeouts.Start
+		if timeouts.Start == 0 {
+			options.StartTimeout = -1
+		}
+		go p.bring(ctx, one, spec, options) // leave waits for it
 	}
 	one.users++
 	return one
+}
+
+// bring starts a plugin. A patient pool goes on until it is up, once an attempt has ended late.
+func (p *pool) bring(ctx context.Context, one *pooled, spec pluginproc.Spec, options pluginproc.Options) {
+	defer close(one.started)
+	pause := &backoff.ExponentialBackOff{
+		InitialInterval: minStartAgain, MaxInterval: maxStartAgain, RandomizationFactor: 0.5, Multiplier: 2,
+	}
+	for late := false; ; {
+		one.plugin, one.err = p.start(ctx, spec, options)
+		late = late || errors.Is(one.err, pluginproc.ErrStartTimeout)
+		if one.err == nil || !late || !p.patient || ctx.Err() != nil {
+			return
+		}
+		p.mu.Lock()
+		one.lateErr = one.err
+		close(one.late)
+		one.late = make(chan struct{})
+		p.mu.Unlock()
+		wait := pause.NextBackOff()
+		p.options.Logger.Warn("plugin has not come up; it is started again, and its routes wait", "plugin", spec.Name,
+			"error", one.err, "again_in", wait.Round(time.Millisecond))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// await returns the plugin when it is up. It fails if that can't be any more, and when an attempt ends late although another
+// follows: the error wraps pluginproc.ErrStartTimeout then, and to call it again waits for the next attempt.
+func (p *pool) await(ctx context.Context, one *pooled) (*pluginproc.Plugin, error) {
+	p.mu.Lock()
+	late := one.late
+	p.mu.Unlock()
+	select {
+	case <-one.started:
+		return one.plugin, one.err
+	case <-late:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if errors.Is(one.lateErr, pluginproc.ErrStartTimeout) {
+			return nil, one.lateErr
+		}
+		return nil, fmt.Errorf("%w: %w", pluginproc.ErrStartTimeout, one.lateErr)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // leave ends the plugin when nobody uses it any more.
@@ -69,6 +134,7 @@ func (p *pool) leave(one *pooled) error {
 	last := one.users == 0
 	if last {
 		delete(p.plugins, one.key)
+		one.cancel()
 	}
 	p.mu.Unlock()
 	<-one.started
@@ -81,6 +147,11 @@ func (p *pool) leave(one *pooled) error {
 // kill ends at once all plugins that run; their calls fail. They are to be left all the same, which says what went
 // wrong.
 func (p *pool) kill() {
+	p.mu.Lock()
+	for _, one := range p.plugins {
+		one.cancel()
+	}
+	p.mu.Unlock()
 	var all sync.WaitGroup
 	for _, plugin := range p.running() {
 		all.Go(func() { _ = plugin.Close() })
@@ -115,6 +186,23 @@ func (p *pool) running() []*pluginproc.Plugin {
 	return running
 }
 
+// late returns the plugins that have not come up in time so far, by name, with what went wrong last.
+func (p *pool) late() map[string]error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	late := map[string]error{}
+	for _, one := range p.plugins {
+		select {
+		case <-one.started:
+		default:
+			if one.lateErr != nil {
+				late[one.name] = one.lateErr
+			}
+		}
+	}
+	return late
+}
+
 // Codecs are the codecs of one configuration, with the plugins they need. It is safe for concurrent use.
 type Codecs struct {
 	config *config.Config
@@ -135,6 +223,9 @@ type codecKey struct {
 // OpenCodecs returns the codecs of c, none of them configured and no plugin started: that is done when they are first
 // asked for. The caller closes them.
 func OpenCodecs(c *config.Config, log hclog.Logger) *Codecs {
+	if log == nil {
+		log = hclog.NewNullLogger()
+	}
 	return newCodecs(c, newPool(pluginproc.Options{Logger: log}))
 }
 
@@ -160,12 +251,11 @@ func (s *Codecs) Plugin(ctx context.Context, name string) (*pluginproc.Plugin, e
 	s.mu.Lock()
 	one, ok := s.plugins[name]
 	if !ok {
-		one = s.pool.use(ctx, s.spec(name), s.config.Timeouts.Codec)
+		one = s.pool.use(s.spec(name), &s.config.Timeouts)
 		s.plugins[name] = one
 	}
 	s.mu.Unlock()
-	<-one.started
-	return one.plugin, one.err
+	return s.pool.await(ctx, one)
 }
 
 func (s *Codecs) spec(name string) pluginproc.Spec {
@@ -207,7 +297,7 @@ func (s *Codecs) Codec(ctx context.Context, name string, maxFrame int) (codeccal
 func (s *Codecs) configure(ctx context.Context, c *config.Codec, maxFrame int) (codeccall.Codec, error) {
 	p, err := s.Plugin(ctx, c.Plugin)
 	if err != nil {
-		return nil, config.Errors{c.At.Error(fmt.Sprintf("codec %s: %v", c.Name, err), "")}
+		return nil, s.notUp(c.Plugin, err)
 	}
 	var options json.RawMessage
 	if options, err = c.OptionsJSON(p.Description().Schema); err != nil {
@@ -222,6 +312,46 @@ func (s *Codecs) configure(ctx context.Context, c *config.Codec, maxFrame int) (
 		return nil, config.Errors{c.At.Error(fmt.Sprintf("codec %s: %v", c.Name, err), "")}
 	}
 	return codec, nil
+}
+
+// notUp returns err, of a plugin that did not start, with the place of the first codec that needs it: one error, however
+// many codecs do.
+func (s *Codecs) notUp(plugin string, err error) config.Errors {
+	var at config.Position
+	for i := range s.config.Codecs {
+		if c := &s.config.Codecs[i]; c.Plugin == plugin {
+			at = c.At
+			break
+		}
+	}
+	return config.Errors{at.Error(err.Error(), "")}
+}
+
+// startPlugins returns when the plugins that keys need are up or have failed to start. late is of those for which it was
+// only too early: await says what that is.
+func (s *Codecs) startPlugins(ctx context.Context, keys []codecKey) (late, failed error) {
+	var names []string
+	for _, key := range keys {
+		if c := s.find(key.name); c != nil && !slices.Contains(names, c.Plugin) {
+			names = append(names, c.Plugin)
+		}
+	}
+	errs, lates := make([]error, len(names)), make([]error, len(names))
+	var all sync.WaitGroup
+	for i, name := range names {
+		all.Go(func() {
+			_, err := s.Plugin(ctx, name)
+			switch {
+			case err == nil:
+			case s.pool.patient && errors.Is(err, pluginproc.ErrStartTimeout):
+				lates[i] = err
+			default:
+				errs[i] = s.notUp(name, err)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(lates...), config.Join(errs...)
 }
 
 func (s *Codecs) find(name string) *config.Codec {

@@ -51,6 +51,7 @@ type route struct {
 	ending   relay.Reason // why the route drains; "": it does not
 	accepted int64
 	refused  int64
+	notReady string // why it does not relay yet; "": it does
 	closed   map[string]int64
 	done     relay.Stats // of sessions that ended
 }
@@ -427,7 +428,7 @@ func (r *route) status() RouteStatus {
 	status := RouteStatus{
 		Name: r.config.Name, From: r.from(), To: r.to(), Accepted: r.accepted, Refused: r.refused,
 		Closed: maps.Clone(r.closed), ToUpstream: r.done.ToUpstream, ToDownstream: r.done.ToDownstream,
-		Sessions: []SessionStatus{}, Services: r.services(),
+		Sessions: []SessionStatus{}, Services: r.services(), NotReady: r.notReady,
 	}
 	for _, a := range r.announcers {
 		status.Announced = append(status.Announced, a.status())

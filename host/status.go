@@ -66,6 +66,8 @@ type RouteStatus struct {
 	Accepted int64            `json:"accepted"`
 	Refused  int64            `json:"refused"`
 	Closed   map[string]int64 `json:"closed"` // sessions that ended, by reason
+	// NotReady is why the route does not relay, where a plugin has not come up yet or what it said is no use.
+	NotReady string `json:"not_ready,omitempty"`
 	// Totals of all sessions, live ones included.
 	ToUpstream   relay.FlowStats `json:"to_upstream"`
 	ToDownstream relay.FlowStats `json:"to_downstream"`

@@ -123,7 +123,15 @@ func printRoutes(w io.Writer, routes []host.RouteStatus) error {
 		t.row(r.Name, r.From, r.To, len(r.Sessions), r.Accepted, r.Refused, carried(&r.ToUpstream), carried(&r.ToDownstream),
 			r.ToUpstream.Violations+r.ToDownstream.Violations, reasons(r.Closed))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for i := range routes {
+		if r := &routes[i]; r.NotReady != "" {
+			fmt.Fprintf(w, "route %s does not relay: %s\n", r.Name, oneLine(r.NotReady))
+		}
+	}
+	return nil
 }
 
 func printSessions(w io.Writer, routes []host.RouteStatus) error {

@@ -65,6 +65,9 @@ type Limits struct {
 
 // Timeouts bound how long framehost waits. 0s: for ever.
 type Timeouts struct {
+	// Start bounds one attempt to start a plugin, from executing it until it is ready for calls; after it the process is
+	// killed and started again. It can't be set in a route, since routes share plugins. Default: 30s.
+	Start time.Duration `config:"start"`
 	// Connect bounds one attempt to connect to an upstream. Default: 5s.
 	Connect time.Duration `config:"connect"`
 	// Select is how long the first bytes of a connection are waited for while a starts_with rule is undecided; after
@@ -359,7 +362,7 @@ func Default() *Config {
 	return &Config{
 		Limits: Limits{MaxFrame: MiB, Memory: GiB, MaxConnections: 10000},
 		Timeouts: Timeouts{
-			Connect: 5 * time.Second, Select: time.Second, Frame: 5 * time.Minute, Write: 2 * time.Minute,
+			Start: 30 * time.Second, Connect: 5 * time.Second, Select: time.Second, Frame: 5 * time.Minute, Write: 2 * time.Minute,
 			HalfClose: 5 * time.Minute, Drain: 30 * time.Second, Codec: 5 * time.Second, Keepalive: 15 * time.Second,
 		},
 		Log:        Log{Level: "info", Format: FormatText},

@@ -150,9 +150,11 @@ func (v *validator) routes() {
 		if v.has(key + ".limits.memory") {
 			v.fail(v.at(key+".limits.memory"), "memory in a route", "it in the limits of the whole configuration")
 		}
-		if v.has(key + ".timeouts.codec") {
-			v.fail(v.at(key+".timeouts.codec"), "codec in a route",
-				"it in the timeouts of the whole configuration: routes share the plugin")
+		for _, shared := range []string{"start", "codec"} {
+			if v.has(key + ".timeouts." + shared) {
+				v.fail(v.at(key+".timeouts."+shared), shared+" in a route",
+					"it in the timeouts of the whole configuration: routes share the plugin")
+			}
 		}
 		if r.OnViolation == ViolationQuarantine && v.config.Quarantine.Dir == "" && !v.has("quarantine.dir") {
 			v.fail(v.at(key+".on_violation"), quote("quarantine"), "quarantine.dir to say where, or skip")

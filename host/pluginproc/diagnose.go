@@ -22,7 +22,7 @@ func (p *osProcess) whyNotUp(ctx context.Context, err error) error {
 	line, ending := p.runner.stdout.first(), p.runner.ending()
 	parts := strings.Split(line, "|")
 	switch {
-	case ctx.Err() != nil && errors.Is(context.Cause(ctx), errStartTimeout):
+	case ctx.Err() != nil && errors.Is(context.Cause(ctx), ErrStartTimeout):
 		if line == "" {
 			return fmt.Errorf("%w: wrote no handshake line to standard output", context.Cause(ctx))
 		}

@@ -103,7 +103,7 @@ func (in *instance) configured(ctx context.Context, c *codec) (codeccall.Codec, 
 // configure does not follow the ctx of the one who happened to come first, since others wait for the outcome.
 func (in *instance) configure(c *codec, e *entry) {
 	defer close(e.ready)
-	ctx, cancel := context.WithTimeout(context.Background(), in.plugin.options.StartTimeout)
+	ctx, cancel := in.plugin.options.starting(context.Background())
 	defer cancel()
 	e.codec, e.err = in.Configure(ctx, in.description.Info, c.options, c.maxFrame)
 	if e.err == nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -84,7 +85,7 @@ func launch(ctx context.Context, spec *Spec, im *image, options Options) (proces
 			return p.runner, nil
 		},
 		SkipHostEnv:      true,
-		StartTimeout:     options.StartTimeout,
+		StartTimeout:     math.MaxInt64, // ctx ends the start
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
 		GRPCDialOptions:  append(codecrpc.DialOptions(), grpc.WithChainStreamInterceptor(p.intercept)),
 		SyncStderr:       p.runner.stderr.stream(),

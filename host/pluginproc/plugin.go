@@ -3,7 +3,6 @@ package pluginproc
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -27,8 +26,6 @@ const (
 	// configureAttempts is how many processes may die of configuring a codec before Configure gives up.
 	configureAttempts = 3
 )
-
-var errStartTimeout = errors.New("did not come up in time")
 
 // A Plugin is a running plugin: at most one process at a time, and another when that ends. It is safe for concurrent
 // use.
@@ -247,8 +244,7 @@ func (p *Plugin) again(pause backoff.BackOff) *instance {
 
 // bringUp launches a process and configures it.
 func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
-	timeout := p.options.StartTimeout
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w (%v)", errStartTimeout, timeout))
+	ctx, cancel := p.options.starting(ctx)
 	defer cancel()
 	proc, err := p.launch(ctx)
 	if err != nil {

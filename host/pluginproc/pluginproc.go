@@ -46,6 +46,7 @@
 package pluginproc
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -57,6 +58,9 @@ import (
 
 // ErrClosed is wrapped, beside codeccall.ErrCodecFailed, by the errors of calls on a plugin that was closed.
 var ErrClosed = errors.New("plugin is closed")
+
+// ErrStartTimeout is wrapped by the error of a Start that took longer than Options.StartTimeout. Another attempt may succeed.
+var ErrStartTimeout = errors.New("did not come up in time")
 
 // A DataPlane says by which way the payloads of calls travel to a plugin process and back.
 type DataPlane string
@@ -82,7 +86,7 @@ type Spec struct {
 type Options struct {
 	Logger          hclog.Logger  // nil: nothing is logged
 	CallTimeout     time.Duration // a call without an answer for this long means that the process hangs; 0: never
-	StartTimeout    time.Duration // from launching to being configured; 0: 10 s
+	StartTimeout    time.Duration // from launching to being configured; 0: 30 s; negative: no limit
 	MinRestartDelay time.Duration // before the first restart in a row, give or take a half; 0: 20 ms
 	MaxRestartDelay time.Duration // what it doubles up to; 0: 2 s
 }
@@ -92,7 +96,7 @@ func (o Options) withDefaults() Options {
 		o.Logger = hclog.NewNullLogger()
 	}
 	if o.StartTimeout == 0 {
-		o.StartTimeout = 10 * time.Second
+		o.StartTimeout = 30 * time.Second
 	}
 	if o.MinRestartDelay == 0 {
 		o.MinRestartDelay = 20 * time.Millisecond
@@ -101,6 +105,14 @@ func (o Options) withDefaults() Options {
 		o.MaxRestartDelay = max(2*time.Second, o.MinRestartDelay)
 	}
 	return o
+}
+
+// starting returns a context that ends with ctx, or when StartTimeout has passed.
+func (o *Options) starting(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.StartTimeout < 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, o.StartTimeout, fmt.Errorf("%w (%v)", ErrStartTimeout, o.StartTimeout))
 }
 
 func (s *Spec) validate() error {
