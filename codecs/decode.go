@@ -18,6 +18,8 @@ type Ref struct{ Off, Len uint32 }
 // Payloads receives what Decode finds. A Decoder uses it during its call only.
 type Payloads struct {
 	in       Wire
+	whole    []byte // what the first call of the result was shown; in.Bytes are its end
+	begin    int    // where in.Bytes begin in whole
 	room     int
 	refs     []Ref
 	data     []byte
@@ -26,13 +28,27 @@ type Payloads struct {
 	skipped  int
 	dropped  int
 	state    []byte
+	given    []byte // the state of a call that GoOn prepared
 	wants    int
 }
 
 // Reset prepares p for a call that is shown in, with room for that many bytes of payloads that are built rather than
 // referred to. It is for those who run a Decoder: hosts, and tests. Memory that p has is used again.
 func (p *Payloads) Reset(in Wire, room int) {
-	*p = Payloads{in: in, room: room, refs: p.refs[:0], data: p.data[:0], state: append(p.state[:0], in.State...)}
+	*p = Payloads{
+		in: in, whole: in.Bytes, room: room, refs: p.refs[:0], data: p.data[:0],
+		state: append(p.state[:0], in.State...), given: p.given[:0],
+	}
+}
+
+// GoOn prepares p for a further call that adds to the same result, and returns what that call is shown: the bytes from at
+// on of what [Payloads.Reset] was given, of which nothing is examined, and the state that was handed back last. Positions
+// of that call count from there, but for those of the payloads that were taken. It is for those who run a Decoder.
+func (p *Payloads) GoOn(at int) Wire {
+	p.given = append(p.given[:0], p.state...)
+	p.begin, p.in.Bytes, p.in.State, p.in.Examined = at, p.whole[at:], p.given, 0
+	p.need, p.examined, p.dropped, p.wants = 0, 0, 0, 0
+	return p.in
 }
 
 // Use makes p build its result in memory of the caller's: refs and data, as far as their capacities go, up to the next
@@ -50,7 +66,7 @@ func (p *Payloads) Refer(from, to int) error {
 	if len(p.refs) == MaxPayloads {
 		return ErrNoRoom
 	}
-	p.refs = append(p.refs, Ref{uint32(from), uint32(to - from)})
+	p.refs = append(p.refs, Ref{uint32(p.begin + from), uint32(to - from)})
 	return nil
 }
 
@@ -99,7 +115,7 @@ func (p *Payloads) Commit(payload []byte) error {
 		copy(b[:n], payload)
 	}
 	p.data = p.data[:off+n]
-	p.refs = append(p.refs, Ref{uint32(len(p.in.Bytes) + off), uint32(n)})
+	p.refs = append(p.refs, Ref{uint32(len(p.whole) + off), uint32(n)})
 	return nil
 }
 
@@ -128,10 +144,10 @@ func (p *Payloads) Len() int { return len(p.refs) }
 // At returns payload i of those taken. It is valid until the next Reset.
 func (p *Payloads) At(i int) []byte {
 	r := p.refs[i]
-	if int(r.Off)+int(r.Len) <= len(p.in.Bytes) {
-		return p.in.Bytes[r.Off : r.Off+r.Len : r.Off+r.Len]
+	if int(r.Off)+int(r.Len) <= len(p.whole) {
+		return p.whole[r.Off : r.Off+r.Len : r.Off+r.Len]
 	}
-	off := int(r.Off) - len(p.in.Bytes)
+	off := int(r.Off) - len(p.whole)
 	return p.data[off : off+int(r.Len) : off+int(r.Len)]
 }
 

@@ -34,14 +34,27 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 	case out.More && out.Fault != nil:
 		return misbehaved("more and a fault at once")
 	}
+	if err := in.checkSkipped(p, out); err != nil {
+		return err
+	}
 	wireEnd, dataEnd, total := uint64(out.Dropped), uint64(shown), uint64(shown)+uint64(len(out.Data))
+	skipped, wireLimit := out.SkippedFaults, uint64(out.Consumed)
+	if len(skipped) > 0 {
+		wireLimit = uint64(skipped[0].Offset)
+	}
 	for i, r := range out.Refs {
+		for len(skipped) > 0 && skipped[0].Payloads == i { // the payloads from here on are behind it
+			wireEnd = uint64(skipped[0].Resume + skipped[0].Dropped)
+			if skipped, wireLimit = skipped[1:], uint64(out.Consumed); len(skipped) > 0 {
+				wireLimit = uint64(skipped[0].Offset)
+			}
+		}
 		from, to := uint64(r.Off), uint64(r.Off)+uint64(r.Len)
 		switch {
 		case uint64(r.Len) > uint64(p.MaxFrame):
 			return misbehaved("payload %d has %d bytes, more than %d", i, r.Len, p.MaxFrame)
 		case r.Len == 0 && from <= total: // lies in either, as its place is where they meet
-		case from >= wireEnd && to <= uint64(out.Consumed):
+		case from >= wireEnd && to <= wireLimit:
 			wireEnd = to
 		case from >= dataEnd && to <= total:
 			dataEnd = to
@@ -77,6 +90,37 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 	}
 	if shown-out.Consumed > p.MaxWire {
 		out.Fault = tooLong(out.Consumed, out.Consumed+min(p.MaxFrame, p.MaxWire), p.MaxFrame)
+	}
+	return nil
+}
+
+// checkSkipped holds the skipped faults of out against the contract: they lie behind each other, each within what was
+// consumed.
+func (in *Decode) checkSkipped(p *Properties, out *Decoded) error {
+	if len(out.SkippedFaults) > in.Skips {
+		return misbehaved("%d faults skipped, more than %d", len(out.SkippedFaults), in.Skips)
+	}
+	end, payloads := out.Dropped, 0
+	for i := range out.SkippedFaults {
+		f := &out.SkippedFaults[i]
+		if err := checkFault(&f.Fault); err != nil {
+			return err
+		}
+		switch {
+		case f.Err != codecs.ErrTooLong && f.Err != codecs.ErrMalformed: //nolint:errorlint // checkFault knows no others
+			return misbehaved("skipped a fault for %v", f.Err)
+		case f.Payloads < payloads || f.Payloads > len(out.Refs):
+			return misbehaved("a skipped fault behind %d payloads, not between %d and %d", f.Payloads, payloads, len(out.Refs))
+		case f.Offset < end || f.Resume <= f.Offset || f.Resume > out.Consumed:
+			return misbehaved("skipped %d..%d behind %d, consumed %d bytes", f.Offset, f.Resume, end, out.Consumed)
+		case f.Dropped < 0 || f.Dropped > out.Consumed-f.Resume:
+			return misbehaved("dropped %d bytes behind %d, consumed %d", f.Dropped, f.Resume, out.Consumed)
+		case f.Resume == len(in.Wire) && in.EOF:
+			return misbehaved("skipped the fault at %d to the end of the stream", f.Offset)
+		case f.At < f.Offset || f.At > len(in.Wire) || f.At-f.Offset > p.MaxWire:
+			return misbehaved("skipped fault at %d of a frame at %d, of %d bytes shown", f.At, f.Offset, len(in.Wire))
+		}
+		end, payloads = f.Resume+f.Dropped, f.Payloads
 	}
 	return nil
 }

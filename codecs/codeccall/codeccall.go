@@ -2,7 +2,8 @@
 // result says what became of it. A call may cross a process boundary and be made again elsewhere; plugin authors never
 // see it.
 //
-//	decode(options, state, wire, examined, eof, max_frame, room) -> payloads, consumed, examined', need, more, state', fault?
+//	decode(options, state, wire, examined, eof, max_frame, room, skips)
+//	                                                -> payloads, skipped faults, consumed, examined', need, more, state', fault?
 //	encode(options, state, payloads, eof, room)                  -> wire, ends, taken, more, state', fault?
 //
 // The options and max_frame are fixed when a [Codec] is configured. Everything else is in the call, so a result
@@ -83,6 +84,9 @@ type Decode struct {
 	EOF      bool   // no more bytes will follow
 	State    []byte // from the last result of the direction
 	Room     int    // bytes of payloads that may be built; those that stand in the wire are referred to and need none
+	// Skips is how many faults may be skipped in this call, at most MaxSkips: decoding then goes on where each says. A
+	// codec may skip fewer. 0: the first fault ends the call.
+	Skips int
 
 	// Left says that Wire begins with that many bytes which the direction's last Decode left unconsumed, and that
 	// nothing was taken away in between. A plane need not send those again. 0 claims nothing.
@@ -105,8 +109,26 @@ type Decoded struct {
 	Skipped    int          // empty frames dropped
 	Dropped    int          // bytes at the front that belong to the frame of an earlier fault: 0..Consumed
 	State      []byte       // for the next call
-	Fault      *codecs.Fault
-	Lent       Loan // what Data lies in, where the call asked to borrow; see Return. nil: Data is the caller's
+	// Skipped faults, in order. Consumed counts what was skipped as well.
+	SkippedFaults []SkippedFault
+	Fault         *codecs.Fault // what ended the call
+	Lent          Loan          // what Data lies in, where the call asked to borrow; see Return. nil: Data is the caller's
+}
+
+// Bounds of what a call may skip: so many faults, which want so many different things. Where the faults of garbage want more,
+// another call is made.
+const (
+	MaxSkips = 1024
+	MaxWants = 16
+)
+
+// A SkippedFault is a fault after which decoding went on within its call. Its Resume is within what was consumed. A fault
+// that is codecs.ErrTruncated is never skipped so, nor one that says not to go on, nor one that says to go on beyond what
+// was shown.
+type SkippedFault struct {
+	codecs.Fault
+	Payloads int // how many of the result's precede it
+	Dropped  int // bytes from Resume on that are the rest of the faulty frame, as Decoded.Dropped are of an earlier one
 }
 
 // Return ends what out borrowed, with which Data is gone. Whoever makes calls that borrow calls it when done with a

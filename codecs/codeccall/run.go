@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"github.com/framehost/framehost/codecs"
 )
@@ -14,6 +15,8 @@ import (
 // call. It is for one goroutine at a time.
 type Runner struct {
 	payloads codecs.Payloads
+	skipped  []SkippedFault
+	wants    []string // of skipped, each once
 	frames   codecs.Frames
 	batch    codecs.Batch
 }
@@ -24,17 +27,22 @@ func (r *Runner) UseForDecode(refs []codecs.Ref, data []byte) { r.payloads.Use(r
 // UseForEncode makes the Runner build the results of encoding in memory of the caller's; see [codecs.Frames.Use].
 func (r *Runner) UseForEncode(wire []byte, ends []uint32) { r.frames.Use(wire, ends) }
 
-// Decode runs one call. A panic of the framing becomes an error that wraps ErrCodecFailed, as does an error that is no
-// fault. The slices of out belong to the Runner.
+// Decode runs one call, which is one of the framing's and one more for each fault that is skipped. A panic of the framing
+// becomes an error that wraps ErrCodecFailed, as does an error that is no fault. The slices of out belong to the Runner.
 func (r *Runner) Decode(f codecs.Decoder, maxFrame int, in *Decode, out *Decoded) (err error) {
 	defer recovered(&err)
 	shown := codecs.Wire{Bytes: in.Wire, Examined: in.Examined, EOF: in.EOF, State: in.State, MaxFrame: maxFrame}
 	r.payloads.Reset(shown, in.Room)
+	r.skipped, r.wants = r.skipped[:0], r.wants[:0]
 	consumed, err := f.Decode(&r.payloads, shown)
+	begin, dropped := 0, r.payloads.Dropped() // begin is that of what was shown last
+	if in.Skips > 0 && err != nil {
+		begin, consumed, err = r.skip(f, in, maxFrame, consumed, err)
+	}
 	*out = Decoded{
-		Refs: r.payloads.Refs(), Data: r.payloads.Data(), Consumed: consumed,
-		Examined: max(consumed, r.payloads.Examined()), Need: r.payloads.Need(),
-		Skipped: r.payloads.Skipped(), Dropped: r.payloads.Dropped(), State: r.payloads.State(),
+		Refs: r.payloads.Refs(), Data: r.payloads.Data(), Consumed: begin + consumed,
+		Examined: begin + max(consumed, r.payloads.Examined()), Need: r.payloads.Need(),
+		Skipped: r.payloads.Skipped(), Dropped: dropped, State: r.payloads.State(), SkippedFaults: r.skipped,
 	}
 	if err == nil {
 		return nil
@@ -43,17 +51,87 @@ func (r *Runner) Decode(f codecs.Decoder, maxFrame int, in *Decode, out *Decoded
 	switch {
 	case err == codecs.ErrNoRoom:
 		out.More = true
-		if len(out.Refs) == 0 && consumed == 0 {
+		if len(out.Refs) == 0 && out.Consumed == 0 {
 			out.RoomNeeded = r.payloads.RoomNeeded()
 		}
 	case errors.As(err, &fault):
-		out.Fault = fault
+		out.Fault = faultFrom(begin, fault)
 	case errors.Is(err, codecs.ErrTooLong):
-		out.Fault = tooLong(consumed, min(consumed+maxFrame, len(in.Wire)), maxFrame)
+		out.Fault = tooLong(out.Consumed, min(out.Consumed+maxFrame, len(in.Wire)), maxFrame)
 	default:
 		return fmt.Errorf("%w: %w", ErrCodecFailed, err)
 	}
 	return nil
+}
+
+// skip goes on decoding after err, which the first call of the framing returned with consumed, as long as errors are faults
+// that in allows to skip. It returns where in the wire the last call of the framing began, and what that call returned.
+func (r *Runner) skip(f codecs.Decoder, in *Decode, maxFrame, consumed int, err error) (int, int, error) {
+	begin, longest := 0, longestWire(f, maxFrame)
+	for len(r.skipped) < min(in.Skips, MaxSkips) {
+		fault, ok := err.(*codecs.Fault) //nolint:errorlint // errors.As takes memory; a wrapped fault ends the call
+		if !ok || fault.Offset < consumed || !skippable(in, begin, longest, fault) || !r.mayWant(fault.Want) {
+			break
+		}
+		r.skipped = append(r.skipped, SkippedFault{Fault: *faultFrom(begin, fault), Payloads: r.payloads.Len()})
+		begin += fault.Resume
+		if begin == len(in.Wire) {
+			r.payloads.GoOn(begin)
+			return begin, 0, nil
+		}
+		consumed, err = f.Decode(&r.payloads, r.payloads.GoOn(begin))
+		r.skipped[len(r.skipped)-1].Dropped = r.payloads.Dropped()
+	}
+	return begin, consumed, err
+}
+
+// skippable reports whether a call may go on after fault, of what is shown from begin on. Behind a fault that is beyond the
+// longest wire of a frame it may not: Check makes another one of that.
+func skippable(in *Decode, begin, longest int, fault *codecs.Fault) bool {
+	shown := len(in.Wire) - begin
+	switch {
+	case fault.At < fault.Offset || fault.At > shown || fault.At-fault.Offset > longest || fault.Resume <= fault.Offset:
+		return false
+	case fault.Resume > shown || fault.Resume == shown && in.EOF: // the end of the stream is a call of its own
+		return false
+	default:
+		return fault.Err == codecs.ErrTooLong || fault.Err == codecs.ErrMalformed //nolint:errorlint // the sentinels themselves, see Fault
+	}
+}
+
+// mayWant reports whether a skipped fault may want this as well.
+func (r *Runner) mayWant(want string) bool {
+	switch {
+	case slices.Contains(r.wants, want):
+		return true
+	case len(r.wants) == MaxWants || len(want) > maxWant:
+		return false
+	default:
+		r.wants = append(r.wants, want)
+		return true
+	}
+}
+
+// faultFrom returns fault, of what was shown from begin on, with positions that count from the first byte.
+func faultFrom(begin int, fault *codecs.Fault) *codecs.Fault {
+	if begin == 0 {
+		return fault
+	}
+	f := *fault
+	f.Offset += begin
+	f.At += begin
+	if f.Resume != codecs.Never {
+		f.Resume += begin
+	}
+	return &f
+}
+
+// longestWire returns the longest wire of one frame of f.
+func longestWire(f codecs.Decoder, maxFrame int) int {
+	if framing, ok := f.(codecs.Framing); ok {
+		return codecs.MaxWireOf(framing, maxFrame)
+	}
+	return codecs.DefaultMaxWire(maxFrame)
 }
 
 // Encode is to encoding what Decode is to decoding.
@@ -131,6 +209,7 @@ func (d *localDirection) Decode(ctx context.Context, in *Decode, out *Decoded) e
 	result.Refs = append(out.Refs[:0], result.Refs...)
 	result.Data = append(out.Data[:0], result.Data...)
 	result.State = append(out.State[:0], result.State...)
+	result.SkippedFaults = append(out.SkippedFaults[:0], result.SkippedFaults...)
 	*out = result
 	return nil
 }

@@ -232,7 +232,7 @@ func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codec
 	c := d.decoder
 	c.head = callHead{
 		kind: kindDecode, codec: d.number, eof: in.EOF, state: in.State, room: uint32(in.Room),
-		examined: uint32(in.Examined), stream: d.stream,
+		examined: uint32(in.Examined), stream: d.stream, skips: uint32(min(in.Skips, codeccall.MaxSkips)),
 	}
 	c.decoded = out
 	if d.left > 0 && in.Left == d.left {

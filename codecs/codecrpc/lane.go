@@ -330,7 +330,7 @@ func (c *call) take(p *part) (complete bool, err error) {
 }
 
 func (c *call) takeHead(head []byte) error {
-	if err := c.answer.parse(head); err != nil {
+	if err := c.answer.parse(head, int(c.head.skips)); err != nil {
 		return misbehaved("head of an answer: %w", err)
 	}
 	c.answered = true
@@ -359,6 +359,7 @@ func (c *call) takeHead(head []byte) error {
 			Refs: d.Refs[:0], Data: reserve(d.Data, int(a.dataSize)), Consumed: int(a.consumed), Examined: int(a.examined),
 			Need: int(a.need), More: a.more, RoomNeeded: int(a.roomNeeded), Skipped: int(a.skipped),
 			Dropped: int(a.dropped), State: append(d.State[:0], a.state...), Fault: a.fault,
+			SkippedFaults: append(d.SkippedFaults[:0], a.faults...),
 		}
 	} else {
 		e := c.encoded

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -45,6 +46,7 @@ type callHead struct {
 	stream   uint64
 	kept     uint32
 	keptOf   uint64
+	skips    uint32
 }
 
 func (h *callHead) append(b []byte) []byte {
@@ -58,7 +60,8 @@ func (h *callHead) append(b []byte) []byte {
 	b = appendUint(b, 8, uint64(h.examined))
 	b = appendUint(b, 9, h.stream)
 	b = appendUint(b, 10, uint64(h.kept))
-	return appendUint(b, 11, h.keptOf)
+	b = appendUint(b, 11, h.keptOf)
+	return appendUint(b, 12, uint64(h.skips))
 }
 
 func (h *callHead) parse(b []byte) error {
@@ -87,6 +90,8 @@ func (h *callHead) parse(b []byte) error {
 			h.kept, err = uint32Of(v)
 		case 11:
 			h.keptOf = v
+		case 12:
+			h.skips, err = uint32Of(v)
 		}
 		return err
 	})
@@ -107,6 +112,8 @@ type answerHead struct {
 	resend     bool
 	err        []byte
 	dropped    uint32
+	faults     []codeccall.SkippedFault
+	wants      []string // of faults, each once, while they are parsed
 }
 
 func (h *answerHead) append(b []byte) []byte {
@@ -124,11 +131,13 @@ func (h *answerHead) append(b []byte) []byte {
 	}
 	b = appendBool(b, 11, h.resend)
 	b = appendBytes(b, 12, h.err)
-	return appendUint(b, 13, uint64(h.dropped))
+	b = appendUint(b, 13, uint64(h.dropped))
+	return appendSkipped(b, h.faults)
 }
 
-func (h *answerHead) parse(b []byte) error {
-	*h = answerHead{}
+// parse reads a head, which must not have more than skips faults that were skipped. They go into the memory of h.faults.
+func (h *answerHead) parse(b []byte, skips int) error {
+	*h = answerHead{faults: h.faults[:0], wants: h.wants[:0]}
 	return eachField(b, func(num protowire.Number, v uint64, data []byte) (err error) {
 		switch num {
 		case 1:
@@ -157,9 +166,97 @@ func (h *answerHead) parse(b []byte) error {
 			h.err = data
 		case 13:
 			h.dropped, err = uint32Of(v)
+		case 14:
+			if len(h.wants) == codeccall.MaxWants || len(data) > maxWant {
+				return fmt.Errorf("%w: text %d of what faults want, of %d bytes", errMalformed, len(h.wants), len(data))
+			}
+			h.wants = append(h.wants, string(data))
+		case 15:
+			if len(h.faults) == skips {
+				return fmt.Errorf("%w: more than %d faults were skipped", errMalformed, skips)
+			}
+			var fault codeccall.SkippedFault
+			fault, err = parseSkipped(data, h.wants)
+			h.faults = append(h.faults, fault)
 		}
 		return err
 	})
+}
+
+// maxWant is how many bytes the text of a fault may have.
+const maxWant = 200
+
+// appendSkipped appends the texts that skipped faults want, each once, and then the faults.
+func appendSkipped(b []byte, skipped []codeccall.SkippedFault) []byte {
+	if len(skipped) == 0 {
+		return b
+	}
+	var texts [codeccall.MaxWants]string
+	wants := texts[:0]
+	for i := range skipped {
+		if !slices.Contains(wants, skipped[i].Want) {
+			wants = append(wants, skipped[i].Want)
+			b = protowire.AppendString(protowire.AppendTag(b, 14, protowire.BytesType), skipped[i].Want)
+		}
+	}
+	for i := range skipped {
+		f := &skipped[i]
+		b = appendNested(b, 15, func(b []byte) []byte {
+			b = appendUint(b, 1, uint64(kindOf(f.Err)))
+			b = appendUint(b, 2, uint64(f.Offset))
+			b = appendUint(b, 3, uint64(f.At))
+			b = appendUint(b, 4, uint64(slices.Index(wants, f.Want)))
+			b = appendUint(b, 5, uint64(f.Resume))
+			b = appendUint(b, 6, uint64(f.Payloads))
+			b = appendUint(b, 7, uint64(f.Dropped))
+			return appendUint(b, 8, f.Announced)
+		})
+	}
+	return b
+}
+
+// skippedRoom returns how many bytes appendSkipped appends at most.
+func skippedRoom(skipped []codeccall.SkippedFault) int {
+	return 48*len(skipped) + min(len(skipped), codeccall.MaxWants)*(maxWant+4)
+}
+
+// parseSkipped reads a skipped fault, which wants one of the texts that came before it.
+func parseSkipped(b []byte, wants []string) (f codeccall.SkippedFault, err error) {
+	var numbers [8]uint32
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return f, fmt.Errorf("%w: %w", errMalformed, protowire.ParseError(n))
+		}
+		b = b[n:]
+		var v uint64
+		if typ == protowire.VarintType {
+			v, n = protowire.ConsumeVarint(b)
+		} else {
+			n = protowire.ConsumeFieldValue(num, typ, b)
+		}
+		if n < 0 {
+			return f, fmt.Errorf("%w: skipped fault: %w", errMalformed, protowire.ParseError(n))
+		}
+		b = b[n:]
+		switch {
+		case typ != protowire.VarintType:
+		case int(num) < len(numbers):
+			if numbers[num], err = uint32Of(v); err != nil {
+				return f, err
+			}
+		case num == 8:
+			f.Announced = v
+		}
+	}
+	kind, want := numbers[1], numbers[4]
+	if kind == 0 || int(kind) >= len(faultKinds) || int64(want) >= int64(len(wants)) {
+		return f, fmt.Errorf("%w: skipped fault of kind %d, which wants text %d of %d", errMalformed, kind, want, len(wants))
+	}
+	f.Err, f.Want = faultKinds[kind], wants[want]
+	f.Offset, f.At, f.Resume = int(numbers[2]), int(numbers[3]), int(numbers[5])
+	f.Payloads, f.Dropped = int(numbers[6]), int(numbers[7])
+	return f, nil
 }
 
 // part is a Call or an Answer that was received. Its slices refer into the message.
@@ -313,12 +410,18 @@ var faultKinds = [...]error{
 	4: codecs.ErrUnrepresentable,
 }
 
-func appendFault(b []byte, f *codecs.Fault) []byte {
+// kindOf returns the number of a kind of faults.
+func kindOf(kind error) int {
 	for number, err := range faultKinds {
-		if err != nil && errors.Is(f.Err, err) {
-			b = appendUint(b, 1, uint64(number))
+		if err != nil && errors.Is(kind, err) {
+			return number
 		}
 	}
+	return 0
+}
+
+func appendFault(b []byte, f *codecs.Fault) []byte {
+	b = appendUint(b, 1, uint64(kindOf(f.Err)))
 	b = appendUint(b, 2, uint64(f.Offset))
 	b = appendUint(b, 3, uint64(f.At))
 	b = appendBytes(b, 4, []byte(f.Want))

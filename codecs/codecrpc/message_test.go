@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,7 +33,7 @@ func TestHeadsAreProtobuf(t *testing.T) {
 		call := callHead{
 			kind: kind(r.IntN(3)), codec: number(), dataSize: number(), payloads: number(), eof: r.IntN(2) == 0,
 			state: randomBytes(r, 256), room: number(), examined: number(), stream: r.Uint64() >> r.IntN(65), kept: number(),
-			keptOf: r.Uint64() >> r.IntN(65),
+			keptOf: r.Uint64() >> r.IntN(65), skips: number(),
 		}
 		var pbCall codecpb.CallHead
 		if err := proto.Unmarshal(call.append(nil), &pbCall); err != nil {
@@ -49,7 +50,8 @@ func TestHeadsAreProtobuf(t *testing.T) {
 		if got, want := back.append(nil), call.append(nil); !bytes.Equal(got, want) {
 			t.Fatalf("got %x, want %x", got, want)
 		}
-		if pbCall.DataSize != call.dataSize || pbCall.KeptOf != call.keptOf || pbCall.Eof != call.eof || !bytes.Equal(pbCall.State, call.state) {
+		if pbCall.DataSize != call.dataSize || pbCall.KeptOf != call.keptOf || pbCall.Eof != call.eof || !bytes.Equal(pbCall.State, call.state) ||
+			pbCall.Skips != call.skips {
 			t.Fatalf("got %v, want %+v", &pbCall, call)
 		}
 
@@ -63,6 +65,15 @@ func TestHeadsAreProtobuf(t *testing.T) {
 				Resume: int(number()) - 1, Announced: r.Uint64(),
 			}
 		}
+		for range r.IntN(20) {
+			answer.faults = append(answer.faults, codeccall.SkippedFault{Payloads: int(number()), Dropped: int(number()), Fault: codecs.Fault{
+				Offset: int(number()), At: int(number()), Err: faultKinds[1+r.IntN(4)], Want: strings.Repeat("w", r.IntN(codeccall.MaxWants)),
+				Resume: int(number()), Announced: r.Uint64(),
+			}})
+		}
+		if got, most := len(appendSkipped(nil, answer.faults)), skippedRoom(answer.faults); got > most {
+			t.Fatalf("%d skipped faults take %d bytes, want %d at most", len(answer.faults), got, most)
+		}
 		var pbAnswer codecpb.AnswerHead
 		if err := proto.Unmarshal(answer.append(nil), &pbAnswer); err != nil {
 			t.Fatal(err)
@@ -71,7 +82,7 @@ func TestHeadsAreProtobuf(t *testing.T) {
 			t.Fatal(err)
 		}
 		var backAnswer answerHead
-		if err := backAnswer.parse(b); err != nil {
+		if err := backAnswer.parse(b, 20); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := backAnswer.append(nil), answer.append(nil); !bytes.Equal(got, want) {
@@ -79,6 +90,16 @@ func TestHeadsAreProtobuf(t *testing.T) {
 		}
 		if f := answer.fault; f != nil && (pbAnswer.Fault.Resume != int64(f.Resume) || pbAnswer.Fault.Want != f.Want || pbAnswer.Fault.Announced != f.Announced) {
 			t.Fatalf("got %v, want %+v", pbAnswer.Fault, f)
+		}
+		for i, f := range pbAnswer.SkippedFaults {
+			want := answer.faults[i]
+			if int(f.Offset) != want.Offset || int(f.Payloads) != want.Payloads || int(f.Dropped) != want.Dropped ||
+				f.Announced != want.Announced || pbAnswer.Wants[f.Want] != want.Want {
+				t.Fatalf("got %v, want %+v", f, want)
+			}
+		}
+		if len(pbAnswer.SkippedFaults) != len(answer.faults) || !slices.Equal(backAnswer.faults, answer.faults) {
+			t.Fatalf("got %v and %v, want %v", pbAnswer.SkippedFaults, backAnswer.faults, answer.faults)
 		}
 	}
 }
@@ -179,7 +200,7 @@ func FuzzMessages(f *testing.F) {
 		var call callHead
 		_ = call.parse(p.head)
 		var answer answerHead
-		_ = answer.parse(p.head)
+		_ = answer.parse(p.head, 9)
 		for _, numbers := range p.numbers {
 			for len(numbers) > 0 {
 				_, rest, err := nextNumber(numbers)

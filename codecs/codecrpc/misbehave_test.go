@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -144,7 +145,7 @@ func decodeShown(t *testing.T, codec codeccall.Codec, eof bool) error {
 	t.Helper()
 	d := codec.Open()
 	defer d.Close()
-	return d.Decode(t.Context(), &codeccall.Decode{Wire: shown, Room: 500, EOF: eof}, &codeccall.Decoded{})
+	return d.Decode(t.Context(), &codeccall.Decode{Wire: shown, Room: 500, EOF: eof, Skips: 2}, &codeccall.Decoded{})
 }
 
 // encodeShown makes an encode of three payloads.
@@ -171,6 +172,9 @@ func TestWrongDecodes(t *testing.T) {
 	}
 	fault := func(f *codecpb.Fault) parts {
 		return one(&head{Consumed: 10, Examined: 1500, Fault: f}, "", nil, nil)
+	}
+	skipped := func(f ...*codecpb.SkippedFault) parts {
+		return one(&head{Consumed: 20, Examined: 1500, Wants: []string{"LF"}, SkippedFaults: f}, "", nil, nil)
 	}
 	type ns = []uint32
 	long := make(ns, codecs.MaxPayloads+1)
@@ -230,6 +234,25 @@ func TestWrongDecodes(t *testing.T) {
 		{"a fault that resumes below never", fault(&codecpb.Fault{Kind: codecpb.Fault_MALFORMED, Offset: 10, At: 11, Resume: -2}), false},
 		{"a fault with much text", fault(&codecpb.Fault{Kind: codecpb.Fault_MALFORMED, Offset: 10, At: 11, Resume: -1,
 			Want: strings.Repeat("x", 201)}), false},
+		{"a skipped fault without a kind", skipped(&codecpb.SkippedFault{Offset: 10, At: 11, Resume: 12}), false},
+		{"a skipped fault of an unknown kind", skipped(&codecpb.SkippedFault{Kind: 5, Offset: 10, At: 11, Resume: 12}), false},
+		{"a skipped fault that wants what is not there",
+			skipped(&codecpb.SkippedFault{Kind: codecpb.Fault_MALFORMED, Offset: 10, At: 11, Resume: 12, Want: 1}), false},
+		{"a skipped fault behind what was consumed",
+			skipped(&codecpb.SkippedFault{Kind: codecpb.Fault_MALFORMED, Offset: 10, At: 11, Resume: 21}), false},
+		{"a skipped fault near 4 GiB",
+			skipped(&codecpb.SkippedFault{Kind: codecpb.Fault_MALFORMED, Offset: math.MaxUint32, At: math.MaxUint32, Resume: math.MaxUint32}), false},
+		{"a skipped fault behind more payloads than there are",
+			skipped(&codecpb.SkippedFault{Kind: codecpb.Fault_MALFORMED, Offset: 10, At: 11, Resume: 12, Payloads: math.MaxUint32}), false},
+		{"a skipped fault of the stream's end",
+			skipped(&codecpb.SkippedFault{Kind: codecpb.Fault_TRUNCATED, Offset: 10, At: 11, Resume: 12}), false},
+		{"more skipped faults than were allowed", skipped(
+			&codecpb.SkippedFault{Kind: codecpb.Fault_MALFORMED, Offset: 10, At: 10, Resume: 11},
+			&codecpb.SkippedFault{Kind: codecpb.Fault_MALFORMED, Offset: 11, At: 11, Resume: 12},
+			&codecpb.SkippedFault{Kind: codecpb.Fault_MALFORMED, Offset: 12, At: 12, Resume: 13}), false},
+		{"skipped faults that want much text", one(&head{Consumed: 20, Examined: 20, Wants: []string{strings.Repeat("x", 201)}}, "", nil, nil), false},
+		{"skipped faults that want many texts",
+			one(&head{Consumed: 20, Examined: 20, Wants: slices.Repeat([]string{"x"}, 17)}, "", nil, nil), false},
 		{"resend where nothing was kept", one(&head{Resend: true}, "", nil, nil), false},
 	}
 	for _, test := range tests {

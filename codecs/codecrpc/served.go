@@ -158,7 +158,8 @@ func (c *served) run(l *serverLane) {
 
 func (c *served) decode(l *serverLane) error {
 	h := &c.head
-	in := codeccall.Decode{Wire: c.data, Examined: int(h.examined), EOF: h.eof, State: h.state, Room: int(h.room)}
+	in := codeccall.Decode{Wire: c.data, Examined: int(h.examined), EOF: h.eof, State: h.state, Room: int(h.room),
+		Skips: int(min(h.skips, codeccall.MaxSkips))}
 	out := &c.decoded
 	if err := c.runner.Decode(c.codec.Framing, c.codec.MaxFrame, &in, out); err != nil {
 		return err
@@ -171,7 +172,7 @@ func (c *served) decode(l *serverLane) error {
 		dataSize: uint32(len(out.Data)), payloads: uint32(len(out.Refs)), consumed: uint32(out.Consumed),
 		examined: uint32(out.Examined), need: uint32(min(out.Need, codecs.MaxWire)), more: out.More,
 		roomNeeded: uint32(out.RoomNeeded), skipped: uint32(out.Skipped), dropped: uint32(out.Dropped), state: out.State,
-		fault: out.Fault,
+		fault: out.Fault, faults: out.SkippedFaults,
 	}
 	c.refsOut, c.reply = out.Refs, out.Data
 	if left := len(c.data) - out.Consumed; left >= keepFrom && !h.eof && out.Fault == nil && h.stream != 0 {
@@ -215,7 +216,7 @@ func trimFailed(err error) string {
 func (c *served) nextPart() (*outgoing, bool) {
 	left := len(c.reply) - c.dataOut
 	countLeft := len(c.refsOut) + len(c.endsOut) - c.countOut
-	m := newOutgoing(min(maxPart, left+10*countLeft+1024+len(c.answer.err)))
+	m := newOutgoing(min(maxPart, left+10*countLeft+1024+len(c.answer.err)+skippedRoom(c.answer.faults)))
 	b := appendUint(*m.bytes, 1, c.id)
 	if !c.headOut {
 		b = appendNested(b, 2, c.answer.append)

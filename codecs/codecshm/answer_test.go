@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -120,6 +121,77 @@ func TestAnswersThatBreakTheContract(t *testing.T) {
 	for _, err := range []error{decode(), encode()} {
 		if !errors.Is(err, codeccall.ErrCodecFailed) || len(err.Error()) > maxText+100 {
 			t.Errorf("failed at length: got %.100v", err)
+		}
+	}
+	if d.in.lent != 0 || d.out.lent != 0 {
+		t.Errorf("%d and %d blocks are lent", d.in.lent, d.out.lent)
+	}
+}
+
+// What an answer says of faults that were skipped is copied, and then held against its call.
+func TestSkippedFaultsThatBreakTheContract(t *testing.T) {
+	var head answerHead
+	var entries []faultEntry
+	var texts []wantEntry
+	d := impersonate(t, func(d *double, c *callSlot, a *answerSlot) {
+		a.head = head
+		wants, faults := faultsIn(d.memory(c.faults))
+		copy(wants, texts)
+		copy(faults, entries)
+	})
+	on := d.open(hundred)
+	const shown, skips = 10, 3
+	decode := func(out *codeccall.Decoded) error {
+		return on.Decode(t.Context(), &codeccall.Decode{Wire: make([]byte, shown), Room: 20, Skips: skips}, out)
+	}
+	one := faultEntry{kind: 2, offset: 1, at: 1, resume: 2}
+	lf := wantEntry{length: 2, text: [maxWant]byte{'L', 'F'}}
+	for _, test := range []struct {
+		name   string
+		head   answerHead
+		faults []faultEntry
+		wants  []wantEntry
+		right  bool
+	}{
+		{"one", answerHead{consumed: 2, examined: 2, faults: 1, wants: 1}, []faultEntry{one}, []wantEntry{lf}, true},
+		{"as many as may be, and all texts", answerHead{consumed: 6, examined: 6, faults: 3, wants: codeccall.MaxWants},
+			[]faultEntry{one, {kind: 1, offset: 2, at: 9, resume: 4, want: 15}, {kind: 2, offset: 4, at: 4, resume: 6, want: 15}},
+			slices.Repeat([]wantEntry{lf}, codeccall.MaxWants), true},
+		{"more than there is room for", answerHead{consumed: 6, examined: 6, faults: skips + 1, wants: 1}, []faultEntry{one}, []wantEntry{lf}, false},
+		{"as many as can be counted", answerHead{consumed: 6, examined: 6, faults: math.MaxUint32, wants: 1}, nil, nil, false},
+		{"more texts than there is room for", answerHead{consumed: 6, examined: 6, faults: 1, wants: codeccall.MaxWants + 1},
+			[]faultEntry{one}, []wantEntry{lf}, false},
+		{"texts without end", answerHead{consumed: 6, examined: 6, faults: 1, wants: math.MaxUint32}, []faultEntry{one}, nil, false},
+		{"a text that is too long", answerHead{consumed: 6, examined: 6, faults: 1, wants: 1}, []faultEntry{one},
+			[]wantEntry{{length: maxWant + 1}}, false},
+		{"a text without end", answerHead{consumed: 6, examined: 6, faults: 1, wants: 1}, []faultEntry{one},
+			[]wantEntry{{length: math.MaxUint32}}, false},
+		{"a text that is not there", answerHead{consumed: 2, examined: 2, faults: 1}, []faultEntry{one}, nil, false},
+		{"a text far away", answerHead{consumed: 2, examined: 2, faults: 1, wants: 1},
+			[]faultEntry{{kind: 2, offset: 1, at: 1, resume: 2, want: math.MaxUint32}}, []wantEntry{lf}, false},
+		{"no kind", answerHead{consumed: 2, examined: 2, faults: 1, wants: 1}, []faultEntry{{offset: 1, at: 1, resume: 2}}, []wantEntry{lf}, false},
+		{"a kind far away", answerHead{consumed: 2, examined: 2, faults: 1, wants: 1},
+			[]faultEntry{{kind: math.MaxUint32, offset: 1, at: 1, resume: 2}}, []wantEntry{lf}, false},
+		{"a kind that is not skipped", answerHead{consumed: 2, examined: 2, faults: 1, wants: 1},
+			[]faultEntry{{kind: 3, offset: 1, at: 1, resume: 2}}, []wantEntry{lf}, false},
+		{"a place behind what was consumed", answerHead{consumed: 1, examined: 1, faults: 1, wants: 1}, []faultEntry{one}, []wantEntry{lf}, false},
+		{"a place far away", answerHead{consumed: 2, examined: 2, faults: 1, wants: 1},
+			[]faultEntry{{kind: 2, offset: math.MaxUint32, at: math.MaxUint32, resume: math.MaxUint32}}, []wantEntry{lf}, false},
+		{"bytes dropped that are not there", answerHead{consumed: 2, examined: 2, faults: 1, wants: 1},
+			[]faultEntry{{kind: 2, offset: 1, at: 1, resume: 2, dropped: math.MaxUint32}}, []wantEntry{lf}, false},
+		{"payloads that are not there", answerHead{consumed: 2, examined: 2, faults: 1, wants: 1},
+			[]faultEntry{{kind: 2, offset: 1, at: 1, resume: 2, payloads: math.MaxUint32}}, []wantEntry{lf}, false},
+	} {
+		d.says.Lock()
+		head, entries, texts = test.head, test.faults, test.wants
+		d.says.Unlock()
+		var out codeccall.Decoded
+		err := decode(&out)
+		if isRight := err == nil; isRight != test.right || !isRight && !errors.Is(err, codeccall.ErrMisbehaved) {
+			t.Errorf("%s: got %v", test.name, err)
+		}
+		if test.right && (len(out.SkippedFaults) != int(test.head.faults) || out.SkippedFaults[0].Want != "LF") {
+			t.Errorf("%s: got %v", test.name, out.SkippedFaults)
 		}
 	}
 	if d.in.lent != 0 || d.out.lent != 0 {

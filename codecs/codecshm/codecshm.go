@@ -105,6 +105,7 @@
 //
 // 1024 calls are under way on a lane; more wait. A state has at most codecs.MaxState bytes; texts of errors and
 // faults that are longer than 4096 bytes are cut. A result has the places of its call: entries for as many payloads as a
-// decode is shown bytes, up to codecs.MaxPayloads, or an encode payloads, and the room that the call says. How much memory
+// decode is shown bytes, up to codecs.MaxPayloads, or an encode payloads, the room that the call says, and the faults that it may
+// skip, but no more than bytes. How much memory
 // there is in all is up to the callers; sessions pay for what they ask for (relay.Memory).
 package codecshm

@@ -60,19 +60,25 @@ func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codec
 	if shown != nil {
 		defer shown.End()
 	}
-	entries := min(len(in.Wire), codecs.MaxPayloads)
-	result, dataAt, err := d.plane.answerRoom(entries*refSize, in.Room)
+	entries, skips := min(len(in.Wire), codecs.MaxPayloads), min(in.Skips, len(in.Wire), codeccall.MaxSkips)
+	faultsAt, faultsSize := aligned(entries*refSize), faultRoom(skips)
+	result, dataAt, err := d.plane.answerRoom(faultsAt+faultsSize, in.Room)
 	if err != nil {
 		return err
 	}
 	c.wire, c.refs = where, place{}
 	c.entries, c.data = result.place(0, entries*refSize), result.place(dataAt, in.Room)
+	c.faults = result.place(faultsAt, faultsSize)
 	c.eof, c.examined, c.state = flag(in.EOF), uint32(in.Examined), in.State
 	c.quick = len(in.Wire) <= quickCall
 	err = d.lane.do(c)
 	c.state = nil
 	if err == nil {
 		err = c.verdict(entries, in.Room)
+	}
+	skipped := out.SkippedFaults[:0]
+	if err == nil && c.answer.faults > 0 {
+		skipped, err = c.takeSkipped(skipped, result.bytes[faultsAt:faultsAt+faultsSize])
 	}
 	if err != nil {
 		result.End()
@@ -83,6 +89,7 @@ func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codec
 		Refs: append(out.Refs[:0], refsIn(result.bytes[:int(a.entries)*refSize])...), Data: out.Data[:0],
 		Consumed: int(a.consumed), Examined: int(a.examined), Need: int(a.need), More: a.bits&bitMore != 0,
 		RoomNeeded: int(a.roomNeeded), Skipped: int(a.skipped), Dropped: int(a.dropped), State: append(out.State[:0], c.after...),
+		SkippedFaults: skipped,
 	}
 	data := result.bytes[dataAt : dataAt+int(a.size) : dataAt+int(a.size)]
 	if in.Borrow && len(data) > 0 {
@@ -121,7 +128,7 @@ func (d *direction) Encode(ctx context.Context, in *codeccall.Encode, out *codec
 	if err != nil {
 		return err
 	}
-	c.entries, c.data = result.place(0, tableSize), result.place(dataAt, in.Room)
+	c.entries, c.data, c.faults = result.place(0, tableSize), result.place(dataAt, in.Room), place{}
 	c.eof, c.state = flag(in.EOF), in.State
 	c.quick = c.wire.length <= quickCall
 	err = d.lane.do(c)
@@ -255,6 +262,38 @@ func (c *call) verdict(entries, room int) error {
 		return misbehaved("fault of kind %d", a.faultKind)
 	}
 	return nil
+}
+
+// takeSkipped appends to skipped the faults that the answer of c has in place. All of it is copied before it is looked at.
+func (c *call) takeSkipped(skipped []codeccall.SkippedFault, place []byte) ([]codeccall.SkippedFault, error) {
+	a := &c.answer
+	wants, faults := faultsIn(place)
+	if uint64(a.faults) > uint64(len(faults)) || uint64(a.wants) > uint64(len(wants)) {
+		return skipped, misbehaved("%d faults skipped, which want %d texts, in room for %d", a.faults, a.wants, len(faults))
+	}
+	c.wants = c.wants[:0]
+	for i := range wants[:a.wants] {
+		want := wants[i]
+		if want.length > maxWant {
+			return skipped, misbehaved("a skipped fault wants %d bytes of text, more than %d", want.length, maxWant)
+		}
+		c.wants = append(c.wants, string(want.text[:want.length]))
+	}
+	c.skips = append(c.skips[:0], faults[:a.faults]...)
+	for i := range c.skips {
+		f := &c.skips[i]
+		if f.kind == 0 || int(f.kind) >= len(faultKinds) || uint64(f.want) >= uint64(len(c.wants)) {
+			return skipped, misbehaved("skipped fault of kind %d, which wants text %d of %d", f.kind, f.want, len(c.wants))
+		}
+		if max(f.offset, f.at, f.resume, f.payloads, f.dropped) > codecs.MaxWire {
+			return skipped, misbehaved("skipped fault at %d, %d, %d and %d", f.offset, f.at, f.resume, f.payloads)
+		}
+		skipped = append(skipped, codeccall.SkippedFault{Payloads: int(f.payloads), Dropped: int(f.dropped), Fault: codecs.Fault{
+			Offset: int(f.offset), At: int(f.at), Err: faultKinds[f.kind], Want: c.wants[f.want], Resume: int(f.resume),
+			Announced: f.announced,
+		}})
+	}
+	return skipped, nil
 }
 
 // fault returns the fault that the answer of c has.

@@ -75,6 +75,8 @@ type call struct {
 	answer answerHead
 	after  []byte // state
 	text   string
+	skips  []faultEntry // that the answer has in place, while they are read
+	wants  []string     // likewise
 }
 
 // begin makes the lane's pipes. It returns the plugin's ends, which the caller closes, also when it fails. Pipes are better
@@ -143,7 +145,7 @@ func (l *lane) submit(c *call) error {
 	c.attempt = l.attempt
 	s := &l.control.calls[c.slot]
 	s.attempt, s.kind, s.codec, s.eof = c.attempt, c.kind, c.codec, c.eof
-	s.wire, s.refs, s.entries, s.data, s.examined = c.wire, c.refs, c.entries, c.data, c.examined
+	s.wire, s.refs, s.entries, s.data, s.faults, s.examined = c.wire, c.refs, c.entries, c.data, c.faults, c.examined
 	s.stateLen = uint32(copy(s.state[:], c.state))
 	head := l.control.head.Load()
 	l.control.ring[head%slotCount] = c.slot

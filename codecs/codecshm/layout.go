@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
 )
 
 const (
@@ -49,10 +50,11 @@ type callSlot struct {
 	refs     place  // of an encode: the payloads, as codecs.Ref
 	entries  place  // where the Refs of a decode go, or the ends of an encode
 	data     place  // where the bytes of the result go; its length is the room
+	faults   place  // of a decode: where the faults that it skips go, of which its length says how many; see faultRoom
 	examined uint32
 	stateLen uint32
 	state    [codecs.MaxState]byte
-	_        [56]byte
+	_        [44]byte
 }
 
 // laneState is what the plugin says of a lane, in memory that it can write. The host believes none of it.
@@ -85,10 +87,53 @@ type answerHead struct {
 	textLen     uint32
 	faultKind   uint32
 	dropped     uint32
+	faults      uint32 // that were skipped
+	wants       uint32 // texts that these want
 	faultOffset int64
 	faultAt     int64
 	faultResume int64
 	announced   uint64 // by a frame that is too long
+}
+
+// faultEntry is a fault that was skipped.
+type faultEntry struct {
+	kind      uint32
+	offset    uint32
+	at        uint32
+	resume    uint32
+	payloads  uint32
+	want      uint32 // number of the wantEntry
+	dropped   uint32
+	_         uint32
+	announced uint64
+}
+
+// wantEntry is what skipped faults want. There are codeccall.MaxWants in front of the entries of the faults.
+type wantEntry struct {
+	length uint32
+	text   [maxWant]byte
+}
+
+const maxWant = 200 // bytes
+
+// faultRoom returns the size of the place for up to so many faults that are skipped.
+func faultRoom(skips int) int {
+	if skips == 0 {
+		return 0
+	}
+	return wantRoom + skips*int(unsafe.Sizeof(faultEntry{}))
+}
+
+const wantRoom = codeccall.MaxWants * int(unsafe.Sizeof(wantEntry{}))
+
+// faultsIn reads b, whose beginning is aligned, as a place for faults that are skipped. A place that is too small has none.
+func faultsIn(b []byte) ([]wantEntry, []faultEntry) {
+	if len(b) < wantRoom {
+		return nil, nil
+	}
+	wants := unsafe.Slice((*wantEntry)(unsafe.Pointer(unsafe.SliceData(b))), codeccall.MaxWants)
+	b = b[wantRoom:]
+	return wants, unsafe.Slice((*faultEntry)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(faultEntry{})))
 }
 
 // Bits of an answer.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -427,7 +428,11 @@ func (w *worker) call(s *server, c *callSlot, a *answerSlot) error {
 	}
 	state := c.state[:min(c.stateLen, codecs.MaxState)]
 	if c.kind == kindDecode {
-		return w.runDecode(codec, c, a, wire, state, refsIn(entries), data)
+		faults, err := s.at(c.faults)
+		if err != nil {
+			return err
+		}
+		return w.runDecode(codec, c, a, wire, state, refsIn(entries), data, faults)
 	}
 	refs, err := s.at(c.refs)
 	if err != nil {
@@ -438,9 +443,13 @@ func (w *worker) call(s *server, c *callSlot, a *answerSlot) error {
 
 var errTable = errors.New("more entries than calls can have")
 
-func (w *worker) runDecode(codec *Configured, c *callSlot, a *answerSlot, wire, state []byte, refs []codecs.Ref, data []byte) error {
+func (w *worker) runDecode(codec *Configured, c *callSlot, a *answerSlot, wire, state []byte, refs []codecs.Ref,
+	data, skipped []byte) error {
 	in, out := &w.decode, &w.decoded
-	*in = codeccall.Decode{Wire: wire, Examined: int(c.examined), EOF: c.eof != 0, State: state, Room: len(data)}
+	wants, faults := faultsIn(skipped)
+	*in = codeccall.Decode{
+		Wire: wire, Examined: int(c.examined), EOF: c.eof != 0, State: state, Room: len(data), Skips: len(faults),
+	}
 	w.runner.UseForDecode(refs[:0:len(refs)], data[:0:len(data)])
 	if err := w.runner.Decode(codec.Framing, codec.MaxFrame, in, out); err != nil {
 		return err
@@ -458,8 +467,29 @@ func (w *worker) runDecode(codec *Configured, c *callSlot, a *answerSlot, wire, 
 		need: uint32(min(out.Need, codecs.MaxWire)), roomNeeded: uint32(out.RoomNeeded), skipped: uint32(out.Skipped),
 		dropped: uint32(out.Dropped),
 	}
+	a.skip(out.SkippedFaults, wants, faults)
 	a.finish(out.More, out.State, out.Fault)
 	return nil
+}
+
+// skip writes the faults that were skipped to their place, and what they want, each text once.
+func (a *answerSlot) skip(skipped []codeccall.SkippedFault, wants []wantEntry, faults []faultEntry) {
+	var texts [codeccall.MaxWants]string
+	known := texts[:0]
+	for i := range skipped {
+		f := &skipped[i]
+		want := slices.Index(known, f.Want)
+		if want < 0 {
+			want = len(known)
+			known = append(known, f.Want)
+			wants[want].length = uint32(copy(wants[want].text[:], f.Want))
+		}
+		faults[i] = faultEntry{
+			kind: kindOf(f.Err), offset: uint32(f.Offset), at: uint32(f.At), resume: uint32(f.Resume),
+			payloads: uint32(f.Payloads), want: uint32(want), dropped: uint32(f.Dropped), announced: f.Announced,
+		}
+	}
+	a.head.faults, a.head.wants = uint32(len(skipped)), uint32(len(known))
 }
 
 func (w *worker) runEncode(codec *Configured, c *callSlot, a *answerSlot, wire []byte, refs []codecs.Ref, state []byte,

@@ -19,7 +19,7 @@ const Variable = "FRAMEHOST_CODEC_SHM"
 
 // version changes when the layout of what is shared does. A plugin that knows another refuses, and is served by the
 // portable plane.
-const version = 1
+const version = 2
 
 // magic tells in passing whether both processes have the same byte order.
 const magic = 0x66686d31

@@ -34,8 +34,8 @@ func TestBeginRefusesRubbish(t *testing.T) {
 		{"nothing at all", "waiting for the process", []byte{}},
 		{"a byte", "too short", []byte{1}},
 		{"less than a message", "too short", short},
-		{"another version", "version 1", wrong},
-		{"noise", "version 1", []byte(strings.Repeat("noise", 100))},
+		{"another version", errVersion.Error(), wrong},
+		{"noise", errVersion.Error(), []byte(strings.Repeat("noise", 100))},
 		{"another message", "message 3 instead", packet(opAdd, "")},
 		{"a refusal", `the process: out of\x1b[31m ink`, packet(opReady, "out of\x1b[31m ink")},
 		{"a refusal without end", strings.Repeat("x", maxRefusal), packet(opReady, strings.Repeat("x", 5000))},
@@ -116,7 +116,7 @@ func TestServeRefusesAnotherVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, err := plane.socket.receive(0)
-	if err != nil || m.op != opReady || !strings.Contains(m.refusal, "want version 1") {
+	if err != nil || m.op != opReady || !strings.Contains(m.refusal, errVersion.Error()) {
 		t.Errorf("got %+v, %v", m, err)
 	}
 	if err := <-served; !errors.Is(err, errVersion) {

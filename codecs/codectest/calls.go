@@ -98,8 +98,12 @@ func clone[T any](v *T) T {
 // outcome prints what a result means to a host: not what it leaves for the next search.
 func outcome(out *codeccall.Decoded) string {
 	fault := "none"
+	for i := range out.SkippedFaults {
+		f := &out.SkippedFaults[i]
+		fault = fmt.Sprintf("%s; skipped behind %d payloads, dropping %d bytes: %s", fault, f.Payloads, f.Dropped, describe(&f.Fault))
+	}
 	if f := out.Fault; f != nil {
-		fault = fmt.Sprintf("%v at %d of %d, want %s, resume %d", f.Err, f.At, f.Offset, f.Want, f.Resume)
+		fault = fmt.Sprintf("%s; %v at %d of %d, want %s, resume %d", fault, f.Err, f.At, f.Offset, f.Want, f.Resume)
 	}
 	return fmt.Sprintf("payloads %v and %s, consumed %d, skipped %d, more %t (%d), state %q, fault %s",
 		out.Refs, quote(out.Data), out.Consumed, out.Skipped, out.More, out.RoomNeeded, out.State, fault)

@@ -23,7 +23,7 @@
 //   - Limits: a payload of MaxFrame bytes is decoded, one more is ErrTooLong, whatever the cuts, and no frame exceeds
 //     its longest wire.
 //   - Faults: garbage and damaged streams never panic nor stand still; decoding that goes on where a fault says gives
-//     the same payloads for all cuts.
+//     the same payloads for all cuts, and also where it goes on within a call.
 //   - Calls: each result passes the checks of package codeccall; a call made again, elsewhere, later, or with nothing
 //     examined, has the same result; little room delays payloads and changes none; how payloads are divided into
 //     batches doesn't matter; arguments are not changed; calls may be made at the same time.

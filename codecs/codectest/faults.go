@@ -3,14 +3,18 @@ package codectest
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
+
+	"github.com/framehost/framehost/codecs/codeccall"
 )
 
 // smallLimit is a limit for payloads that garbage exceeds.
 const smallLimit = 8
 
 // faults checks that garbage and damaged streams decode alike however they are cut, with the same faults in the same
-// places, also behind a fault, and that nothing is returned that breaks the contract.
+// places, also behind a fault and where faults are skipped within a call, and that nothing is returned that breaks the
+// contract.
 func (s *suite) faults() {
 	alphabet := s.framing()
 	small := *s
@@ -59,6 +63,19 @@ func (s *suite) damaged(wire []byte, i int) {
 	little := s.randomly(len(wire))
 	little.adjust, little.how = func(r *reader) { r.room = 0 }, "with no room at first"
 	s.alike(wire, want, byteByByte(len(wire)), s.randomly(len(wire)), s.randomly(len(wire)), little)
+	for _, skips := range []int{1, 3, codeccall.MaxSkips} {
+		for _, a := range []arrival{inOnePiece, s.randomly(len(wire)), little} {
+			before := a.adjust
+			a.adjust = func(r *reader) {
+				if before != nil {
+					before(r)
+				}
+				r.skips = skips
+			}
+			a.how = fmt.Sprintf("%s, %d faults to be skipped in a call", a.how, skips)
+			s.alike(wire, want, a)
+		}
+	}
 	if i%10 == 0 {
 		s.cutEverywhere(wire, want)
 	}

@@ -19,6 +19,7 @@ type reader struct {
 
 	room   int  // bytes for payloads that are built; more when it is needed, for one call
 	forget bool // shows everything as not examined, as a call made again by another process does
+	skips  int  // how many faults may be skipped in a call
 	// watch sees each call with its result, before the result takes effect.
 	watch func(in *codeccall.Decode, out *codeccall.Decoded) error
 
@@ -70,7 +71,8 @@ func (r *reader) feed(arrived []byte, eof bool) error {
 
 // call shows what there is. It reports whether nothing is to be done before more arrives.
 func (r *reader) call(eof bool) (wait bool, err error) {
-	in := codeccall.Decode{Wire: r.wire, Examined: r.examined, EOF: eof, State: r.state, Room: max(r.room, r.needed), Left: r.left}
+	in := codeccall.Decode{Wire: r.wire, Examined: r.examined, EOF: eof, State: r.state, Room: max(r.room, r.needed), Left: r.left,
+		Skips: r.skips}
 	if r.forget {
 		in.Examined = 0
 	}
@@ -91,11 +93,21 @@ func (r *reader) call(eof bool) (wait bool, err error) {
 }
 
 func (r *reader) apply(in *codeccall.Decode, out *codeccall.Decoded) (wait bool, err error) {
-	for _, ref := range out.Refs {
+	skipped := out.SkippedFaults
+	for i, ref := range out.Refs {
+		for ; len(skipped) > 0 && skipped[0].Payloads == i; skipped = skipped[1:] {
+			r.got.fault(&skipped[0].Fault, r.offset)
+		}
 		r.got.payload(payloadAt(in.Wire, out.Data, ref))
+	}
+	for i := range skipped {
+		r.got.fault(&skipped[i].Fault, r.offset)
 	}
 	r.got.skipped += out.Skipped
 	r.got.dropped += out.Dropped
+	for i := range out.SkippedFaults {
+		r.got.dropped += out.SkippedFaults[i].Dropped
+	}
 	r.state = append(r.state[:0], out.State...)
 	begin := r.offset
 	progress := out.Consumed > 0

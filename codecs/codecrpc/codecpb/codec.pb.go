@@ -517,6 +517,7 @@ type CallHead struct {
 	Stream        uint64                 `protobuf:"varint,9,opt,name=stream,proto3" json:"stream,omitempty"`     // decode: a number for the flow, never used again on this lane
 	Kept          uint32                 `protobuf:"varint,10,opt,name=kept,proto3" json:"kept,omitempty"`        // decode: so many bytes that call kept_of of this stream left unconsumed precede data
 	KeptOf        uint64                 `protobuf:"varint,11,opt,name=kept_of,json=keptOf,proto3" json:"kept_of,omitempty"`
+	Skips         uint32                 `protobuf:"varint,12,opt,name=skips,proto3" json:"skips,omitempty"` // decode: so many faults may be skipped in this call; 0: it ends at the first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -628,6 +629,13 @@ func (x *CallHead) GetKeptOf() uint64 {
 	return 0
 }
 
+func (x *CallHead) GetSkips() uint32 {
+	if x != nil {
+		return x.Skips
+	}
+	return 0
+}
+
 // Answer is a part of an answer: the first has a head, all have what follows in data, offsets, lengths and ends.
 type Answer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -725,9 +733,11 @@ type AnswerHead struct {
 	Skipped       uint32                 `protobuf:"varint,8,opt,name=skipped,proto3" json:"skipped,omitempty"` // decode: empty frames that were dropped
 	State         []byte                 `protobuf:"bytes,9,opt,name=state,proto3" json:"state,omitempty"`      // at most 256 bytes
 	Fault         *Fault                 `protobuf:"bytes,10,opt,name=fault,proto3" json:"fault,omitempty"`
-	Resend        bool                   `protobuf:"varint,11,opt,name=resend,proto3" json:"resend,omitempty"`   // decode: the kept bytes are not here; nothing else counts, call again with the whole wire
-	Error         string                 `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`      // the codec failed; nothing else counts
-	Dropped       uint32                 `protobuf:"varint,13,opt,name=dropped,proto3" json:"dropped,omitempty"` // decode: bytes at the front that belong to the frame of an earlier fault
+	Resend        bool                   `protobuf:"varint,11,opt,name=resend,proto3" json:"resend,omitempty"`                                   // decode: the kept bytes are not here; nothing else counts, call again with the whole wire
+	Error         string                 `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`                                      // the codec failed; nothing else counts
+	Dropped       uint32                 `protobuf:"varint,13,opt,name=dropped,proto3" json:"dropped,omitempty"`                                 // decode: bytes at the front that belong to the frame of an earlier fault
+	Wants         []string               `protobuf:"bytes,14,rep,name=wants,proto3" json:"wants,omitempty"`                                      // decode: what skipped_faults want, each once
+	SkippedFaults []*SkippedFault        `protobuf:"bytes,15,rep,name=skipped_faults,json=skippedFaults,proto3" json:"skipped_faults,omitempty"` // decode: at most as many as the call's skips
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -853,6 +863,20 @@ func (x *AnswerHead) GetDropped() uint32 {
 	return 0
 }
 
+func (x *AnswerHead) GetWants() []string {
+	if x != nil {
+		return x.Wants
+	}
+	return nil
+}
+
+func (x *AnswerHead) GetSkippedFaults() []*SkippedFault {
+	if x != nil {
+		return x.SkippedFaults
+	}
+	return nil
+}
+
 type Fault struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          Fault_Kind             `protobuf:"varint,1,opt,name=kind,proto3,enum=framehost.codec.v1.Fault_Kind" json:"kind,omitempty"`
@@ -937,6 +961,107 @@ func (x *Fault) GetAnnounced() uint64 {
 	return 0
 }
 
+// SkippedFault is a fault after which decoding went on within the call.
+type SkippedFault struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Fault_Kind             `protobuf:"varint,1,opt,name=kind,proto3,enum=framehost.codec.v1.Fault_Kind" json:"kind,omitempty"` // TOO_LONG or MALFORMED
+	Offset        uint32                 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	At            uint32                 `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"`
+	Want          uint32                 `protobuf:"varint,4,opt,name=want,proto3" json:"want,omitempty"` // the number of the text in wants, from 0
+	Resume        uint32                 `protobuf:"varint,5,opt,name=resume,proto3" json:"resume,omitempty"`
+	Payloads      uint32                 `protobuf:"varint,6,opt,name=payloads,proto3" json:"payloads,omitempty"`   // how many payloads of the answer precede it
+	Dropped       uint32                 `protobuf:"varint,7,opt,name=dropped,proto3" json:"dropped,omitempty"`     // bytes from resume on that belong to the faulty frame still
+	Announced     uint64                 `protobuf:"varint,8,opt,name=announced,proto3" json:"announced,omitempty"` // as in Fault
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SkippedFault) Reset() {
+	*x = SkippedFault{}
+	mi := &file_codec_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SkippedFault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SkippedFault) ProtoMessage() {}
+
+func (x *SkippedFault) ProtoReflect() protoreflect.Message {
+	mi := &file_codec_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SkippedFault.ProtoReflect.Descriptor instead.
+func (*SkippedFault) Descriptor() ([]byte, []int) {
+	return file_codec_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SkippedFault) GetKind() Fault_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Fault_KIND_UNSPECIFIED
+}
+
+func (x *SkippedFault) GetOffset() uint32 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *SkippedFault) GetAt() uint32 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *SkippedFault) GetWant() uint32 {
+	if x != nil {
+		return x.Want
+	}
+	return 0
+}
+
+func (x *SkippedFault) GetResume() uint32 {
+	if x != nil {
+		return x.Resume
+	}
+	return 0
+}
+
+func (x *SkippedFault) GetPayloads() uint32 {
+	if x != nil {
+		return x.Payloads
+	}
+	return 0
+}
+
+func (x *SkippedFault) GetDropped() uint32 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+func (x *SkippedFault) GetAnnounced() uint64 {
+	if x != nil {
+		return x.Announced
+	}
+	return 0
+}
+
 var File_codec_proto protoreflect.FileDescriptor
 
 const file_codec_proto_rawDesc = "" +
@@ -969,7 +1094,7 @@ const file_codec_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x120\n" +
 	"\x04head\x18\x02 \x01(\v2\x1c.framehost.codec.v1.CallHeadR\x04head\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x18\n" +
-	"\alengths\x18\x04 \x03(\rR\alengths\"\xa4\x02\n" +
+	"\alengths\x18\x04 \x03(\rR\alengths\"\xba\x02\n" +
 	"\bCallHead\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.framehost.codec.v1.KindR\x04kind\x12\x14\n" +
 	"\x05codec\x18\x02 \x01(\rR\x05codec\x12\x1b\n" +
@@ -982,14 +1107,15 @@ const file_codec_proto_rawDesc = "" +
 	"\x06stream\x18\t \x01(\x04R\x06stream\x12\x12\n" +
 	"\x04kept\x18\n" +
 	" \x01(\rR\x04kept\x12\x17\n" +
-	"\akept_of\x18\v \x01(\x04R\x06keptOf\"\xa8\x01\n" +
+	"\akept_of\x18\v \x01(\x04R\x06keptOf\x12\x14\n" +
+	"\x05skips\x18\f \x01(\rR\x05skips\"\xa8\x01\n" +
 	"\x06Answer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x122\n" +
 	"\x04head\x18\x02 \x01(\v2\x1e.framehost.codec.v1.AnswerHeadR\x04head\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x18\n" +
 	"\aoffsets\x18\x04 \x03(\rR\aoffsets\x12\x18\n" +
 	"\alengths\x18\x05 \x03(\rR\alengths\x12\x12\n" +
-	"\x04ends\x18\x06 \x03(\rR\x04ends\"\xef\x02\n" +
+	"\x04ends\x18\x06 \x03(\rR\x04ends\"\xce\x03\n" +
 	"\n" +
 	"AnswerHead\x12\x1b\n" +
 	"\tdata_size\x18\x01 \x01(\rR\bdataSize\x12\x1a\n" +
@@ -1006,7 +1132,9 @@ const file_codec_proto_rawDesc = "" +
 	" \x01(\v2\x19.framehost.codec.v1.FaultR\x05fault\x12\x16\n" +
 	"\x06resend\x18\v \x01(\bR\x06resend\x12\x14\n" +
 	"\x05error\x18\f \x01(\tR\x05error\x12\x18\n" +
-	"\adropped\x18\r \x01(\rR\adropped\"\x8c\x02\n" +
+	"\adropped\x18\r \x01(\rR\adropped\x12\x14\n" +
+	"\x05wants\x18\x0e \x03(\tR\x05wants\x12G\n" +
+	"\x0eskipped_faults\x18\x0f \x03(\v2 .framehost.codec.v1.SkippedFaultR\rskippedFaults\"\x8c\x02\n" +
 	"\x05Fault\x122\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1e.framehost.codec.v1.Fault.KindR\x04kind\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\rR\x06offset\x12\x0e\n" +
@@ -1019,7 +1147,16 @@ const file_codec_proto_rawDesc = "" +
 	"\bTOO_LONG\x10\x01\x12\r\n" +
 	"\tMALFORMED\x10\x02\x12\r\n" +
 	"\tTRUNCATED\x10\x03\x12\x13\n" +
-	"\x0fUNREPRESENTABLE\x10\x04*>\n" +
+	"\x0fUNREPRESENTABLE\x10\x04\"\xea\x01\n" +
+	"\fSkippedFault\x122\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1e.framehost.codec.v1.Fault.KindR\x04kind\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\rR\x06offset\x12\x0e\n" +
+	"\x02at\x18\x03 \x01(\rR\x02at\x12\x12\n" +
+	"\x04want\x18\x04 \x01(\rR\x04want\x12\x16\n" +
+	"\x06resume\x18\x05 \x01(\rR\x06resume\x12\x1a\n" +
+	"\bpayloads\x18\x06 \x01(\rR\bpayloads\x12\x18\n" +
+	"\adropped\x18\a \x01(\rR\adropped\x12\x1c\n" +
+	"\tannounced\x18\b \x01(\x04R\tannounced*>\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vKIND_DECODE\x10\x01\x12\x0f\n" +
@@ -1042,7 +1179,7 @@ func file_codec_proto_rawDescGZIP() []byte {
 }
 
 var file_codec_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_codec_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_codec_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_codec_proto_goTypes = []any{
 	(Kind)(0),                 // 0: framehost.codec.v1.Kind
 	(Fault_Kind)(0),           // 1: framehost.codec.v1.Fault.Kind
@@ -1056,6 +1193,7 @@ var file_codec_proto_goTypes = []any{
 	(*Answer)(nil),            // 9: framehost.codec.v1.Answer
 	(*AnswerHead)(nil),        // 10: framehost.codec.v1.AnswerHead
 	(*Fault)(nil),             // 11: framehost.codec.v1.Fault
+	(*SkippedFault)(nil),      // 12: framehost.codec.v1.SkippedFault
 }
 var file_codec_proto_depIdxs = []int32{
 	6,  // 0: framehost.codec.v1.ConfigureResponse.errors:type_name -> framehost.codec.v1.OptionError
@@ -1063,18 +1201,20 @@ var file_codec_proto_depIdxs = []int32{
 	0,  // 2: framehost.codec.v1.CallHead.kind:type_name -> framehost.codec.v1.Kind
 	10, // 3: framehost.codec.v1.Answer.head:type_name -> framehost.codec.v1.AnswerHead
 	11, // 4: framehost.codec.v1.AnswerHead.fault:type_name -> framehost.codec.v1.Fault
-	1,  // 5: framehost.codec.v1.Fault.kind:type_name -> framehost.codec.v1.Fault.Kind
-	2,  // 6: framehost.codec.v1.Codec.Describe:input_type -> framehost.codec.v1.DescribeRequest
-	4,  // 7: framehost.codec.v1.Codec.Configure:input_type -> framehost.codec.v1.ConfigureRequest
-	7,  // 8: framehost.codec.v1.Codec.Lane:input_type -> framehost.codec.v1.Call
-	3,  // 9: framehost.codec.v1.Codec.Describe:output_type -> framehost.codec.v1.DescribeResponse
-	5,  // 10: framehost.codec.v1.Codec.Configure:output_type -> framehost.codec.v1.ConfigureResponse
-	9,  // 11: framehost.codec.v1.Codec.Lane:output_type -> framehost.codec.v1.Answer
-	9,  // [9:12] is the sub-list for method output_type
-	6,  // [6:9] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	12, // 5: framehost.codec.v1.AnswerHead.skipped_faults:type_name -> framehost.codec.v1.SkippedFault
+	1,  // 6: framehost.codec.v1.Fault.kind:type_name -> framehost.codec.v1.Fault.Kind
+	1,  // 7: framehost.codec.v1.SkippedFault.kind:type_name -> framehost.codec.v1.Fault.Kind
+	2,  // 8: framehost.codec.v1.Codec.Describe:input_type -> framehost.codec.v1.DescribeRequest
+	4,  // 9: framehost.codec.v1.Codec.Configure:input_type -> framehost.codec.v1.ConfigureRequest
+	7,  // 10: framehost.codec.v1.Codec.Lane:input_type -> framehost.codec.v1.Call
+	3,  // 11: framehost.codec.v1.Codec.Describe:output_type -> framehost.codec.v1.DescribeResponse
+	5,  // 12: framehost.codec.v1.Codec.Configure:output_type -> framehost.codec.v1.ConfigureResponse
+	9,  // 13: framehost.codec.v1.Codec.Lane:output_type -> framehost.codec.v1.Answer
+	11, // [11:14] is the sub-list for method output_type
+	8,  // [8:11] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_codec_proto_init() }
@@ -1088,7 +1228,7 @@ func file_codec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_codec_proto_rawDesc), len(file_codec_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,6 +35,7 @@ func failed(format string, args ...any) answer {
 	return answer{head: &codecpb.AnswerHead{Error: fmt.Sprintf(format, args...)}}
 }
 
+// decode finds frames up to the first fault. It ignores how many faults it might skip.
 func (l lines) decode(in *codecpb.CallHead, wire []byte) answer {
 	if in.Kept > 0 {
 		return answer{head: &codecpb.AnswerHead{Resend: true}}
