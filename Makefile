@@ -11,7 +11,7 @@ SECONDS ?= 2
 DATA_PLANE ?= auto
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: help build check compile lint test tidy generate generated fuzz bench bench-mallocs bench-parts bench-hub demo clean
+.PHONY: help build check compile lint test tidy generate generated fuzz bench bench-mallocs bench-parts bench-hub chaos demo clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,6 +60,10 @@ bench-parts: ## the Go benchmarks of each package
 
 bench-hub: ## what a hub carries of datagrams without loss, beside a loop without codecs (a minute)
 	go test -run '^$$' -bench '^BenchmarkHub$$' -benchtime 1x ./host
+
+# About four minutes on two cores. The report ends with the figures that must be 0; CHAOS_FLAGS='-seed 7 -frames 50000 -deaths 30' says how much.
+chaos: ## framehost under kills, stops, reloads, drains and bad neighbors at once: not a byte may differ (minutes)
+	go run ./host/internal/chaos $(CHAOS_FLAGS)
 
 demo: ## the main job, on an embedded default
 	go run ./cmd/framehost demo
