@@ -214,14 +214,17 @@ type direction struct {
 	lane   *lane
 	stream uint64
 
-	left   int    // bytes that the last decode left unconsumed, where the process was told to keep them
-	leftBy uint64 // its id
+	decode codeccall.Decode // the one under way, as far as one call may go
+	encode codeccall.Encode // likewise
+	left   int              // bytes that the last decode left unconsumed
+	kept   int              // how many of them it was shown, where the process was asked to keep those; else 0
+	keptBy uint64           // its id
 }
 
 // keepFrom is the number of unconsumed bytes from which a process is asked to keep them: fewer are simply sent again.
 const keepFrom = 64 << 10
 
-func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codeccall.Decoded) error {
+func (d *direction) Decode(ctx context.Context, all *codeccall.Decode, out *codeccall.Decoded) error {
 	l, err := d.open(ctx)
 	if err != nil {
 		return err
@@ -229,14 +232,17 @@ func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codec
 	if d.decoder == nil {
 		d.decoder = &call{done: make(chan error, 1)}
 	}
+	limited, partly := limitDecode(all, &d.properties)
+	d.decode = limited
+	in := &d.decode
 	c := d.decoder
 	c.head = callHead{
 		kind: kindDecode, codec: d.number, eof: in.EOF, state: in.State, room: uint32(in.Room),
 		examined: uint32(in.Examined), stream: d.stream, skips: uint32(min(in.Skips, codeccall.MaxSkips)),
 	}
 	c.decoded = out
-	if d.left > 0 && in.Left == d.left {
-		c.head.kept, c.head.keptOf = uint32(d.left), d.leftBy
+	if d.kept > 0 && in.Left == d.left {
+		c.head.kept, c.head.keptOf = uint32(d.kept), d.keptBy
 	}
 	for {
 		c.wire = in.Wire[c.head.kept:]
@@ -246,7 +252,8 @@ func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codec
 		}
 		c.head.kept, c.head.keptOf = 0, 0
 	}
-	c.wire, c.decoded, c.head.state, d.left = nil, nil, nil, 0
+	c.wire, c.decoded, c.head.state, d.left, d.kept = nil, nil, nil, 0, 0
+	defer func() { d.decode = codeccall.Decode{} }()
 	if err = c.verdict(err); err != nil {
 		return err
 	}
@@ -254,12 +261,13 @@ func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codec
 		return err
 	}
 	if left := len(in.Wire) - out.Consumed; left >= keepFrom && !in.EOF && out.Fault == nil {
-		d.left, d.leftBy = left, c.id
+		d.left, d.kept, d.keptBy = len(all.Wire)-out.Consumed, left, c.id
 	}
+	out.More = out.More || partly && out.Fault == nil
 	return nil
 }
 
-func (d *direction) Encode(ctx context.Context, in *codeccall.Encode, out *codeccall.Encoded) error {
+func (d *direction) Encode(ctx context.Context, all *codeccall.Encode, out *codeccall.Encoded) error {
 	l, err := d.open(ctx)
 	if err != nil {
 		return err
@@ -267,6 +275,13 @@ func (d *direction) Encode(ctx context.Context, in *codeccall.Encode, out *codec
 	if d.encoder == nil {
 		d.encoder = &call{done: make(chan error, 1)}
 	}
+	limited, partly := limitEncode(all, &d.properties)
+	if partly && len(limited.Refs) == 0 {
+		longerThanAnyCall(all, &d.properties, out)
+		return nil
+	}
+	d.encode = limited
+	in := &d.encode
 	c := d.encoder
 	c.head = callHead{
 		kind: kindEncode, codec: d.number, eof: in.EOF, state: in.State, room: uint32(in.Room),
@@ -275,10 +290,15 @@ func (d *direction) Encode(ctx context.Context, in *codeccall.Encode, out *codec
 	c.batch, c.encoded, c.payloads = in, out, newGatherer(in)
 	err = c.verdict(l.do(c))
 	c.batch, c.encoded, c.payloads, c.head.state = nil, nil, gatherer{}, nil
+	defer func() { d.encode = codeccall.Encode{} }()
 	if err != nil {
 		return err
 	}
-	return in.Check(&d.properties, out)
+	if err := in.Check(&d.properties, out); err != nil {
+		return err
+	}
+	out.More = out.More || partly && out.Fault == nil
+	return nil
 }
 
 // verdict returns why a call that ended with err, or was answered, was not served.

@@ -20,8 +20,6 @@ const (
 	maxPart  = 256 << 10 // bytes of a message
 	partRoom = maxPart - 8<<10
 	maxError = 4 << 10 // bytes of AnswerHead.error
-	// maxBatch is what a call may carry beyond one frame of the greatest length, in bytes.
-	maxBatch = 1 << 20
 )
 
 var errMalformed = errors.New("malformed message")

@@ -154,6 +154,10 @@ func TestRefusedCalls(t *testing.T) {
 		{"a decode of more than there may be", &codecpb.CallHead{Kind: codecpb.Kind_KIND_DECODE, Codec: 1, DataSize: hostFrame + 2 + maxBatch}},
 		{"an encode of more than there may be",
 			&codecpb.CallHead{Kind: codecpb.Kind_KIND_ENCODE, Codec: 1, DataSize: hostFrame + 1 + maxBatch, Payloads: 1}},
+		{"more room to decode into than there may be",
+			&codecpb.CallHead{Kind: codecpb.Kind_KIND_DECODE, Codec: 1, DataSize: 9, Room: hostFrame + 1 + maxBatch}},
+		{"more room to encode into than there may be",
+			&codecpb.CallHead{Kind: codecpb.Kind_KIND_ENCODE, Codec: 1, DataSize: 9, Payloads: 1, Room: hostFrame + 2 + maxBatch}},
 		{"more kept than there may be", &codecpb.CallHead{Kind: codecpb.Kind_KIND_DECODE, Codec: 1, Stream: 1, KeptOf: 1, Kept: math.MaxUint32}},
 	}
 	for _, test := range tests {

@@ -67,12 +67,13 @@ func (c *served) begin(l *serverLane, p *part) error {
 		c.refuse("codec %d was not configured", h.codec)
 		return nil
 	}
-	most := c.codec.MaxWire
-	if h.kind == kindEncode {
-		most = c.codec.MaxFrame
+	most := h.kind.maxData(c.codec.MaxFrame, c.codec.MaxWire)
+	if size := uint64(h.kept) + uint64(h.dataSize); size > most {
+		c.refuse("call of %d bytes, more than %d", size, most)
+		return nil
 	}
-	if size := uint64(h.kept) + uint64(h.dataSize); size > uint64(most)+maxBatch {
-		c.refuse("call of %d bytes, more than %d", size, uint64(most)+maxBatch)
+	if most := h.kind.maxRoom(c.codec.MaxFrame, c.codec.MaxWire); uint64(h.room) > most {
+		c.refuse("call with room for %d bytes, more than %d", h.room, most)
 		return nil
 	}
 	if h.kind == kindDecode && (h.stream != 0 || h.kept > 0) {
@@ -118,7 +119,8 @@ func (c *served) take(p *part, m *incoming) error {
 		c.message, *m = *m, incoming{}
 	default:
 		if cap(c.buffer) < len(c.buffer)+len(p.data) {
-			size := max(len(c.buffer)+len(p.data)+int(c.left), min(2*cap(c.buffer), c.codec.MaxWire+maxBatch))
+			most := int(c.head.kind.maxData(c.codec.MaxFrame, c.codec.MaxWire))
+			size := max(len(c.buffer)+len(p.data)+int(c.left), min(2*cap(c.buffer), most))
 			c.buffer = append(make([]byte, 0, size), c.buffer...)
 		}
 		c.buffer = append(c.buffer, p.data...)

@@ -16,6 +16,7 @@ type inbox struct {
 	most     int              // the longest buffer that is ever wanted, in bytes
 	frame    int64            // what a frame is charged that outgrows baseRead
 	lender   codeccall.Lender // where buffers come from that a decoder can be shown as they are; nil: the heap alone
+	unlent   bool             // the lender had no memory when it was asked last, as where calls travel by messages
 	next     int              // the length of the next buffer to read into
 	flooding bool             // the last read came back full, or brought a usual read's worth: more is waiting
 
@@ -104,7 +105,8 @@ func (in *inbox) readBuffer() *buffer {
 // the beginnings of frames while nothing arrives.
 func (in *inbox) newBuffer(size int, charge int64) *buffer {
 	if in.lender != nil && size >= baseRead {
-		if b := lentBuffer(in.lender, size, charge); b != nil {
+		b := lentBuffer(in.lender, size, charge)
+		if in.unlent = b == nil; !in.unlent {
 			return b
 		}
 	}
@@ -164,7 +166,7 @@ func (in *inbox) setFlooding(floods bool) {
 
 // mostRead is how long the buffers get that reads take turns with.
 func (in *inbox) mostRead() int {
-	if in.lender != nil {
+	if in.lender != nil && !in.unlent {
 		return in.memory.share()
 	}
 	return floodRead

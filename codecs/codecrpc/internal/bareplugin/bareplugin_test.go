@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
 	"github.com/framehost/framehost/codecs/codecrpc/rpctest"
 	"github.com/framehost/framehost/codecs/codectest"
 )
@@ -37,6 +39,42 @@ func TestProcess(t *testing.T) {
 			}},
 		},
 		codectest.Case{Options: `{"terminator": "~"}`, MaxFrame: 70_000})
+}
+
+// The plugin refuses calls beyond the limits of PROTOCOL.md. Callers may show and hand over more than one call may carry,
+// and give more room: what comes of it is the same.
+func TestCallsKeepTheirLimits(t *testing.T) {
+	configure := rpctest.Start(t, nil)
+	for _, maxFrame := range []int{100, 4 << 10, 64 << 10} {
+		codec, err := configure(nil, maxFrame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := bytes.Repeat(append(bytes.Repeat([]byte("x"), 70), '\n'), 5<<20/71)
+		d := codec.Open()
+		defer d.Close()
+		var got []byte
+		in := codeccall.Decode{Wire: want, EOF: true, Room: 8 << 20}
+		var found codeccall.Decoded
+		var out codeccall.Encoded
+		for found.More = true; found.More; {
+			if err := d.Decode(t.Context(), &in, &found); err != nil {
+				t.Fatalf("max_frame %d: decode: %v", maxFrame, err)
+			}
+			for refs := found.Refs; len(refs) > 0; refs = refs[out.Taken():] {
+				encode := codeccall.Encode{Wire: in.Wire, Data: found.Data, Refs: refs, Room: 8 << 20}
+				if err := d.Encode(t.Context(), &encode, &out); err != nil {
+					t.Fatalf("max_frame %d: encode: %v", maxFrame, err)
+				}
+				got = append(got, out.Wire...)
+			}
+			in.Left = len(in.Wire) - found.Consumed
+			in.Wire, in.Examined = in.Wire[found.Consumed:], found.Examined-found.Consumed
+		}
+		if !bytes.Equal(got, want) || found.Fault != nil {
+			t.Errorf("max_frame %d: got %d bytes and fault %v, want %d bytes as they were", maxFrame, len(got), found.Fault, len(want))
+		}
+	}
 }
 
 func TestStartedByHand(t *testing.T) {

@@ -88,6 +88,9 @@ func (s *codecServer) begin(head *codecpb.CallHead) *call {
 	case head.Kind == codecpb.Kind_KIND_DECODE && c.missing.data > int64(codec.maxWire())+slack,
 		head.Kind == codecpb.Kind_KIND_ENCODE && c.missing.data > int64(codec.maxFrame)+slack:
 		c.refused = "more data than a call may carry"
+	case head.Kind == codecpb.Kind_KIND_DECODE && int64(head.Room) > int64(codec.maxFrame)+slack,
+		head.Kind == codecpb.Kind_KIND_ENCODE && int64(head.Room) > int64(codec.maxWire())+slack:
+		c.refused = "more room than a call may have"
 	case head.Kind == codecpb.Kind_KIND_DECODE && head.Payloads > 0, head.Payloads > maxPayloads:
 		c.refused = "more payloads than a call may carry"
 	}
