@@ -33,6 +33,9 @@ var (
 	ErrGone = errors.New("plugin process is gone")
 	// ErrOverdue: there was no answer within the timeout. The process hangs, and has to be killed.
 	ErrOverdue = errors.New("plugin did not answer in time")
+	// ErrNotBegun: the process had not begun the call, so that it has neither died nor hung of it. It is wrapped beside ErrGone
+	// or ErrOverdue by planes that know; without it, the process may have begun the call or not.
+	ErrNotBegun = errors.New("the call had not begun")
 )
 
 // A Codec is a codec with its options in force, wherever it runs. It is safe for concurrent use.

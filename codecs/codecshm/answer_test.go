@@ -206,7 +206,7 @@ func TestAnswersToOtherAttempts(t *testing.T) {
 		d.eachCall(l, func(slot uint32) {
 			c, a := &l.control.calls[slot], &l.state.answers[slot]
 			a.head = answerHead{consumed: 1, examined: 1}
-			for _, attempt := range []uint32{0, c.attempt - 1, c.attempt + 1, math.MaxUint32, r.Uint32() &^ 0xffff} {
+			for _, attempt := range []uint64{0, c.attempt - 1, c.attempt + 1, c.attempt + 1<<32, math.MaxUint64, r.Uint64() &^ 0xffff} {
 				if a.attempt.Store(attempt); attempt != c.attempt {
 					strike(l.signal)
 				}

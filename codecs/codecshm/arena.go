@@ -26,9 +26,13 @@ const trimEvery = time.Second
 // Blocks that were given back last are handed out first: they are the ones that the caches know, and the others can be
 // given back to the system.
 type arena struct {
-	open func(size int) (*segment, error) // makes a segment that both processes have mapped, or will
+	// open makes a segment that both processes have mapped, or will. It may wait for the plugin, so it is called without mu:
+	// nobody else has to wait with it but those who need blocks of the same class.
+	open func(size int) (*segment, error)
 
 	mu       sync.Mutex
+	opened   sync.Cond        // a slab was opened, or could not be; of mu
+	opening  [classCount]bool // a slab of the class is being opened
 	free     [classCount][]*block
 	large    []*block // free ones in segments of their own
 	segments []*segment
@@ -57,6 +61,8 @@ type block struct {
 	offset  uint32
 	bytes   []byte
 }
+
+func (a *arena) init(open func(size int) (*segment, error)) { a.open, a.opened.L = open, &a.mu }
 
 func (b *block) Bytes() []byte { return b.bytes }
 
@@ -107,13 +113,27 @@ func (a *arena) get(size int) *block {
 	return b
 }
 
+// pick, and what it calls, is called with a.mu held, and lets go of it while a segment is opened.
 func (a *arena) pick(size int) *block {
 	class := classFor(size)
 	if class >= classCount {
 		return a.pickLarge(1 << bits.Len(uint(size-1)))
 	}
-	if len(a.free[class]) == 0 && !a.addSlab(class) {
-		return nil
+	for len(a.free[class]) == 0 {
+		if a.opening[class] {
+			a.opened.Wait()
+			if a.closed {
+				return nil
+			}
+			continue
+		}
+		a.opening[class] = true
+		ok := a.addSlab(class)
+		a.opening[class] = false
+		a.opened.Broadcast()
+		if !ok {
+			return nil
+		}
 	}
 	last := len(a.free[class]) - 1
 	b := a.free[class][last]
@@ -155,9 +175,15 @@ func (a *arena) addSlab(class int) bool {
 }
 
 func (a *arena) add(size int) *segment {
+	a.mu.Unlock()
 	s, err := a.open(size)
-	if err != nil {
+	a.mu.Lock()
+	switch {
+	case err != nil:
 		a.failed = err
+		return nil
+	case a.closed:
+		s.unmap()
 		return nil
 	}
 	a.segments = append(a.segments, s)
@@ -170,10 +196,18 @@ func (a *arena) add(size int) *segment {
 
 // trim gives back the segments that nobody has used since it was called last. It goes on as long as there are any.
 func (a *arena) trim() {
+	for _, s := range a.unused() {
+		s.drop() // which may wait for the plugin
+		s.unmap()
+	}
+}
+
+// unused takes out the segments that nobody has used since it was called last, and has trim called again if others are left.
+func (a *arena) unused() (unused []*segment) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
-		return
+		return nil
 	}
 	kept := a.segments[:0]
 	for _, s := range a.segments {
@@ -183,14 +217,14 @@ func (a *arena) trim() {
 			continue
 		}
 		a.forget(s)
-		s.drop()
-		s.unmap()
+		unused = append(unused, s)
 	}
 	clear(a.segments[len(kept):])
 	a.segments = kept
 	if a.trimming = len(kept) > 0; a.trimming {
 		time.AfterFunc(trimEvery, a.trim)
 	}
+	return unused
 }
 
 // forget takes the blocks of s, all of which are free, off the list of those.
@@ -217,6 +251,7 @@ func (a *arena) close() {
 		return
 	}
 	a.closed = true
+	a.opened.Broadcast()
 	for _, s := range a.segments {
 		if s.lent == 0 {
 			s.unmap()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,7 +24,8 @@ type opener struct {
 }
 
 func (o *opener) arena() *arena {
-	return &arena{open: func(size int) (*segment, error) {
+	a := &arena{}
+	a.init(func(size int) (*segment, error) {
 		if o.err != nil {
 			return nil, o.err
 		}
@@ -34,7 +36,84 @@ func (o *opener) arena() *arena {
 			unmap: func() { o.gone = append(o.gone, id) },
 			drop:  func() { o.dropped = append(o.dropped, id) },
 		}, nil
-	}}
+	})
+	return a
+}
+
+// While memory is handed to a plugin, which may take long to look, everything else of the arena goes on.
+func TestArenaIsNotLockedWhileASegmentIsHandedOver(t *testing.T) {
+	a := (&opener{}).arena()
+	other := a.get(smallestBlock)
+	open, opened := a.open, 0
+	unlocked := func() bool {
+		if !a.mu.TryLock() {
+			return false
+		}
+		a.mu.Unlock()
+		return true
+	}
+	a.open = func(size int) (*segment, error) {
+		if opened++; !unlocked() {
+			t.Error("a segment is opened under the lock")
+			return nil, errors.New("locked")
+		}
+		other.End()
+		if other = a.get(smallestBlock); other == nil {
+			t.Error("there is no other block meanwhile")
+		}
+		s, err := open(size)
+		if err == nil {
+			drop := s.drop
+			s.drop = func() {
+				if !unlocked() {
+					t.Error("a segment is dropped under the lock")
+				}
+				drop()
+			}
+		}
+		return s, err
+	}
+	if b := a.get(smallestBlock + 1); b == nil {
+		t.Error("there is no block")
+	} else {
+		b.End()
+	}
+	if b := a.get(largestClass + 1); b == nil {
+		t.Error("there is no large block")
+	} else {
+		b.End()
+	}
+	a.trim()
+	a.trim()
+	if opened != 2 {
+		t.Errorf("%d segments were opened, want 2", opened)
+	}
+}
+
+// Many need blocks of a class at once: one segment is opened for all, and also for those that came when it was on its way.
+func TestArenaOpensOneSegmentForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &opener{}
+		a := o.arena()
+		defer a.close()
+		open := a.open
+		a.open = func(size int) (*segment, error) {
+			time.Sleep(time.Second) // of the bubble
+			return open(size)
+		}
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				if a.get(smallestBlock) == nil {
+					t.Error("there is no block")
+				}
+			})
+		}
+		all.Wait()
+		if o.last != 1 {
+			t.Errorf("%d segments were opened, want 1", o.last)
+		}
+	})
 }
 
 func TestClasses(t *testing.T) {

@@ -31,14 +31,14 @@
 //
 // A plane has two lanes, and each direction has its calls made on one of them, one at a time. The host
 //
-//  1. writes into a free slot what the call is: codec, state, an attempt (a number that no call under way has), the
+//  1. writes into a free slot what the call is: codec, state, an attempt (a number of 64 bits that no other call has), the
 //     places of what is shown, and the place where the result goes, which is a block that is this call's alone;
 //  2. puts the slot's number into the lane's ring, and counts the ring's head up;
 //  3. rings the bell, a pipe, if the plugin naps;
 //  4. waits until the slot's answer carries the attempt.
 //
-// In the plugin one worker owns the lane. It takes the slot off the ring, makes the call on the memory as it is mapped, with
-// the result built in its place, writes the answer, and its attempt last. A call that has held the lane for 10 ms, or
+// In the plugin one worker owns the lane. It takes the slot off the ring, writes its attempt as begun, makes the call on the
+// memory as it is mapped, with the result built in its place, writes the answer, and its attempt last. A call that has held the lane for 10 ms, or
 // for 1 ms where that has happened lately, keeps its worker and loses the lane to another one, so that slow calls don't
 // hold up others.
 //
@@ -81,7 +81,8 @@
 //
 // # How it ends
 //
-// Whatever ends a plane ends all of its calls. None had an effect, and they may be made again on another process.
+// Whatever ends a plane ends all of its calls. None had an effect, and they may be made again on another process. Errors of
+// those that the process had not begun wrap codeccall.ErrNotBegun too: it did not die or hang of them.
 //
 //   - The process ends, or lets go of its lanes: the signal ends, and calls fail with codeccall.ErrGone.
 //   - A call has been parked for longer than an answer may take: it fails with codeccall.ErrOverdue, the others with ErrGone.

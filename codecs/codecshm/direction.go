@@ -237,12 +237,12 @@ func (p *Plane) answerRoom(tableSize, room int) (b *block, dataAt int, err error
 // short says why there is no memory.
 func (p *Plane) short(a *arena) error {
 	if p.over.Load() {
-		return codeccall.ErrGone
+		return errGoneBefore
 	}
 	if err := a.failure(); err != nil {
 		return fmt.Errorf("%w: shared memory: %w", codeccall.ErrCodecFailed, err)
 	}
-	return codeccall.ErrGone
+	return errGoneBefore
 }
 
 // verdict returns why the answer of c is no result: because the codec failed, or because it does not fit into its place,

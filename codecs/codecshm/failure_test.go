@@ -5,9 +5,11 @@ package codecshm
 import (
 	"context"
 	"errors"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,7 +55,7 @@ func TestOverdue(t *testing.T) {
 				d.lane = &plane.lanes[lane]
 				var out codeccall.Decoded
 				err := d.Decode(context.Background(), &codeccall.Decode{Wire: wire}, &out)
-				if err != want {
+				if !errors.Is(err, want) {
 					t.Errorf("lane %d, %d bytes: got %v, want %v", lane, len(wire), err, want)
 				}
 				if len(told) != 1 {
@@ -115,8 +117,9 @@ func TestNotOverdue(t *testing.T) {
 func TestProcessEnds(t *testing.T) {
 	d := impersonateLane(t, 0, func(d *double, l *serverLane) {
 		var files []int
-		d.eachCall(l, func(uint32) {
-			if l.taken.Load() < 3 {
+		d.eachCall(l, func(slot uint32) {
+			if l.taken.Load() < 3 { // of the three calls two are begun
+				l.state.answers[slot].begun.Store(l.control.calls[slot].attempt)
 				return
 			}
 			d.server.mu.Lock()
@@ -127,19 +130,27 @@ func TestProcessEnds(t *testing.T) {
 		})
 	})
 	var all sync.WaitGroup
+	var notBegun atomic.Int32
 	for range 3 {
 		on := d.open(hundred)
 		all.Go(func() {
-			if err := on.Decode(context.Background(), &codeccall.Decode{}, &codeccall.Decoded{}); err != codeccall.ErrGone {
+			err := on.Decode(context.Background(), &codeccall.Decode{}, &codeccall.Decoded{})
+			if !errors.Is(err, codeccall.ErrGone) {
 				t.Errorf("got %v", err)
+			}
+			if errors.Is(err, codeccall.ErrNotBegun) {
+				notBegun.Add(1)
 			}
 		})
 	}
 	all.Wait()
+	if n := notBegun.Load(); n != 1 {
+		t.Errorf("%d calls had not begun, want 1", n)
+	}
 	for lane := range d.lanes {
 		on := d.open(hundred)
 		on.lane = &d.lanes[lane]
-		if err := on.Decode(t.Context(), &codeccall.Decode{}, &codeccall.Decoded{}); err != codeccall.ErrGone {
+		if err := on.Decode(t.Context(), &codeccall.Decode{}, &codeccall.Decoded{}); !errors.Is(err, codeccall.ErrGone) || !errors.Is(err, codeccall.ErrNotBegun) {
 			t.Errorf("lane %d: got %v", lane, err)
 		}
 	}
@@ -180,16 +191,16 @@ func TestCloseWithCallsUnderWay(t *testing.T) {
 	closed := make(chan struct{})
 	go func() { e.Close(); close(closed) }()
 	for range calls {
-		if err := <-results; err != codeccall.ErrGone {
+		if err := <-results; !errors.Is(err, codeccall.ErrGone) {
 			t.Errorf("got %v", err)
 		}
 	}
 	<-closed
 	d := e.open(mixed{}, 100)
-	if err := d.Decode(t.Context(), &codeccall.Decode{Wire: []byte("x")}, &codeccall.Decoded{}); err != codeccall.ErrGone {
+	if err := d.Decode(t.Context(), &codeccall.Decode{Wire: []byte("x")}, &codeccall.Decoded{}); !errors.Is(err, codeccall.ErrGone) {
 		t.Errorf("a call of a closed plane: got %v", err)
 	}
-	if err := d.Encode(t.Context(), &codeccall.Encode{}, &codeccall.Encoded{}); err != codeccall.ErrGone {
+	if err := d.Encode(t.Context(), &codeccall.Encode{}, &codeccall.Encoded{}); !errors.Is(err, codeccall.ErrGone) {
 		t.Errorf("a call of a closed plane: got %v", err)
 	}
 	if loan := e.Lend(1); loan != nil {
@@ -262,7 +273,7 @@ func TestSocketIsNotRead(t *testing.T) {
 	for class := 0; err == nil && class < 100; class++ {
 		err = d.Decode(t.Context(), &codeccall.Decode{Wire: make([]byte, largestClass<<min(class, 4))}, &codeccall.Decoded{})
 	}
-	if err != codeccall.ErrGone {
+	if !errors.Is(err, codeccall.ErrGone) {
 		t.Errorf("got %v", err)
 	}
 	if loan := e.Lend(64 << 20); loan != nil {
@@ -310,4 +321,40 @@ func TestNothingIsLeft(t *testing.T) {
 	if got := mapped(t); got != before {
 		t.Errorf("%d segments are mapped, %d were", got, before)
 	}
+}
+
+// Calls that take long take no thread each, however many they are.
+func TestSlowCallsPinNoThreads(t *testing.T) {
+	const calls, most = 100, 30
+	e := start(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	slow := lab{decode: func(_ *codecs.Payloads, in codecs.Wire) (int, error) {
+		entered <- struct{}{}
+		<-release
+		return len(in.Bytes), nil
+	}}
+	threads := func() int {
+		all, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	before := threads()
+	var all sync.WaitGroup
+	for range calls {
+		d := e.open(slow, 100)
+		all.Go(func() {
+			var out codeccall.Decoded
+			if err := d.Decode(context.Background(), &codeccall.Decode{Wire: []byte("x")}, &out); err != nil {
+				t.Error(err)
+			}
+		})
+		<-entered
+	}
+	if got := threads(); got > before+most {
+		t.Errorf("%d calls are under way in %d threads; before there were %d", calls, got, before)
+	}
+	close(release)
+	all.Wait()
 }

@@ -48,7 +48,7 @@ type lane struct {
 	idle    sync.Cond // nothing is under way any more, or a slot is free
 	free    []uint32  // slots
 	active  int       // calls that have a slot
-	attempt uint32    // of the last call
+	attempt uint64    // of the last call
 	rung    uint32    // the nap that the bell was rung for
 	naps    uint32    // how often the host asked for the signal
 	parked  []*call   // that wait for the signal
@@ -115,6 +115,8 @@ func (l *lane) do(c *call) error {
 	err := l.wait(c)
 	if err == nil {
 		l.copyAnswer(c)
+	} else {
+		err = l.ifBegun(c, err)
 	}
 	l.mu.Lock()
 	l.free = append(l.free, c.slot)
@@ -133,15 +135,13 @@ func (l *lane) submit(c *call) error {
 	}
 	if l.failed {
 		l.mu.Unlock()
-		return codeccall.ErrGone
+		return errGoneBefore
 	}
 	c.slot = l.free[len(l.free)-1]
 	l.free = l.free[:len(l.free)-1]
 	l.active++
 	c.alone = l.active == 1
-	if l.attempt++; l.attempt == 0 {
-		l.attempt++ // what a slot has that was never answered
-	}
+	l.attempt++ // 64 bits never come round to the attempt of an old answer, nor to 0, which a slot has that was never answered
 	c.attempt = l.attempt
 	s := &l.control.calls[c.slot]
 	s.attempt, s.kind, s.codec, s.eof = c.attempt, c.kind, c.codec, c.eof
@@ -158,6 +158,24 @@ func (l *lane) submit(c *call) error {
 		strike(l.bell)
 	}
 	return nil
+}
+
+// Errors of calls that the plugin had not taken up. It may say so of one that it had, which harms other calls of its own.
+var (
+	errGoneBefore    = fmt.Errorf("%w; %w", codeccall.ErrGone, codeccall.ErrNotBegun)
+	errOverdueBefore = fmt.Errorf("%w; %w", codeccall.ErrOverdue, codeccall.ErrNotBegun)
+)
+
+// ifBegun returns err, with which c ended, and adds that the plugin had not taken up the call, where it had not.
+func (l *lane) ifBegun(c *call, err error) error {
+	switch {
+	case l.state.answers[c.slot].begun.Load() == c.attempt:
+		return err
+	case err == codeccall.ErrOverdue:
+		return errOverdueBefore
+	default:
+		return errGoneBefore
+	}
 }
 
 // strike writes a byte to a pipe, which wakes the reader. It doesn't wait: a pipe that is full wakes just as well.
@@ -185,7 +203,7 @@ func (l *lane) wait(c *call) error {
 }
 
 // park makes c one of those that listen wakes. It is true when that is not necessary any more.
-func (l *lane) park(c *call, answered *atomic.Uint32) bool {
+func (l *lane) park(c *call, answered *atomic.Uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failed {

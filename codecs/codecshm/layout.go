@@ -32,8 +32,8 @@ type place struct {
 // laneControl is what the host says of a lane, in memory that the plugin can only read. What two processes write or wait
 // for in turns lies in cache lines of its own.
 type laneControl struct {
-	head   atomic.Uint32 // calls submitted since the lane began
-	_      [60]byte
+	head   atomic.Uint64 // calls submitted since the lane began
+	_      [56]byte
 	parked atomic.Uint32 // 0: nobody waits for the signal; otherwise it is to be given once for each value
 	_      [60]byte
 	ring   [slotCount]uint32 // the slots of the calls that were submitted, by their number modulo slotCount
@@ -42,7 +42,7 @@ type laneControl struct {
 
 // callSlot is a call. The host writes it before it submits the slot, and not again before it was answered.
 type callSlot struct {
-	attempt  uint32 // answers say which attempt they are for
+	attempt  uint64 // answers say which attempt they are for
 	kind     uint32
 	codec    uint32 // number under which it was configured
 	eof      uint32 // 0 or 1
@@ -54,7 +54,7 @@ type callSlot struct {
 	examined uint32
 	stateLen uint32
 	state    [codecs.MaxState]byte
-	_        [44]byte
+	_        [40]byte
 }
 
 // laneState is what the plugin says of a lane, in memory that it can write. The host believes none of it.
@@ -66,8 +66,8 @@ type laneState struct {
 
 // answerSlot is the result of the call in the slot of that number.
 type answerSlot struct {
-	attempt atomic.Uint32 // written last
-	_       uint32
+	attempt atomic.Uint64 // written last
+	begun   atomic.Uint64 // the attempt that a worker has taken up; written before the codec sees the call
 	head    answerHead
 	state   [codecs.MaxState]byte
 	text    [maxText]byte // of the fault, or of the error

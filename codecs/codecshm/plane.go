@@ -44,8 +44,8 @@ func New() (*Plane, *os.File, error) {
 		p.lanes[i].idle.L = &p.lanes[i].mu
 	}
 	p.nextSegment.Store(stateSegment)
-	p.in.open = func(size int) (*segment, error) { return p.openSegment(size, true) }
-	p.out.open = func(size int) (*segment, error) { return p.openSegment(size, false) }
+	p.in.init(func(size int) (*segment, error) { return p.openSegment(size, true) })
+	p.out.init(func(size int) (*segment, error) { return p.openSegment(size, false) })
 	if err := Supported(); err != nil {
 		return nil, nil, err
 	}
@@ -116,6 +116,9 @@ func (p *Plane) allocate() (files []int, err error) {
 
 // openSegment makes a segment for an arena. The process may still be about to map it when the first call comes.
 func (p *Plane) openSegment(size int, readOnly bool) (*segment, error) {
+	if p.over.Load() {
+		return nil, errClosed // rather than wait for a socket that nobody reads
+	}
 	memory, fd, err := newMemory(size, readOnly)
 	if err != nil {
 		return nil, err
@@ -131,6 +134,9 @@ func (p *Plane) openSegment(size int, readOnly bool) (*segment, error) {
 		id: id, memory: memory,
 		unmap: func() { _ = unix.Munmap(memory) }, // can't fail for what Mmap returned
 		drop: func() {
+			if p.over.Load() {
+				return
+			}
 			if err := p.socket.send(message{op: opDrop, id: id}); err != nil {
 				p.fail(fmt.Errorf("taking memory from the process: %w", err))
 			}

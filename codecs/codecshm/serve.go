@@ -214,7 +214,7 @@ type serverLane struct {
 	// owner is twice the number of the worker that has the lane, and one more while that runs a call. Whoever would take
 	// the lane away changes the number while it is odd, and a worker that finds it changed has lost the lane.
 	owner   atomic.Uint64
-	taken   atomic.Uint32 // calls taken off the ring; changed by the owner alone
+	taken   atomic.Uint64 // calls taken off the ring; changed by the owner alone
 	minded  atomic.Bool   // mind runs
 	signals uint32        // the value of parked that the signal was given for; the owner's, as are:
 	untold  int           // answers since then
@@ -250,16 +250,18 @@ func (l *serverLane) goOn(me uint64) {
 
 // work is a worker that has the lane as long as owner says me, and the host has not closed it.
 func (l *serverLane) work(me uint64) {
-	// The goroutine waits for the bell in a system call, which on its own thread costs the scheduler nothing.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	debug.SetPanicOnFault(true) // a codec that writes into what it is shown fails, and its process goes on
 	var w worker
 	for {
 		taken := l.taken.Load()
 		if l.control.head.Load() == taken {
 			l.tell()
-			if !l.nap(taken) {
+			// The goroutine waits for the bell in a system call, which on its own thread costs the scheduler nothing. It has
+			// the thread no longer than that: a slow call must not pin one.
+			runtime.LockOSThread()
+			rung := l.nap(taken)
+			runtime.UnlockOSThread()
+			if !rung {
 				return
 			}
 			continue
@@ -309,7 +311,7 @@ func (l *serverLane) tell() {
 // Each reading of the pipe is a nap of its own. The host may look at the flag long after it published a call, when that
 // was answered already and the next nap has begun: then it rings for nothing, and takes this nap for one that it has
 // rung for.
-func (l *serverLane) nap(taken uint32) bool {
+func (l *serverLane) nap(taken uint64) bool {
 	if l.spinner.until(&l.control.head, taken, false) {
 		return true
 	}
@@ -400,8 +402,9 @@ func (l *serverLane) mind() {
 }
 
 // run makes the call in slot and writes its answer, all but the attempt, which it returns.
-func (w *worker) run(l *serverLane, slot uint32) (attempt uint32) {
+func (w *worker) run(l *serverLane, slot uint32) (attempt uint64) {
 	c, a := &l.control.calls[slot], &l.state.answers[slot]
+	a.begun.Store(c.attempt)
 	a.head = answerHead{}
 	if err := w.call(l.server, c, a); err != nil {
 		a.head = answerHead{bits: bitFailed, textLen: uint32(copy(a.text[:], trimFailed(err)))}

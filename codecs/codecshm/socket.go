@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,7 @@ const Variable = "FRAMEHOST_CODEC_SHM"
 
 // version changes when the layout of what is shared does. A plugin that knows another refuses, and is served by the
 // portable plane.
-const version = 2
+const version = 3
 
 // magic tells in passing whether both processes have the same byte order.
 const magic = 0x66686d31
@@ -50,7 +51,10 @@ const (
 const sendTimeout = 2 * time.Second
 
 // A socket carries the few messages that set up memory. It is a pair of packet sockets, of which the plugin inherits one.
-type socket struct{ conn *net.UnixConn }
+type socket struct {
+	conn    *net.UnixConn
+	sending sync.Mutex // each message has sendTimeout for itself
+}
 
 func newSocketPair() (*socket, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -79,7 +83,7 @@ func newSocket(fd int) (*socket, error) {
 		conn.Close()
 		return nil, fmt.Errorf("descriptor %d is no Unix socket", fd)
 	}
-	return &socket{c}, nil
+	return &socket{conn: c}, nil
 }
 
 func (s *socket) close() { _ = s.conn.Close() }
@@ -99,6 +103,8 @@ func (s *socket) send(m message) error {
 	if len(m.files) > 0 {
 		rights = unix.UnixRights(m.files...)
 	}
+	s.sending.Lock()
+	defer s.sending.Unlock()
 	if err := s.conn.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
 		return err
 	}

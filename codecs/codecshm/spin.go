@@ -33,7 +33,7 @@ const (
 var spinOrigin = time.Now()
 
 // until returns true when word has become v, if same, or something else than v, if not. It is false when it is better to sleep.
-func (s *spinner) until(word *atomic.Uint32, v uint32, same bool) bool {
+func (s *spinner) until(word *atomic.Uint64, v uint64, same bool) bool {
 	if s.budget == 0 {
 		return (word.Load() == v) == same
 	}
