@@ -16,6 +16,9 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
+// receiverPatience is how long a sender of a hub waits for a receiver whose queue is full and whose connection takes nothing.
+const receiverPatience = 100 * time.Millisecond
+
 // A hub is what a route has whose sides are shared by many: each connection of a side, and each place of datagrams, is a
 // member of it.
 type hub struct {
@@ -39,7 +42,9 @@ type side interface {
 }
 
 func newHub(r *route) *hub {
-	return &hub{Hub: relay.NewHub(r.host.memory), route: r, members: map[uint64]*member{}}
+	h := &hub{Hub: relay.NewHub(r.host.memory), route: r, members: map[uint64]*member{}}
+	h.Patience = receiverPatience
+	return h
 }
 
 // listen opens what the hub listens on and where it sends datagrams.

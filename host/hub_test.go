@@ -1,12 +1,14 @@
 package host
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -240,9 +242,10 @@ routes:
 	}
 }
 
-// A receiver that does not read loses frames, and the other one none.
+// A receiver that does not read loses frames, as soon as nothing more fits between it and the sender, and the other one
+// none.
 func TestSlowReceiver(t *testing.T) {
-	const frames, size = 1200, 8 << 10
+	const size = 64 << 10
 	for _, policy := range []string{"drop_oldest", "drop_newest", "disconnect"} {
 		t.Run(policy, func(t *testing.T) {
 			h := start(t, fmt.Sprintf(`
@@ -256,12 +259,32 @@ routes:
 			sender, slow, fast := dialAt(t, h, "hub", 0), dialAt(t, h, "hub", 1), dialAt(t, h, "hub", 2)
 			members(t, h, 3)
 			payload := strings.Repeat("x", size)
-			go sender.Write([]byte(strings.Repeat(long(payload), frames)))
-			expect(t, fast, strings.Repeat(long(payload), frames))
+			sent, lost := 0, make(chan struct{})
+			var work sync.WaitGroup
+			work.Go(func() {
+				for going := true; going; sent++ {
+					select {
+					case <-lost:
+						payload, going = "the end", false
+					default:
+					}
+					if _, err := sender.Write([]byte(long(payload))); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+			got := make(chan int)
+			go func() { got <- countLong(t, fast, "the end") }()
 			if policy == "disconnect" {
 				waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["slow_receiver"] == 1 })
 			} else {
 				waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.Live[1].DroppedFrames > 0 })
+			}
+			close(lost)
+			work.Wait()
+			if got := <-got; got != sent {
+				t.Errorf("the fast one got %d frames, want all %d", got, sent)
 			}
 			if got := h.Status().Routes[0].Hub.DroppedFrames; got == 0 {
 				t.Error("got no dropped frames, want some")
@@ -269,6 +292,25 @@ routes:
 			slow.Close()
 		})
 	}
+}
+
+// countLong reads frames up to the one whose payload is end, and returns how many there were.
+func countLong(t *testing.T, c net.Conn, end string) (frames int) {
+	in := bufio.NewReader(c)
+	var length [4]byte
+	for payload := ""; payload != end; frames++ {
+		if _, err := io.ReadFull(in, length[:]); err != nil {
+			t.Error(err)
+			return frames
+		}
+		b := make([]byte, binary.BigEndian.Uint32(length[:]))
+		if _, err := io.ReadFull(in, b); err != nil {
+			t.Error(err)
+			return frames
+		}
+		payload = string(b)
+	}
+	return frames
 }
 
 // With block the sender waits for the slow one, and nothing is lost.

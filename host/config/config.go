@@ -305,13 +305,15 @@ type Flows struct {
 	Idle time.Duration `config:"idle" range:"1ms..24h"`
 }
 
-// Queue bounds what may wait for a receiver in a hub. One frame finds room in an empty queue however long it is.
+// Queue bounds what may wait for a receiver in a hub. One frame finds room in an empty queue however long it is. A sender
+// that brings more than fits waits while the receiver keeps up: as long as its connection takes what is written to it, or
+// takes nothing for less than 100ms, and if that is no more than half of the time.
 type Queue struct {
 	// Frames is the greatest number of frames: 1 to 1000000. Default: 1024.
 	Frames int `config:"frames" range:"1..1000000"`
 	// Bytes is the greatest number of their bytes, as they are written: 1B to 1GiB. Default: 1MiB.
 	Bytes Size `config:"bytes" range:"1B..1GiB"`
-	// Policy says what happens to a frame that finds no room: drop_oldest (those that wait longest give way to it),
+	// Policy says what happens to a frame for a receiver that does not keep up: drop_oldest (those that wait longest give way to it),
 	// drop_newest (it is dropped), disconnect (the receiver is, so not for datagrams), or block (its sender waits, and
 	// with it every receiver of what it sends). What is dropped is counted. Default: drop_oldest.
 	Policy QueuePolicy `config:"policy"`

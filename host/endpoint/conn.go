@@ -91,6 +91,10 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
+// Stalled reports whether a Write is under way that waits for the peer to take what was written before. On Windows it is
+// true for as long as any Write is under way.
+func (c *Conn) Stalled() bool { return c.transfer.stalled.Load() }
+
 // CloseWrite ends the direction to the peer: it reads what was written, and then the end. A Write that waits may go on
 // waiting until c ends, so CloseWrite is for whoever writes, after the last Write. To do it again does nothing.
 func (c *Conn) CloseWrite() error {

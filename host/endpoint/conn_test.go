@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
@@ -291,6 +292,24 @@ func TestWriteIsPartialAgainstAPeerThatDoesNotRead(t *testing.T) {
 		}
 		if n, err := c.Write(nil); n != 0 || err != nil {
 			t.Errorf("got %d, %v for an empty Write, want 0 and no error", n, err)
+		}
+	})
+}
+
+func TestStalled(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		c, peer := pair(t, network)
+		if c.Stalled() {
+			t.Error("a connection that nothing was written to is stalled")
+		}
+		written := make(chan error)
+		go func() { written <- writeAll(c, make([]byte, 64<<20)) }()
+		for !c.Stalled() {
+			runtime.Gosched()
+		}
+		go io.Copy(io.Discard, peer)
+		if err := <-written; err != nil || c.Stalled() {
+			t.Errorf("got %v, stalled: %v, want everything written", err, c.Stalled())
 		}
 	})
 }

@@ -22,6 +22,7 @@ type transfer struct {
 	raw     syscall.RawConn
 	in, out flow
 	broken  atomic.Pointer[error]
+	stalled atomic.Bool // a write waits for the peer to take bytes
 }
 
 // A flow is one direction of a transfer: the arguments and results of the call that is under way.
@@ -84,6 +85,7 @@ func (t *transfer) write(p []byte) (int, error) {
 	err := t.raw.Write(f.try)
 	f.p = nil
 	if err != nil {
+		t.stalled.Store(false)
 		return 0, stopped(err)
 	}
 	if f.err != nil {
@@ -97,7 +99,11 @@ func (t *transfer) tryWrite(fd uintptr) (done bool) {
 	f.mu.Lock()
 	f.n, f.err = t.call("write", syscall.Write, fd, f.p)
 	f.mu.Unlock()
-	return f.err != errAgain
+	again := f.err == errAgain
+	if t.stalled.Load() != again {
+		t.stalled.Store(again)
+	}
+	return !again
 }
 
 // errAgain stands for EAGAIN, which is no error: the call has to wait.

@@ -4,12 +4,16 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 )
 
 // A transfer moves bytes with the blocking calls of package net.
-type transfer struct{ socket socket }
+type transfer struct {
+	socket  socket
+	stalled atomic.Bool // a write is under way: whether it waits for the peer is not known
+}
 
-func newTransfer(s socket) (*transfer, error) { return &transfer{s}, nil }
+func newTransfer(s socket) (*transfer, error) { return &transfer{socket: s}, nil }
 
 func (t *transfer) read(grab func() []byte, release func([]byte)) (int, error) {
 	buf := grab()
@@ -25,7 +29,9 @@ func (t *transfer) read(grab func() []byte, release func([]byte)) (int, error) {
 }
 
 func (t *transfer) write(p []byte) (int, error) {
+	t.stalled.Store(true)
 	n, err := t.socket.Write(p)
+	t.stalled.Store(false)
 	if n > 0 {
 		return n, nil // an error comes again
 	}

@@ -24,7 +24,25 @@ import (
 // Receivers get whole frames, and those of one sender in their order; frames of different senders may be mixed
 // differently at different receivers. A frame is encoded once for each codec among its receivers, and they share the
 // result. Nothing is lost but what the receiver's [Queue] drops, which is counted, and what its framing can't carry,
-// which is reported. One slow receiver holds up nobody else, unless its policy is [Block].
+// which is reported. A slow receiver holds up no other for long, unless its policy is [Block].
+//
+// # Receivers that keep up
+//
+// A sender may bring more at once than a receiver's queue holds. What finds no room stays with the sender, which waits
+// while the receiver keeps up; meanwhile it passes on nothing else, and reads nothing. A receiver keeps up
+//
+//   - while its connection takes what is written to it: then only the hub's own work is waited for,
+//   - while its connection takes nothing, for less than Patience at a time, and for no longer than senders wait for it: twice
+//     Patience at first, and half of the time after that. A sender waits for all such receivers together for three quarters
+//     of the time at most.
+//
+// A receiver that was waited for in vain has fallen behind. From then on its policy applies at once, and it holds up no one,
+// until its queue has been empty. With Block senders wait without end.
+//
+// So a receiver loses nothing if it reads at least half as fast as the sender sends; one that is slower, or stops, costs the
+// others twice Patience at most, or Patience, each time that it falls behind.
+//
+// # Ends
 //
 // A stream has a clean end only behind everything that was in its queue, when the hub or the member drains. One that is
 // ended otherwise, for its queue was full with the policy [Disconnect] for instance, sees a reset. When a peer ends its
@@ -63,6 +81,10 @@ import (
 // A copy is not told from an identical frame that somebody else means: of the two, the first to come is suppressed, and
 // the other passes. Package host says what follows from that for those who connect networks.
 type Hub struct {
+	// Patience is how long a sender waits for a receiver whose queue is full and whose connection takes nothing; see the
+	// section on receivers that keep up. 0: not at all. It must not change once there are members.
+	Patience time.Duration
+
 	memory *Memory
 	seed   maphash.Seed
 	origin time.Time

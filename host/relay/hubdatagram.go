@@ -83,10 +83,11 @@ type datagramPort struct {
 }
 
 func (p *datagramPort) open() {
-	p.dispatcher.member, p.dispatcher.longest = p.Member, codecs.MaxFrame
+	longest := codecs.MaxFrame
 	if p.config.Codec != nil {
-		p.dispatcher.longest = p.config.Codec.Properties().MaxFrame
+		longest = p.config.Codec.Properties().MaxFrame
 	}
+	p.dispatcher.begin(p.Member, longest)
 	p.receiver.port = p
 }
 
@@ -228,6 +229,9 @@ func (p *datagramPort) tooLong(frame []byte) {
 func (p *datagramPort) failed(operation string, err error, d Direction) error {
 	return p.fail(IOError, fmt.Errorf("relay: %s: %s: %w", d, operation, err), d)
 }
+
+// stalled is false: the system takes a datagram, or drops it, at once.
+func (p *datagramPort) stalled() bool { return false }
 
 func (p *datagramPort) cut()   { _ = p.datagrams.Close() }
 func (p *datagramPort) close() { _ = p.datagrams.Close() }

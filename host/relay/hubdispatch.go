@@ -15,16 +15,17 @@ type dispatcher struct {
 	member   *Member
 	longest  int // bytes of the longest payload from the member
 	encoders map[codeccall.Codec]codeccall.Direction
-	audience *audience  // that the encoders are for
-	hashes   []uint64   // of the payloads at hand, if somebody remembers them
-	blocking []delivery // to receivers that are waited for, when the others have got theirs
-	joined   []byte     // payloads as datagrams, one behind the other
-	ends     []uint32   // of these
+	audience *audience     // that the encoders are for
+	hashes   []uint64      // of the payloads at hand, if somebody remembers them
+	late     []backlog     // of receivers whose queues had no room for all of the batch at hand
+	room     chan struct{} // gets a token when one of them may have room
+	waiting  account       // for stalled ones
+	joined   []byte        // payloads as datagrams, one behind the other
+	ends     []uint32      // of these
 }
 
-type delivery struct {
-	to *Member
-	*parcel
+func (d *dispatcher) begin(m *Member, longest int) {
+	d.member, d.longest, d.room = m, longest, make(chan struct{}, 1)
 }
 
 func (d *dispatcher) close() {
@@ -57,12 +58,7 @@ func (d *dispatcher) send(b *batch) error {
 			failed = err
 		}
 	}
-	for i, one := range d.blocking {
-		one.to.offerAll(d.member.ctx, one.whole())
-		one.letGo()
-		d.blocking[i] = delivery{}
-	}
-	d.blocking = d.blocking[:0]
+	d.catchUp()
 	return failed
 }
 
@@ -189,12 +185,7 @@ func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) er
 		if r.recent != nil {
 			d.remember(r, ends, index, g.codec == nil)
 		}
-		if r.queue.limit.Policy == Block {
-			p.hold()
-			d.blocking = append(d.blocking, delivery{r, p})
-		} else {
-			r.offer(p.whole())
-		}
+		d.offer(r, p.whole())
 	}
 	return nil
 }

@@ -71,6 +71,8 @@ type port interface {
 	receive()
 	// transmit writes what is queued until the queue is sealed and empty or the member is over.
 	transmit()
+	// stalled reports whether the writer waits for the peer to take what was written to it.
+	stalled() bool
 	// cut wakes both, and resets a stream whose end was not written.
 	cut()
 	close()
@@ -231,24 +233,12 @@ func (m *Member) look() (wait time.Duration, ok bool) {
 // hears reports whether the member gets what sender sends.
 func (m *Member) hears(sender *Member) bool { return m != sender || m.config.Echo }
 
-// offer gives frames to the member's queue; a member whose policy is Disconnect may be over then.
-func (m *Member) offer(s segment) {
-	if left, _ := m.queue.push(s); left.len() > 0 {
+// force gives s to the member's queue, which drops what its policy says where there is no room. A member whose policy is
+// Disconnect may be over then.
+func (m *Member) force(s segment) {
+	if refused := m.queue.push(s); refused.len() > 0 {
 		m.end(SlowReceiver, fmt.Errorf("relay: to member: %d frames, %d bytes, and a queue of at most %d frames and %d bytes",
-			left.len(), left.size(), m.queue.limit.Frames, m.queue.limit.Bytes), ToMember)
-	}
-}
-
-// offerAll gives all frames to the member's queue, and waits for room until ctx ends.
-func (m *Member) offerAll(ctx context.Context, s segment) {
-	for s.len() > 0 && ctx.Err() == nil {
-		var room <-chan struct{}
-		if s, room = m.queue.push(s); room != nil {
-			select {
-			case <-room:
-			case <-ctx.Done():
-			}
-		}
+			refused.len(), refused.size(), m.queue.limit.Frames, m.queue.limit.Bytes), ToMember)
 	}
 }
 

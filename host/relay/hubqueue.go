@@ -2,6 +2,7 @@ package relay
 
 import (
 	"math"
+	"slices"
 	"sync"
 )
 
@@ -51,16 +52,17 @@ type queue struct {
 	limit  Queue
 	counts *hubCounters
 
-	mu     sync.Mutex
-	filled sync.Cond     // the writer waits for frames
-	room   chan struct{} // closed when the writer takes frames; nil: nobody waits for that
-	list   []segment
-	head   int // of list
-	frames int // in list
-	bytes  int
-	hand   []segment // given to the writer while it waited; taken already, as far as limits go
-	idle   bool      // the writer waits
-	sealed bool      // takes no more
+	mu      sync.Mutex
+	filled  sync.Cond         // the writer waits for frames
+	senders []chan<- struct{} // of senders that wait for room; each gets a token when the writer takes frames
+	list    []segment
+	head    int // of list
+	frames  int // in list
+	bytes   int
+	hand    []segment // given to the writer while it waited; taken already, as far as limits go
+	idle    bool      // the writer waits
+	sealed  bool      // takes no more
+	grace   grace
 }
 
 func (q *queue) begin(limit Queue, counts *hubCounters) {
@@ -68,13 +70,25 @@ func (q *queue) begin(limit Queue, counts *hubCounters) {
 	q.filled.L = &q.mu
 }
 
-// push takes a hold of s as far as there is room, or as the policy makes some. It returns what is left: with Block what
-// must wait until room is closed, with Disconnect everything if not all of it fits, which is lost then, otherwise nothing.
-func (q *queue) push(s segment) (left segment, room <-chan struct{}) {
+// fill takes a hold of as much of s as there is room for and returns the rest. If there is a rest, room gets a token when
+// the writer takes frames, unless it has one.
+func (q *queue) fill(s segment, room chan<- struct{}) (rest segment) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if rest = q.fit(s); rest.len() > 0 && !slices.Contains(q.senders, room) {
+		q.senders = append(q.senders, room)
+	}
+	return rest
+}
+
+// fit takes a hold of as much of s as there is room for and returns the rest; a sealed queue takes nothing and leaves no
+// rest.
+func (q *queue) fit(s segment) (rest segment) {
 	if q.sealed {
-		return segment{}, nil
+		return segment{}
+	}
+	if q.frames == 0 && len(q.hand) == 0 {
+		q.grace.behind = false
 	}
 	// A writer that waits takes its part at once, lest a batch overflow the queue of a receiver that is ready for it.
 	if q.idle && len(q.hand) == 0 {
@@ -84,29 +98,31 @@ func (q *queue) push(s segment) (left segment, room <-chan struct{}) {
 		s.from = part.to
 		q.filled.Signal()
 	}
-	if q.limit.Policy == DropOldest {
-		q.append(s)
-		q.trim()
-		return segment{}, nil
-	}
 	n := s.fitting(q.limit.Bytes-q.bytes, q.limit.Frames-q.frames)
 	if n == 0 && q.frames == 0 {
 		n = min(1, s.len())
 	}
-	if q.limit.Policy == Disconnect && n < s.len() {
-		q.lost(s)
-		return s, nil
-	}
 	q.append(s.first(n))
 	s.from += n
-	if q.limit.Policy == DropNewest {
-		q.lost(s)
-		return segment{}, nil
+	return s
+}
+
+// push takes a hold of s as far as there is room, or as the policy makes some. It returns the frames that are lost because
+// the receiver is to be disconnected, if any.
+func (q *queue) push(s segment) (refused segment) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	rest := q.fit(s)
+	if q.limit.Policy == DropOldest {
+		q.append(rest)
+		q.trim()
+		return segment{}
 	}
-	if s.len() > 0 && q.room == nil {
-		q.room = make(chan struct{})
+	q.lost(rest)
+	if q.limit.Policy == Disconnect {
+		return rest
 	}
-	return s, q.room
+	return segment{}
 }
 
 func (q *queue) append(s segment) {
@@ -133,6 +149,13 @@ func (q *queue) trim() {
 		q.lost(front.first(min(n, q.frames-1)))
 		q.remove(min(n, q.frames-1)).letGo()
 	}
+}
+
+// drop counts s as lost.
+func (q *queue) drop(s segment) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lost(s)
 }
 
 func (q *queue) lost(s segment) {
@@ -190,12 +213,16 @@ func (q *queue) take(into []segment) []segment {
 	return into
 }
 
-// wake tells senders that wait.
+// wake wakes the senders that wait for room.
 func (q *queue) wake() {
-	if q.room != nil {
-		close(q.room)
-		q.room = nil
+	for i, room := range q.senders {
+		select {
+		case room <- struct{}{}:
+		default:
+		}
+		q.senders[i] = nil
 	}
+	q.senders = q.senders[:0]
 }
 
 // seal lets the queue take no more.

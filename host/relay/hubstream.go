@@ -61,7 +61,6 @@ func (p *streamPort) sends() bool { return p.config.Use != SendOnly }
 
 func (p *streamPort) open() {
 	p.begin(p.Member.ctx, p, p.hub.memory, FromMember, &p.Member.counts.counters)
-	p.dispatcher.member = p.Member
 	switch {
 	case !p.shutdown: // an error of what follows will come again
 	case p.config.Use == ReceiveOnly:
@@ -78,7 +77,7 @@ func (p *streamPort) receive() {
 	if p.sends() {
 		properties := p.config.Codec.Properties()
 		p.expect(p.config.Codec, int64(properties.MaxWire)+1+int64(properties.MaxFrame))
-		p.dispatcher.longest = properties.MaxFrame
+		p.dispatcher.begin(p.Member, properties.MaxFrame)
 		p.decoder = p.config.Codec.Open()
 		defer p.decoder.Close()
 		defer p.dispatcher.close()
@@ -126,8 +125,7 @@ func (p *streamPort) read() (n int, err error) {
 		p.reception.counts.bytesRead.Add(int64(n))
 	}
 	p.inbox.took(n)
-	// Frames that come in smaller batches find more room in the queues of those who are ready for them.
-	p.inbox.setFlooding(false)
+	p.inbox.setFlooding(false) // nothing is encoded and written while the next batch is read
 	p.frameSpent += after - before
 	if !unfinished {
 		p.frameSpent = 0
@@ -212,6 +210,8 @@ func (p *streamPort) codecFailed(call string, err error) error {
 func (p *streamPort) linkFailed(operation string, err error, d Direction) error {
 	return p.Member.fail(p.classify(err), fmt.Errorf("relay: %s: %s: %w", d, operation, err), d)
 }
+
+func (p *streamPort) stalled() bool { return p.link.Stalled() }
 
 func (p *streamPort) cut() {
 	if p.wroteAll.Load() != 0 || p.config.Use == ReceiveOnly {

@@ -30,6 +30,7 @@ type stream struct {
 	held   []byte
 	cuts   []int // sizes of the next reads, at most; then whatever is there
 	limit  int
+	full   bool  // a write waits for room
 	ended  bool  // cleanly
 	broken error // what readers (behind what is held) and writers get
 }
@@ -72,8 +73,10 @@ func (s *stream) write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.broken == nil && len(s.held) >= s.limit {
+		s.full = true
 		s.change.Wait()
 	}
+	s.full = false
 	if s.broken != nil {
 		return 0, s.broken
 	}
@@ -115,8 +118,15 @@ func (l *link) Read(grab func() []byte, release func([]byte)) (int, error) {
 	return l.in.read(grab, release)
 }
 func (l *link) Write(p []byte) (int, error) { return l.out.write(p) }
-func (l *link) CloseWrite() error           { l.out.end(); return nil }
-func (l *link) CloseRead() error            { l.in.end(); return nil }
+
+func (l *link) Stalled() bool {
+	l.out.mu.Lock()
+	defer l.out.mu.Unlock()
+	return l.out.full
+}
+
+func (l *link) CloseWrite() error { l.out.end(); return nil }
+func (l *link) CloseRead() error  { l.in.end(); return nil }
 
 func (l *link) Reset() error {
 	l.once.Do(func() {

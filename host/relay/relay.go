@@ -54,6 +54,8 @@ type Link interface {
 	Read(grab func() []byte, release func([]byte)) (n int, err error)
 	// Write blocks until the peer's side accepted at least one byte of p, and returns how many it did.
 	Write(p []byte) (n int, err error)
+	// Stalled reports whether a Write is under way that waits for the peer to take what was written before.
+	Stalled() bool
 	// CloseWrite ends our direction; the peer sees a clean end behind everything written.
 	CloseWrite() error
 	// CloseRead tells the peer, where the transport can, that nothing more is read.
