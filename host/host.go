@@ -73,7 +73,7 @@ var ErrCut = errors.New("sessions were cut before they had delivered everything"
 
 // Options concern how a configuration is run. The zero value is ready.
 type Options struct {
-	Logger  hclog.Logger // nil: nothing is logged
+	Logger  hclog.Logger // must not block; nil: nothing is logged
 	Version string       // for status
 	// Control says whether status is served on the control socket.
 	Control bool

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 
 	"github.com/hashicorp/go-hclog"
@@ -16,4 +17,16 @@ func newLogger(c *config.Config, w io.Writer) hclog.Logger {
 		JSONFormat: c.Log.Format == config.FormatJSON,
 		Output:     w,
 	})
+}
+
+// droppedLines returns a function that makes a line, in the format of the log, saying how many lines are missing. It is
+// made whatever the level.
+func droppedLines(c *config.Config) func(lines int) []byte {
+	always := *c
+	always.Log.Level = "trace"
+	return func(lines int) []byte {
+		var line bytes.Buffer
+		newLogger(&always, &line).Warn(linesDropped, "lines", lines)
+		return line.Bytes()
+	}
 }

@@ -42,14 +42,15 @@ SIGTERM and SIGINT end it in good order: listeners close, and sessions deliver w
 at most timeouts.drain. The second one cuts what is left. SIGHUP reads the file again: what is wrong with it
 is logged and changes nothing; sessions of routes that stay as they were go on.
 
-The log goes to standard error. Variables such as FRAMEHOST_LIMITS_MAX_FRAME count as well, and --set goes
+The log goes to standard error. Nothing waits for its reader: lines that it does not take in time are dropped
+and counted, and the relay goes on when it is closed. Variables such as FRAMEHOST_LIMITS_MAX_FRAME count as well, and --set goes
 before them.`,
 		Example: `  framehost run
   framehost run -c relay.yaml --set timeouts.drain=5s --log-level debug`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r.out = cmd.OutOrStdout()
-			return r.run(cmd.Context(), cmd.ErrOrStderr())
+			return r.run(cmd.Context(), cmd.ErrOrStderr().(*standardError)) // as main sets it
 		},
 	}
 	r.fileFlag(cmd, "the configuration `FILE`, as YAML, TOML or JSON")
@@ -62,7 +63,8 @@ before them.`,
 }
 
 // run runs the configuration until the first signal, which ends ctx, and drains it then.
-func (r *runner) run(ctx context.Context, stderr io.Writer) error {
+func (r *runner) run(ctx context.Context, stderr *standardError) error {
+	stderr.startQueue()
 	reloads := make(chan os.Signal, 1)
 	signal.Notify(reloads, syscall.SIGHUP)
 	defer signal.Stop(reloads)
@@ -75,7 +77,9 @@ func (r *runner) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	stderr.setNotice(droppedLines(c))
 	r.log = newLogger(c, stderr)
+	redirectLibraries(r.log.Named("library"))
 	if r.file == "" {
 		e, err := startEcho(ctx, c.Routes[0].To.Dial.HostPort())
 		if err != nil {

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc/grpclog"
+)
+
+const (
+	// queuedBytes bounds the lines that wait while standard error takes as many.
+	queuedBytes = 256 << 10
+	// flushPatience is how long the end of the process waits for standard error to take what is queued.
+	flushPatience = 2 * time.Second
+)
+
+// A standardError is where all messages of the process go. Commands that do one thing write directly, and wait for a
+// reader as long as it takes. A relay must not: with a queue, Write always returns at once.
+type standardError struct {
+	to    io.Writer
+	queue atomic.Pointer[lineQueue]
+}
+
+func (e *standardError) Write(p []byte) (int, error) {
+	if q := e.queue.Load(); q != nil {
+		return q.Write(p)
+	}
+	return e.to.Write(p)
+}
+
+// startQueue puts a queue in front of standard error, for the rest of the process. From then on neither standard error
+// nor standard output ends the process when its reader closes it.
+func (e *standardError) startQueue() {
+	// A write to either would raise SIGPIPE. Being notified of it, rather than ignoring it, leaves it as it is for the
+	// programs that are started.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	e.queue.Store(newLineQueue(e.to, func(lines int) []byte {
+		return fmt.Appendf(nil, "framehost: %s (%s)\n", linesDropped, count(lines, "line"))
+	}))
+}
+
+// setNotice sets what makes the line that says how many are missing.
+func (e *standardError) setNotice(notice func(lines int) []byte) {
+	q := e.queue.Load()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.notice = notice
+}
+
+// linesDropped is the message of lines that standard error did not take.
+const linesDropped = "log lines dropped: standard error was not read in time"
+
+// flush waits until standard error has taken what is queued, for at most flushPatience.
+func (e *standardError) flush() {
+	if q := e.queue.Load(); q != nil {
+		q.close(flushPatience)
+	}
+}
+
+// A lineQueue is a bounded queue of lines in front of a writer that may block or fail. Its Write does neither: what does
+// not fit, and what the writer refuses, is dropped and counted, and a line in front of the next that fits says how many
+// lines are missing. It is safe for concurrent use.
+type lineQueue struct {
+	to io.Writer
+
+	mu       sync.Mutex // guards what follows
+	notice   func(lines int) []byte
+	waiting  []byte
+	dropped  int // lines since the last notice
+	closed   bool
+	awake    chan struct{} // has an entry when there is something to do
+	finished chan struct{} // closed when all was written that ever will be
+}
+
+// newLineQueue returns a queue in front of to. notice makes the line that says how many are missing.
+func newLineQueue(to io.Writer, notice func(lines int) []byte) *lineQueue {
+	q := &lineQueue{to: to, notice: notice, awake: make(chan struct{}, 1), finished: make(chan struct{})}
+	go q.run()
+	return q
+}
+
+// Write queues p, which is one or several whole lines, or drops all of it. An empty queue takes a text of any length.
+func (q *lineQueue) Write(p []byte) (int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return len(p), nil
+	}
+	if len(q.waiting) > 0 && len(q.waiting)+len(p) > queuedBytes {
+		q.dropped += countLines(p)
+		return len(p), nil
+	}
+	q.confess()
+	q.waiting = append(q.waiting, p...)
+	q.wake()
+	return len(p), nil
+}
+
+// confess queues the notice of lines that were dropped. It may exceed the bound by that line.
+func (q *lineQueue) confess() {
+	if q.dropped > 0 {
+		q.waiting = append(q.waiting, q.notice(q.dropped)...)
+		q.dropped = 0
+	}
+}
+
+func (q *lineQueue) wake() {
+	select {
+	case q.awake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes what waits, all of it at once, until the queue is closed and empty.
+func (q *lineQueue) run() {
+	defer close(q.finished)
+	var batch []byte
+	cut := false // the last write ended within a line
+	for range q.awake {
+		for {
+			q.mu.Lock()
+			batch, q.waiting = q.waiting, batch[:0]
+			closed := q.closed
+			q.mu.Unlock()
+			if len(batch) == 0 {
+				if closed {
+					return
+				}
+				break
+			}
+			if cut {
+				_, err := q.to.Write([]byte("\n"))
+				cut = err != nil
+			}
+			n, err := q.to.Write(batch)
+			if n > 0 {
+				cut = batch[n-1] != '\n'
+			}
+			if err != nil {
+				q.mu.Lock()
+				q.dropped += countLines(batch[n:])
+				q.mu.Unlock()
+			}
+			if cap(batch) > 2*queuedBytes {
+				batch = nil // after a text of unusual length
+			}
+		}
+	}
+}
+
+// close drops what is written from now on and waits until the rest was written, for at most patience.
+func (q *lineQueue) close(patience time.Duration) {
+	q.mu.Lock()
+	if !q.closed {
+		q.confess()
+		q.closed = true
+		q.wake()
+	}
+	q.mu.Unlock()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	select {
+	case <-q.finished:
+	case <-limit.C:
+	}
+}
+
+// countLines returns the number of lines of p; an unfinished one counts.
+func countLines(p []byte) int {
+	n := bytes.Count(p, []byte("\n"))
+	if len(p) > 0 && p[len(p)-1] != '\n' {
+		n++
+	}
+	return n
+}
+
+// redirectLibraries has libraries that log to standard error on their own (package log, gRPC, go-plugin) log to l.
+func redirectLibraries(l hclog.Logger) {
+	hclog.SetDefault(l)
+	w := l.StandardWriter(&hclog.StandardLoggerOptions{ForceLevel: hclog.Warn})
+	log.SetOutput(w)
+	log.SetFlags(0)
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, w))
+}
