@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -37,11 +40,15 @@ type control struct {
 	done     chan struct{}
 }
 
-// statusPath answers with a Status as JSON.
-const statusPath = "/v1/status"
+const (
+	// statusPath answers with a Status as JSON.
+	statusPath = "/v1/status"
+	// violationsPath answers with a list of ViolationStatus as JSON, of the route that ?route= names, or of all.
+	violationsPath = "/v1/violations"
+)
 
 // listenControl listens at path. Where that is a default place, its directory must be one that others can't change.
-func listenControl(ctx context.Context, path string, isDefault bool, status func() *Status) (*control, error) {
+func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*control, error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
@@ -62,7 +69,17 @@ func listenControl(ctx context.Context, path string, isDefault bool, status func
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(status()) // who asked is gone if it fails
+		_ = json.NewEncoder(w).Encode(h.Status()) // who asked is gone if it fails
+	})
+	mux.HandleFunc("GET "+violationsPath, func(w http.ResponseWriter, r *http.Request) {
+		name := r.URL.Query().Get("route")
+		all, ok := h.Violations(name)
+		if !ok {
+			http.Error(w, fmt.Sprintf("there is no route %q", name), http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(all) // likewise
 	})
 	c := &control{listener: listener, done: make(chan struct{})}
 	c.server = &http.Server{Handler: mux,
@@ -111,33 +128,58 @@ func (l netListener) Addr() net.Addr {
 
 // QueryStatus asks the framehost that serves the control socket at path.
 func QueryStatus(ctx context.Context, path string) (*Status, error) {
+	status := &Status{}
+	if err := query(ctx, path, statusPath, status); err != nil {
+		return nil, err
+	}
+	return status, nil
+}
+
+// QueryViolations asks the framehost that serves the control socket at path for the last violations of each route, or of the
+// one of that name.
+func QueryViolations(ctx context.Context, path, route string) ([]ViolationStatus, error) {
+	what := violationsPath
+	if route != "" {
+		what += "?route=" + url.QueryEscape(route)
+	}
+	all := []ViolationStatus{}
+	err := query(ctx, path, what, &all)
+	return all, err
+}
+
+// query asks the framehost that serves the control socket at path for what, and decodes the JSON that it answers.
+func query(ctx context.Context, path, what string, into any) error {
 	client := http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
 		DisableKeepAlives: true,
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://framehost"+statusPath, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://framehost"+what, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	response, err := client.Do(request)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("no framehost runs here with the control socket %s: it does not exist", path)
+			return fmt.Errorf("no framehost runs here with the control socket %s: it does not exist", path)
 		}
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, fmt.Errorf("no framehost runs here with the control socket %s: nobody listens on it", path)
+			return fmt.Errorf("no framehost runs here with the control socket %s: nobody listens on it", path)
 		}
-		return nil, fmt.Errorf("control socket %s: %w", path, errors.Unwrap(err))
+		return fmt.Errorf("control socket %s: %w", path, errors.Unwrap(err))
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("control socket %s: got status %s", path, response.Status)
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		return fmt.Errorf("control socket %s: %s", path, strings.TrimSpace(string(text)))
+	default:
+		return fmt.Errorf("control socket %s: got status %s", path, response.Status)
 	}
-	var status Status
-	if err := json.NewDecoder(response.Body).Decode(&status); err != nil {
-		return nil, fmt.Errorf("control socket %s: %w", path, err)
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		return fmt.Errorf("control socket %s: %w", path, err)
 	}
-	return &status, nil
+	return nil
 }

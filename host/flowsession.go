@@ -24,6 +24,7 @@ type flowSession struct {
 	codecs               [2]string
 	hub                  *relay.Hub
 	members              [2]*relay.Member
+	reports              [2]*reporter  // of the members
 	joined               chan struct{} // the first member has
 	link                 *link         // of the upstream; nil where that is datagrams
 	log                  hclog.Logger
@@ -50,7 +51,8 @@ func (s *flowSession) pair(ctx context.Context, flow *endpoint.Flow) error {
 	if err != nil {
 		return err
 	}
-	c.Violation = logDatagrams(s.log)
+	s.reports[0] = s.route.memberReporter(s.log, s.id, s.downstream, s.codecs[0], true)
+	c.Violation = s.reports[0].violation
 	c.Joined = func() { close(s.joined) }
 	if s.members[0], err = s.hub.Datagrams(relay.DatagramMember{MemberConfig: c, Datagrams: end, Answers: true}); err != nil {
 		return err
@@ -77,6 +79,7 @@ func (s *flowSession) config(e *config.Endpoint) (relay.MemberConfig, error) {
 	return relay.MemberConfig{
 		Codec: codec, Use: relay.Use(e.Direction), Queue: relay.Queue{Policy: relay.Block},
 		OnViolation: relay.OnViolation(s.route.config.OnViolation), Quarantine: s.route.quarantines(s.id),
+		WireBytes: s.route.host.wireBytes,
 	}, nil
 }
 
@@ -88,7 +91,8 @@ func (s *flowSession) dialDatagrams(ctx context.Context, c relay.MemberConfig) e
 	sockets := newSockets(s.route, singly)
 	sockets.in, sockets.out = conn, conn
 	s.upstream = s.route.config.To.Dial.HostPort()
-	c.Violation = logDatagrams(s.log)
+	s.reports[1] = s.route.memberReporter(s.log, s.id, s.upstream, s.codecs[1], true)
+	c.Violation = s.reports[1].violation
 	s.members[1], err = s.hub.Datagrams(relay.DatagramMember{MemberConfig: c, Datagrams: sockets, Answers: true})
 	if err != nil {
 		_ = sockets.Close()
@@ -103,7 +107,8 @@ func (s *flowSession) dialStream(ctx context.Context, c relay.MemberConfig) erro
 		return err
 	}
 	s.upstream, s.link = addressOf(conn), newLink(conn)
-	c.Violation = logSkipped(s.log, s.downstream, s.upstream)
+	s.reports[1] = s.route.memberReporter(s.log, s.id, s.upstream, s.codecs[1], false)
+	c.Violation = s.reports[1].violation
 	s.members[1], err = s.hub.Stream(relay.StreamMember{
 		MemberConfig: c, Link: s.link, Shutdown: e.Shutdown, Timeouts: s.route.timeouts(), Classify: reasonOf,
 		InputEnded: func() { s.hub.Drain(relay.Fin) }, // no answer comes any more
@@ -124,20 +129,22 @@ func (s *flowSession) run(ctx context.Context) relay.Result {
 	var first sync.Once
 	result := relay.Result{}
 	ended := make(chan struct{})
-	run := func(m *relay.Member) {
-		one := m.Run(ctx)
+	reports := s.reports[0] // of the member that ended it
+	run := func(i int) {
+		one := s.members[i].Run(ctx)
 		first.Do(func() {
+			reports = s.reports[i]
 			result.Reason, result.Err, result.Direction = one.Reason, one.Err, one.Direction
 			close(ended)
 		})
 		s.hub.Drain(one.Reason)
 	}
-	both.Go(func() { run(s.members[0]) })
+	both.Go(func() { run(0) })
 	select { // the upstream may speak first
 	case <-s.joined:
 	case <-ended:
 	}
-	both.Go(func() { run(s.members[1]) })
+	both.Go(func() { run(1) })
 	both.Wait()
 	if s.link != nil {
 		s.link.wait()
@@ -146,7 +153,10 @@ func (s *flowSession) run(ctx context.Context) relay.Result {
 		result.Reason, result.Err = reasonFor(ctx, nil), nil
 	}
 	result.Stats = s.stats()
-	logSessionEnd(s.log, s.downstream, s.upstream, &result)
+	for _, r := range s.reports {
+		r.lines.flush()
+	}
+	reports.sessionEnded(s.upstream, &result)
 	return result
 }
 

@@ -89,7 +89,9 @@ type Host struct {
 	memoryLimit  int64
 	connections  *endpoint.Connections
 	payloadBytes int
+	wireBytes    int                        // of a violation that are shown
 	quarantine   atomic.Pointer[quarantine] // nil: no route has had that policy
+	violations   sync.Map                   // *violations, by the route's name
 	control      *control                   // nil: there is none
 	lan          *lan                       // nil: no route has needed it; mu guards it
 	sessions     atomic.Uint64
@@ -123,7 +125,7 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 		log: log, version: options.Version, started: time.Now(), config: c,
 		pool:        newPool(pluginproc.Options{Logger: log}),
 		memory:      relay.NewMemory(int64(c.Limits.Memory), memoryPatience),
-		memoryLimit: int64(c.Limits.Memory), payloadBytes: int(c.Log.PayloadBytes),
+		memoryLimit: int64(c.Limits.Memory), payloadBytes: int(c.Log.PayloadBytes), wireBytes: int(c.Log.WireBytes),
 	}
 	h.pool.patient = true
 	h.life, h.endLife = context.WithCancelCause(context.Background())
@@ -159,7 +161,7 @@ func (h *Host) openControl(ctx context.Context, path string) error {
 	if !asked {
 		path = DefaultControlSocket()
 	}
-	c, err := listenControl(ctx, path, !asked, h.Status)
+	c, err := listenControl(ctx, path, !asked, h)
 	if err != nil && asked {
 		return err
 	}

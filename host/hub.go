@@ -137,6 +137,7 @@ type member struct {
 	peer     string // "" for datagrams
 	codec    string
 	log      hclog.Logger
+	reports  *reporter
 }
 
 // memberConfig is what members of e have.
@@ -145,7 +146,7 @@ func (h *hub) memberConfig(m *member, e *config.Endpoint, codec codeccall.Codec)
 	return relay.MemberConfig{
 		Codec: codec, Use: relay.Use(e.Direction), Queue: queueOf(e), Echo: e.Echo,
 		OnViolation: relay.OnViolation(r.config.OnViolation),
-		Quarantine:  r.quarantines(m.id),
+		Quarantine:  r.quarantines(m.id), WireBytes: r.host.wireBytes,
 	}
 }
 
@@ -170,9 +171,10 @@ func (h *hub) run(m *member) relay.MemberResult {
 	r.mu.Lock()
 	r.closed[string(result.Reason)]++
 	r.mu.Unlock()
-	logEnd(m.log, "member left", result.Reason, result.Direction, told(result.Err, "", ""),
-		"endpoint", m.endpoint, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),
-		"frames_in", result.Stats.FramesIn, "frames_out", result.Stats.FramesOut, "frames_dropped", result.Stats.DroppedFrames)
+	lost := droppedFields(&result.Stats.FlowStats, "")
+	fields := append([]any{"endpoint", m.endpoint, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),
+		"frames_in", result.Stats.FramesIn, "frames_out", result.Stats.FramesOut, "frames_dropped", result.Stats.DroppedFrames}, lost...)
+	m.reports.ended("member left", result.Reason, result.Direction, result.Err, fields, len(lost) > 0 || result.Stats.DroppedFrames > 0)
 	return result
 }
 

@@ -174,7 +174,8 @@ func (s *datagramSide) join() error {
 	case s.listens != nil:
 		c.Use, c.Echo = relay.Both, s.dials.Echo || s.listens.Echo
 	}
-	c.Violation = logDatagrams(m.log)
+	m.reports = r.memberReporter(m.log, m.id, "", m.codec, true)
+	c.Violation = m.reports.violation
 	joined, err := s.hub.Datagrams(c)
 	if err != nil {
 		return err

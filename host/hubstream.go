@@ -89,7 +89,8 @@ func (s *streamSide) join(m *member, l *link) (*relay.Member, error) {
 		MemberConfig: s.hub.memberConfig(m, s.config, codec), Link: l, Shutdown: s.config.Shutdown,
 		Timeouts: r.timeouts(), Classify: reasonOf,
 	}
-	c.Violation = logSkipped(m.log, "", "")
+	m.reports = r.memberReporter(m.log, m.id, m.peer, m.codec, false)
+	c.Violation = m.reports.violation
 	return s.hub.Stream(c)
 }
 

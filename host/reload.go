@@ -23,7 +23,7 @@ import (
 // its address can't be tried out before it is given up; should it then fail, that route is down, and the error says so.
 //
 // log.level applies at once. Of limits only max_connections does beyond what routes have of their own; a change of
-// limits.memory, control, log.format, log.payload_bytes or quarantine is refused, for it needs a new start; so is one of
+// limits.memory, control, log.format, log.payload_bytes, log.wire_bytes or quarantine is refused, for it needs a new start; so is one of
 // discovery once a route has used it. The key is read then, too.
 func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 	h.reloading.Lock()
@@ -255,6 +255,7 @@ func (h *Host) needsRestart(old, c *config.Config) error {
 		{"control", old.Control == c.Control},
 		{"log.format", old.Log.Format == c.Log.Format},
 		{"log.payload_bytes", old.Log.PayloadBytes == c.Log.PayloadBytes},
+		{"log.wire_bytes", old.Log.WireBytes == c.Log.WireBytes},
 		{"quarantine", old.Quarantine == c.Quarantine},
 		{"discovery", h.lan.sameSettings(c)},
 	} {

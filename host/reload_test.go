@@ -215,8 +215,8 @@ routes:
 		name, yaml, want string
 	}{
 		{"memory", "limits: {memory: 2GiB}" + good, "limits.memory"},
-		{"several", "limits: {memory: 2GiB}\nlog: {format: json, payload_bytes: 1}\ncontrol: {socket: /tmp/other}" + good,
-			"limits.memory, control, log.format, log.payload_bytes"},
+		{"several", "limits: {memory: 2GiB}\nlog: {format: json, payload_bytes: 1, wire_bytes: 1}\ncontrol: {socket: /tmp/other}" + good,
+			"limits.memory, control, log.format, log.payload_bytes, log.wire_bytes"},
 		{"frames beyond the memory", strings.Replace(good, "codec: long}", "codec: long}, limits: {max_frame: 1GiB}", 1), "bytes of memory"},
 		{"a place where somebody listens", good + `  - {name: s, from: {listen: "tcp://UP", codec: line}, to: {dial: "tcp://UP", codec: long}}`, "route s"},
 	}

@@ -3,45 +3,71 @@ package host
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/relay"
 )
 
-// logSessionEnd logs how a session ended.
-func logSessionEnd(log hclog.Logger, downstream, upstream string, result *relay.Result) {
-	logEnd(log, "session ended", result.Reason, result.Direction, told(result.Err, downstream, upstream),
-		"upstream", upstream, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),
-		"frames_to_upstream", result.Stats.ToUpstream.FramesOut, "frames_to_downstream", result.Stats.ToDownstream.FramesOut)
+// A reporter reports the violations of one session, or of one member of a hub, and how it ended.
+type reporter struct {
+	route   *route
+	log     hclog.Logger
+	id      uint64 // of the session or the member
+	message string // of a violation that ends nothing
+
+	// Who sends to upstream, and who to downstream, with their codecs; of a member both are that member.
+	peers, codecs [2]string
+
+	lines sometimes
 }
 
-// logEnd logs how a session or a member ended, as severely as its reason is. fields have the reason.
-// err is what told made of the error.
-func logEnd(log hclog.Logger, message string, reason relay.Reason, direction relay.Direction, err []any, fields ...any) {
-	if direction != relay.Neither {
-		fields = append(fields, "direction", direction.String())
+// sessionReporter returns the reporter of a session between two connections.
+func (r *route) sessionReporter(log hclog.Logger, id uint64, downstream, upstream string, codecs [2]string) *reporter {
+	return &reporter{route: r, log: log, id: id, message: "violation skipped", peers: [2]string{downstream, upstream}, codecs: codecs}
+}
+
+// memberReporter returns the reporter of a member of a hub, which may be a place of datagrams. peer is "" where those come from
+// several: each says where it comes from.
+func (r *route) memberReporter(log hclog.Logger, id uint64, peer, codec string, datagrams bool) *reporter {
+	p := &reporter{route: r, log: log, id: id, message: "violation skipped", peers: [2]string{peer, peer}, codecs: [2]string{codec, codec}}
+	if datagrams {
+		p.message = "violation in a datagram"
 	}
-	fields = append(fields, err...)
-	switch reason {
-	case relay.Fin, relay.Drained, relay.RouteRemoved, relay.IdleTimeout:
-		log.Info(message, fields...)
-	case relay.CodecFailed, relay.MemoryShort, relay.IOError:
-		log.Error(message, fields...)
-	default:
-		log.Warn(message, fields...)
+	return p
+}
+
+// direction returns the index of who sends in direction d.
+func (*reporter) direction(d relay.Direction) int {
+	if d == relay.ToDownstream {
+		return 1
+	}
+	return 0
+}
+
+// violation keeps v for `framehost violations`, and logs it if the session, or the member, goes on; one that ends it is
+// logged with its end. A peer can make as many violations as it can send frames, so not all are logged; all are counted.
+func (p *reporter) violation(v relay.Violation) {
+	p.route.violations.add(p, &v)
+	if v.Skipped {
+		p.lines.logWith(p.log.Warn, p.message, func() []any {
+			return append([]any{"direction", v.Direction.String()}, p.violationFields(&v)...)
+		})
 	}
 }
 
-// told returns what a log line tells of err: of a violation all its parts. downstream and upstream are the peers of a
-// session, "" where the line names the one peer there is.
-func told(err error, downstream, upstream string) []any {
+// errorFields returns the log fields for err: of a violation all its parts.
+func (p *reporter) errorFields(err error) []any {
 	var violation *relay.Violation
 	switch {
 	case errors.As(err, &violation):
-		return violationFields(violation, downstream, upstream)
+		return p.violationFields(violation)
 	case err != nil:
 		return []any{"error", err}
 	default:
@@ -49,45 +75,128 @@ func told(err error, downstream, upstream string) []any {
 	}
 }
 
-// logSkipped returns what reports the violations that a session or a member goes on after; one that ends it is told with
-// its end. A peer can make as many as it can send frames, so not all are logged; all are counted.
-func logSkipped(log hclog.Logger, downstream, upstream string) func(relay.Violation) {
-	lines := &sometimes{}
-	return func(v relay.Violation) {
-		if !v.Skipped {
-			return
-		}
-		fields := append([]any{"direction", v.Direction.String()}, violationFields(&v, downstream, upstream)...)
-		lines.log(log.Warn, "violation skipped", fields...)
-	}
-}
-
-// logDatagrams returns what reports the violations of a member that no violation ends, as many as logSkipped does.
-func logDatagrams(log hclog.Logger) func(relay.Violation) {
-	lines := &sometimes{}
-	return func(v relay.Violation) {
-		fields := append([]any{"direction", v.Direction.String()}, violationFields(&v, "", "")...)
-		if v.Source.IsValid() {
-			fields = append(fields, "source", v.Source)
-		}
-		lines.log(log.Warn, "violation in a datagram", fields...)
-	}
-}
-
-// violationFields tells of a violation whose it is, where it is in what that peer sent, and what is there.
-func violationFields(v *relay.Violation, downstream, upstream string) []any {
+// violationFields says of a violation whose it is, where it is in what that peer sent, what is there, and what was wanted.
+func (p *reporter) violationFields(v *relay.Violation) []any {
 	var fields []any
-	switch {
-	case v.Direction == relay.ToUpstream && downstream != "":
-		fields = []any{"peer", downstream}
-	case v.Direction == relay.ToDownstream && upstream != "":
-		fields = []any{"peer", upstream}
+	if peer := p.peers[p.direction(v.Direction)]; peer != "" && !v.Source.IsValid() {
+		fields = append(fields, "peer", peer)
 	}
-	return append(fields, "error", v.Err, "offset", v.Offset, "at", v.At, "frame", v.Frame,
-		"got", hex.EncodeToString(v.Bytes), "want", v.Want)
+	if v.Source.IsValid() {
+		fields = append(fields, "source", v.Source)
+	}
+	fields = append(fields, "error", v.Err, "offset", v.Offset, "at", v.At)
+	if v.Payload {
+		fields = append(fields, "payload_at", v.PayloadAt)
+	}
+	fields = append(fields, "frame", v.Frame)
+	if v.Held > 0 {
+		fields = append(fields, "held", v.Held)
+	}
+	if v.Announced > 0 {
+		name := "announced"
+		if v.Payload {
+			name = "length"
+		}
+		fields = append(fields, name, v.Announced)
+	}
+	if len(v.Bytes) > 0 {
+		fields = append(fields, "got", hex.EncodeToString(v.Bytes), "text", printable(v.Bytes))
+	}
+	if len(v.BytesAt) > 0 {
+		fields = append(fields, "got_at", hex.EncodeToString(v.BytesAt))
+	}
+	fields = append(fields, "want", v.Want)
+	if allow := p.allow(v); allow != "" {
+		fields = append(fields, "allow", allow)
+	}
+	if kept, ok := v.Kept.(*quarantined); ok {
+		name, missing := kept.whole()
+		if name != "" {
+			fields = append(fields, "quarantined", name)
+		}
+		if missing > 0 {
+			fields = append(fields, "not_kept", missing)
+		}
+	}
+	return fields
 }
 
-// quarantines says where the bytes of violations are kept, nil if they are not. id is the session's, or the member's.
+// allow returns what would allow a frame that is too long; "" for other violations.
+func (p *reporter) allow(v *relay.Violation) string {
+	if v.MaxFrame == 0 {
+		return ""
+	}
+	sender := p.direction(v.Direction)
+	name := p.codecs[sender]
+	if v.Payload {
+		name = p.codecs[1-sender]
+	}
+	option := "the max_frame of the receiver's codec"
+	if !v.Payload || v.Direction == relay.ToUpstream || v.Direction == relay.ToDownstream {
+		option = p.route.config.MaxFrameOption(p.route.has().find(name))
+	}
+	limit := config.Size(v.MaxFrame).String()
+	switch {
+	case v.Announced > codecs.MaxFrame:
+		return fmt.Sprintf("nothing (%s is %s, and can be %s at most): these bytes are probably no length",
+			option, limit, config.Size(codecs.MaxFrame))
+	case v.Announced > 0:
+		return fmt.Sprintf("%s of at least %dB (it is %s)", option, v.Announced, limit)
+	default:
+		return fmt.Sprintf("a higher %s (it is %s)", option, limit)
+	}
+}
+
+// printable returns b as text in quotes, with escapes for what is not printable ASCII.
+func printable(b []byte) string { return strconv.QuoteToASCII(string(b)) }
+
+// sessionEnded logs how a session ended, and what was dropped in it.
+func (p *reporter) sessionEnded(upstream string, result *relay.Result) {
+	fields := []any{"upstream", upstream, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),
+		"frames_to_upstream", result.Stats.ToUpstream.FramesOut, "frames_to_downstream", result.Stats.ToDownstream.FramesOut}
+	lost := append(droppedFields(&result.Stats.ToUpstream, "_to_upstream"), droppedFields(&result.Stats.ToDownstream, "_to_downstream")...)
+	p.ended("session ended", result.Reason, result.Direction, result.Err, append(fields, lost...), len(lost) > 0)
+}
+
+// droppedFields returns the counts of what was dropped in a direction, as far as they are not 0.
+func droppedFields(s *relay.FlowStats, suffix string) (fields []any) {
+	for _, count := range []struct {
+		name string
+		n    int64
+	}{
+		{"violations", s.Violations}, {"unrepresentable", s.Unrepresentable}, {"dropped_tails", s.DroppedTails},
+		{"bytes_skipped", s.BytesSkipped},
+	} {
+		if count.n > 0 {
+			fields = append(fields, count.name+suffix, count.n)
+		}
+	}
+	return fields
+}
+
+// ended logs how a session or a member ended, as severely as its reason is, and as a warning at least if it lost something.
+// Before that it logs how many lines about violations were held back.
+func (p *reporter) ended(message string, reason relay.Reason, direction relay.Direction, err error, fields []any, lost bool) {
+	p.lines.flush()
+	if direction != relay.Neither {
+		fields = append(fields, "direction", direction.String())
+	}
+	fields = append(fields, p.errorFields(err)...)
+	switch reason {
+	case relay.Fin, relay.Drained, relay.RouteRemoved, relay.IdleTimeout:
+		if lost {
+			p.log.Warn(message, fields...)
+		} else {
+			p.log.Info(message, fields...)
+		}
+	case relay.CodecFailed, relay.MemoryShort, relay.IOError:
+		p.log.Error(message, fields...)
+	default:
+		p.log.Warn(message, fields...)
+	}
+}
+
+// quarantines returns where the bytes of violations are kept. id is the session's, or the member's.
 func (r *route) quarantines(id uint64) func(relay.Violation) io.WriteCloser {
 	return func(v relay.Violation) io.WriteCloser {
 		q := r.host.quarantine.Load()

@@ -95,7 +95,30 @@ routes:
 	if err := h.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if got := len(book.find(t, "violation skipped")); got < linesAtOnce || got > many/2 {
+	lines := book.find(t, "violation skipped")
+	if got := len(lines); got < linesAtOnce || got > many/2 {
 		t.Errorf("got %d lines about %d violations, want some", got, many)
+	}
+	told := 0
+	for _, line := range lines {
+		if line["error"] != nil {
+			told++
+		}
+		more, _ := line["more_since_the_last_line"].(float64)
+		told += int(more)
+	}
+	if told != many {
+		t.Errorf("the lines are about %d violations, want %d", told, many)
+	}
+	ended := book.find(t, "session ended")
+	if len(ended) != 1 || ended[0]["@level"] != "warn" || ended[0]["violations_to_upstream"] != float64(many) {
+		t.Errorf("got %v, want a warning with %d violations", ended, many)
+	}
+	all, ok := h.Violations("r")
+	if !ok || len(all) != keptViolations || all[0].Frame != 0 || all[len(all)-1].Offset != 2*(many-1) {
+		t.Errorf("%d violations are kept, want the last %d", len(all), keptViolations)
+	}
+	if _, ok := h.Violations("s"); ok {
+		t.Error("violations of a route that does not exist")
 	}
 }

@@ -44,6 +44,8 @@ type route struct {
 	cuts     sometimes
 	failures sometimes
 
+	violations *violations // the last ones, also of a route of that name before a reload
+
 	mu       sync.Mutex
 	codecs   *Codecs // of the configuration that runs, as long as the route goes on
 	stopped  bool    // so the codecs have lost this user
@@ -67,6 +69,7 @@ func newRoute(h *Host, c *config.Route, codecs *Codecs) *route {
 		host: h, config: c, codecs: codecs, log: h.log.With("route", c.Name),
 		chooser:     newChooser(&c.From, c.Timeouts.Select),
 		connections: endpoint.NewConnections(c.Limits.MaxConnections, c.Limits.MaxConnectionsPerAddress),
+		violations:  h.violationsOf(c.Name),
 		live:        map[uint64]liveSession{}, closed: map[string]int64{}, resolvers: map[string]*discovery.Resolver{},
 	}
 	codecs.users.Add(1)

@@ -20,6 +20,7 @@ type session struct {
 	codecs               [2]string
 	links                [2]*link
 	log                  hclog.Logger
+	reports              *reporter
 }
 
 // newSession pairs two connections, which it takes over.
@@ -30,6 +31,7 @@ func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream 
 		links:  [2]*link{newLink(downstream), newLink(upstream)},
 	}
 	s.log = r.log.With("session", id, "downstream", s.downstream)
+	s.reports = r.sessionReporter(s.log, id, s.downstream, s.upstream, s.codecs)
 	from, err := r.side(ctx, s, "downstream", s.links[0], &r.config.From, downstreamCodec)
 	if err != nil {
 		return nil, err
@@ -43,8 +45,8 @@ func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream 
 		Timeouts:    r.timeouts(),
 		OnViolation: relay.OnViolation(r.config.OnViolation),
 		Memory:      r.host.memory, Classify: reasonOf,
-		Violation:  logSkipped(s.log, s.downstream, s.upstream),
-		Quarantine: r.quarantines(id),
+		Violation:  s.reports.violation,
+		Quarantine: r.quarantines(id), WireBytes: r.host.wireBytes,
 	})
 	if err != nil {
 		return nil, err
@@ -93,7 +95,7 @@ func (s *session) run(ctx context.Context) relay.Result {
 	if result.Reason == relay.CodecFailed && ctx.Err() != nil { // the codec's process was ended with the session
 		result.Reason, result.Err = reasonFor(ctx, nil), nil
 	}
-	logSessionEnd(s.log, s.downstream, s.upstream, &result)
+	s.reports.sessionEnded(s.upstream, &result)
 	return result
 }
 

@@ -104,5 +104,7 @@ func addFlow(a, b relay.FlowStats) relay.FlowStats {
 	a.DroppedTails += b.DroppedTails
 	a.BytesSkipped += b.BytesSkipped
 	a.BytesDiscarded += b.BytesDiscarded
+	a.BytesWaiting += b.BytesWaiting
+	a.BytesUnwritten += b.BytesUnwritten
 	return a
 }

@@ -100,6 +100,10 @@ type Log struct {
 	// PayloadBytes is how many bytes of each payload are logged, at level trace: 0 to 64KiB; a number without unit
 	// counts bytes. Default: 0, none.
 	PayloadBytes Size `config:"payload_bytes" range:"0B..64KiB" bare:"ok"`
+	// WireBytes is how many bytes of a frame that broke its framing, or of a payload that can't be represented, are shown: in
+	// the log at level warn, and by `framehost violations`. They may hold payload. 0 to 64KiB; a number without unit counts
+	// bytes; 0: none. Default: 32.
+	WireBytes Size `config:"wire_bytes" range:"0B..64KiB" bare:"ok"`
 }
 
 // Control is the local socket for `framehost status` and friends.
@@ -367,7 +371,7 @@ func Default() *Config {
 			Start: 30 * time.Second, Connect: 5 * time.Second, Select: time.Second, Frame: 5 * time.Minute, Write: 2 * time.Minute,
 			HalfClose: 5 * time.Minute, Drain: 30 * time.Second, Codec: 5 * time.Second, Keepalive: 15 * time.Second,
 		},
-		Log:        Log{Level: "info", Format: FormatText},
+		Log:        Log{Level: "info", Format: FormatText, WireBytes: 32},
 		Quarantine: Quarantine{Max: 64 * MiB},
 		Discovery:  Discovery{Port: 7331},
 		DataPlane:  DataPlaneAuto,
@@ -384,6 +388,18 @@ func (r *Route) MaxFrame(c *Codec) int {
 		return int(min(c.MaxFrame, r.Limits.MaxFrame))
 	default:
 		return int(c.MaxFrame)
+	}
+}
+
+// MaxFrameOption returns which option says what MaxFrame returns, or would if it were set.
+func (r *Route) MaxFrameOption(c *Codec) string {
+	switch {
+	case c != nil && c.MaxFrame != 0 && (!r.ownMaxFrame || c.MaxFrame <= r.Limits.MaxFrame):
+		return "max_frame of the codec " + c.Name
+	case r.ownMaxFrame:
+		return "limits.max_frame of the route " + r.Name
+	default:
+		return "limits.max_frame"
 	}
 }
 

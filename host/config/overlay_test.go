@@ -54,7 +54,7 @@ func TestBadFlagsAndVariables(t *testing.T) {
 	_, err := Parse("relay.yaml", "yaml", []byte("limits: {memory: 1}\nlog: 5\n"), LoadOptions{Env: true, Set: []string{
 		"timeouts.idle=5", "limits.max_fram=1MiB", "routes=x", "novalue", "control.socket=", "quarantine.max="}})
 	want := `relay.yaml:1:18: limits.memory: got "1", want a size with its unit, such as 1B or 1KiB
-relay.yaml:2:6: log: got "5", want a mapping with level, format, payload_bytes
+relay.yaml:2:6: log: got "5", want a mapping with level, format, payload_bytes, wire_bytes
 --set limits.max_fram: got an unknown key, want a key of a single value, such as limits.max_frame; lists are set in the file; did you mean limits.max_frame?
 --set novalue: got "novalue", want KEY=VALUE, such as limits.max_frame=2MiB
 --set quarantine.max: got nothing, want a size, such as 64KiB or 1MiB

@@ -10,14 +10,19 @@ import (
 
 // A batch is what one decode call found, on its way through the encoder.
 type batch struct {
-	found  codeccall.Decoded
-	in     codeccall.Encode
-	out    codeccall.Encoded
-	shown  []byte         // what the decoder was shown
-	lent   codeccall.Loan // what shown lies in, if that is a loan
-	offset int64          // of shown in the stream
-	frame  int64          // frames that preceded it
-	buf    *buffer        // what shown lies in, if that goes back with the batch
+	found   codeccall.Decoded
+	in      codeccall.Encode
+	out     codeccall.Encoded
+	shown   []byte         // what the decoder was shown
+	lent    codeccall.Loan // what shown lies in, if that is a loan
+	offset  int64          // of shown in the stream
+	frame   int64          // frames that preceded it
+	state   []byte         // of the decoder, before it
+	located located        // for reports of payloads that were built
+	// origins say of payloads that were gathered from datagrams where each comes from; empty for those of a stream.
+	origins   []origin
+	datagrams []Datagram
+	buf       *buffer // what shown lies in, if that goes back with the batch
 
 	// What results may take: room bytes to decode into, twice that to encode into. It belongs to the charge of the
 	// inbox's buffer, or to charge.
@@ -26,10 +31,18 @@ type batch struct {
 	paid   bool // a whole frame is paid for, however long
 }
 
+// An origin is where a payload from a datagram comes from.
+type origin struct {
+	datagram int32 // of datagrams
+	place
+}
+
 // Slices that have grown beyond these go back to the garbage collector rather than to the pool, in bytes or elements.
 const (
 	keepBytes  = 2 * floodRead
 	keepFrames = codecs.MaxPayloads
+	// Origins are larger, and few payloads come in datagrams at once.
+	keepOrigins = 1024
 )
 
 // perFrame is what a frame costs besides its bytes: a Ref and an end.
@@ -50,7 +63,7 @@ func (b *batch) free(m *Memory) {
 	b.out.Return()
 	b.buf.free(m)
 	m.give(b.charge)
-	found, out := b.found, b.out
+	found, out, origins, state := b.found, b.out, b.origins, b.state
 	*b = batch{}
 	if cap(found.Data) <= keepBytes {
 		b.found.Data = found.Data[:0]
@@ -64,7 +77,10 @@ func (b *batch) free(m *Memory) {
 	if cap(out.Ends) <= keepFrames {
 		b.out.Ends = out.Ends[:0]
 	}
-	b.found.State, b.out.State = found.State[:0], out.State[:0]
+	if cap(origins) <= keepOrigins {
+		b.origins = origins[:0]
+	}
+	b.found.State, b.out.State, b.state = found.State[:0], out.State[:0], state[:0]
 	batches.Put(b)
 }
 

@@ -1,12 +1,24 @@
 package relay
 
+import "github.com/framehost/framehost/codecs"
+
 // decodeAll decodes what is in the inbox, and hands payloads over to be encoded. With eof it goes on until nothing is
 // left. An error means that the session is over.
 func (r *reception) decodeAll(eof bool) error {
+	err := r.decodeOn(eof)
+	switch flusher, ok := r.kept.(interface{ Flush() error }); {
+	case err != nil || eof || r.discard == 0 && len(r.state) == 0:
+		r.keepNoMore()
+	case ok:
+		_ = flusher.Flush() // its errors are its own affair
+	}
+	return err
+}
+
+func (r *reception) decodeOn(eof bool) error {
 	r.dropDiscarded()
 	if eof && r.discard > 0 {
 		r.discard = 0 // the stream ended inside what was to be skipped, and that was reported
-		r.keepNoMore()
 		return nil
 	}
 	wanted := 0 // room that a result asked for
@@ -27,7 +39,7 @@ func (r *reception) decodeAll(eof bool) error {
 		}
 		switch {
 		case fault != nil:
-			done, err := r.violated(fault, shown, consumed, wireViolation(r.direction, offset, frame, fault, shown), eof)
+			done, err := r.violated(fault, shown, consumed, r.faulty(offset, frame, fault, shown), eof)
 			if done || err != nil {
 				return err
 			}
@@ -35,6 +47,11 @@ func (r *reception) decodeAll(eof bool) error {
 			return nil
 		}
 	}
+}
+
+// faulty describes a fault in shown, which begins at offset in the stream.
+func (r *reception) faulty(offset, frame int64, fault *codecs.Fault, shown []byte) *Violation {
+	return wireViolation(r.direction, offset, frame, fault, shown, r.longestFrom, r.owner.keeper().wireBytes)
 }
 
 // tooShort is true while a call would be pointless. A need beyond what a frame may take is not waited for.
@@ -57,6 +74,7 @@ func (r *reception) decodeOnce(eof bool, wanted int) (*batch, error) {
 		}
 	}
 	b.shown, b.offset, b.frame = r.inbox.bytes(), r.offset, r.counts.framesIn.Load()
+	b.state = append(b.state[:0], r.state...)
 	r.decode.Wire, r.decode.EOF, r.decode.State, r.decode.Room = b.shown, eof, r.state, b.room
 	b.lent = r.inbox.lent()
 	r.decode.Lent, r.decode.Borrow = b.lent, true
@@ -82,6 +100,10 @@ func (r *reception) take(b *batch) {
 	r.decode.Examined = found.Examined - found.Consumed
 	r.decode.Left = len(b.shown) - found.Consumed
 	r.need = found.Need
+	if found.Dropped > 0 {
+		r.skip(b.shown[:found.Dropped])
+	}
+	r.keptFor(len(found.Refs), found.Consumed, found.Dropped, found.Fault != nil)
 	r.offset += int64(found.Consumed)
 	r.inbox.consume(found.Consumed)
 	if found.Consumed > 0 {

@@ -1,9 +1,12 @@
 package relay
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
 )
 
 // encodeAll encodes the payloads of b and writes their frames. The caller has the turn. An error means that the
@@ -99,31 +102,36 @@ func (c *counters) frames(ends []uint32) {
 // cannotCarry deals with payload index of b, which the receiver's framing refused.
 func (f *flow) cannotCarry(b *batch, index int, fault *codecs.Fault) error {
 	f.counts.unrepresentable.Add(1)
-	v, payload := b.unrepresentable(f.direction, index, fault, f.session.skips())
-	if w := f.session.report(v); w != nil {
-		keep(w, payload)
-		_ = w.Close()
-	}
+	v, payload := b.unrepresentable(f.session.ctx, f.from.Codec, f.direction, index, fault)
+	v.limit(f.longestTo)
+	v.show(payload, fault.At, f.session.keeper.wireBytes)
+	v.Skipped = f.skips()
+	f.session.keeper.whole(v, payload)
 	if !v.Skipped {
 		return f.fail(Unrepresentable, v)
 	}
 	return nil
 }
 
-// unrepresentable describes a payload of b that the receiver's framing can't carry.
-func (b *batch) unrepresentable(d Direction, index int, fault *codecs.Fault, skipped bool) (v *Violation, payload []byte) {
-	ref := b.found.Refs[index]
+// unrepresentable describes a payload of b, which came through codec, that the receiver's framing can't carry.
+func (b *batch) unrepresentable(ctx context.Context, codec codeccall.Codec, d Direction, index int, fault *codecs.Fault) (
+	v *Violation, payload []byte) {
+	payload = b.payload(index)
 	v = &Violation{
-		Direction: d, Offset: b.offset, At: int64(fault.At), Frame: b.frame + int64(index),
-		Err: fault.Err, Want: fault.Want, Skipped: skipped,
+		Direction: d, Payload: true, PayloadAt: int64(fault.At), Frame: b.frame + int64(index), Err: fault.Err, Want: fault.Want,
 	}
-	if from := int(ref.Off); from+int(ref.Len) <= len(b.shown) {
-		v.Offset += int64(from)
-		payload = b.shown[from : from+int(ref.Len)]
+	if errors.Is(fault.Err, codecs.ErrTooLong) {
+		v.Announced = uint64(len(payload))
+	}
+	if len(b.origins) > 0 {
+		from := &b.origins[index]
+		v.Source, v.Offset, v.Built = b.datagrams[from.datagram].Source, int64(from.at), from.built
 	} else {
-		from -= len(b.shown)
-		payload = b.found.Data[from : from+int(ref.Len)]
+		v.Offset, v.Built = b.begin(ctx, codec, index)
 	}
-	v.Bytes = excerptOf(payload, 0, fault.At)
+	v.At = v.Offset
+	if !v.Built {
+		v.At += v.PayloadAt
+	}
 	return v, payload
 }

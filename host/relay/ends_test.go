@@ -63,18 +63,18 @@ func TestViolations(t *testing.T) {
 		{"a violation that nothing can follow is kept", "hi\n!!..ho\n", Quarantine, hi, Violated,
 			[]violation{{3, 3, 1, codecs.ErrMalformed, "!!..ho\n"}}, "!!..ho\n", FlowStats{Violations: 1}},
 		{"a payload too long for the receiver", "hi\n" + long + "\nho\n", CloseSession, hi, Unrepresentable,
-			[]violation{{3, 12, 1, codecs.ErrUnrepresentable, "x"}}, "", FlowStats{Unrepresentable: 1}},
+			[]violation{{3, 15, 1, codecs.ErrUnrepresentable, long}}, "", FlowStats{Unrepresentable: 1}},
 		{"a payload too long for the receiver is dropped", "hi\n" + long + "\nho\n", Skip, hi + ho, Fin,
-			[]violation{{3, 12, 1, codecs.ErrUnrepresentable, "x"}}, "", FlowStats{Unrepresentable: 1}},
+			[]violation{{3, 15, 1, codecs.ErrUnrepresentable, long}}, "", FlowStats{Unrepresentable: 1}},
 		{"a payload too long for the receiver is kept", "hi\n" + long + "\nho\n", Quarantine, hi + ho, Fin,
-			[]violation{{3, 12, 1, codecs.ErrUnrepresentable, "x"}}, long, FlowStats{Unrepresentable: 1}},
+			[]violation{{3, 15, 1, codecs.ErrUnrepresentable, long}}, long, FlowStats{Unrepresentable: 1}},
 		{"a payload beyond the receiver's limit", "hi\n" + longer + "\nho\n", CloseSession, hi, Unrepresentable,
-			[]violation{{3, 15, 1, codecs.ErrTooLong, "zz"}}, "", FlowStats{Unrepresentable: 1}},
+			[]violation{{3, 18, 1, codecs.ErrTooLong, longer}}, "", FlowStats{Unrepresentable: 1}},
 		{"payloads beyond the receiver's limit are dropped", longer + "\nhi\n" + longer + "\n" + long + "\nho\n", Skip, hi + ho, Fin,
-			[]violation{{0, 15, 0, codecs.ErrTooLong, "zz"}, {21, 15, 2, codecs.ErrTooLong, "zz"}, {39, 12, 3, codecs.ErrUnrepresentable, "x"}}, "",
+			[]violation{{0, 15, 0, codecs.ErrTooLong, longer}, {21, 36, 2, codecs.ErrTooLong, longer}, {39, 51, 3, codecs.ErrUnrepresentable, long}}, "",
 			FlowStats{Unrepresentable: 3}},
 		{"a line too long", strings.Repeat("y", 22), Skip, "", Violated,
-			[]violation{{0, 20, 0, codecs.ErrTooLong, "yy"}}, "", FlowStats{Violations: 1}},
+			[]violation{{0, 20, 0, codecs.ErrTooLong, strings.Repeat("y", 22)}}, "", FlowStats{Violations: 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -86,6 +86,7 @@ func TestViolations(t *testing.T) {
 					Upstream:    Side{Codec: codec(t, upTo{counted{}, 12}, 15)},
 					OnViolation: tt.policy,
 					Violation:   func(v Violation) { found = append(found, v) },
+					WireBytes:   32,
 					Quarantine:  func(Violation) io.WriteCloser { return &quarantine },
 				}
 				s := start(t.Context(), t, config, 1<<10)

@@ -78,11 +78,13 @@ func (f *flow) run() {
 		defer f.encoder.Close()
 	}
 	_ = f.receive() // an error only says that the session knows how it ended
+	f.explainTimeout()
 	f.deliverNow()
 	<-f.turn
 	f.keepNoMore()
 	f.inbox.setFlooding(false)
 	f.inbox.drop()
+	f.counts.bytesWaiting.Store(0)
 }
 
 // receive is the loop of the reader. An error means that the session is over.
@@ -124,6 +126,7 @@ func (f *flow) read() (n int, claimed bool, err error) {
 	}
 	before := f.session.clock.now()
 	unfinished := f.inbox.len() > 0
+	f.counts.bytesWaiting.Store(int64(f.inbox.len()))
 	if unfinished {
 		f.frameSince.Store(max(1, before-f.frameSpent))
 	}
@@ -264,7 +267,9 @@ func (f *flow) write(p []byte) error {
 	}
 	f.writeSince.Store(f.session.clock.now())
 	defer f.writeSince.clear()
+	defer f.counts.bytesUnwritten.Store(0)
 	for len(p) > 0 {
+		f.counts.bytesUnwritten.Store(int64(len(p)))
 		if f.session.over.Load() {
 			return errOver
 		}
@@ -283,9 +288,9 @@ func (f *flow) write(p []byte) error {
 	return nil
 }
 
-func (f *flow) over() bool                         { return f.session.over.Load() }
-func (f *flow) skips() bool                        { return f.session.skips() }
-func (f *flow) report(v *Violation) io.WriteCloser { return f.session.report(v) }
+func (f *flow) over() bool      { return f.session.over.Load() }
+func (f *flow) skips() bool     { return skips(f.session.config.OnViolation) }
+func (f *flow) keeper() *keeper { return &f.session.keeper }
 
 // fail ends the session and returns errOver.
 func (f *flow) fail(reason Reason, err error) error {

@@ -405,7 +405,7 @@ func TestHubViolations(t *testing.T) {
 				var kept kept
 				violations := 0
 				config := with(codec(t, lines{}, 1000))
-				config.OnViolation = tt.on
+				config.OnViolation, config.WireBytes = tt.on, 32
 				config.Violation = func(Violation) { violations++ }
 				config.Quarantine = func(Violation) io.WriteCloser { return &kept }
 				sender := join(t, h, config, 1000)

@@ -216,14 +216,12 @@ func (p *datagramPort) tooLong(frame []byte) {
 	p.counts.unrepresentable.Add(1)
 	fault := tooLongFor(p.longest)
 	fault.Want = fmt.Sprintf("a frame of at most %d bytes, for a datagram", p.longest)
-	v := &Violation{
-		Direction: ToMember, At: int64(fault.At), Frame: p.counts.framesOut.Load(),
-		Err: fault.Err, Want: fault.Want, Bytes: excerptOf(frame, 0, fault.At), Skipped: true,
+	v := &Violation{ // places count from the start of the frame, which is no sender's
+		Direction: ToMember, Payload: true, At: int64(fault.At), PayloadAt: int64(fault.At), Frame: p.counts.framesOut.Load(),
+		Err: fault.Err, Want: fault.Want, Skipped: true,
 	}
-	if w := p.report(v); w != nil {
-		keep(w, frame)
-		_ = w.Close()
-	}
+	v.show(frame, fault.At, p.keeper().wireBytes)
+	p.keeper().whole(v, frame)
 }
 
 func (p *datagramPort) failed(operation string, err error, d Direction) error {

@@ -213,7 +213,7 @@ func TestHubDatagramViolations(t *testing.T) {
 				there, here := newLAN(), newLAN()
 				device, listener := there.socket(), here.socket()
 				config := onLAN(there, codec(t, lines{}, 1000))
-				config.OnViolation = tt.on
+				config.OnViolation, config.WireBytes = tt.on, 32
 				var kept kept
 				config.Quarantine = func(Violation) io.WriteCloser { return &kept }
 				var got []violation

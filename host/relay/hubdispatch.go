@@ -210,11 +210,11 @@ func (d *dispatcher) cannotCarry(g *group, b *batch, index int, fault *codecs.Fa
 			r.counts.unrepresentable.Add(1)
 		}
 	}
-	v, payload := b.unrepresentable(FromMember, index, fault, m.endless || m.skips())
-	if w := m.report(v); w != nil {
-		keep(w, payload)
-		_ = w.Close()
-	}
+	v, payload := b.unrepresentable(m.ctx, m.config.Codec, FromMember, index, fault)
+	v.limit(g.longest)
+	v.show(payload, fault.At, m.keeps.wireBytes)
+	v.Skipped = m.endless || m.skips()
+	m.keeps.whole(v, payload)
 	if v.Skipped {
 		return nil
 	}

@@ -30,14 +30,16 @@ type MemberConfig struct {
 	// for it; that may be the one that receives and the one that sends at the same time. A stream's that is not skipped
 	// is also the Err of the Result. nil: nobody is told.
 	Violation func(Violation)
-	// Quarantine is as in [Config].
+	// Quarantine and WireBytes are as in [Config].
 	Quarantine func(Violation) io.WriteCloser
+	WireBytes  int
 }
 
 // A Member is one participant of a hub. Its methods are safe for concurrent use.
 type Member struct {
 	hub    *Hub
 	config MemberConfig
+	keeps  keeper
 	port   port
 	limits Timeouts
 	queue  queue
@@ -98,7 +100,8 @@ func (h *Hub) newMember(config MemberConfig) (*Member, error) {
 	if config.Codec != nil && config.Codec.Properties().UsesState {
 		return nil, errState
 	}
-	m := &Member{hub: h, config: config}
+	m := &Member{hub: h, config: config,
+		keeps: newKeeper(config.OnViolation, config.Violation, config.Quarantine, config.WireBytes)}
 	m.queue.begin(config.Queue, &m.counts)
 	m.clock.begin(m.look)
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
@@ -245,20 +248,9 @@ func (m *Member) force(s segment) {
 // over reports whether it is decided how the member ended.
 func (m *Member) over() bool { return m.ended.Load() }
 
-// report tells about v and returns where to keep the bytes that are dropped, or nil.
-func (m *Member) report(v *Violation) io.WriteCloser {
-	if m.config.Violation != nil {
-		m.config.Violation(*v)
-	}
-	if m.config.OnViolation != Quarantine || m.config.Quarantine == nil {
-		return nil
-	}
-	return m.config.Quarantine(*v)
-}
+func (m *Member) keeper() *keeper { return &m.keeps }
 
-func (m *Member) skips() bool {
-	return m.config.OnViolation == Skip || m.config.OnViolation == Quarantine
-}
+func (m *Member) skips() bool { return skips(m.config.OnViolation) }
 
 // fail ends the member and returns errOver.
 func (m *Member) fail(reason Reason, err error, d Direction) error {

@@ -21,6 +21,8 @@ type datagramReceiver struct {
 	port  *datagramPort
 	lanes []*datagramLane
 	found []foundIn // for each datagram of a batch, where there is a codec
+	// datagrams is the batch at hand.
+	datagrams []Datagram
 }
 
 // A datagramLane makes the calls for one datagram at a time.
@@ -34,11 +36,18 @@ type datagramLane struct {
 type foundIn struct {
 	payloads []byte
 	ends     []uint32 // of each in payloads
+	places   []place  // likewise
 	skipped  int      // empty frames
 	faults   []faultIn
 	charge   int64 // what its payloads cost besides the datagram's own charge
 	starved  bool  // there was no memory for it
 	err      error // of the codec
+}
+
+// A place is where a payload is in its datagram.
+type place struct {
+	at    int32
+	built bool // rather than found there; then its frame begins there or later
 }
 
 // A faultIn is a fault in a datagram, from whose first byte its positions count.
@@ -57,6 +66,7 @@ func (r *datagramReceiver) close() {
 // pass decodes datagrams and sends their payloads to the others.
 func (r *datagramReceiver) pass(all []Datagram) {
 	p := r.port
+	r.datagrams = all
 	size := 0
 	for i := range all {
 		size += len(all[i].Bytes)
@@ -72,7 +82,7 @@ func (r *datagramReceiver) pass(all []Datagram) {
 	if p.config.Codec == nil {
 		for i := range all {
 			if !all[i].Own {
-				b = r.add(b, &all[i], all[i].Bytes, now)
+				b = r.add(b, i, all[i].Bytes, place{}, now)
 			}
 		}
 		r.send(b)
@@ -81,9 +91,9 @@ func (r *datagramReceiver) pass(all []Datagram) {
 	r.decode(all)
 	failed := error(nil)
 	for i := range all {
-		one, found := &all[i], &r.found[i]
-		if !one.Own {
-			b = r.gather(b, one, found, now)
+		found := &r.found[i]
+		if !all[i].Own {
+			b = r.gather(b, i, found, now)
 		}
 		if failed == nil {
 			failed = found.err
@@ -122,14 +132,14 @@ func (r *datagramReceiver) decode(all []Datagram) {
 }
 
 // gather adds to b what was found in a datagram, and returns the batch to go on with.
-func (r *datagramReceiver) gather(b *batch, one *Datagram, found *foundIn, now time.Time) *batch {
+func (r *datagramReceiver) gather(b *batch, number int, found *foundIn, now time.Time) *batch {
 	p := r.port
 	p.counts.empties.Add(int64(found.skipped))
 	for i, end := range found.ends {
-		b = r.add(b, one, found.payloads[before(found.ends, i):end], now)
+		b = r.add(b, number, found.payloads[before(found.ends, i):end], found.places[i], now)
 	}
 	for i := range found.faults {
-		r.violated(one, &found.faults[i])
+		r.violated(&r.datagrams[number], &found.faults[i])
 	}
 	if found.starved || found.err != nil {
 		p.counts.starved.Add(1)
@@ -138,8 +148,8 @@ func (r *datagramReceiver) gather(b *batch, one *Datagram, found *foundIn, now t
 }
 
 // add adds a payload to b, unless it is an echo of what we sent.
-func (r *datagramReceiver) add(b *batch, one *Datagram, payload []byte, now time.Time) *batch {
-	p := r.port
+func (r *datagramReceiver) add(b *batch, number int, payload []byte, at place, now time.Time) *batch {
+	p, one := r.port, &r.datagrams[number]
 	if p.recent != nil && !p.recent.heard(maphash.Bytes(p.hub.seed, payload), one.Source, one.Interface, now) {
 		p.counts.suppressed.Add(1)
 		return b
@@ -152,6 +162,7 @@ func (r *datagramReceiver) add(b *batch, one *Datagram, payload []byte, now time
 	}
 	b.found.Refs = append(b.found.Refs, codecs.Ref{Off: uint32(len(b.found.Data)), Len: uint32(len(payload))})
 	b.found.Data = append(b.found.Data, payload...)
+	b.origins = append(b.origins, origin{int32(number), at})
 	return b
 }
 
@@ -159,6 +170,7 @@ func (r *datagramReceiver) add(b *batch, one *Datagram, payload []byte, now time
 func (r *datagramReceiver) send(b *batch) {
 	p := r.port
 	if len(b.found.Refs) > 0 && !p.over() {
+		b.datagrams = r.datagrams
 		if err := p.dispatcher.send(b); err != nil {
 			p.counts.starved.Add(int64(len(b.found.Refs)))
 		}
@@ -174,12 +186,9 @@ func (r *datagramReceiver) violated(one *Datagram, fault *faultIn) {
 		p.counts.droppedTails.Add(1)
 	}
 	p.counts.bytesSkipped.Add(int64(fault.dropped))
-	v := wireViolation(FromMember, 0, int64(fault.frame), &fault.fault, one.Bytes)
+	v := wireViolation(FromMember, 0, int64(fault.frame), &fault.fault, one.Bytes, p.dispatcher.longest, p.keeper().wireBytes)
 	v.Skipped, v.Source = true, one.Source
-	if w := p.report(v); w != nil {
-		keep(w, one.Bytes[fault.fault.Offset:fault.fault.Offset+fault.dropped])
-		_ = w.Close()
-	}
+	p.keeper().whole(v, one.Bytes[fault.fault.Offset:fault.fault.Offset+fault.dropped])
 }
 
 // decode decodes one datagram.
@@ -191,7 +200,7 @@ func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
 			found.err = err
 			return
 		}
-		found.take(l.in.Wire, &l.out)
+		found.take(at, l.in.Wire, &l.out)
 		onwards := l.out.Consumed
 		if fault := l.out.Fault; fault != nil {
 			goesOn := p.skips() && fault.Resume != codecs.Never && fault.Resume < len(l.in.Wire)
@@ -226,22 +235,33 @@ func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
 	}
 }
 
-// take copies the payloads of a result.
-func (f *foundIn) take(wire []byte, out *codeccall.Decoded) {
+// take copies the payloads of a result, of which wire begins at at in the datagram. What it dropped at the front belongs to
+// the last fault.
+func (f *foundIn) take(at int, wire []byte, out *codeccall.Decoded) {
 	payloads := codeccall.Encode{Wire: wire, Data: out.Data, Refs: out.Refs}
+	last := at // where the frame of a payload that was built begins at the earliest
 	for i := range out.Refs {
 		f.payloads = append(f.payloads, payloads.At(i)...)
 		f.ends = append(f.ends, uint32(len(f.payloads)))
+		if ref := out.Refs[i]; int(ref.Off) < len(wire) {
+			f.places = append(f.places, place{at: int32(at) + int32(ref.Off)})
+			last = at + int(ref.Off+ref.Len)
+		} else {
+			f.places = append(f.places, place{at: int32(last), built: true})
+		}
+	}
+	if n := len(f.faults); n > 0 {
+		f.faults[n-1].dropped += out.Dropped
 	}
 	f.skipped += out.Skipped
 }
 
 func (f *foundIn) reset() {
-	*f = foundIn{payloads: f.payloads[:0], ends: f.ends[:0], faults: f.faults[:0]}
+	*f = foundIn{payloads: f.payloads[:0], ends: f.ends[:0], places: f.places[:0], faults: f.faults[:0]}
 	if cap(f.payloads) > 2*largePark {
 		f.payloads = nil
 	}
 	if cap(f.ends) > 4096 {
-		f.ends = nil
+		f.ends, f.places = nil, nil
 	}
 }

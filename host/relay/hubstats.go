@@ -92,4 +92,6 @@ func (s *FlowStats) add(o *FlowStats) {
 	s.DroppedTails += o.DroppedTails
 	s.BytesSkipped += o.BytesSkipped
 	s.BytesDiscarded += o.BytesDiscarded
+	s.BytesWaiting += o.BytesWaiting
+	s.BytesUnwritten += o.BytesUnwritten
 }

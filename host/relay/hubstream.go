@@ -83,8 +83,10 @@ func (p *streamPort) receive() {
 		defer p.dispatcher.close()
 	}
 	_ = p.receiveAll() // an error only says that the member knows how it ended
+	p.explainTimeout()
 	p.keepNoMore()
 	p.inbox.drop()
+	p.reception.counts.bytesWaiting.Store(0)
 }
 
 // receiveAll is the loop of the reader. An error means that the member is over.
@@ -114,6 +116,7 @@ func (p *streamPort) receiveAll() error {
 func (p *streamPort) read() (n int, err error) {
 	before := p.clock.now()
 	unfinished := p.inbox.len() > 0
+	p.reception.counts.bytesWaiting.Store(int64(p.inbox.len()))
 	if unfinished {
 		p.frameSince.Store(max(1, before-p.frameSpent))
 	}

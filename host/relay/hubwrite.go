@@ -117,7 +117,9 @@ func (p *streamPort) write(b []byte) error {
 	}
 	p.writeSince.Store(p.clock.now())
 	defer p.writeSince.clear()
+	defer p.Member.counts.bytesUnwritten.Store(0)
 	for len(b) > 0 {
+		p.Member.counts.bytesUnwritten.Store(int64(len(b)))
 		if p.over() {
 			return errOver
 		}

@@ -22,11 +22,12 @@ type reception struct {
 	decoder     codeccall.Direction
 	decode      codeccall.Decode
 	state       []byte
-	offset      int64 // in the stream, of the first byte in the inbox
-	need        int   // fewer bytes in the inbox than these can't be decoded
-	frameSpent  int64 // nanoseconds spent reading for the frame that is unfinished
-	discard     int64 // bytes still to be dropped after a violation
-	kept        io.WriteCloser
+	offset      int64          // in the stream, of the first byte in the inbox
+	need        int            // fewer bytes in the inbox than these can't be decoded
+	frameSpent  int64          // nanoseconds spent reading for the frame that is unfinished
+	discard     int64          // bytes still to be dropped after a violation
+	kept        io.WriteCloser // where what is dropped is kept; nil: nowhere
+	keptTo      int64          // how far in the stream
 	frameMemory int64
 	longestFrom int // bytes of the longest payload from the sender
 }
@@ -40,7 +41,7 @@ type receptionOwner interface {
 	wait()
 	over() bool
 	skips() bool
-	report(v *Violation) io.WriteCloser
+	keeper() *keeper
 	// fail and codecFailed end the owner and return errOver.
 	fail(reason Reason, err error) error
 	codecFailed(call string, err error) error

@@ -117,10 +117,14 @@ type Config struct {
 	// Violation is called for each violation, also those that are skipped, from the goroutine that found it, which waits
 	// for it. One that is not skipped is also the Err of the Result. nil: nobody is told.
 	Violation func(Violation)
-	// Quarantine is asked, with the policy of that name, for a place to keep a violation's bytes: a frame's wire as far
-	// as it is known, or a payload that can't be represented. It is written to as the bytes arrive, closed behind the
-	// last, and its errors are its own affair. nil, or a nil result: they are not kept.
+	// Quarantine is asked, with the policy of that name, for a place to keep what is dropped for a violation: every byte
+	// from the faulty frame's first one to where decoding goes on, or a payload that can't be represented. It is written to
+	// as the bytes arrive, and closed after the last. What is dropped in a row for several violations is written in a row to
+	// the place of the first. If the place has a method Flush() error, that is called whenever bytes are to be waited for. Its
+	// errors are its own affair. nil, or a nil result: the bytes are not kept.
 	Quarantine func(Violation) io.WriteCloser
+	// WireBytes is how many bytes of a frame, or of a payload, a Violation shows at most.
+	WireBytes int
 }
 
 var errOneCodec = errors.New("relay: a codec on one side only; want one on both sides, or on neither")

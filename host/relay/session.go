@@ -16,6 +16,7 @@ const lingerTime = 2 * time.Second
 // concurrent use.
 type Session struct {
 	config Config
+	keeper keeper
 	clock  clock
 	flows  [2]*flow // to upstream, to downstream
 	ctx    context.Context
@@ -45,7 +46,7 @@ func New(config Config) (*Session, error) {
 	if config.Classify == nil {
 		config.Classify = func(error) Reason { return IOError }
 	}
-	s := &Session{config: config}
+	s := &Session{config: config, keeper: newKeeper(config.OnViolation, config.Violation, config.Quarantine, config.WireBytes)}
 	s.clock.begin(s.look)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.flows[0] = newFlow(s, ToUpstream, &s.config.Downstream, &s.config.Upstream)

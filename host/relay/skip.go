@@ -2,7 +2,6 @@ package relay
 
 import (
 	"errors"
-	"io"
 
 	"github.com/framehost/framehost/codecs"
 )
@@ -17,10 +16,11 @@ func (r *reception) violated(fault *codecs.Fault, shown []byte, consumed int, v 
 	r.counts.violations.Add(1)
 	truncated := eof && errors.Is(fault.Err, codecs.ErrTruncated)
 	v.Skipped = r.owner.skips() && (truncated || fault.Resume != codecs.Never)
-	r.kept = r.owner.report(v)
+	r.openKept(v)
 	if !v.Skipped {
 		r.keep(shown[fault.Offset:])
 		r.keepNoMore()
+		r.owner.keeper().report(v)
 		reason := Violated
 		if truncated {
 			reason = FinMidFrame
@@ -33,12 +33,13 @@ func (r *reception) violated(fault *codecs.Fault, shown []byte, consumed int, v 
 		resume = len(shown)
 	}
 	r.decode.Examined, r.decode.Left, r.need, r.frameSpent = 0, 0, 0, 0
-	r.drop(fault.Offset - consumed) // what lies before the faulty frame is none of it
+	r.inbox.consume(fault.Offset - consumed) // what lies before the faulty frame is none of it
+	r.offset += int64(fault.Offset - consumed)
 	r.discard = int64(resume - fault.Offset)
 	r.dropDiscarded()
+	r.owner.keeper().report(v)
 	if eof && r.discard > 0 {
 		r.discard = 0
-		r.keepNoMore()
 		return true, nil
 	}
 	return truncated, nil
@@ -47,34 +48,50 @@ func (r *reception) violated(fault *codecs.Fault, shown []byte, consumed int, v 
 // dropDiscarded drops what is in the inbox and to be skipped.
 func (r *reception) dropDiscarded() {
 	n := int(min(r.discard, int64(r.inbox.len())))
-	if n > 0 {
-		r.keep(r.inbox.bytes()[:n])
-		r.drop(n)
-		r.discard -= int64(n)
+	if n == 0 {
+		return
 	}
-	if r.discard == 0 {
-		r.keepNoMore()
-	}
-}
-
-func (r *reception) drop(n int) {
+	r.skip(r.inbox.bytes()[:n])
 	r.inbox.consume(n)
 	r.offset += int64(n)
-	r.counts.bytesSkipped.Add(int64(n))
+	r.discard -= int64(n)
 }
 
-// keep keeps p where the violation at hand has a place for it.
-func (r *reception) keep(p []byte) { keep(r.kept, p) }
+// skip counts p, which is the next of what is dropped after a violation, and keeps it where that is wanted.
+func (r *reception) skip(p []byte) {
+	r.counts.bytesSkipped.Add(int64(len(p)))
+	r.keep(p)
+}
+
+// openKept opens where the bytes of v are kept. A violation that begins where the bytes of the one before it end is one
+// with it: what is skipped in a row is kept in a row.
+func (r *reception) openKept(v *Violation) {
+	if r.kept == nil || r.keptTo != v.Offset {
+		r.keepNoMore()
+		r.owner.keeper().open(v)
+		r.kept, r.keptTo = v.Kept, v.Offset
+	}
+	v.Kept = r.kept
+}
+
+func (r *reception) keep(p []byte) {
+	if r.kept != nil && len(p) > 0 {
+		_, _ = r.kept.Write(p) // its errors are its own affair
+		r.keptTo += int64(len(p))
+	}
+}
 
 func (r *reception) keepNoMore() {
 	if r.kept != nil {
-		_ = r.kept.Close() // its errors are its own affair
+		_ = r.kept.Close() // likewise
 		r.kept = nil
 	}
 }
 
-func keep(w io.Writer, p []byte) {
-	if w != nil && len(p) > 0 {
-		_, _ = w.Write(p) // likewise
+// keptFor keeps open what is kept as long as more of it may come: the codec is in the state in which it discards a frame,
+// or goes on with another fault.
+func (r *reception) keptFor(found int, consumed, dropped int, fault bool) {
+	if r.kept != nil && (found > 0 || dropped < consumed || len(r.state) == 0 && !fault) {
+		r.keepNoMore()
 	}
 }

@@ -24,13 +24,17 @@ type FlowStats struct {
 	DroppedTails    int64 `json:"dropped_tails"`   // unfinished frames at the end of a stream, dropped
 	BytesSkipped    int64 `json:"bytes_skipped"`   // bytes dropped after violations
 	BytesDiscarded  int64 `json:"bytes_discarded"` // bytes that the sender's direction leaves unused
+
+	// What waits now.
+	BytesWaiting   int64 `json:"bytes_waiting"`   // of a frame that is unfinished
+	BytesUnwritten int64 `json:"bytes_unwritten"` // that the receiver has not accepted yet, of what is being written
 }
 
 // counters are FlowStats under way.
 type counters struct {
 	bytesRead, bytesWritten, framesIn, payloadBytes, framesOut, empties atomic.Int64
 	violations, unrepresentable, droppedTails, bytesSkipped             atomic.Int64
-	bytesDiscarded                                                      atomic.Int64
+	bytesDiscarded, bytesWaiting, bytesUnwritten                        atomic.Int64
 }
 
 func (c *counters) snapshot() FlowStats {
@@ -40,5 +44,6 @@ func (c *counters) snapshot() FlowStats {
 		Empties: c.empties.Load(), Violations: c.violations.Load(), Unrepresentable: c.unrepresentable.Load(),
 		DroppedTails: c.droppedTails.Load(), BytesSkipped: c.bytesSkipped.Load(),
 		BytesDiscarded: c.bytesDiscarded.Load(),
+		BytesWaiting:   c.bytesWaiting.Load(), BytesUnwritten: c.bytesUnwritten.Load(),
 	}
 }

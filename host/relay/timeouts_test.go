@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,6 +115,49 @@ func TestTimeouts(t *testing.T) {
 					t.Errorf("got %+v after %v, want %s %s after %v", result, took, tt.reason, tt.in, tt.after)
 				}
 			})
+		})
+	}
+}
+
+// A frame that stays unfinished is described: what was there, and what was wanted.
+func TestFrameTimeoutSaysWhatItHeld(t *testing.T) {
+	tests := []struct {
+		name, wire string
+		held       int
+		offset     int64
+		bytes      string
+		want       string
+	}{
+		{"a line", "hi\nabcdef", 6, 3, "abcdef", "a newline"},
+		{"a long line", strings.Repeat("x", 40), 40, 0, strings.Repeat("x", 32), "a newline"},
+		{"a count", "\x00\x00\x00\x05ab", 6, 0, "\x00\x00\x00\x05ab", "more, 3 bytes more at least"},
+	}
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			config := translating(t)
+			config.Timeouts.Frame, config.WireBytes = time.Minute, 32
+			if tt.name == "a count" {
+				config.Downstream, config.Upstream = config.Upstream, config.Downstream
+			}
+			var reported []Violation
+			config.Violation = func(v Violation) { reported = append(reported, v) }
+			s := start(t.Context(), t, config, 1000)
+			s.down.send([]byte(tt.wire))
+			synctest.Wait()
+			if waiting := s.Stats().ToUpstream.BytesWaiting; waiting != int64(tt.held) {
+				t.Errorf("%s: %d bytes wait, want %d", tt.name, waiting, tt.held)
+			}
+			result := <-s.result
+			v := (*Violation)(nil)
+			if result.Reason != FrameTimeout || !errors.As(result.Err, &v) || !errors.Is(v, ErrUnfinished) || len(reported) != 1 {
+				t.Fatalf("%s: got %+v, %d reports; want what a frame timeout held, and a report", tt.name, result, len(reported))
+			}
+			if v.Held != tt.held || v.Offset != tt.offset || v.At != tt.offset+int64(tt.held) || string(v.Bytes) != tt.bytes || v.Want != tt.want {
+				t.Errorf("%s: got %+v, bytes %q", tt.name, v, v.Bytes)
+			}
+			if waiting := result.Stats.ToUpstream.BytesWaiting; waiting != 0 {
+				t.Errorf("%s: %d bytes wait at the end, want none", tt.name, waiting)
+			}
 		})
 	}
 }

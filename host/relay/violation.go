@@ -1,7 +1,7 @@
 package relay
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -9,31 +9,47 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// excerpt is how many bytes of the wire a Violation shows.
-const excerpt = 32
+// ErrUnfinished is the Err of the Violation that describes what a FrameTimeout waited with.
+var ErrUnfinished = errors.New("unfinished frame")
 
 // A Violation is what a peer did that its framing forbids, or a payload that the receiver's framing can't carry.
+//
+// Offset and At count bytes of what the sender sent, from its first one: from the stream's start, or, where Source is valid,
+// from the first byte of that datagram. A payload that the decoder built, by unescaping for example, has no bytes of its own
+// there. Then Built is true and both are where its frame begins; PayloadAt has the byte of the payload. Where a codec does
+// not let the frame be found, it begins there or later.
 type Violation struct { //nolint:errname // the word for it everywhere
 	Direction Direction
-	// Offset is where the faulty frame begins in what the sender sent, in bytes from the stream's start. Of a payload
-	// that its codec built (rather than found in the wire), it is where the batch began that the payload came in.
-	Offset int64
-	// At is the byte that made it certain, likewise from the stream's start. For a payload that can't be represented it
-	// counts from the payload's first byte.
-	At int64
-	// Frame is how many frames preceded it in this direction, as far as they were not dropped after violations.
+	Offset    int64 // the first byte of the faulty frame, or of the payload that can't be represented
+	At        int64 // the byte that made it certain
+	// Payload says that the receiver's framing can't carry a payload. PayloadAt is the byte at fault, counted from the payload's
+	// start.
+	Payload   bool
+	PayloadAt int64
+	Built     bool
+	// Frame is how many frames preceded it in this direction, as far as they were not dropped after violations; of a
+	// datagram, in that datagram.
 	Frame int64
-	// Err is codecs.ErrTooLong, ErrMalformed, ErrTruncated or ErrUnrepresentable.
+	// Err is codecs.ErrTooLong, ErrMalformed, ErrTruncated or ErrUnrepresentable, or ErrUnfinished.
 	Err error
 	// Want is what the framing asks for there.
 	Want string
-	// Bytes are the bytes at At, 32 at most; where the stream ended there, its last ones.
-	Bytes []byte
+	// MaxFrame is the limit, in bytes of payload, that a frame which is too long exceeds; 0: none of the configuration.
+	MaxFrame int
+	// Announced is the payload's length that a frame which is too long announces, or that a payload has which is too long; 0:
+	// the frame announces none.
+	Announced uint64
+	// Bytes are the first bytes of the frame, or of the payload: Config.WireBytes at most. Where the byte at At is
+	// not among them, BytesAt has a few bytes from there, and Bytes fewer.
+	Bytes, BytesAt []byte
+	// Held is how many bytes of an unfinished frame were there.
+	Held int
 	// Skipped is true when the session, or the member of a hub, goes on.
 	Skipped bool
-	// Source is where a datagram came from whose wire is at fault; Offset and At count from its first byte then, and Frame
-	// counts the frames before it in that datagram. It is not valid otherwise.
+	// Source is where a datagram came from.
 	Source netip.AddrPort
+	// Kept is where Quarantine keeps what is skipped; nil: nowhere. It may have been closed.
+	Kept io.WriteCloser
 }
 
 // Error says all of it but whether the session goes on.
@@ -45,33 +61,79 @@ func (v *Violation) Error() string {
 // Unwrap returns Err.
 func (v *Violation) Unwrap() error { return v.Err }
 
-// wireViolation is about a fault in shown, which begins at offset in the stream.
-func wireViolation(d Direction, offset, frame int64, fault *codecs.Fault, shown []byte) *Violation {
-	return &Violation{
+// Clone returns a copy that shares no memory with v.
+func (v *Violation) Clone() Violation {
+	c := *v
+	c.Bytes, c.BytesAt = append([]byte(nil), v.Bytes...), append([]byte(nil), v.BytesAt...)
+	return c
+}
+
+// wireViolation is about a fault in shown, which begins at offset in the stream. most is how many bytes it may show.
+func wireViolation(d Direction, offset, frame int64, fault *codecs.Fault, shown []byte, maxFrame, most int) *Violation {
+	v := &Violation{
 		Direction: d, Offset: offset + int64(fault.Offset), At: offset + int64(fault.At), Frame: frame,
-		Err: fault.Err, Want: fault.Want, Bytes: excerptOf(shown, fault.Offset, fault.At),
+		Err: fault.Err, Want: fault.Want, Announced: fault.Announced,
+	}
+	v.limit(maxFrame)
+	v.show(shown[fault.Offset:], fault.At-fault.Offset, most)
+	return v
+}
+
+// limit notes the limit that a frame which is too long exceeds.
+func (v *Violation) limit(maxFrame int) {
+	if errors.Is(v.Err, codecs.ErrTooLong) {
+		v.MaxFrame = maxFrame
 	}
 }
 
-// excerptOf returns a copy of the bytes of a frame from at on, or, where it ended there, of its last ones.
-func excerptOf(p []byte, begin, at int) []byte {
-	if there := p[at:min(at+excerpt, len(p))]; len(there) > 0 {
-		return bytes.Clone(there)
+// bytesAt is how many bytes from At on are shown, of those that may be shown, where they lie beyond the first ones.
+const bytesAt = 8
+
+// show shows up to most bytes of p, a frame or a payload that is at fault for its byte at.
+func (v *Violation) show(p []byte, at, most int) {
+	first := p[:min(most, len(p))]
+	if most > 2*bytesAt && at >= most && at < len(p) {
+		first = p[:most-bytesAt]
+		v.BytesAt = append([]byte(nil), p[at:min(at+bytesAt, len(p))]...)
 	}
-	return bytes.Clone(p[max(begin, at-excerpt):at])
+	v.Bytes = append([]byte(nil), first...)
 }
 
-// report tells about v and returns where to keep the bytes that are dropped, or nil.
-func (s *Session) report(v *Violation) io.WriteCloser {
-	if s.config.Violation != nil {
-		s.config.Violation(*v)
-	}
-	if s.config.OnViolation != Quarantine || s.config.Quarantine == nil {
-		return nil
-	}
-	return s.config.Quarantine(*v)
+// A keeper is what sessions and members have in common where violations are reported and their bytes are kept.
+type keeper struct {
+	violation  func(Violation)
+	quarantine func(Violation) io.WriteCloser // nil: nothing is kept
+	wireBytes  int                            // that a violation shows at most
 }
 
-func (s *Session) skips() bool {
-	return s.config.OnViolation == Skip || s.config.OnViolation == Quarantine
+func newKeeper(policy OnViolation, violation func(Violation), quarantine func(Violation) io.WriteCloser, wireBytes int) keeper {
+	if policy != Quarantine {
+		quarantine = nil
+	}
+	return keeper{violation, quarantine, wireBytes}
 }
+
+// open sets v.Kept to where the bytes that are dropped for it are kept.
+func (k *keeper) open(v *Violation) {
+	if k.quarantine != nil {
+		v.Kept = k.quarantine(*v)
+	}
+}
+
+func (k *keeper) report(v *Violation) {
+	if k.violation != nil {
+		k.violation(*v)
+	}
+}
+
+// whole keeps all that is dropped for v at once, and reports it.
+func (k *keeper) whole(v *Violation, dropped []byte) {
+	k.open(v)
+	if v.Kept != nil {
+		_, _ = v.Kept.Write(dropped) // its errors are its own affair
+		_ = v.Kept.Close()           // likewise
+	}
+	k.report(v)
+}
+
+func skips(policy OnViolation) bool { return policy == Skip || policy == Quarantine }

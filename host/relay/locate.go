@@ -1,0 +1,62 @@
+package relay
+
+import (
+	"context"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// A located is a payload of a batch whose frame was found in the wire.
+type located struct {
+	index int
+	at    int // where the frame begins in the wire shown
+	state []byte
+}
+
+// begin returns where in the stream payload index of b begins. Of a payload that codec built, it returns where its frame
+// begins; if that can't be found out, it is after the last payload before it that stands in the wire.
+func (b *batch) begin(ctx context.Context, codec codeccall.Codec, index int) (offset int64, built bool) {
+	refs := b.found.Refs
+	for i := index; i >= 0; i-- {
+		from, to := int(refs[i].Off), int(refs[i].Off)+int(refs[i].Len)
+		if to > len(b.shown) || from == len(b.shown) { // it was built; an empty one there can be either
+			if i == index && b.locate(ctx, codec, index) {
+				return b.offset + int64(b.located.at), true
+			}
+			continue
+		}
+		if i == index {
+			return b.offset + int64(from), false
+		}
+		return b.offset + int64(to), true
+	}
+	return b.offset, true
+}
+
+// locate finds the frame of payload index, which was built, and sets b.located. It decodes the wire once more, with room for
+// no more than the payloads before it: so the codec stops in front of it. A codec that sets aside more room than it uses
+// stops earlier, and then locate fails.
+func (b *batch) locate(ctx context.Context, codec codeccall.Codec, index int) bool {
+	known := &b.located
+	if known.index > index || codec == nil {
+		return false
+	}
+	if known.index == 0 && known.at == 0 {
+		known.state = append(known.state[:0], b.state...)
+	}
+	room := 0
+	for _, ref := range b.found.Refs[known.index:index] {
+		if int(ref.Off) >= len(b.shown) {
+			room += int(ref.Len)
+		}
+	}
+	in := codeccall.Decode{Wire: b.shown[known.at:], State: known.state, Room: room, Lent: b.lent}
+	var out codeccall.Decoded
+	decoder := codec.Open()
+	defer decoder.Close()
+	if err := decoder.Decode(ctx, &in, &out); err != nil || len(out.Refs) != index-known.index {
+		return false
+	}
+	known.index, known.at, known.state = index, known.at+out.Consumed, append(known.state[:0], out.State...)
+	return true
+}

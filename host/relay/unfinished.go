@@ -1,0 +1,79 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+)
+
+// askFor bounds the call that asks a codec what an unfinished frame lacks.
+const askFor = time.Second
+
+// unfinished describes the frame that waits in the inbox for its rest, or returns nil if none does.
+func (r *reception) unfinished() *Violation {
+	held := r.inbox.bytes()
+	if len(held) == 0 || r.decoder == nil {
+		return nil
+	}
+	v := &Violation{
+		Direction: r.direction, Offset: r.offset, At: r.offset + int64(len(held)), Frame: r.counts.framesIn.Load(),
+		Err: ErrUnfinished, Want: r.lacks(held), Held: len(held),
+	}
+	v.show(held, 0, r.owner.keeper().wireBytes)
+	return v
+}
+
+// lacks asks the codec what the frame that begins with held lacks: it says so of one that the end of its stream cuts off.
+func (r *reception) lacks(held []byte) string {
+	ctx, cancel := context.WithTimeout(context.Background(), askFor)
+	defer cancel()
+	in := codeccall.Decode{Wire: held, EOF: true, State: r.state, Room: len(held) + smallRead}
+	var out codeccall.Decoded
+	want := "the rest of the frame"
+	if err := r.decoder.Decode(ctx, &in, &out); err == nil && out.Fault != nil && errors.Is(out.Fault.Err, codecs.ErrTruncated) {
+		want = out.Fault.Want
+	}
+	if missing := r.need - len(held); missing > 0 {
+		want += fmt.Sprintf(", %d bytes more at least", missing)
+	}
+	return want
+}
+
+// explainTimeout completes the result of a session that ended for a frame of this flow that stayed unfinished. The reader
+// calls it, so that nothing else uses the inbox.
+func (f *flow) explainTimeout() {
+	s := f.session
+	s.mu.Lock()
+	mine := s.result.Reason == FrameTimeout && s.result.Direction == f.direction
+	s.mu.Unlock()
+	if !mine {
+		return
+	}
+	if v := f.unfinished(); v != nil {
+		s.mu.Lock()
+		s.result.Err = v
+		s.mu.Unlock()
+		s.keeper.report(v)
+	}
+}
+
+// explainTimeout is to a member of a hub what it is to a flow.
+func (p *streamPort) explainTimeout() {
+	m := p.Member
+	m.mu.Lock()
+	mine := m.result.Reason == FrameTimeout
+	m.mu.Unlock()
+	if !mine {
+		return
+	}
+	if v := p.unfinished(); v != nil {
+		m.mu.Lock()
+		m.result.Err = v
+		m.mu.Unlock()
+		m.keeps.report(v)
+	}
+}
