@@ -225,8 +225,8 @@ func (r *route) leave(id uint64, result relay.Result) {
 	defer r.mu.Unlock()
 	delete(r.live, id)
 	r.closed[string(result.Reason)]++
-	r.done.ToUpstream = addFlow(r.done.ToUpstream, result.Stats.ToUpstream)
-	r.done.ToDownstream = addFlow(r.done.ToDownstream, result.Stats.ToDownstream)
+	r.done.ToUpstream = r.done.ToUpstream.Plus(&result.Stats.ToUpstream)
+	r.done.ToDownstream = r.done.ToDownstream.Plus(&result.Stats.ToDownstream)
 }
 
 // pairDials keeps one session between two dialled connections, and makes it again when it ends.
@@ -438,8 +438,8 @@ func (r *route) status() RouteStatus {
 	}
 	for _, s := range r.live {
 		one := s.status()
-		status.ToUpstream = addFlow(status.ToUpstream, one.ToUpstream)
-		status.ToDownstream = addFlow(status.ToDownstream, one.ToDownstream)
+		status.ToUpstream = status.ToUpstream.Plus(&one.ToUpstream)
+		status.ToDownstream = status.ToDownstream.Plus(&one.ToDownstream)
 		status.Sessions = append(status.Sessions, one)
 	}
 	slices.SortFunc(status.Sessions, func(a, b SessionStatus) int { return cmp.Compare(a.ID, b.ID) })

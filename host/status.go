@@ -90,21 +90,3 @@ type SessionStatus struct {
 	ToUpstream      relay.FlowStats `json:"to_upstream"`
 	ToDownstream    relay.FlowStats `json:"to_downstream"`
 }
-
-// addFlow adds b to a, field by field.
-func addFlow(a, b relay.FlowStats) relay.FlowStats {
-	a.BytesRead += b.BytesRead
-	a.BytesWritten += b.BytesWritten
-	a.FramesIn += b.FramesIn
-	a.PayloadBytes += b.PayloadBytes
-	a.FramesOut += b.FramesOut
-	a.Empties += b.Empties
-	a.Violations += b.Violations
-	a.Unrepresentable += b.Unrepresentable
-	a.DroppedTails += b.DroppedTails
-	a.BytesSkipped += b.BytesSkipped
-	a.BytesDiscarded += b.BytesDiscarded
-	a.BytesWaiting += b.BytesWaiting
-	a.BytesUnwritten += b.BytesUnwritten
-	return a
-}

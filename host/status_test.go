@@ -79,7 +79,7 @@ func TestStatusOfNothing(t *testing.T) {
 	}
 }
 
-// addFlow adds each field to itself and to no other.
+// Plus adds each field to itself and to no other.
 func TestAddFlow(t *testing.T) {
 	var one relay.FlowStats
 	fill := map[string]int64{}
@@ -95,7 +95,7 @@ func TestAddFlow(t *testing.T) {
 		t.Fatal(err)
 	}
 	sum := map[string]int64{}
-	text, err = json.Marshal(addFlow(one, one))
+	text, err = json.Marshal(one.Plus(&one))
 	if err := errors.Join(err, json.Unmarshal(text, &sum)); err != nil {
 		t.Fatal(err)
 	}

@@ -218,11 +218,14 @@ func TestStatus(t *testing.T) {
 			`^escape     1\.0\.0    \d+ +\d+s +(grpc|shm) \(.+\) +0         -$`,
 			`^lenprefix  1\.0\.0    \d+ +\d+s +(grpc|shm) \(.+\) +0         -$`,
 			`^$`,
-			`^ROUTE  FROM +TO +SESSIONS  ACCEPTED  REFUSED  TO UPSTREAM  TO DOWNSTREAM  VIOLATIONS  ENDED$`,
-			`^relay  listen tcp://127\.0\.0\.1:\d+ +dial tcp://127\.0\.0\.1:\d+ +1         1         0        1 frame, 6B  1 frame, 7B    0           -$`,
+			`^ROUTE  FROM +TO +SESSIONS  ACCEPTED  REFUSED  TO UPSTREAM  TO DOWNSTREAM  DROPPED  ENDED$`,
+			`^relay  listen tcp://127\.0\.0\.1:\d+ +dial tcp://127\.0\.0\.1:\d+ +1         1         0        1 frame, 6B  1 frame, 7B    -        -$`,
 			`^$`,
-			`^SESSION  ROUTE  AGE  DOWNSTREAM +CODEC  UPSTREAM +CODEC  TO UPSTREAM  TO DOWNSTREAM$`,
-			`^1        relay  \d+s   127\.0\.0\.1:\d+ +down   127\.0\.0\.1:\d+ +up     1 frame, 6B  1 frame, 7B$`,
+			`^SESSION  ROUTE  AGE  DOWNSTREAM +CODEC  UPSTREAM +CODEC  TO UPSTREAM  TO DOWNSTREAM  DROPPED$`,
+			`^1        relay  \d+s   127\.0\.0\.1:\d+ +down   127\.0\.0\.1:\d+ +up     1 frame, 6B  1 frame, 7B    -$`,
+			`^$`,
+			`^--json has more: .+\.$`,
+			`^framehost violations has the last violations\.$`,
 		}
 		if len(got) != len(want) {
 			t.Fatalf("got %d lines, want %d:\n%s", len(got), len(want), out)

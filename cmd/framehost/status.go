@@ -90,7 +90,16 @@ func printStatus(w io.Writer, s *host.Status, now time.Time) error {
 	}
 	return errors.Join(printPlugins(w, s.Plugins, now), printRoutes(w, s.Routes), printSessions(w, s.Routes),
 		printHubs(w, s.Routes), printDatagrams(w, s.Routes),
-		printDiscovery(w, s, now))
+		printDiscovery(w, s, now), printElsewhere(w))
+}
+
+// onlyInJSON names what --json has and the tables have not.
+const onlyInJSON = "of plugins path, calls, outstanding and last_error_at; of directions bytes_read, frames_in and payload_bytes; " +
+	"of members datagrams_in and datagrams_out; of flows live; of discovery interfaces, signed, id and dns_sd"
+
+func printElsewhere(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "\n--json has more: %s.\nframehost violations has the last violations.\n", onlyInJSON)
+	return err
 }
 
 func printPlugins(w io.Writer, plugins []host.PluginStatus, now time.Time) error {
@@ -117,11 +126,14 @@ func dataPlane(name, reason string) string {
 
 func printRoutes(w io.Writer, routes []host.RouteStatus) error {
 	fmt.Fprintln(w)
-	t := newTable(w, "ROUTE", "FROM", "TO", "SESSIONS", "ACCEPTED", "REFUSED", "TO UPSTREAM", "TO DOWNSTREAM", "VIOLATIONS", "ENDED")
+	t := newTable(w, "ROUTE", "FROM", "TO", "SESSIONS", "ACCEPTED", "REFUSED", "TO UPSTREAM", "TO DOWNSTREAM", "DROPPED", "ENDED")
 	for i := range routes {
 		r := &routes[i]
-		t.row(r.Name, r.From, r.To, len(r.Sessions), r.Accepted, r.Refused, carried(&r.ToUpstream), carried(&r.ToDownstream),
-			r.ToUpstream.Violations+r.ToDownstream.Violations, reasons(r.Closed))
+		toUpstream, toDownstream := carried(&r.ToUpstream), carried(&r.ToDownstream)
+		if r.Hub != nil {
+			toUpstream, toDownstream = brought(&r.Hub.FlowStats), received(&r.Hub.FlowStats)
+		}
+		t.row(r.Name, r.From, r.To, len(r.Sessions), r.Accepted, r.Refused, toUpstream, toDownstream, routeDropped(r), reasons(r.Closed))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -139,28 +151,95 @@ func printSessions(w io.Writer, routes []host.RouteStatus) error {
 		return nil
 	}
 	fmt.Fprintln(w)
-	t := newTable(w, "SESSION", "ROUTE", "AGE", "DOWNSTREAM", "CODEC", "UPSTREAM", "CODEC", "TO UPSTREAM", "TO DOWNSTREAM")
+	t := newTable(w, "SESSION", "ROUTE", "AGE", "DOWNSTREAM", "CODEC", "UPSTREAM", "CODEC", "TO UPSTREAM", "TO DOWNSTREAM", "DROPPED")
 	for _, r := range routes {
 		for i := range r.Sessions {
 			s := &r.Sessions[i]
 			t.row(s.ID, r.Name, s.Age.Round(time.Second), s.Downstream, s.DownstreamCodec, s.Upstream, s.UpstreamCodec,
-				carried(&s.ToUpstream), carried(&s.ToDownstream))
+				carried(&s.ToUpstream), carried(&s.ToDownstream), dropped(&relay.MemberCounts{FlowStats: sum(&s.ToUpstream, &s.ToDownstream)}))
 		}
 	}
 	return t.Flush()
 }
 
-// carried tells frames and bytes; a direction without framing has no frames.
+// carried returns what a direction carried to its receiver, and what waits in it; a direction without framing has no frames.
 func carried(f *relay.FlowStats) string {
-	switch {
-	case f.FramesOut > 0:
-		return fmt.Sprintf("%s, %s", count(int(f.FramesOut), "frame"), bytesText(f.BytesWritten))
-	case f.BytesWritten > 0:
-		return bytesText(f.BytesWritten)
-	default:
+	return listed(framesText(f.FramesOut), sizeText(f.BytesWritten, ""), sizeText(f.BytesWaiting, " unfinished"),
+		sizeText(f.BytesUnwritten, " unwritten"))
+}
+
+// brought returns what the members of a hub brought to it.
+func brought(f *relay.FlowStats) string {
+	return listed(framesText(f.FramesIn), sizeText(f.BytesRead, ""), sizeText(f.BytesWaiting, " unfinished"))
+}
+
+func framesText(n int64) string {
+	if n == 0 {
 		return ""
 	}
+	return count(int(n), "frame")
 }
+
+func sizeText(n int64, what string) string {
+	if n == 0 {
+		return ""
+	}
+	return bytesText(n) + what
+}
+
+// listed joins those of texts that are not empty.
+func listed(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), ", ")
+}
+
+// routeDropped returns what was dropped on a route, and why.
+func routeDropped(r *host.RouteStatus) string {
+	counts := relay.MemberCounts{FlowStats: sum(&r.ToUpstream, &r.ToDownstream)}
+	if r.Hub != nil {
+		counts = r.Hub.MemberCounts
+	}
+	var flows []string
+	if f := r.Flows; f != nil {
+		flows = append(flows, numberText(int64(f.Dropped), "came too fast"), numberText(int64(f.Refused), "over udp.flows.max"))
+	}
+	return listed(append([]string{dropped(&counts)}, flows...)...)
+}
+
+// dropped returns what was not delivered, and why: of a session, a member of a hub, or a route.
+func dropped(c *relay.MemberCounts) string {
+	return listed(
+		manyText(c.Violations-c.DroppedTails, "violation"), numberText(c.Unrepresentable, "unrepresentable"),
+		manyText(c.DroppedTails, "tail"), sizeText(c.BytesSkipped, " skipped"),
+		numberText(c.DroppedFrames, "by its queue")+inBrackets(c.DroppedBytes),
+		numberText(c.NotSent, "not sent"), numberText(c.Starved, "for want of memory"),
+		numberText(c.Own, "our own"), numberText(c.Suppressed, "came back"),
+		numberText(c.Empties, "empty"), sizeText(c.BytesDiscarded, " discarded"),
+	)
+}
+
+func manyText(n int64, what string) string {
+	if n <= 0 {
+		return ""
+	}
+	return count(int(n), what)
+}
+
+func numberText(n int64, what string) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+func inBrackets(size int64) string {
+	if size == 0 {
+		return ""
+	}
+	return " (" + bytesText(size) + ")"
+}
+
+// sum returns what the two directions of a session did together.
+func sum(a, b *relay.FlowStats) relay.FlowStats { return a.Plus(b) }
 
 // reasons lists how many sessions ended for which reason, the most frequent first.
 func reasons(closed map[string]int64) string {

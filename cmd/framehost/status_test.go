@@ -25,10 +25,10 @@ func TestPrintStatus(t *testing.T) {
 			{
 				Name: "scales", From: "listen tcp://127.0.0.1:7001", To: "dial unix:///run/a.sock", Accepted: 12, Refused: 1,
 				Closed:     map[string]int64{"reset": 1, "fin": 7, "drained": 1},
-				ToUpstream: relay.FlowStats{FramesOut: 1, BytesWritten: 1 << 20, Violations: 2}, ToDownstream: relay.FlowStats{BytesWritten: 5},
+				ToUpstream: relay.FlowStats{FramesOut: 1, BytesWritten: 1 << 20, Violations: 3, DroppedTails: 1, BytesSkipped: 7, BytesWaiting: 3}, ToDownstream: relay.FlowStats{BytesWritten: 5},
 				Sessions: []host.SessionStatus{{
 					ID: 9, Downstream: "10.0.0.1:5", Upstream: "unix", DownstreamCodec: "line", UpstreamCodec: "none", Age: 61 * time.Second,
-					ToUpstream: relay.FlowStats{FramesOut: 2, BytesWritten: 3 << 40},
+					ToUpstream: relay.FlowStats{FramesOut: 2, BytesWritten: 3 << 40, Unrepresentable: 1, BytesUnwritten: 5},
 				}},
 			},
 			{Name: "idle", From: "dial tcp://a:1", To: "dial tcp://b:2", Closed: map[string]int64{}},
@@ -46,12 +46,15 @@ PLUGIN  VERSION  PROCESS  SINCE   DATA PLANE              RESTARTS  LAST ERROR
 cobs    -        down     1s      grpc (it has no other)  3         exit code 1…
 escape  1.0.0    34       1h0m0s  grpc                    0         -
 
-ROUTE   FROM                         TO                       SESSIONS  ACCEPTED  REFUSED  TO UPSTREAM    TO DOWNSTREAM  VIOLATIONS  ENDED
-scales  listen tcp://127.0.0.1:7001  dial unix:///run/a.sock  1         12        1        1 frame, 1MiB  5B             2           7 fin, 1 drained, 1 reset
-idle    dial tcp://a:1               dial tcp://b:2           0         0         0        -              -              0           -
+ROUTE   FROM                         TO                       SESSIONS  ACCEPTED  REFUSED  TO UPSTREAM                   TO DOWNSTREAM  DROPPED                           ENDED
+scales  listen tcp://127.0.0.1:7001  dial unix:///run/a.sock  1         12        1        1 frame, 1MiB, 3B unfinished  5B             2 violations, 1 tail, 7B skipped  7 fin, 1 drained, 1 reset
+idle    dial tcp://a:1               dial tcp://b:2           0         0         0        -                             -              -                                 -
 
-SESSION  ROUTE   AGE   DOWNSTREAM  CODEC  UPSTREAM  CODEC  TO UPSTREAM     TO DOWNSTREAM
-9        scales  1m1s  10.0.0.1:5  line   unix      none   2 frames, 3TiB  -
+SESSION  ROUTE   AGE   DOWNSTREAM  CODEC  UPSTREAM  CODEC  TO UPSTREAM                   TO DOWNSTREAM  DROPPED
+9        scales  1m1s  10.0.0.1:5  line   unix      none   2 frames, 3TiB, 5B unwritten  -              1 unrepresentable
+
+--json has more: ` + onlyInJSON + `.
+framehost violations has the last violations.
 `
 	if got.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", got.String(), want)

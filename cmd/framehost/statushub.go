@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/relay"
 )
 
 // printHubs writes who takes part in hubs now.
@@ -24,32 +24,14 @@ func printHubs(w io.Writer, routes []host.RouteStatus) error {
 		for i := range r.Hub.Live {
 			m := &r.Hub.Live[i]
 			t.row(m.ID, r.Name, m.Age.Round(time.Second), m.Endpoint, m.Peer, m.Codec,
-				frames(m.FramesIn), frames(m.FramesOut), frames(int64(m.QueuedFrames)), dropped(m))
+				brought(&m.FlowStats), received(&m.FlowStats), listed(framesText(int64(m.QueuedFrames)), sizeText(int64(m.QueuedBytes), "")),
+				dropped(&m.MemberCounts))
 		}
 	}
 	return t.Flush()
 }
 
-func frames(n int64) string {
-	if n == 0 {
-		return ""
-	}
-	return count(int(n), "frame")
-}
-
-// dropped tells what did not get to a member, or from it, and why.
-func dropped(m *host.MemberStatus) string {
-	var all []string
-	for _, one := range []struct {
-		n    int64
-		what string
-	}{
-		{m.DroppedFrames, "by its queue"}, {m.NotSent, "not sent"}, {m.Starved, "for want of memory"},
-		{m.Own, "our own"}, {m.Suppressed, "came back"},
-	} {
-		if one.n > 0 {
-			all = append(all, fmt.Sprintf("%d %s", one.n, one.what))
-		}
-	}
-	return strings.Join(all, ", ")
+// received returns what a member of a hub was sent.
+func received(f *relay.FlowStats) string {
+	return listed(framesText(f.FramesOut), sizeText(f.BytesWritten, ""), sizeText(f.BytesUnwritten, " unwritten"))
 }

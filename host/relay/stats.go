@@ -30,6 +30,13 @@ type FlowStats struct {
 	BytesUnwritten int64 `json:"bytes_unwritten"` // that the receiver has not accepted yet, of what is being written
 }
 
+// Plus returns the sums of s and o.
+func (s *FlowStats) Plus(o *FlowStats) FlowStats {
+	sum := *s
+	sum.add(o)
+	return sum
+}
+
 // counters are FlowStats under way.
 type counters struct {
 	bytesRead, bytesWritten, framesIn, payloadBytes, framesOut, empties atomic.Int64

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framehost/framehost/host"
+)
+
+// A filler gives each number and each text of a status a value of its own.
+type filler struct {
+	next   int
+	skip   []string          // paths
+	values map[string]string // by path
+}
+
+func (f *filler) fill(v reflect.Value, path string) {
+	for _, skip := range f.skip {
+		if strings.HasSuffix(path, skip) {
+			return
+		}
+	}
+	switch v.Interface().(type) {
+	case time.Time, time.Duration:
+		return
+	case bool:
+		v.SetBool(true)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			if v.Type().Field(i).Anonymous {
+				f.fill(v.Field(i), path)
+			} else {
+				f.fill(v.Field(i), path+"."+name)
+			}
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		f.fill(v.Elem(), path)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		f.fill(v.Index(0), path)
+	case reflect.Map:
+		value := reflect.New(v.Type().Elem()).Elem()
+		f.fill(value, path)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(reflect.ValueOf(f.number(path+".key", "k")), value)
+	case reflect.String:
+		v.SetString(f.number(path, "s"))
+	case reflect.Int, reflect.Int64:
+		f.number(path, "")
+		v.SetInt(int64(f.next))
+	case reflect.Uint64:
+		f.number(path, "")
+		v.SetUint(uint64(f.next))
+	default:
+		panic(fmt.Sprintf("%s is a %s", path, v.Kind()))
+	}
+}
+
+func (f *filler) number(path, prefix string) string {
+	f.next++
+	f.values[path] = fmt.Sprint(prefix, f.next)
+	return f.values[path]
+}
+
+// What --json has, the text has too, or says that it has not.
+func TestStatusTextHasAll(t *testing.T) {
+	elsewhere := regexp.MustCompile(`[a-z_]+`).FindAllString(onlyInJSON, -1)
+	for name, skip := range map[string][]string{
+		"hub":           {".flows", ".routes.to_upstream", ".routes.to_downstream", ".sessions"},
+		"to upstream":   {".hub", ".to_downstream"},
+		"to downstream": {".hub", ".to_upstream"},
+	} {
+		// Violations are printed without the tails that are among them; see TestPrintStatus.
+		f := &filler{next: 100, skip: append(skip, ".violations"), values: map[string]string{}}
+		s := &host.Status{}
+		f.fill(reflect.ValueOf(s).Elem(), "")
+		var text strings.Builder
+		if err := printStatus(&text, s, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if f.next > 1000 {
+			t.Fatalf("%d values; sizes beyond 1023 are printed in other units", f.next)
+		}
+	paths:
+		for path, value := range f.values {
+			for _, key := range elsewhere {
+				if strings.HasSuffix(path, "."+key) {
+					continue paths
+				}
+			}
+			if !regexp.MustCompile(`(^|\W)` + value + `($|\W|B)`).MatchString(text.String()) {
+				t.Errorf("%s: %s is %s, which is not in\n%s", name, path, value, text.String())
+			}
+		}
+	}
+}
