@@ -301,7 +301,10 @@ func (s *Codecs) configure(ctx context.Context, c *config.Codec, maxFrame int) (
 	}
 	var options json.RawMessage
 	if options, err = c.OptionsJSON(p.Description().Schema); err != nil {
-		return nil, err
+		if errors.As(err, new(config.Errors)) {
+			return nil, err
+		}
+		return nil, config.Errors{c.At.Error(fmt.Sprintf("codec %s: %v", c.Name, err), "")}
 	}
 	codec, err := p.Configure(ctx, options, maxFrame)
 	var option *codecs.OptionError

@@ -137,6 +137,9 @@ func describePlugin(ctx context.Context, c *config.Config, name string, asJSON b
 	}
 	d, status := p.Description(), p.Status()
 	path := p.Spec().Path
+	if err := config.CheckSchema(d.Schema); err != nil {
+		return failed(fmt.Errorf("plugin %s: the schema of its options: %w", name, err))
+	}
 	if asJSON {
 		return failed(printJSON(out, pluginJSON{
 			name, d.Info.Version, d.Info.Description, path, status.DataPlane, status.DataPlaneReason, d.Schema}))

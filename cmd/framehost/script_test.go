@@ -10,12 +10,12 @@ import (
 	"github.com/framehost/framehost/host/pluginproc"
 )
 
-// TestMain makes the test binary three programs: a built-in plugin, for that is what a host launches as its own
-// executable; framehost, when it is called by that name; and the tests.
+// TestMain makes the test binary four programs: a built-in plugin, for that is what a host launches as its own
+// executable; framehost and oddplugin, when it is called by those names; and the tests.
 func TestMain(m *testing.M) {
 	pluginproc.ServeIfAsked(builtinCodec)
 	_ = os.Setenv("GORACE", quickExit) // of processes that tests start
-	testscript.Main(m, map[string]func(){"framehost": main})
+	testscript.Main(m, map[string]func(){"framehost": main, "oddplugin": serveOdd})
 }
 
 // quickExit keeps the race detector from waiting a second at the end of each process.

@@ -170,7 +170,7 @@ func TestLineQueueCountsEveryLine(t *testing.T) {
 		})
 	}
 	all.Wait()
-	q.close(patience)
+	q.close(time.Minute)
 	total := 0
 	for got := range strings.Lines(g.String()) {
 		n := 1

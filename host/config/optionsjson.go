@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,27 +19,18 @@ import (
 // OptionsJSON returns the options as a JSON object, those of the profile included, as the plugin's JSON Schema has
 // them: an option that is a string takes the source text (0x0B, 0012, yes), other types take what that text stands for.
 // What the schema doesn't allow comes as [Errors], all at once and with places. An error of another type means that the
-// schema itself is at fault.
-func (c *Codec) OptionsJSON(schema json.RawMessage) (json.RawMessage, error) {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
-	if err != nil {
-		return nil, fmt.Errorf("schema of plugin %s: %w", c.Plugin, err)
-	}
-	compiler := jsonschema.NewCompiler()
-	const url = "framehost:options"
-	if err := compiler.AddResource(url, doc); err != nil {
-		return nil, fmt.Errorf("schema of plugin %s: %w", c.Plugin, err)
-	}
-	compiled, err := compiler.Compile(url)
+// schema itself is at fault, as [CheckSchema] says.
+func (c *Codec) OptionsJSON(raw json.RawMessage) (json.RawMessage, error) {
+	schema, err := readSchema(raw)
 	if err != nil {
 		return nil, fmt.Errorf("schema of plugin %s: %w", c.Plugin, err)
 	}
 	root := c.Options.merged()
-	o := optionReader{options: &c.Options, schema: doc}
-	value := o.value(root, doc, c.Options.key)
+	o := optionReader{options: &c.Options, schema: schema.doc}
+	value := o.value(root, schema.doc, c.Options.key)
 	if len(o.errs) == 0 {
 		var invalid *jsonschema.ValidationError
-		if err := compiled.Validate(value); errors.As(err, &invalid) {
+		if err := schema.validate(value); errors.As(err, &invalid) {
 			o.invalid(root, invalid)
 		} else if err != nil {
 			return nil, fmt.Errorf("schema of plugin %s: %w", c.Plugin, err)
@@ -60,6 +50,7 @@ func (c *Codec) OptionsJSON(schema json.RawMessage) (json.RawMessage, error) {
 type optionReader struct {
 	options *Options
 	schema  any // the whole, for references
+	looked  int // keywords that choices has looked at for one value
 	errs    Errors
 }
 
@@ -69,6 +60,7 @@ func (o *optionReader) fail(n *node, key, got, want string) {
 
 // value returns what n stands for where schema is what is asked for.
 func (o *optionReader) value(n *node, schema any, key string) any {
+	o.looked = 0
 	choices := o.choices(schema, 0)
 	object, array := ofType(choices, "object"), ofType(choices, "array")
 	if n.syntax == syntaxArgument && ((object != nil && strings.HasPrefix(n.text, "{")) ||
@@ -158,7 +150,8 @@ func (o *optionReader) bytes(n *node, text, key string) {
 // choices returns the schemas of which a value may satisfy one, with a single type each.
 func (o *optionReader) choices(schema any, depth int) []map[string]any {
 	s, ok := schema.(map[string]any)
-	if !ok || depth > 20 {
+	o.looked += 1 + len(s)
+	if !ok || depth > 20 || o.looked > maxChoices {
 		return []map[string]any{{}}
 	}
 	if ref, ok := s["$ref"].(string); ok {
@@ -176,6 +169,9 @@ func (o *optionReader) choices(schema any, depth int) []map[string]any {
 	if types, ok := s["type"].([]any); ok {
 		var out []map[string]any
 		for _, t := range types {
+			if o.looked += len(s); o.looked > maxChoices {
+				break
+			}
 			single := maps.Clone(s)
 			single["type"] = t
 			out = append(out, single)

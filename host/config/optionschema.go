@@ -1,0 +1,167 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	regexpsyntax "regexp/syntax"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// Bounds of a plugin's JSON Schema. A schema is what a plugin says, and must not cost its host more than a moment.
+const (
+	maxSchemaBytes  = 256 << 10
+	maxSchemaDepth  = 64
+	maxSchemaValues = 10_000
+	maxPattern      = 10_000    // instructions of a regular expression
+	maxSchemaWork   = 1_000_000 // keywords that are looked at to validate one value: references can multiply them
+	maxChoices      = 10_000    // keywords that are looked at to find out which types an option may have
+)
+
+const schemaURL = "framehost:///options"
+
+// A schema is the JSON Schema of a plugin's options. It leads nowhere but into itself and the meta-schemas of JSON Schema,
+// which are part of this program: nothing is read and nothing is fetched for it.
+type schema struct {
+	doc      any // as jsonschema.UnmarshalJSON returns it
+	compiled *jsonschema.Schema
+	meter    *meter
+}
+
+// CheckSchema reports what is wrong with the JSON Schema of a plugin's options.
+func CheckSchema(raw json.RawMessage) error {
+	_, err := readSchema(raw)
+	return err
+}
+
+func readSchema(raw json.RawMessage) (*schema, error) {
+	if len(raw) > maxSchemaBytes {
+		return nil, fmt.Errorf("got %d bytes, want at most %d", len(raw), maxSchemaBytes)
+	}
+	if err := checkDepth(raw); err != nil {
+		return nil, err
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	s := &schema{doc: doc, meter: &meter{}}
+	compiler := jsonschema.NewCompiler()
+	compiler.UseLoader(noLoader{})
+	compiler.UseRegexpEngine(compilePattern)
+	compiler.RegisterVocabulary(&jsonschema.Vocabulary{URL: "framehost:meter", Compile: s.meter.compile})
+	compiler.AssertVocabs()
+	if err := compiler.AddResource(schemaURL, doc); err != nil {
+		return nil, err
+	}
+	if s.compiled, err = compiler.Compile(schemaURL); err != nil {
+		if elsewhere := (*jsonschema.LoadURLError)(nil); errors.As(err, &elsewhere) {
+			return nil, fmt.Errorf("got a reference to %q, want references to parts of the schema itself", elsewhere.URL)
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// checkDepth bounds what a parser of the schema, and everything that walks through it, has to bear.
+func checkDepth(raw json.RawMessage) error {
+	depth, values := 0, 0
+	for d := json.NewDecoder(bytes.NewReader(raw)); ; {
+		token, err := d.Token()
+		if err != nil {
+			return nil //nolint:nilerr // at its end, or no JSON, which its parser will say
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		values++
+		if depth > maxSchemaDepth {
+			return fmt.Errorf("got more than %d levels, want fewer", maxSchemaDepth)
+		}
+		if values > maxSchemaValues {
+			return fmt.Errorf("got more than %d values, want fewer", maxSchemaValues)
+		}
+	}
+}
+
+// validate validates value. The error is a *jsonschema.ValidationError if value is at fault, and any other if the schema
+// is.
+func (s *schema) validate(value any) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if r != errSchemaWork { //nolint:errorlint // the very value
+				panic(r)
+			}
+			err = errSchemaWork
+		}
+	}()
+	s.meter.left = maxSchemaWork
+	return s.compiled.Validate(value)
+}
+
+var errSchemaWork = errors.New("got references that multiply, want a schema that takes less work to validate with")
+
+// noLoader refuses every document: jsonschema's own opens files.
+type noLoader struct{}
+
+func (noLoader) Load(string) (any, error) { return nil, errors.New("outside the schema") }
+
+// compilePattern compiles a regular expression of bounded size.
+func compilePattern(text string) (jsonschema.Regexp, error) {
+	parsed, err := regexpsyntax.Parse(text, regexpsyntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	if n := instructions(parsed); n > maxPattern {
+		return nil, fmt.Errorf("got a pattern that takes more than %d instructions, want a simpler one", maxPattern)
+	}
+	return regexp.Compile(text)
+}
+
+// instructions returns about how many instructions r compiles to, at most one more than is allowed.
+func instructions(r *regexpsyntax.Regexp) int {
+	n := 1 + len(r.Rune)
+	for _, sub := range r.Sub {
+		n = min(n+instructions(sub), maxPattern+1)
+	}
+	if r.Op == regexpsyntax.OpRepeat {
+		n *= max(r.Min, r.Max, 1)
+	}
+	return min(n, maxPattern+1)
+}
+
+// A meter is an extension of each part of a schema that counts the work of validation, which has no other bound: forty
+// definitions that each refer twice to the next are validated a million million times. It ends validation by a panic.
+type meter struct{ left int }
+
+type metered struct {
+	*meter
+	work int // keywords, and what they list
+}
+
+func (m *meter) compile(_ *jsonschema.CompilerContext, obj map[string]any) (jsonschema.SchemaExt, error) {
+	work := 1
+	for _, value := range obj {
+		work++
+		switch value := value.(type) {
+		case map[string]any:
+			work += len(value)
+		case []any:
+			work += len(value)
+		}
+	}
+	return metered{m, work}, nil
+}
+
+// Validate implements jsonschema.SchemaExt.
+func (m metered) Validate(*jsonschema.ValidatorContext, any) {
+	if m.left -= m.work; m.left < 0 {
+		panic(errSchemaWork)
+	}
+}
