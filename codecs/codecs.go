@@ -43,7 +43,8 @@
 // When bytes come again, Wire.Examined says how many of them an earlier call has already searched, as that call
 // declared with [Payloads.SetExamined]: a search may go on there. Ignoring it is correct, but makes the work on a long
 // frame that arrives in many reads quadratic. [Payloads.SetNeed] says how long the wire must be before another call
-// can find anything, when that is known, as it is behind a length prefix.
+// can find anything, when that is known, as it is after a length prefix. A host waits for that many bytes: a need that is too
+// large breaks the contract.
 //
 // # Limits
 //

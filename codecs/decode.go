@@ -131,7 +131,11 @@ func (p *Payloads) Drop(n int) { p.dropped = n }
 // is at least what was consumed.
 func (p *Payloads) SetExamined(n int) { p.examined = n }
 
-// SetNeed declares that a call which is shown fewer than n bytes of what is now left unconsumed can't find anything.
+// SetNeed declares that a call which is shown fewer than n bytes of what is left unconsumed finds nothing, except, at the
+// end of the stream, that the frame is truncated. The caller then waits for n bytes: a greater n than is true delays frames
+// for ever, so it breaks the contract, as does one beyond the longest wire of a frame (see [Sizer]) and a byte: such a frame
+// is too long.
+// It does not matter in a call that returns an error. 0: not known.
 func (p *Payloads) SetNeed(n int) { p.need = n }
 
 // SetState replaces the state that the next call will be given; see Wire.State. s is copied.

@@ -62,8 +62,8 @@ func (f *Frames) Commit(b []byte) error {
 	return nil
 }
 
-// Extend takes bytes that end no frame, such as what an encoder writes at the end of a stream; otherwise it is as
-// Commit.
+// Extend takes bytes that end no frame: the beginning of a frame that Commit ends, or what an encoder writes at the end of a
+// stream, after its last payload. Otherwise it is as Commit.
 func (f *Frames) Extend(b []byte) error {
 	if len(b) > f.room {
 		f.wants = len(b) - len(f.wire)
@@ -76,7 +76,7 @@ func (f *Frames) Extend(b []byte) error {
 	return nil
 }
 
-// Skip takes a payload for which nothing is written, and counts it.
+// Skip takes an empty payload for which nothing is written, and counts it. Of any other, a frame or a fault must come.
 func (f *Frames) Skip() { f.ends = append(f.ends, uint32(len(f.wire))) }
 
 // SetState replaces the state that the next call will be given; see Batch.State. s is copied.

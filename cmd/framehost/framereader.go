@@ -95,12 +95,11 @@ func (r *frameReader) decode(ctx context.Context, eof bool) error {
 		if r.discard > 0 {
 			return nil // a frame at fault goes on; if the stream ends in it, that was its end
 		}
-		n, most := r.wire.Len(), r.codec.Properties().MaxWire+1 // beyond the longest wire a frame is too long, whatever is needed
-		if !eof && (n == 0 || n < min(r.need, most)) {
+		if n := r.wire.Len(); !eof && (n == 0 || n < r.need) {
 			return nil
 		}
 		in := codeccall.Decode{
-			Wire: r.wire.Bytes(), Examined: r.examined, EOF: eof, State: r.state, Room: max(readSize, r.needed), Left: r.left,
+			Wire: r.wire.Bytes(), Examined: r.examined, EOF: eof, State: r.state, Room: max(readSize, r.needed), Left: r.left, Need: r.need,
 		}
 		if err := r.direction.Decode(ctx, &in, &r.found); err != nil {
 			return err

@@ -3,6 +3,7 @@ package codeccall
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/framehost/framehost/codecs"
 )
@@ -10,8 +11,12 @@ import (
 // maxWant bounds the text that a fault carries.
 const maxWant = 200
 
+// maxResume bounds how far behind the frame at fault decoding may go on, so that sums of positions in a stream don't overflow.
+const maxResume = min(1<<48, math.MaxInt)
+
 // Check holds out, the result of in by a codec with properties p, against the contract. Its error wraps ErrMisbehaved.
-// A frame that is unfinished beyond p.MaxWire, or at fault only beyond it, becomes the fault ErrTooLong.
+// A frame that is unfinished beyond p.MaxWire, or at fault only beyond it, becomes the fault ErrTooLong. Need is cleared
+// where the result does not wait for more bytes, and RoomNeeded where it does not stand still for want of room.
 func (in *Decode) Check(p *Properties, out *Decoded) error {
 	shown := len(in.Wire)
 	switch {
@@ -19,10 +24,6 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		return misbehaved("consumed %d of %d bytes", out.Consumed, shown)
 	case out.Examined < out.Consumed || out.Examined > shown:
 		return misbehaved("examined %d, not between consumed %d and %d bytes", out.Examined, out.Consumed, shown)
-	case out.Need < 0:
-		return misbehaved("need of %d bytes", out.Need)
-	case out.Skipped < 0 || out.Skipped > out.Consumed-len(out.Refs):
-		return misbehaved("%d payloads and %d frames skipped in %d bytes consumed", len(out.Refs), out.Skipped, out.Consumed)
 	case out.Dropped < 0 || out.Dropped > out.Consumed || out.Dropped > 0 && len(in.State) == 0:
 		return misbehaved("%d bytes dropped of %d consumed, in a state of %d bytes", out.Dropped, out.Consumed, len(in.State))
 	case len(out.Refs) > codecs.MaxPayloads:
@@ -38,6 +39,9 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		return err
 	}
 	wireEnd, dataEnd, total := uint64(out.Dropped), uint64(shown), uint64(shown)+uint64(len(out.Data))
+	if err := out.checkCounts(); err != nil {
+		return err
+	}
 	skipped, wireLimit := out.SkippedFaults, uint64(out.Consumed)
 	if len(skipped) > 0 {
 		wireLimit = uint64(skipped[0].Offset)
@@ -62,23 +66,30 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 			return misbehaved("payload %d lies at %d..%d", i, from, to)
 		}
 	}
-	if err := checkMore(out.More, out.Consumed > 0, out.RoomNeeded, in.Room, p.MaxFrame); err != nil {
+	if err := checkMore(out.More, out.Consumed > 0, &out.RoomNeeded, in.Room, p.MaxFrame); err != nil {
+		return err
+	}
+	if err := in.checkNeed(p, out); err != nil {
 		return err
 	}
 	if f := out.Fault; f != nil {
 		if err := checkFault(f); err != nil {
 			return err
 		}
-		switch {
+		switch truncated := errors.Is(f.Err, codecs.ErrTruncated); {
+		case truncated && (!in.EOF || f.At != shown || f.Resume != codecs.Never && f.Resume != shown):
+			return misbehaved("truncated at %d of %d bytes (eof %t), resume at %d: want the end of the stream", f.At, shown, in.EOF, f.Resume)
 		case errors.Is(f.Err, codecs.ErrUnrepresentable):
 			return misbehaved("decoding is at fault for %v", f.Err)
 		case f.Offset < out.Consumed || f.Offset > shown || f.At < f.Offset || f.At > shown:
 			return misbehaved("fault at %d of a frame at %d, not between consumed %d and %d bytes", f.At, f.Offset, out.Consumed, shown)
-		case f.Resume != codecs.Never && f.Resume <= f.Offset:
-			return misbehaved("resume at %d of a frame at %d", f.Resume, f.Offset)
+		case f.Resume != codecs.Never && (f.Resume <= f.Offset || f.Resume-f.Offset > maxResume):
+			return misbehaved("resume at %d of a frame at %d, want 1 to %d bytes after that, or never", f.Resume, f.Offset, maxResume)
+		case p.announces(f):
+			return misbehaved("a fault (%v) of a frame that announces %d bytes, of which %d may be", f.Err, f.Announced, p.MaxFrame)
 		case f.At-f.Offset > p.MaxWire:
 			// Had it arrived in smaller pieces, the frame would have been stopped at its limit.
-			out.Fault = tooLong(f.Offset, f.Offset+min(p.MaxFrame, p.MaxWire), p.MaxFrame)
+			out.Fault = p.TooLong(f.Offset)
 		}
 		return nil
 	}
@@ -89,7 +100,7 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		return misbehaved("consumed %d of %d bytes at the end of the stream", out.Consumed, shown)
 	}
 	if shown-out.Consumed > p.MaxWire {
-		out.Fault = tooLong(out.Consumed, out.Consumed+min(p.MaxFrame, p.MaxWire), p.MaxFrame)
+		out.Fault = p.TooLong(out.Consumed)
 	}
 	return nil
 }
@@ -117,12 +128,72 @@ func (in *Decode) checkSkipped(p *Properties, out *Decoded) error {
 			return misbehaved("dropped %d bytes behind %d, consumed %d", f.Dropped, f.Resume, out.Consumed)
 		case f.Resume == len(in.Wire) && in.EOF:
 			return misbehaved("skipped the fault at %d to the end of the stream", f.Offset)
+		case p.announces(&f.Fault):
+			return misbehaved("skipped a fault (%v) of a frame that announces %d bytes, of which %d may be", f.Err, f.Announced, p.MaxFrame)
 		case f.At < f.Offset || f.At > len(in.Wire) || f.At-f.Offset > p.MaxWire:
 			return misbehaved("skipped fault at %d of a frame at %d, of %d bytes shown", f.At, f.Offset, len(in.Wire))
 		}
 		end, payloads = f.Resume+f.Dropped, f.Payloads
 	}
 	return nil
+}
+
+// checkCounts holds the numbers of payloads and of empty frames that were skipped against the bytes consumed: each has at
+// least one of its own, between the faults where it is.
+func (out *Decoded) checkCounts() error {
+	free := 0 // bytes of payloads and empty frames
+	from, before := out.Dropped, 0
+	for i := range out.SkippedFaults {
+		f := &out.SkippedFaults[i]
+		if free += f.Offset - from; f.Payloads-before > f.Offset-from {
+			return misbehaved("%d payloads in %d bytes before the skipped fault at %d", f.Payloads-before, f.Offset-from, f.Offset)
+		}
+		from, before = f.Resume+f.Dropped, f.Payloads
+	}
+	free += out.Consumed - from
+	if payloads := len(out.Refs) - before; payloads > out.Consumed-from || out.Skipped < 0 || out.Skipped > free-len(out.Refs) {
+		return misbehaved("%d payloads and %d frames skipped in %d of %d bytes consumed", len(out.Refs), out.Skipped, free, out.Consumed)
+	}
+	return nil
+}
+
+// announces is true if what f announces is no reason for it.
+func (p *Properties) announces(f *codecs.Fault) bool {
+	tooLong := errors.Is(f.Err, codecs.ErrTooLong)
+	return f.Announced > 0 && (!tooLong || f.Announced <= uint64(p.MaxFrame))
+}
+
+// checkNeed holds what out needs against the longest frame, and out against what the last result needed.
+func (in *Decode) checkNeed(p *Properties, out *Decoded) error {
+	if out.More || out.Fault != nil || in.EOF || len(in.Wire)-out.Consumed > p.MaxWire {
+		out.Need = 0 // does not wait for more bytes
+	}
+	if most := p.MaxWire + 1; out.Need < 0 || out.Need > most { // with so many a frame is too long, if the codec doesn't know either
+		return misbehaved("needs %d bytes, but the longest frame has %d: want a need of at most %d, or a frame too long",
+			out.Need, p.MaxWire, most)
+	}
+	if shown := len(in.Wire); shown < in.Need {
+		truncated := out.Fault != nil && errors.Is(out.Fault.Err, codecs.ErrTruncated)
+		if out.Consumed > 0 || out.More || out.Fault != nil && !truncated {
+			return misbehaved("%s in %d bytes, after it needed %d: want a need below which nothing is found",
+				out.found(), shown, in.Need)
+		}
+	}
+	return nil
+}
+
+// found says in a few words what out is beside an unfinished frame.
+func (out *Decoded) found() string {
+	switch {
+	case len(out.Refs) > 0:
+		return fmt.Sprintf("found %d payloads", len(out.Refs))
+	case out.Fault != nil:
+		return fmt.Sprintf("found a fault (%v)", out.Fault.Err)
+	case out.Consumed > 0:
+		return fmt.Sprintf("consumed %d bytes", out.Consumed)
+	default:
+		return "asked for room"
+	}
 }
 
 // Check holds out, the result of in by a codec with properties p, against the contract. Its error wraps ErrMisbehaved.
@@ -139,6 +210,9 @@ func (in *Encode) Check(p *Properties, out *Encoded) error {
 	}
 	last := uint32(0)
 	for i, end := range out.Ends {
+		if end == last && in.Refs[i].Len > 0 {
+			return misbehaved("nothing was written for payload %d, which has %d bytes: want a frame or a fault", i, in.Refs[i].Len)
+		}
 		if end < last || uint64(end) > uint64(len(out.Wire)) {
 			return misbehaved("frame %d ends at %d, not between %d and %d", i, end, last, len(out.Wire))
 		}
@@ -147,8 +221,11 @@ func (in *Encode) Check(p *Properties, out *Encoded) error {
 		}
 		last = end
 	}
-	if err := checkMore(out.More, len(out.Ends) > 0, out.RoomNeeded, in.Room, p.MaxWire); err != nil {
+	if err := checkMore(out.More, len(out.Ends) > 0, &out.RoomNeeded, in.Room, p.MaxWire); err != nil {
 		return err
+	}
+	if n := len(out.Wire) - int(last); n > 0 && (!in.EOF || len(out.Ends) < len(in.Refs)) {
+		return misbehaved("%d bytes are written after the last frame: want that only at the end of the stream", n)
 	}
 	if f := out.Fault; f != nil {
 		if err := checkFault(f); err != nil {
@@ -170,6 +247,11 @@ func (in *Encode) Check(p *Properties, out *Encoded) error {
 	return nil
 }
 
+// TooLong returns the fault of a frame at offset that is unfinished beyond p.MaxWire, and whose codec has not reported it.
+func (p *Properties) TooLong(offset int) *codecs.Fault {
+	return tooLong(offset, offset+min(p.MaxFrame, p.MaxWire), p.MaxFrame)
+}
+
 // tooLong is the fault of a frame at offset whose codec doesn't report it itself. It is the same whether the payload
 // was found to be too long or the frame was still unfinished beyond its limit, since that depends on the cuts.
 func tooLong(offset, at, maxFrame int) *codecs.Fault {
@@ -179,13 +261,15 @@ func tooLong(offset, at, maxFrame int) *codecs.Fault {
 	}
 }
 
-// checkMore refuses results that would be asked for again forever.
-func checkMore(more, progress bool, needed, room, most int) error {
+// checkMore refuses results that would be asked for again forever. It clears needed where that is not what they wait for.
+func checkMore(more, progress bool, needed *int, room, most int) error {
 	switch {
-	case needed < 0 || needed > most:
-		return misbehaved("room of %d bytes needed, more than %d", needed, most)
-	case more && !progress && needed <= room:
-		return misbehaved("no progress in room for %d bytes, %d needed", room, needed)
+	case *needed < 0 || *needed > most:
+		return misbehaved("room of %d bytes needed, more than %d", *needed, most)
+	case !more || progress:
+		*needed = 0
+	case *needed <= room:
+		return misbehaved("no progress in room for %d bytes, %d needed", room, *needed)
 	}
 	return nil
 }

@@ -91,6 +91,9 @@ type Decode struct {
 	// codec may skip fewer. 0: the first fault ends the call.
 	Skips int
 
+	// Need is the Need of the direction's last result, if nothing was skipped since. A host shows fewer bytes at the end
+	// of the stream alone; Check then refuses every result but a truncated frame. It is not sent. 0 claims nothing.
+	Need int
 	// Left says that Wire begins with that many bytes which the direction's last Decode left unconsumed, and that
 	// nothing was taken away in between. A plane need not send those again. 0 claims nothing.
 	Left int
@@ -106,7 +109,7 @@ type Decoded struct {
 	Data       []byte       // payloads that were built
 	Consumed   int          // bytes taken from the front of Wire
 	Examined   int          // searched so far: Consumed..len(Wire)
-	Need       int          // below this many bytes behind Consumed another call is pointless; 0: not known
+	Need       int          // another call finds nothing in fewer bytes after Consumed; 0: not known. Check clears it unless more is awaited
 	More       bool         // stopped for want of room: call again at once
 	RoomNeeded int          // with More and no progress: the room without which there can't be any
 	Skipped    int          // empty frames dropped

@@ -88,7 +88,7 @@ func TestEncodeRefers(t *testing.T) {
 			"xyz\nab\nxyz\n", []uint32{4, 7, 11}},
 		{"empty ones", codeccall.Encode{Wire: wire, Data: []byte("x"), Refs: []codecs.Ref{{Off: 0}, {Off: 6}, {Off: 7}}},
 			"\n\n\n", []uint32{1, 2, 3}},
-		{"skipped", codeccall.Encode{Data: []byte("skip"), Refs: []codecs.Ref{{Off: 0, Len: 4}, {Off: 0, Len: 1}}}, "s\n", []uint32{0, 2}},
+		{"skipped", codeccall.Encode{Data: []byte("s"), Refs: []codecs.Ref{{}, {Len: 1}}, State: []byte{1}}, "s\n", []uint32{0, 2}},
 	} {
 		for _, lent := range []codeccall.Loan{nil, loan} {
 			for _, borrow := range []bool{false, true} {
@@ -222,7 +222,7 @@ func TestFaults(t *testing.T) {
 	} {
 		d := e.open(lab{decode: func(*codecs.Payloads, codecs.Wire) (int, error) { return 1, &fault }}, 100)
 		var out codeccall.Decoded
-		if err := d.Decode(t.Context(), &codeccall.Decode{Wire: []byte("abc")}, &out); err != nil || describe(out.Fault) != describe(&fault) {
+		if err := d.Decode(t.Context(), &codeccall.Decode{Wire: []byte("abc"), EOF: true}, &out); err != nil || describe(out.Fault) != describe(&fault) {
 			t.Errorf("got %s, %v, want %s", describe(out.Fault), err, describe(&fault))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
@@ -24,6 +25,7 @@ type recorder struct {
 }
 
 func (r *recorder) Helper()             {}
+func (r *recorder) Name() string        { return r.name }
 func (r *recorder) Logf(string, ...any) {}
 func (r *recorder) failed() bool        { return len(r.failures) > 0 }
 
@@ -128,6 +130,8 @@ func refuseAlso(part string) func(out *codecs.Frames, in codecs.Batch) (int, err
 
 func TestBrokenCodecsFail(t *testing.T) {
 	var calls atomic.Int64
+	stop := make(chan struct{}) // ends the calls that do not return by themselves
+	defer close(stop)
 	tests := []struct {
 		name     string
 		framing  codecs.Framing
@@ -196,7 +200,7 @@ func TestBrokenCodecsFail(t *testing.T) {
 				return nil
 			}
 			return append(bytes.Clone(p), "\r\n"...)
-		}), `nothing was written for it, want a frame or a refusal`, false},
+		}), `nothing was written for payload \d+, which has \d+ bytes: want a frame or a fault`, false},
 		{"refuses what must be accepted", mutant{encode: refuseAlso("hi")}, `known: payload "hi": got .*, want it accepted`, false},
 		{"takes what must be refused", encodeEach(func(_ int, p []byte) []byte {
 			return append(bytes.Clone(p), "\r\n"...)
@@ -306,6 +310,49 @@ func TestBrokenCodecsFail(t *testing.T) {
 			}
 			return n, err
 		}}, `which doesn't say what is wanted`, false},
+		{"needs a byte more than it does", counted{extra: 1},
+			`cuts: stream .*: got \["hi"\] and 4 bytes consumed in \d+ bytes after the answer that it needs \d+, want a need`, false},
+		{"needs three bytes more, of frames without a length", mutant{size: 2, decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
+			n, err := lines{}.Decode(out, in)
+			out.SetNeed(min(len(in.Bytes)-n+3, in.MaxFrame+4))
+			return n, err
+		}}, `cuts: stream .*: got .* bytes consumed in \d+ bytes after the answer that it needs \d+, want a need`, false},
+		{"needs more bytes than a frame can have", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
+			n, err := lines{}.Decode(out, in)
+			out.SetNeed(in.MaxFrame + 4)
+			return n, err
+		}}, `needs 4100 bytes, but the longest frame has 4098: want a need of at most 4099`, false},
+		{"needs all of a frame that is too long", counted{late: true},
+			`faults: .*needs \d+ bytes, but the longest frame has \d+: want a need of at most \d+, or a frame too long`, false},
+		{"knows that a frame is too long, and waits for it", counted{late: true, wide: true, at: 1},
+			`limits: .* after the answer that it needs 4099 bytes, want a fault as soon as it is certain`, false},
+		{"reports what is too long when it is whole", counted{late: true, wide: true, at: 4098},
+			`limits: the first \d+ bytes of a frame with a payload of \d+ bytes, .*\n got .*\n want frame too long by then`, false},
+		{"accepts nothing long", mutant{encode: func(out *codecs.Frames, in codecs.Batch) (int, error) {
+			for i := range in.Len() {
+				if len(in.At(i)) > 3000 {
+					in.Refs = in.Refs[:i]
+					n, err := lines{}.Encode(out, in)
+					if err == nil {
+						err = &codecs.Fault{Err: codecs.ErrUnrepresentable, Want: "at most 3000 bytes"}
+					}
+					return n, err
+				}
+			}
+			return lines{}.Encode(out, in)
+		}}, `limits: got no payload of 4096 bytes, the limit, that is accepted: want Case.Sized, .* or as Case.MaxFrame`, false},
+		{"does not return", mutant{encode: func(out *codecs.Frames, in codecs.Batch) (int, error) {
+			if in.Len() > 0 && string(in.At(0)) == "hi" {
+				<-stop
+			}
+			return lines{}.Encode(out, in)
+		}}, `^defaults/known: encode of \["hi"\].*: the call has not returned after 1s, .*goroutine .*TestBrokenCodecsFail`, false},
+		{"ends its goroutine", mutant{encode: func(out *codecs.Frames, in codecs.Batch) (int, error) {
+			if in.Len() > 0 && string(in.At(0)) == "hi" {
+				runtime.Goexit()
+			}
+			return lines{}.Encode(out, in)
+		}}, `known: encode of \["hi"\].*the call ended its goroutine`, false},
 	}
 	less := effort{payloads: 300, streams: 3, cutWire: 120, damaged: 50, long: 2, together: 4}
 	for _, tt := range tests {
@@ -313,6 +360,12 @@ func TestBrokenCodecsFail(t *testing.T) {
 			r := &recorder{}
 			r.do(func() {
 				cases := []Case{{Accept: []string{"hi"}, Refuse: []string{"a\r\nb"}}}
+				if _, ok := tt.framing.(counted); ok {
+					cases[0].Refuse = nil
+				}
+				if tt.name == "does not return" {
+					cases[0].Timeout = time.Second
+				}
 				if tt.seenHere {
 					runLocal(r, codecOf(tt.framing), less, cases)
 				} else {

@@ -20,8 +20,9 @@
 //     time, and random cuts give the same payloads and the same faults, at the same places, for the same reasons, and
 //     with the same place to go on.
 //   - Ends: the end of the stream inside a frame is ErrTruncated.
-//   - Limits: a payload of MaxFrame bytes is decoded, one more is ErrTooLong, whatever the cuts, and no frame exceeds
-//     its longest wire.
+//   - Limits: a payload of MaxFrame bytes is accepted and decoded, one more is ErrTooLong, whatever the cuts, and no frame
+//     exceeds its longest wire. A frame that is far too long is reported before it has arrived whole.
+//   - Needs: where a decoder says that it needs so many bytes, it finds nothing in fewer, and a frame may have as many.
 //   - Faults: garbage and damaged streams never panic nor stand still; decoding that goes on where a fault says gives
 //     the same payloads for all cuts, and also where it goes on within a call.
 //   - Calls: each result passes the checks of package codeccall; a call made again, elsewhere, later, or with nothing
@@ -32,7 +33,9 @@
 //
 // [Stream] is for what an author tests beside it.
 //
-// A call that never returns ends with the test binary's own timeout, whose stack trace shows it.
+// A call that does not return within [DefaultTimeout] fails its check with the stack trace of the call, and ends the suite,
+// since the call still runs. FRAMEHOST_CODECTEST_TIMEOUT=2m sets another time, Case.Timeout that of a case. Where a codec
+// ends the process of the tests, standard error says during which check.
 //
 // The random part is seeded anew in each run. A failing run prints its seed; FRAMEHOST_CODECTEST_SEED repeats it.
 package codectest
@@ -44,6 +47,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,8 +77,11 @@ type Case struct {
 	// EndDelivers says that the end of the stream inside a frame may deliver what there is.
 	EndDelivers bool
 	// Rescans says that an unfinished frame is searched from its start whenever more of it has arrived, as by a
-	// framing of codecs.FromFuncs: the check that such work is linear is left out.
+	// framing of codecs.FromFuncs: the check that such work is linear is left out. So is the one that a frame is reported as
+	// too long while it is unfinished; then its longest wire alone bounds it.
 	Rescans bool
+	// Timeout is how long a call may take; 0: FRAMEHOST_CODECTEST_TIMEOUT, or else DefaultTimeout.
+	Timeout time.Duration
 }
 
 // A Frame is a payload with its frame.
@@ -109,7 +116,7 @@ func runLocal(t tester, codec codecs.Codec, much effort, cases []Case) {
 	configure := func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 		return codeccall.Configure(codec, options, maxFrame)
 	}
-	t.Run("info", func(t tester) { checkInfo(t, codec) })
+	t.Run("info", func(t tester) { witnessed(t.Name(), func() { checkInfo(t, codec) }) })
 	runCases(t, configure, much, cases, func(s *suite) {
 		s.step("memory", (*suite).memory)
 		s.step("linear", (*suite).linear)
@@ -120,9 +127,13 @@ func runLocal(t tester, codec codecs.Codec, much effort, cases []Case) {
 // runCases runs what can be checked of any codec, and then more.
 func runCases(t tester, configure configurer, much effort, cases []Case, more func(*suite)) {
 	t.Helper()
+	var over atomic.Bool
 	for _, c := range orDefault(cases) {
+		if over.Load() {
+			return // which the case before has reported
+		}
 		t.Run(c.name(), func(t tester) {
-			s := newSuite(t, c, configure, much)
+			s := newSuite(t, c, &watch{over: &over}, configure, much)
 			s.step("options in force", (*suite).optionsInForce)
 			s.step("known", (*suite).known)
 			s.step("round trip", (*suite).roundTrip)
@@ -175,10 +186,17 @@ type suite struct {
 	seed      uint64
 	random    *rand.Rand
 	ctx       context.Context
+	watch     *watch
 }
 
-func newSuite(t tester, c Case, configure configurer, much effort) *suite {
+func newSuite(t tester, c Case, w *watch, configure configurer, much effort) *suite {
 	t.Helper()
+	if w.timeout = c.Timeout; c.Timeout == 0 {
+		var err error
+		if w.timeout, err = Timeout(); err != nil {
+			t.Fatalf("%v", err)
+		}
+	}
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("FRAMEHOST_CODECTEST_SEED"); text != "" {
 		var err error
@@ -187,23 +205,28 @@ func newSuite(t tester, c Case, configure configurer, much effort) *suite {
 		}
 	}
 	t.Logf("FRAMEHOST_CODECTEST_SEED=%d", seed)
-	s := &suite{t: t, c: c, configure: configure, effort: much, maxFrame: cmp.Or(c.MaxFrame, 4096),
-		seed: seed, ctx: context.Background()}
-	codec, err := configure(json.RawMessage(c.Options), s.maxFrame)
-	if err != nil {
-		t.Fatalf("configure with options %s: %v", c.Options, err)
-	}
-	s.codec = codec
+	s := &suite{t: t, c: c, configure: w.watched(configure), effort: much, maxFrame: cmp.Or(c.MaxFrame, 4096),
+		seed: seed, ctx: context.Background(), watch: w}
+	witnessed(t.Name(), func() {
+		codec, err := s.configure(json.RawMessage(c.Options), s.maxFrame)
+		if err != nil {
+			t.Fatalf("configure with options %s: %v", c.Options, err)
+		}
+		s.codec = codec
+	})
 	return s
 }
 
 // step runs one check as a subtest, with a source of random numbers of its own, so that a check run alone does what it
 // does among the others. A check ends at its first failure: what follows from it only distracts.
 func (s *suite) step(name string, check func(*suite)) {
+	if s.watch.over.Load() {
+		return // which an earlier check has reported
+	}
 	s.t.Run(name, func(t tester) {
 		sub := *s
 		sub.t = t
 		sub.random = rand.New(rand.NewPCG(s.seed, 0))
-		check(&sub)
+		witnessed(t.Name(), func() { check(&sub) })
 	})
 }

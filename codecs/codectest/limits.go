@@ -15,6 +15,9 @@ import (
 func (s *suite) limits() {
 	if _, ok := s.sized(s.maxFrame); !ok && s.c.Sized != nil {
 		s.t.Fatalf("the case's Sized(%d) is refused, want it accepted, as a payload at the limit", s.maxFrame)
+	} else if !ok {
+		s.t.Fatalf("got no payload of %d bytes, the limit, that is accepted: want Case.Sized, which makes one of any size, "+
+			"or as Case.MaxFrame the longest payload that these options allow", s.maxFrame)
 	}
 	for _, p := range s.long(s.maxFrame) {
 		e := s.encode([]string{p}, nil)
@@ -24,16 +27,45 @@ func (s *suite) limits() {
 		}
 	}
 
-	codec, err := s.configure(json.RawMessage(s.c.Options), min(2*s.maxFrame+64, codecs.MaxFrame))
+	if greater, ok := s.limited(min(2*s.maxFrame+64, codecs.MaxFrame)); ok {
+		if _, ok := greater.sized(s.maxFrame + 1); ok {
+			s.tooLong(greater)
+			return
+		}
+	}
+	// The framing has a limit of its own. Its longest payloads are too long for a codec with half that limit.
+	if smaller, ok := s.limited(s.maxFrame / 2); ok {
+		smaller.tooLong(s)
+	}
+}
+
+// limited returns the suite for the same codec with another limit for payloads, if it can be configured.
+func (s *suite) limited(maxFrame int) (other *suite, ok bool) {
+	s.t.Helper()
+	if maxFrame < 1 {
+		return nil, false
+	}
+	codec, err := s.configure(json.RawMessage(s.c.Options), maxFrame)
 	if err != nil {
-		return // the framing has a limit of its own
+		return nil, false
 	}
-	greater := *s
-	greater.codec = codec
+	sub := *s
+	sub.codec, sub.maxFrame = codec, maxFrame
+	return &sub, true
+}
+
+// tooLong checks frames with payloads that are longer than the limit, as a codec with a greater limit writes them.
+func (s *suite) tooLong(greater *suite) {
+	s.t.Helper()
 	if p, ok := greater.sized(s.maxFrame + 1); ok && !s.c.Datagrams {
-		s.amongGood(&greater, p)
+		s.amongGood(greater, p)
 	}
-	for _, p := range slices.Concat(greater.long(s.maxFrame+1), greater.long(2*s.maxFrame + 1)[:2]) {
+	s.early()
+	list := greater.long(s.maxFrame + 1)
+	if far := 2*s.maxFrame + 1; far <= greater.maxFrame {
+		list = append(list, greater.long(far)[:2]...)
+	}
+	for _, p := range list {
 		s.overLimit(p, greater.encode([]string{p}, nil))
 	}
 }
@@ -67,6 +99,45 @@ func (s *suite) overLimit(payload string, e *encoding) {
 	for _, k := range []int{s.maxFrame, s.maxFrame + 1, s.maxFrame + 2, len(e.wire) - 2, len(e.wire) - 1, len(e.wire)} {
 		if 0 <= k && k <= len(e.wire) {
 			s.alike(e.wire, got, arrival{cuts: []int{k}})
+		}
+	}
+}
+
+// early checks that a frame that is far too long is reported while it arrives, and not only when it is whole: a decoder, or
+// the host by the longest wire, then holds little more of it than of a frame at the limit.
+func (s *suite) early() {
+	s.t.Helper()
+	if s.c.Rescans || s.c.Datagrams {
+		return
+	}
+	const constants = 192 // bytes of what surrounds a payload, beside what the suite has seen
+	longest := 0
+	for _, p := range s.long(s.maxFrame) {
+		longest = max(longest, len(s.encode([]string{p}, nil).wire))
+	}
+	enough := longest + constants
+	if enough > s.maxFrame+2*constants {
+		enough += longest // payload bytes take more than a byte, at times of more kinds than the suite has seen
+	}
+	greater, ok := s.limited(enough + constants)
+	if !ok {
+		return
+	}
+	for _, p := range greater.long(enough + 1) {
+		wire := greater.encode([]string{p}, nil).wire
+		if len(wire) <= enough {
+			continue // refused
+		}
+		r, done := s.reader()
+		err := r.feed(wire[:enough], false)
+		done()
+		if err != nil {
+			s.t.Fatalf("the first %d bytes of a frame with a payload of %d bytes: %v", enough, len(p), err)
+		}
+		if _, fault, _ := r.got.split(); fault == nil || !errors.Is(fault.Err, codecs.ErrTooLong) {
+			s.t.Fatalf("the first %d bytes of a frame with a payload of %d bytes, %s:\n got  %v\n want %v by then, "+
+				"since a frame with a payload of %d bytes, which is the limit, has at most about %d (see codecs.Sizer)",
+				enough, len(p), quote(wire), &r.got, codecs.ErrTooLong, s.maxFrame, longest)
 		}
 	}
 }

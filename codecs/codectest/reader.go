@@ -27,7 +27,8 @@ type reader struct {
 	wire     []byte // received and not consumed
 	examined int
 	left     int // bytes of wire that the direction's last call left
-	need     int
+	need     int // the codec finds nothing in fewer bytes of wire
+	asked    int // bytes of wire in which it found nothing and which it answered with need
 	state    []byte
 	goOn     int // stream offset where decoding goes on after a fault; what is before it is dropped
 	needed   int // the room without which the last call could do nothing; 0: it did something
@@ -54,8 +55,14 @@ func (r *reader) feed(arrived []byte, eof bool) error {
 		case r.offset < r.goOn: // the frame at fault goes on; if the stream ends in it, that was its end
 			r.ended = eof
 			return nil
-		case !eof && (len(r.wire) == 0 || len(r.wire) < min(r.need, r.properties.MaxWire+1)):
-			return nil // beyond the longest wire a frame is too long, whatever the codec waits for
+		case !eof && len(r.wire) == 0:
+			return nil
+		}
+		if err := r.checkNeed(eof); err != nil {
+			return err
+		}
+		if !eof && len(r.wire) < r.need {
+			return nil
 		}
 		wait, err := r.call(eof)
 		if err != nil {
@@ -69,10 +76,48 @@ func (r *reader) feed(arrived []byte, eof bool) error {
 	return nil
 }
 
+// checkNeed checks that the codec finds nothing in fewer bytes than it said it needs: it shows one byte less, which a host
+// never does, once that many have arrived, or whatever has arrived by the end of the stream.
+func (r *reader) checkNeed(eof bool) error {
+	few := min(r.need-1, len(r.wire))
+	if few <= r.asked || len(r.wire) < r.need && !eof {
+		return nil
+	}
+	r.asked = few
+	in := codeccall.Decode{Wire: r.wire[:few], Examined: r.examined, State: r.state, Room: max(r.room, r.needed), Left: r.left}
+	var out codeccall.Decoded
+	err := untouched(&in, func() error { return r.direction.Decode(r.ctx, &in, &out) })
+	if err == nil {
+		err = in.Check(&r.properties, &out)
+	}
+	if err != nil {
+		return fmt.Errorf("decode of %s from offset %d (fewer bytes than the %d it needs): %w", quote(in.Wire), r.offset, r.need, err)
+	}
+	if len(out.Refs) > 0 || out.Consumed > 0 || out.Fault != nil || out.More {
+		return fmt.Errorf("decode of %s from offset %d: got %s in %d bytes after the answer that it needs %d, "+
+			"want a need below which nothing is found (see Payloads.SetNeed): a host waits for that many bytes",
+			quote(in.Wire), r.offset, found(&in, &out), few, r.need)
+	}
+	r.left = few
+	return nil
+}
+
+// found prints what there is in a result.
+func found(in *codeccall.Decode, out *codeccall.Decoded) string {
+	var got transcript
+	for _, ref := range out.Refs {
+		got.payload(payloadAt(in.Wire, out.Data, ref))
+	}
+	if out.Fault != nil {
+		got.fault(out.Fault, 0)
+	}
+	return fmt.Sprintf("%v and %d bytes consumed", &got, out.Consumed)
+}
+
 // call shows what there is. It reports whether nothing is to be done before more arrives.
 func (r *reader) call(eof bool) (wait bool, err error) {
 	in := codeccall.Decode{Wire: r.wire, Examined: r.examined, EOF: eof, State: r.state, Room: max(r.room, r.needed), Left: r.left,
-		Skips: r.skips}
+		Skips: r.skips, Need: r.need}
 	if r.forget {
 		in.Examined = 0
 	}
@@ -93,6 +138,10 @@ func (r *reader) call(eof bool) (wait bool, err error) {
 }
 
 func (r *reader) apply(in *codeccall.Decode, out *codeccall.Decoded) (wait bool, err error) {
+	if f := out.Fault; f != nil && f.At < in.Need-1 && !errors.Is(f.Err, codecs.ErrTruncated) && *f != *r.properties.TooLong(f.Offset) {
+		return false, fmt.Errorf("decode of %s from offset %d: got %s after the answer that it needs %d bytes, "+
+			"want a fault as soon as it is certain", quote(in.Wire), r.offset, describe(f), in.Need)
+	}
 	skipped := out.SkippedFaults
 	for i, ref := range out.Refs {
 		for ; len(skipped) > 0 && skipped[0].Payloads == i; skipped = skipped[1:] {
@@ -113,7 +162,7 @@ func (r *reader) apply(in *codeccall.Decode, out *codeccall.Decoded) (wait bool,
 	progress := out.Consumed > 0
 	r.left = len(r.wire)
 	r.take(out.Consumed)
-	r.examined, r.need = out.Examined-out.Consumed, out.Need
+	r.examined, r.need, r.asked = out.Examined-out.Consumed, out.Need, len(r.wire)
 
 	if f := out.Fault; f != nil {
 		r.got.fault(f, begin)

@@ -38,11 +38,11 @@ func NewStream(t testing.TB, codec codecs.Codec, options string, maxFrame int) *
 func (s *Stream) Decode(reads ...string) (payloads []string, fault error) {
 	s.t.Helper()
 	in := codeccall.Decode{Room: s.Room, State: s.State}
-	offset, need := 0, 0
+	offset := 0
 	for i := range len(reads) + 1 {
 		if in.EOF = i == len(reads); !in.EOF {
 			in.Wire = append(in.Wire, reads[i]...)
-			if len(in.Wire) < need {
+			if len(in.Wire) < in.Need {
 				continue
 			}
 		}
@@ -61,7 +61,7 @@ func (s *Stream) Decode(reads ...string) (payloads []string, fault error) {
 			if again = out.More; again && out.Consumed == 0 {
 				s.t.Fatalf("decode of %s: got a demand of room for %d bytes, want it to do with %d", quote(in.Wire), out.RoomNeeded, s.Room)
 			}
-			in.Wire, in.Examined, need = in.Wire[out.Consumed:], out.Examined-out.Consumed, out.Need
+			in.Wire, in.Examined, in.Need = in.Wire[out.Consumed:], out.Examined-out.Consumed, out.Need
 			in.State = bytes.Clone(out.State)
 			offset += out.Consumed
 		}

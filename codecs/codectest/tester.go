@@ -6,6 +6,7 @@ import "testing"
 // broken codec fails.
 type tester interface {
 	Helper()
+	Name() string
 	Logf(format string, args ...any)
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)

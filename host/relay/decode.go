@@ -54,10 +54,11 @@ func (r *reception) faulty(offset, frame int64, fault *codecs.Fault, shown []byt
 	return wireViolation(r.direction, offset, frame, fault, shown, r.longestFrom, r.owner.keeper().wireBytes)
 }
 
-// tooShort is true while a call would be pointless. A need beyond what a frame may take is not waited for.
+// tooShort is true while a call would find nothing. A checked result needs no more than one byte beyond the longest frame,
+// for which there is always room.
 func (r *reception) tooShort() bool {
 	n := r.inbox.len()
-	return n == 0 || n < min(r.need, r.inbox.most)
+	return n == 0 || n < r.need
 }
 
 // decodeOnce makes one call. The batch that holds its result is handed over or freed by the caller.
@@ -75,7 +76,7 @@ func (r *reception) decodeOnce(eof bool, wanted int) (*batch, error) {
 	}
 	b.shown, b.offset, b.frame = r.inbox.bytes(), r.offset, r.counts.framesIn.Load()
 	b.state = append(b.state[:0], r.state...)
-	r.decode.Wire, r.decode.EOF, r.decode.State, r.decode.Room = b.shown, eof, r.state, b.room
+	r.decode.Wire, r.decode.EOF, r.decode.State, r.decode.Room, r.decode.Need = b.shown, eof, r.state, b.room, r.need
 	b.lent = r.inbox.lent()
 	r.decode.Lent, r.decode.Borrow = b.lent, true
 	err := r.decoder.Decode(r.ctx, &r.decode, &b.found)

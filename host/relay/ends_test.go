@@ -265,6 +265,56 @@ func TestCodecFails(t *testing.T) {
 	})
 }
 
+// needy says that it needs more bytes than it does.
+type needy struct {
+	counted
+	extra int
+}
+
+func (n needy) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
+	consumed, err := n.counted.Decode(out, in)
+	if out.Need() > 0 {
+		out.SetNeed(out.Need() + n.extra)
+	}
+	return consumed, err
+}
+
+// A codec that makes its stream wait for bytes that need not come has failed: nothing waits for ever, and nothing ends as if it
+// were complete.
+func TestCodecThatNeedsTooMuch(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		extra int
+		ends  bool   // it is seen when the stream ends
+		says  string // part of the error
+	}{
+		{"more than a frame can have", 1 << 21, false, "needs 2097156 bytes, but the longest frame has 1048580"},
+		{"a byte more than this frame has", 3, true, "found 1 payloads in 6 bytes, after it needed 7"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				config := translating(t)
+				config.Downstream.Codec = codec(t, needy{extra: tt.extra}, 1<<20)
+				s := start(t.Context(), t, config, 1<<10)
+				s.down.send([]byte("\x00\x00"))
+				synctest.Wait()
+				if !tt.ends && len(s.result) == 0 {
+					t.Error("the session waits for what can't come")
+				}
+				s.down.send([]byte("\x00\x02hi"))
+				s.down.CloseWrite()
+				if got, err := s.up.receive(); len(got) != 0 || !errors.Is(err, errReset) {
+					t.Errorf("upstream got %q, %v; want nothing and a reset", got, err)
+				}
+				result := <-s.result
+				if result.Reason != CodecFailed || result.Err == nil || !strings.Contains(result.Err.Error(), tt.says) {
+					t.Errorf("got %+v, want codec_failed that says %q", result, tt.says)
+				}
+			})
+		})
+	}
+}
+
 func TestCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())

@@ -1,4 +1,41 @@
-// Package rpctest helps the tests of a codec to run it as a plugin process, which their own test binary turns into:
+// Package rpctest runs a plugin program under test. With codectest.RunCalls it certifies a program in any language: that it
+// starts, describes itself and serves as PROTOCOL.md says, and that its codec keeps the contract through thousands of calls.
+//
+// # A program in any language
+//
+// Put this into a file certify_test.go beside the program, and run "go mod init certify && go mod tidy && go test":
+//
+//	package certify
+//
+//	import (
+//		"os/exec"
+//		"testing"
+//
+//		"github.com/framehost/framehost/codecs/codecrpc/rpctest"
+//		"github.com/framehost/framehost/codecs/codectest"
+//	)
+//
+//	func TestPlugin(t *testing.T) {
+//		codectest.RunCalls(t, rpctest.Start(t, exec.Command("./framehost-codec-cobs")),
+//			codectest.Case{Accept: []string{"hi", ""}, Refuse: []string{"a payload that it can't carry"}},
+//			codectest.Case{Options: `{"terminator": "0xC0"}`, Wires: []codectest.Wire{
+//				{Wire: "hi\xc0", Want: []string{"hi"}},
+//			}})
+//	}
+//
+// Each case is a set of options, with what its author knows of the framing that they make: payloads that must be accepted or
+// refused, bytes of frames, streams and what they decode to. The more a case says, the more is checked; without cases the
+// default options are put through all that is true of every codec. A case needs payloads of its limit (4096 bytes, or
+// Case.MaxFrame): Case.Sized makes them where a payload has a form of its own. "go test -v" lists the checks; a failure prints
+// the call, what was got and what was wanted, and what the process wrote to its standard error.
+//
+// Every call has a time limit, after which its check fails and the suite ends: a third of [codectest.Timeout], 10 s if
+// FRAMEHOST_CODECTEST_TIMEOUT is not set. (A host kills a plugin after timeouts.codec, 5 s by default.) So have the start, and
+// the calls that describe and configure.
+//
+// # A codec in Go
+//
+// Its tests need no program: their own test binary turns into the plugin process, which is called by each plane.
 //
 //	func TestMain(m *testing.M) { rpctest.Main(m, cobs.Codec) }
 //
@@ -11,10 +48,13 @@ package rpctest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	plugin "github.com/hashicorp/go-plugin"
@@ -23,6 +63,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
 	"github.com/framehost/framehost/codecs/codecrpc"
+	"github.com/framehost/framehost/codecs/codectest"
 )
 
 // Main serves codec where the handshake's cookie is in the environment, that is in a process that [Start] started.
@@ -46,6 +87,11 @@ func Start(t testing.TB, command *exec.Cmd) func(options json.RawMessage, maxFra
 // [Main]. What the process writes to its standard error is shown when the test fails.
 func (p Plane) Start(t testing.TB, command *exec.Cmd) func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 	t.Helper()
+	timeout, err := codectest.Timeout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	timeout /= 3 // before codectest gives the call up
 	if command == nil {
 		self, err := os.Executable()
 		if err != nil {
@@ -62,6 +108,7 @@ func (p Plane) Start(t testing.TB, command *exec.Cmd) func(options json.RawMessa
 		HandshakeConfig:  codecrpc.Handshake,
 		Plugins:          plugin.PluginSet{codecrpc.PluginName: &codecrpc.Plugin{}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		StartTimeout:     timeout,
 		GRPCDialOptions:  codecrpc.DialOptions(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{},
 		Logger:           hclog.NewNullLogger(),
@@ -72,7 +119,10 @@ func (p Plane) Start(t testing.TB, command *exec.Cmd) func(options json.RawMessa
 		},
 	})
 	t.Cleanup(func() {
+		// A process that hangs does not shut down when it is asked to.
+		kill := time.AfterFunc(timeout, func() { _ = command.Process.Kill() })
 		process.Kill()
+		kill.Stop()
 		if t.Failed() && stderr.Len() > 0 {
 			t.Logf("standard error of the plugin process:\n%s", stderr.Bytes())
 		}
@@ -81,7 +131,7 @@ func (p Plane) Start(t testing.TB, command *exec.Cmd) func(options json.RawMessa
 	if err != nil {
 		t.Fatalf("start %s: %v", command.Path, err)
 	}
-	if err := connection.Ping(); err != nil {
+	if err := within(timeout, connection.Ping); err != nil {
 		t.Fatalf("%s is not serving: %v", command.Path, err)
 	}
 	served, err := connection.Dispense(codecrpc.PluginName)
@@ -89,8 +139,11 @@ func (p Plane) Start(t testing.TB, command *exec.Cmd) func(options json.RawMessa
 		t.Fatal(err)
 	}
 	client := served.(*codecrpc.Client)
+	client.SetTimeout(timeout)
 	t.Cleanup(client.Close)
-	description, err := client.Describe(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	description, err := client.Describe(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +151,22 @@ func (p Plane) Start(t testing.TB, command *exec.Cmd) func(options json.RawMessa
 		share(client, description)
 	}
 	return func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
-		return client.Configure(t.Context(), description.Info, options, maxFrame)
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		defer cancel()
+		return client.Configure(ctx, description.Info, options, maxFrame)
+	}
+}
+
+// within returns what call returns, or an error if it does not within timeout.
+func within(timeout time.Duration, call func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- call() }()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("no answer within %v", timeout)
 	}
 }

@@ -1,6 +1,7 @@
 package rpctest_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/framehost/framehost/codecs"
@@ -8,13 +9,16 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc/rpctest"
 )
 
-// one is a codec of payloads of one byte, which are their own frames.
+// one is a codec of payloads of one byte, which are their own frames. It does not return from a decode of "!".
 type one struct{}
 
 var oneCodec = codecs.New(codecs.Info{Name: "one", Version: "1.0.0", Description: "single bytes"}, struct{}{},
 	func(*struct{}, int) (codecs.Framing, error) { return one{}, nil })
 
 func (one) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
+	if string(in.Bytes) == "!" {
+		select {}
+	}
 	for i := range in.Bytes {
 		if err := out.Refer(i, i+1); err != nil {
 			return i, err
@@ -28,6 +32,22 @@ func (one) Encode(*codecs.Frames, codecs.Batch) (int, error) {
 }
 
 func TestMain(m *testing.M) { rpctest.Main(m, oneCodec) }
+
+func TestCallThatDoesNotReturn(t *testing.T) {
+	t.Setenv("FRAMEHOST_CODECTEST_TIMEOUT", "6s") // 2s for a call
+	rpctest.EachPlane(t, func(t *testing.T, plane rpctest.Plane) {
+		codec, err := plane.Start(t, nil)(nil, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		direction := codec.Open()
+		defer direction.Close()
+		var out codeccall.Decoded
+		if err := direction.Decode(t.Context(), &codeccall.Decode{Wire: []byte("!")}, &out); !errors.Is(err, codeccall.ErrOverdue) {
+			t.Errorf("got %v, want %v", err, codeccall.ErrOverdue)
+		}
+	})
+}
 
 func TestStart(t *testing.T) {
 	rpctest.EachPlane(t, testStart)
