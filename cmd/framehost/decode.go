@@ -41,7 +41,7 @@ With --json, each frame is a line:
 It costs two calls more for each frame, to find out where it begins.
 
 Where the input is not what the framing asks for, the payloads in front are written first; then the place, the
-bytes there and what was wanted are printed, and the exit code is 3. With --skip decoding goes on behind each
+faulty frame's first bytes and what was wanted are printed, and the exit code is 3. With --skip decoding goes on behind each
 such frame, where its framing can tell where that is; the exit code is 3 all the same.`,
 		Example: `  framehost decode octet-counting < syslog.bin
   framehost decode mllp --json < captured.bin
@@ -83,7 +83,7 @@ func (d *decodeCommand) decode(ctx context.Context, codec *namedCodec, in io.Rea
 	err := r.run(ctx)
 	err = errors.Join(faultyOrFailed(err, nil), failed(w.Flush()))
 	if err == nil && faults > 0 {
-		err = faulty(fmt.Errorf("%s skipped", count(faults, "fault")))
+		err = faulty(fmt.Errorf("%s skipped, %s", count(faults, "fault"), count(int(r.skipped), "byte")))
 	}
 	return err
 }

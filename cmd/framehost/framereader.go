@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
@@ -31,6 +32,7 @@ type frameReader struct {
 	wire      bytes.Buffer // received and not consumed
 	offset    int64        // of its first byte, in the stream
 	discard   int64        // bytes of the stream that are still to be skipped
+	skipped   int64        // bytes that were skipped after faults
 	examined  int
 	left      int // bytes of wire that the last call left
 	need      int
@@ -153,6 +155,7 @@ func (r *frameReader) take(shown int) {
 	r.examined, r.need = found.Examined-found.Consumed, found.Need
 	r.left = shown - found.Consumed
 	r.needed = found.RoomNeeded
+	r.skipped += int64(found.Dropped)
 	r.wire.Next(found.Consumed)
 	r.offset += int64(found.Consumed)
 }
@@ -171,7 +174,15 @@ func (r *frameReader) goOn(fault *wireFault, eof bool) (done bool, err error) {
 	}
 	r.faulty(fault)
 	r.examined, r.left, r.need, r.needed = 0, 0, 0, 0
-	r.discard = fault.resume - r.offset
+	resume := fault.resume
+	if truncated {
+		resume = r.offset + int64(r.wire.Len())
+	}
+	n := fault.Offset - r.offset // what lies before the faulty frame is none of it
+	r.wire.Next(int(n))
+	r.offset += n
+	r.discard = resume - r.offset
+	r.skip()
 	return truncated, nil
 }
 
@@ -181,16 +192,18 @@ func (r *frameReader) skip() {
 	r.wire.Next(int(n))
 	r.offset += n
 	r.discard -= n
+	r.skipped += n
 }
 
 // A wireFault says where a stream stopped being frames. Offsets count from its first byte.
 type wireFault struct { //nolint:errname // the word for it everywhere
-	Offset int64 // of the faulty frame's first byte
-	At     int64 // of the byte that made it certain
-	Err    error // codecs.ErrTooLong, ErrMalformed or ErrTruncated
-	Want   string
-	Got    string // the bytes at At, in hex
-	resume int64  // where decoding may go on; codecs.Never
+	Offset    int64 // of the faulty frame's first byte
+	At        int64 // of the byte that made it certain
+	Err       error // codecs.ErrTooLong, ErrMalformed or ErrTruncated
+	Want      string
+	Got       string // the frame's first bytes, in hex and as text
+	Announced uint64 // the payload's length that a frame which is too long announces; 0: none
+	resume    int64  // where decoding may go on; codecs.Never
 }
 
 // excerpt is how many bytes of what is at fault are shown.
@@ -203,12 +216,38 @@ func faultOnWire(offset int64, in *codeccall.Decode, fault *codecs.Fault) *wireF
 	}
 	f := &wireFault{
 		Offset: offset + int64(fault.Offset), At: offset + int64(fault.At), Err: fault.Err, Want: fault.Want,
-		Got: bytesAt(in.Wire[fault.Offset:], fault.At-fault.Offset, "the end of the stream"), resume: codecs.Never,
+		Got: frameText(in.Wire[fault.Offset:], fault.At-fault.Offset), Announced: fault.Announced, resume: codecs.Never,
 	}
 	if fault.Resume != codecs.Never {
 		f.resume = offset + int64(fault.Resume)
 	}
 	return f
+}
+
+// frameText shows the first bytes of a frame that begins with b and is at fault for its byte at, in hex and as text; and the
+// bytes there, if they are further on.
+func frameText(b []byte, at int) string {
+	first := b[:min(2*excerpt, len(b))]
+	text := "nothing"
+	if len(first) > 0 {
+		text = fmt.Sprintf("% X %s", first, strconv.QuoteToASCII(string(first)))
+	}
+	switch {
+	case at == len(b):
+		return text + more(len(first) < len(b)) + " and the end of the stream"
+	case at >= len(first):
+		there := b[at:min(at+excerpt, len(b))]
+		return fmt.Sprintf("%s … % X%s", text, there, more(at+len(there) < len(b)))
+	default:
+		return text + more(len(first) < len(b))
+	}
+}
+
+func more(there bool) string {
+	if there {
+		return " …"
+	}
+	return ""
 }
 
 // bytesAt shows in hex what is in b from at on or, where that is its end, what precedes it.
@@ -228,7 +267,19 @@ func bytesAt(b []byte, at int, end string) string {
 }
 
 func (f *wireFault) Error() string {
-	return fmt.Sprintf("%v at offset %d (its frame begins at offset %d): got %s, want %s", f.Err, f.At, f.Offset, f.Got, f.Want)
+	announced, allowed := "", ""
+	if f.Announced > 0 {
+		announced = fmt.Sprintf("a payload of %d bytes announced, ", f.Announced)
+	}
+	switch {
+	case !errors.Is(f.Err, codecs.ErrTooLong) || f.Announced > codecs.MaxFrame:
+	case f.Announced > 0:
+		allowed = fmt.Sprintf("; --max-frame %dB would allow it", f.Announced)
+	default:
+		allowed = "; --max-frame allows longer ones"
+	}
+	return fmt.Sprintf("%v at offset %d (its frame begins at offset %d): %sgot %s, want %s%s",
+		f.Err, f.At, f.Offset, announced, f.Got, f.Want, allowed)
 }
 
 func (f *wireFault) Unwrap() error { return f.Err }

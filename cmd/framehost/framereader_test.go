@@ -62,9 +62,9 @@ func TestFramePlaces(t *testing.T) {
 		{"state from frame to frame", "swapterm", `{"scope": "stream"}`, "hi\n\x1b|a\nb|c|\x1b\nd\ne\n",
 			[]read{{0, "hi"}, {3, "a\nb"}, {9, "c"}, {11, "d"}, {15, "e"}}, ""},
 		{"a fault behind frames", "escape", "", "hi\na\\q\n", []read{{0, "hi"}},
-			`malformed frame at offset 5 (its frame begins at offset 3): got 71`},
+			`malformed frame at offset 5 (its frame begins at offset 3): got 61 5C 71 `},
 		{"an unfinished frame", "lenprefix", "", "\x00\x00\x00\x02hi\x00\x00\x00\x03h", []read{{0, "hi"}},
-			"truncated frame at offset 11 (its frame begins at offset 6): got the end of the stream behind 00 00 00 03 68, want "},
+			"truncated frame at offset 11 (its frame begins at offset 6): got 00 00 00 03 68 \"\\x00\\x00\\x00\\x03h\" and the end of the stream, want "},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

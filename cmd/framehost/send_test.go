@@ -104,7 +104,7 @@ func TestSend(t *testing.T) {
 		{name: "another codec comes back", codec: "lenprefix", args: []string{"-o", "width=1", "hi", "--reply-codec", "crlf"}, reply: "ho\r\nha\n",
 			wantWire: "\x02hi", want: "ho\nha\n"},
 		{name: "the reply is at fault", codec: "escaped", args: []string{"x"}, reply: "ok\n\\q\n", wantWire: "x\n", want: "ok\n", wantCode: 3,
-			wantStderrPiece: "framehost: reply: malformed frame at offset 4 (its frame begins at offset 3): got 71"},
+			wantStderrPiece: "framehost: reply: malformed frame at offset 4 (its frame begins at offset 3): got 5C 71 "},
 		{name: "the reply is not whole", codec: "escaped", args: []string{"x"}, reply: "ok\nno", wantWire: "x\n", want: "ok\n", wantCode: 3,
 			wantStderrPiece: "framehost: reply: truncated frame at offset 5"},
 		{name: "no reply", codec: "escaped", args: []string{"x"}, wantWire: "x\n"},

@@ -163,3 +163,49 @@ routes: [{name: r, on_violation: skip, from: {listen: "tcp://127.0.0.1:0", codec
 		})
 	}
 }
+
+// A frame that stays unfinished is reported with what was there of it, and what it lacks.
+func TestFrameTimeoutIsReported(t *testing.T) {
+	tests := []struct{ name, codec, wire, want, got, held string }{
+		{"a length", "plugin: lenprefix", "\x00\x00\x00\x09abc", "the frame that its length announces, 6 bytes more at least", "00000009616263", "7"},
+		{"a line", "profile: newline", "hi\nhalf", "the terminator LF", "68616c66", "4"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			u := newUpstream(t)
+			p := start(t, fmt.Sprintf(`
+timeouts: {frame: 100ms}
+codecs: [{name: from, %s}, {name: lines, profile: newline}]
+routes: [{name: r, from: {listen: "tcp://127.0.0.1:0", codec: from}, to: {dial: "tcp://%s", codec: lines}}]`, tt.codec, u.Addr()))
+			conn := p.dial("r")
+			send(t, conn, tt.wire)
+			ended := p.awaitMessage("session ended", "reason", "frame_timeout")
+			if ended.text("want") != tt.want || ended.text("got") != tt.got || fmt.Sprint(ended["held"]) != tt.held ||
+				ended.text("error") != "unfinished frame" {
+				t.Errorf("got %v, want %q, got %q and %s bytes held", ended, tt.want, tt.got, tt.held)
+			}
+			shown := p.ask("violations", "r")
+			for _, want := range []string{"unfinished frame, the end of its session", tt.held + " bytes had come", tt.want} {
+				if !strings.Contains(shown, want) {
+					t.Errorf("got\n%s\nwant %q in it", shown, want)
+				}
+			}
+			_ = conn.Close()
+		})
+	}
+}
+
+// framehost violations says so where there are none, and where there is no such route.
+func TestViolationsOfNone(t *testing.T) {
+	u := newUpstream(t)
+	p := start(t, u.route("newline", "netstring", ""))
+	if got := p.ask("violations"); got != "no violations\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := p.ask("violations", "relay", "--json"); got != "[]\n" {
+		t.Errorf("got %q, want an empty list", got)
+	}
+	if got := framehost(t, "", "violations", "other", "--socket", p.socket); got.code != exitFailed || !strings.Contains(got.stderr, `there is no route "other"`) {
+		t.Errorf("got %+v, want exit code %d and that there is no such route", got, exitFailed)
+	}
+}
