@@ -108,8 +108,8 @@ func TestChoose(t *testing.T) {
 				t.Error(err)
 			}
 		}, "", endpoint.ErrReset, ""},
-		{"the route ends", time.Hour, func(_ *testing.T, _ *net.TCPConn, end context.CancelCauseFunc) { end(relay.RouteRemoved) },
-			"", relay.RouteRemoved, ""},
+		{"the route ends", time.Hour, func(_ *testing.T, _ *net.TCPConn, end context.CancelCauseFunc) { end(relay.Drained) },
+			"", relay.Drained, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

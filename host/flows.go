@@ -92,17 +92,17 @@ func (f *flows) accept() {
 func (f *flows) serve(flow *endpoint.Flow) {
 	r := f.route
 	s := newFlowSession(r, flow)
-	if err := s.pair(r.dials, flow); err != nil {
+	if err := s.pair(r.pairing, flow); err != nil {
 		_ = flow.Close()
 		reason := relay.ConnectFailed
-		if r.dials.Err() != nil {
-			reason = reasonFor(r.dials, err)
+		if r.pairing.Err() != nil {
+			reason = reasonFor(r.pairing, err)
 		}
 		r.never(s.log, reason, err)
 		return
 	}
 	r.join(s.id, s)
-	r.leave(s.id, s.run(r.ctx))
+	r.leave(s.id, s.run())
 }
 
 func (f *flows) drain() {

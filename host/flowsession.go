@@ -29,6 +29,8 @@ type flowSession struct {
 	link                 *link         // of the upstream; nil where that is datagrams
 	log                  hclog.Logger
 	began                time.Time
+	cut                  context.Context
+	cutOff               context.CancelCauseFunc
 }
 
 func newFlowSession(r *route, flow *endpoint.Flow) *flowSession {
@@ -38,6 +40,7 @@ func newFlowSession(r *route, flow *endpoint.Flow) *flowSession {
 		joined: make(chan struct{}),
 	}
 	s.log = r.log.With("session", s.id, "downstream", s.downstream)
+	s.cut, s.cutOff = context.WithCancelCause(r.ctx)
 	return s
 }
 
@@ -120,10 +123,15 @@ func (s *flowSession) dialStream(ctx context.Context, c relay.MemberConfig) erro
 }
 
 // Drain ends the session in good order.
-func (s *flowSession) Drain(reason relay.Reason) { s.hub.Drain(reason) }
+func (s *flowSession) Drain() { s.hub.Drain(relay.Drained) }
+
+// Cut ends the session.
+func (s *flowSession) Cut() { s.cutOff(relay.DrainTimeout) }
 
 // run relays until the session is over, and logs how it ended. What ended one member ends the other.
-func (s *flowSession) run(ctx context.Context) relay.Result {
+func (s *flowSession) run() relay.Result {
+	ctx := s.cut
+	defer s.cutOff(nil)
 	s.log.Debug("session begins", "upstream", s.upstream, "downstream_codec", s.codecs[0], "upstream_codec", s.codecs[1])
 	var both sync.WaitGroup
 	var first sync.Once

@@ -46,7 +46,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -68,7 +67,7 @@ const memoryPatience = 5 * time.Second
 // descriptorsPerSession are a connection on either side.
 const descriptorsPerSession = 2
 
-// ErrCut is wrapped by the error of a Shutdown that was not given the time to let sessions deliver everything.
+// ErrCut is wrapped by the error of a Shutdown that cut sessions which had not delivered everything.
 var ErrCut = errors.New("sessions were cut before they had delivered everything")
 
 // Options concern how a configuration is run. The zero value is ready.
@@ -197,24 +196,22 @@ func (h *Host) connectionsAllowed(c *config.Config) int {
 	return n
 }
 
-// Shutdown ends the host in good order: it stops listening, and lets sessions deliver what they have received, each route
-// for at most its timeouts.drain. When ctx ends, what is left is ended at once, and if that cut a session the error wraps
-// ErrCut. It returns when nothing runs any more. A Reload that is under way is waited for first.
+// Shutdown ends the host: it stops listening, and lets each route's sessions come to an end for at most its
+// timeouts.drain; what is left then is cut, and what is left when ctx ends is cut at once. The error wraps ErrCut if what
+// was cut lost anything, or was cut at once. It returns when nothing runs any more, and logs what the host has done in
+// all. A Reload that is under way is waited for first.
 func (h *Host) Shutdown(ctx context.Context) error {
 	h.reloading.Lock()
 	defer h.reloading.Unlock()
 	h.mu.Lock()
+	first := !h.draining
 	h.draining = true
 	routes := h.routes
 	h.mu.Unlock()
-	var cut atomic.Int64
+	before := h.totals()
 	var all sync.WaitGroup
 	for _, r := range routes {
-		all.Go(func() {
-			if n := r.end(ctx, relay.Drained); ctx.Err() != nil {
-				cut.Add(int64(n))
-			}
-		})
+		all.Go(func() { r.end(ctx) })
 	}
 	all.Wait()
 	retired := make(chan struct{})
@@ -228,22 +225,23 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	}
 	err := h.close()
 	<-retired
-	if n := cut.Load(); n > 0 {
-		err = errors.Join(fmt.Errorf("%w (%d)", ErrCut, n), err)
+	after := h.totals()
+	if first {
+		after.log(h.log, time.Since(h.started))
 	}
-	return err
+	return errors.Join(after.cutSince(&before, ctx.Err() != nil), err)
 }
 
 // close ends what is left, at once, and releases everything.
 func (h *Host) close() error {
 	h.endLife(errors.New("the host ends"))
 	for _, r := range h.routes {
-		r.drain(relay.Drained)
-		r.cancel(relay.Drained)
+		r.drain()
+		r.cancel(relay.DrainTimeout)
 	}
 	h.pool.kill() // no session waits for a call that does not return
 	for _, r := range h.routes {
-		r.stop(relay.Drained)
+		r.stop()
 	}
 	h.retiring.Wait()
 	h.closeLAN()

@@ -38,10 +38,10 @@ func (s *streamSide) start() {
 	}
 	r.work.Go(func() {
 		r.acceptFrom(s.listener, func(conn *endpoint.Conn) {
-			codec, err := s.chooser.choose(r.dials, conn)
+			codec, err := s.chooser.choose(r.pairing, conn)
 			if err != nil {
 				_ = conn.Reset()
-				r.never(r.log.With("peer", addressOf(conn)), reasonFor(r.dials, err), err)
+				r.never(r.log.With("peer", addressOf(conn)), reasonFor(r.pairing, err), err)
 				return
 			}
 			s.serve(conn, codec)

@@ -11,12 +11,11 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/config"
-	"github.com/framehost/framehost/host/relay"
 )
 
 // Reload makes c run in place of the present configuration. Routes that are the same in both, codecs included, go on
 // untouched. Those that are new are started; those that are gone or changed stop listening, and their sessions end as in
-// a drain, with the reason route_removed. Plugins that both name alike go on with their processes.
+// a drain. Plugins that both name alike go on with their processes.
 //
 // c is tried out first: when a plugin does not start, a codec's options are wrong, or a new address can't be listened on,
 // Reload returns everything that is wrong and has changed nothing. Only the address of a route that changed and keeps
@@ -109,7 +108,7 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old [
 	}
 	if err := config.Join(errs...); err != nil {
 		for _, r := range p.starting {
-			r.stop(relay.RouteRemoved)
+			r.stop()
 		}
 		return nil, err
 	}
@@ -119,13 +118,13 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old [
 // carryOut ends and starts routes.
 func (h *Host) carryOut(ctx context.Context, p *plan) []error {
 	for _, r := range p.ending {
-		r.drain(relay.RouteRemoved)
+		r.drain()
 	}
 	var errs []error
 	for _, r := range p.late {
 		if err := r.listen(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("reload: the route is down: %w", err))
-			r.stop(relay.RouteRemoved)
+			r.stop()
 			p.starting = slices.DeleteFunc(p.starting, func(s *route) bool { return s == r })
 			p.routes = slices.DeleteFunc(p.routes, func(s *route) bool { return s == r })
 		}
@@ -147,8 +146,8 @@ func (h *Host) retire(ending []*route, current *Codecs) {
 	h.mu.Unlock()
 	for _, r := range ending {
 		h.retiring.Go(func() {
-			r.end(h.life, relay.RouteRemoved)
-			r.stop(relay.RouteRemoved)
+			r.end(h.life)
+			r.stop()
 			h.closeUnused()
 		})
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -287,17 +286,28 @@ routes:
 		stuck = s.Routes[0].ToUpstream.BytesWritten
 		return stuck > 0 && stuck == last
 	})
-	if err := h.Shutdown(context.Background()); err != nil {
-		t.Error(err)
+	if err := h.Shutdown(context.Background()); !errors.Is(err, ErrCut) {
+		t.Errorf("got %v, want %v", err, ErrCut)
 	}
 	if err := <-flooded; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("the sender: got %v, want a reset", err)
 	}
-	lines := book.find(t, "sessions that have not ended are cut")
-	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["why"]), (50*time.Millisecond).String()) {
+	if lines := book.find(t, "timeouts.drain has passed: what is left is cut"); len(lines) != 1 {
 		t.Errorf("got lines %v, want one that says why", lines)
 	}
-	if lines := book.find(t, "session ended"); len(lines) != 1 || lines[0]["reason"] != "drained" {
-		t.Errorf("got lines %v, want one session that was drained", lines)
+	lines := book.find(t, "session ended")
+	if len(lines) != 1 || lines[0]["reason"] != "drain_timeout" || lines[0]["@level"] != "warn" ||
+		!(number(lines[0], "bytes_not_delivered_to_upstream") > 0) {
+		t.Errorf("got lines %v, want one session with drain_timeout and bytes that were not delivered, at WARN", lines)
 	}
+	lines = book.find(t, "stopped")
+	if len(lines) != 1 || lines[0]["ended"] != "1 drain_timeout" || !(number(lines[0], "bytes_not_delivered") > 0) {
+		t.Errorf("got lines %v, want a last one with what was not delivered", lines)
+	}
+}
+
+// number returns a number of a log line.
+func number(line map[string]any, key string) float64 {
+	n, _ := line[key].(float64)
+	return n
 }

@@ -150,7 +150,7 @@ func (p *reporter) allow(v *relay.Violation) string {
 // printable returns b as text in quotes, with escapes for what is not printable ASCII.
 func printable(b []byte) string { return strconv.QuoteToASCII(string(b)) }
 
-// sessionEnded logs how a session ended, and what was dropped in it.
+// sessionEnded logs how a session ended, and what was dropped or not delivered in it.
 func (p *reporter) sessionEnded(upstream string, result *relay.Result) {
 	fields := []any{"upstream", upstream, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),
 		"frames_to_upstream", result.Stats.ToUpstream.FramesOut, "frames_to_downstream", result.Stats.ToDownstream.FramesOut}
@@ -158,14 +158,14 @@ func (p *reporter) sessionEnded(upstream string, result *relay.Result) {
 	p.ended("session ended", result.Reason, result.Direction, result.Err, append(fields, lost...), len(lost) > 0)
 }
 
-// droppedFields returns the counts of what was dropped in a direction, as far as they are not 0.
+// droppedFields returns the counts of what was dropped or not delivered in a direction, as far as they are not 0.
 func droppedFields(s *relay.FlowStats, suffix string) (fields []any) {
 	for _, count := range []struct {
 		name string
 		n    int64
 	}{
 		{"violations", s.Violations}, {"unrepresentable", s.Unrepresentable}, {"dropped_tails", s.DroppedTails},
-		{"bytes_skipped", s.BytesSkipped},
+		{"bytes_skipped", s.BytesSkipped}, {"frames_not_delivered", s.FramesNotDelivered}, {"bytes_not_delivered", s.BytesNotDelivered},
 	} {
 		if count.n > 0 {
 			fields = append(fields, count.name+suffix, count.n)
@@ -183,7 +183,7 @@ func (p *reporter) ended(message string, reason relay.Reason, direction relay.Di
 	}
 	fields = append(fields, p.errorFields(err)...)
 	switch reason {
-	case relay.Fin, relay.Drained, relay.RouteRemoved, relay.IdleTimeout:
+	case relay.Fin, relay.Drained, relay.IdleTimeout:
 		if lost {
 			p.log.Warn(message, fields...)
 		} else {

@@ -31,11 +31,13 @@ type route struct {
 	chooser     *chooser
 	connections *endpoint.Connections
 
-	ctx    context.Context // of its sessions; its cause is a relay.Reason
-	cancel context.CancelCauseFunc
-	dials  context.Context // of what waits for a session to begin
-	halt   context.CancelCauseFunc
-	work   sync.WaitGroup
+	ctx     context.Context // of its sessions; its cause is a relay.Reason, as it is of those that follow
+	cancel  context.CancelCauseFunc
+	pairing context.Context // of connections that were accepted and are no sessions yet
+	unpair  context.CancelCauseFunc
+	dials   context.Context // of what makes connections, announces and looks for services
+	halt    context.CancelCauseFunc
+	work    sync.WaitGroup
 
 	announcers []*announcer
 	resolvers  map[string]*discovery.Resolver // by service
@@ -50,7 +52,8 @@ type route struct {
 	codecs   *Codecs // of the configuration that runs, as long as the route goes on
 	stopped  bool    // so the codecs have lost this user
 	live     map[uint64]liveSession
-	ending   relay.Reason // why the route drains; "": it does not
+	draining bool
+	cutting  bool
 	accepted int64
 	refused  int64
 	notReady string // why it does not relay yet; "": it does
@@ -60,7 +63,8 @@ type route struct {
 
 // A liveSession is a session as its route sees it.
 type liveSession interface {
-	Drain(reason relay.Reason)
+	Drain() // asks the session to end well, when it can
+	Cut()   // ends it soon, with relay.DrainTimeout
 	status() SessionStatus
 }
 
@@ -74,6 +78,7 @@ func newRoute(h *Host, c *config.Route, codecs *Codecs) *route {
 	}
 	codecs.users.Add(1)
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
+	r.pairing, r.unpair = context.WithCancelCause(r.ctx)
 	r.dials, r.halt = context.WithCancelCause(r.ctx)
 	switch {
 	case c.IsHub():
@@ -155,18 +160,18 @@ func (r *route) acceptFrom(l *endpoint.Listener, serve func(*endpoint.Conn)) {
 func (r *route) serve(downstream *endpoint.Conn) {
 	id := r.host.sessions.Add(1)
 	log := r.log.With("session", id, "downstream", addressOf(downstream))
-	codec, err := r.chooser.choose(r.dials, downstream)
+	codec, err := r.chooser.choose(r.pairing, downstream)
 	if err != nil {
 		_ = downstream.Reset()
-		r.never(log, reasonFor(r.dials, err), err)
+		r.never(log, reasonFor(r.pairing, err), err)
 		return
 	}
-	upstream, err := r.dial(r.dials, &r.config.To)
+	upstream, err := r.dial(r.pairing, &r.config.To)
 	if err != nil {
 		_ = downstream.Reset()
 		reason := relay.ConnectFailed
-		if r.dials.Err() != nil {
-			reason = reasonFor(r.dials, err)
+		if r.pairing.Err() != nil {
+			reason = reasonFor(r.pairing, err)
 		}
 		r.never(log, reason, err)
 		return
@@ -212,10 +217,13 @@ func (r *route) relay(id uint64, downstream, upstream *endpoint.Conn, codec stri
 func (r *route) join(id uint64, s liveSession) {
 	r.mu.Lock()
 	r.live[id] = s
-	ending := r.ending
+	draining, cutting := r.draining, r.cutting
 	r.mu.Unlock()
-	if ending != "" {
-		s.Drain(ending)
+	if draining {
+		s.Drain()
+	}
+	if cutting {
+		s.Cut()
 	}
 }
 
@@ -280,61 +288,99 @@ func (r *route) refuse(remote net.Addr, reason string) {
 	r.refusals.log(r.log.Warn, "connection refused", "downstream", remote.String(), "reason", string(relay.Refused), "why", reason)
 }
 
-// drain ends listening and dialling, and asks the sessions to end in good order. The first reason counts.
-func (r *route) drain(reason relay.Reason) {
+// drain ends listening and dialling, and asks the sessions to end well. They go on until they can.
+func (r *route) drain() {
 	r.mu.Lock()
-	if r.ending == "" {
-		r.ending = reason
-	}
-	reason = r.ending
+	r.draining = true
 	live := slices.Collect(maps.Values(r.live))
 	r.mu.Unlock()
-	r.halt(reason)
+	r.halt(relay.Drained)
 	switch {
 	case r.hub != nil:
-		r.hub.drain(reason)
+		r.hub.drain(relay.Drained)
 	case r.flows != nil:
 		r.flows.drain()
 	case r.listener != nil:
 		_ = r.listener.Close()
 	}
 	for _, s := range live {
-		s.Drain(reason)
+		s.Drain()
 	}
 }
 
-// end drains the route, for as long as its timeout and ctx allow, cuts what is left then, and returns how many sessions
-// that were. It doesn't wait for what it cut, for that may be in a call that only its plugin can end.
-func (r *route) end(ctx context.Context, reason relay.Reason) (cut int) {
-	if limit := r.config.Timeouts.Drain; limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("timeouts.drain, %v, has passed", limit))
-		defer cancel()
+// cut ends soon what a drain left: sessions write the frames that they have read.
+func (r *route) cut() {
+	r.mu.Lock()
+	r.cutting = true
+	live := slices.Collect(maps.Values(r.live))
+	r.mu.Unlock()
+	r.unpair(relay.DrainTimeout)
+	if r.hub != nil {
+		r.cancel(relay.DrainTimeout)
 	}
-	r.drain(reason)
+	for _, s := range live {
+		s.Cut()
+	}
+}
+
+// cutPatience is how long what was cut may take to end, until it is ended at once: a session writes and then waits for
+// what it wrote to be acknowledged.
+const cutPatience = 3 * time.Second
+
+// end drains the route, and cuts what is left when its timeouts.drain has passed; when ctx ends, what is left is ended at
+// once. It does not wait for what it ended at once: that may be in a call that only its plugin can end.
+func (r *route) end(ctx context.Context) {
+	r.drain()
 	idle := make(chan struct{})
 	go func() {
 		r.work.Wait()
 		close(idle)
 	}()
-	select {
-	case <-idle:
-	case <-ctx.Done():
-		r.mu.Lock()
-		cut = len(r.live)
-		r.mu.Unlock()
-		if cut > 0 {
-			r.log.Warn("sessions that have not ended are cut", "sessions", cut, "why", context.Cause(ctx))
-		}
-		r.cancel(reason)
+	limit := r.config.Timeouts.Drain
+	if await(ctx, idle, limit) {
+		return
 	}
-	return cut
+	if ctx.Err() == nil {
+		r.log.Warn("timeouts.drain has passed: what is left is cut", "drain", limit, "left", r.left())
+		r.cut()
+		if await(ctx, idle, cutPatience) {
+			return
+		}
+	} else if n := r.left(); n > 0 {
+		r.log.Warn("what is left is cut at once", "left", n, "why", context.Cause(ctx))
+	}
+	r.cancel(relay.DrainTimeout)
+}
+
+// await waits until done is closed, for at most limit (0: for ever), or until ctx ends, and reports whether it is.
+func await(ctx context.Context, done <-chan struct{}, limit time.Duration) bool {
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// left returns how many sessions, or members of a hub, there are.
+func (r *route) left() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hub != nil {
+		return r.hub.Stats().Members
+	}
+	return len(r.live)
 }
 
 // stop ends what is left of a route that was drained, and waits for it.
-func (r *route) stop(reason relay.Reason) {
-	r.drain(reason)
-	r.cancel(reason)
+func (r *route) stop() {
+	r.drain()
+	r.cancel(relay.DrainTimeout)
 	switch { // what was never started does not end by itself
 	case r.hub != nil:
 		r.hub.close()

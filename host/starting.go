@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/framehost/framehost/host/config"
-	"github.com/framehost/framehost/host/relay"
 )
 
 // startTogether is how long routes wait for each other when a host starts. Most of what can be wrong is known by then, and
@@ -117,7 +116,7 @@ func (r *route) startLater(late error) {
 		case err != nil:
 			r.log.Error("the route is down", "error", err)
 			r.waitFor(err)
-			r.drain(relay.CodecFailed)
+			r.drain()
 		default:
 			r.start()
 		}

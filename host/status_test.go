@@ -30,7 +30,8 @@ func keysOf(v any, in string, keys map[string]bool) {
 
 // What others rely on: a key that was renamed, or has gone, breaks them.
 func TestStatusJSONIsStable(t *testing.T) {
-	const flow = "bytes_discarded bytes_read bytes_skipped bytes_unwritten bytes_waiting bytes_written dropped_tails empties frames_in frames_out " +
+	const flow = "bytes_discarded bytes_not_delivered bytes_read bytes_skipped bytes_unwritten bytes_waiting bytes_written dropped_tails " +
+		"empties frames_in frames_not_delivered frames_out " +
 		"payload_bytes unrepresentable violations"
 	want := strings.Fields("version pid started config draining connections memory plugins routes memory.used memory.limit")
 	for _, key := range strings.Fields("name version path up pid since data_plane data_plane_reason calls outstanding restarts last_error last_error_at") {

@@ -31,9 +31,10 @@ func aSecondSignalCuts(t *testing.T, plane string) {
 	if code := p.awaitExit(); code != exitFailed {
 		t.Errorf("got exit code %d, want %d", code, exitFailed)
 	}
-	p.awaitMessage("framehost: sessions were cut before they had delivered everything (1)")
+	p.awaitMessage("framehost: sessions were cut before they had delivered everything: 1 cut, 1 frames and 3 bytes not delivered")
 	expectReset(t, upstream)
-	p.awaitMessage("session ended", "reason", "drained")
+	p.awaitMessage("session ended", "reason", "drain_timeout", "frames_not_delivered_to_upstream", "1", "bytes_not_delivered_to_upstream", "3")
+	p.awaitMessage("stopped", "ended", "1 drain_timeout", "frames_not_delivered", "1")
 }
 
 // stop keeps a process from running, and returns when it does not run any more. It can still be killed.

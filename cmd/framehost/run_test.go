@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -151,6 +152,40 @@ func drainOn(t *testing.T, plane string) {
 		t.Errorf("got exit code %d, want %d", code, exitOK)
 	}
 	p.awaitMessage("session ended", "reason", "drained")
+}
+
+// What a sender had written and ended before SIGTERM arrives whole, at a receiver that begins to read afterwards, and
+// both see clean ends.
+func TestDrainAfterAHalfClose(t *testing.T) { onPlanes(t, drainAfterAHalfClose) }
+
+func drainAfterAHalfClose(t *testing.T, plane string) {
+	const frames = 8000
+	payload := strings.Repeat("x", 2000)
+	u := newUpstream(t)
+	p := start(t, u.route("newline", "netstring", ""), "--set", plane)
+	conn := p.dial("relay")
+	upstream := u.accept()
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(conn, strings.Repeat(payload+"\n", frames))
+		wrote <- errors.Join(err, conn.CloseWrite())
+	}()
+	expect(t, upstream, "2000:"+payload+",")
+	p.signal(syscall.SIGTERM)
+	p.awaitMessage("ending")
+	got, err := io.ReadAll(upstream)
+	if want := (frames - 1) * len("2000:"+payload+","); len(got) != want || err != nil {
+		t.Errorf("the receiver got %d bytes after the first frame, and %v; want %d and a clean end", len(got), err, want)
+	}
+	if err := errors.Join(<-wrote, upstream.CloseWrite()); err != nil {
+		t.Error(err)
+	}
+	expectEnd(t, conn)
+	if code := p.awaitExit(); code != exitOK {
+		t.Errorf("got exit code %d, want %d", code, exitOK)
+	}
+	p.awaitMessage("session ended", "reason", "fin", "frames_to_upstream", strconv.Itoa(frames))
+	p.awaitMessage("stopped", "frames_out", strconv.Itoa(frames), "frames_not_delivered", "0")
 }
 
 // SIGHUP brings what the file says now. Sessions of routes that stay go on; a file with mistakes changes nothing.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -133,7 +132,7 @@ func printRoutes(w io.Writer, routes []host.RouteStatus) error {
 		if r.Hub != nil {
 			toUpstream, toDownstream = brought(&r.Hub.FlowStats), received(&r.Hub.FlowStats)
 		}
-		t.row(r.Name, r.From, r.To, len(r.Sessions), r.Accepted, r.Refused, toUpstream, toDownstream, routeDropped(r), reasons(r.Closed))
+		t.row(r.Name, r.From, r.To, len(r.Sessions), r.Accepted, r.Refused, toUpstream, toDownstream, routeDropped(r), host.Reasons(r.Closed))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -213,7 +212,7 @@ func dropped(c *relay.MemberCounts) string {
 		numberText(c.DroppedFrames, "by its queue")+inBrackets(c.DroppedBytes),
 		numberText(c.NotSent, "not sent"), numberText(c.Starved, "for want of memory"),
 		numberText(c.Own, "our own"), numberText(c.Suppressed, "came back"),
-		numberText(c.Empties, "empty"), sizeText(c.BytesDiscarded, " discarded"),
+		numberText(c.Empties, "empty"), sizeText(c.BytesDiscarded, " discarded"), sizeText(c.BytesNotDelivered, " not delivered"),
 	)
 }
 
@@ -240,20 +239,6 @@ func inBrackets(size int64) string {
 
 // sum returns what the two directions of a session did together.
 func sum(a, b *relay.FlowStats) relay.FlowStats { return a.Plus(b) }
-
-// reasons lists how many sessions ended for which reason, the most frequent first.
-func reasons(closed map[string]int64) string {
-	names := slices.SortedFunc(maps.Keys(closed), func(a, b string) int {
-		if closed[a] != closed[b] {
-			return int(closed[b] - closed[a])
-		}
-		return strings.Compare(a, b)
-	})
-	for i, name := range names {
-		names[i] = fmt.Sprintf("%d %s", closed[name], name)
-	}
-	return strings.Join(names, ", ")
-}
 
 func since(now, then time.Time) string {
 	if then.IsZero() {

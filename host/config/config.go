@@ -82,7 +82,8 @@ type Timeouts struct {
 	// HalfClose ends a session of which one direction has ended and the other has been silent for this long.
 	// Default: 5m.
 	HalfClose time.Duration `config:"half_close"`
-	// Drain is how long sessions may go on after framehost was told to end, or their route was removed. Default: 30s.
+	// Drain is how long sessions may go on after framehost was asked to end: then those are cut that have not ended, nor
+	// been silent for a second between two frames. Default: 30s.
 	Drain time.Duration `config:"drain"`
 	// Codec is how long a plugin may take for one call; then it is killed and the call made again. It can't be set in a
 	// route, since routes share plugins. Default: 5s.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 )
 
 var networks = []string{"tcp", "unix"}
@@ -255,6 +256,46 @@ func TestPeekIsCutShort(t *testing.T) {
 		_ = peer.CloseWrite()
 		if got, err := newHand(t, 10).readAll(c); string(got) != "hi ho" || err != io.EOF {
 			t.Errorf("got %q, %v, want a stream that goes on", got, err)
+		}
+	})
+}
+
+// Readable counts what has arrived and was not read; an end is none.
+func TestReadable(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		c, peer := pair(t, network)
+		await := func(want int) {
+			t.Helper()
+			for limit := time.Now().Add(10 * time.Second); ; {
+				n, err := c.Readable()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n == want {
+					return
+				}
+				if time.Now().After(limit) {
+					t.Fatalf("got %d bytes, want %d", n, want)
+				}
+			}
+		}
+		await(0)
+		if _, err := peer.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		await(5)
+		h := newHand(t, 3)
+		if n, err := c.Read(h.grab, h.release); n != 3 || err != nil {
+			t.Fatalf("got %d, %v; want 3 bytes", n, err)
+		}
+		await(2)
+		if err := peer.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		await(2)
+		_ = c.Close()
+		if n, err := c.Readable(); n != 0 || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("after Close: got %d, %v; want net.ErrClosed", n, err)
 		}
 	})
 }

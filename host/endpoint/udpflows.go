@@ -79,7 +79,7 @@ func (f *Flows) Stats() FlowStats {
 }
 
 // Deliver hands each of datagrams, as ReadBatch filled them in, to the flow of its Remote, which begins with it if there
-// is none. It copies what it keeps and never waits. After Close it does nothing.
+// is none. It copies what it keeps and never waits. After Close no flow begins.
 func (f *Flows) Deliver(datagrams []Datagram) {
 	now := time.Now()
 	for i := range datagrams {
@@ -106,11 +106,11 @@ func (f *Flows) Deliver(datagrams []Datagram) {
 func (f *Flows) flow(d *Datagram) *Flow {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
-		return nil
-	}
 	if flow := f.byPeer[d.Remote]; flow != nil {
 		return flow
+	}
+	if f.closed {
+		return nil
 	}
 	if f.live >= f.options.Max {
 		f.refused++
@@ -164,8 +164,8 @@ func (f *Flows) Accept() (*Flow, error) {
 	}
 }
 
-// Close ends Accept, and those flows that nobody accepted. The others go on until they are closed, but nothing is
-// delivered to them any more. It does not close the DatagramConn.
+// Close ends Accept, and the flows that were not accepted; no others begin. Those that were accepted go on until they are
+// closed. It does not close the DatagramConn.
 func (f *Flows) Close() {
 	f.mu.Lock()
 	f.closed = true

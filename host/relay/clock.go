@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,18 +32,27 @@ func (c *clock) now() int64 { return 1 + int64(time.Since(c.origin)) }
 
 // start sets the timer off and returns what stops it.
 func (c *clock) start() (stop func()) {
-	wait, ok := c.look()
-	if !ok {
-		return func() {}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	wait, ok := c.look()
+	if !ok {
+		wait = math.MaxInt64
+	}
 	c.timer = time.AfterFunc(wait, c.tick)
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.stopped = true
 		c.timer.Stop()
+	}
+}
+
+// wake has look called soon, since something began that may be due earlier than anything before it. It does not wait.
+func (c *clock) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil && !c.stopped {
+		c.timer.Reset(0)
 	}
 }
 
@@ -73,10 +83,15 @@ func (d *deadline) due(limit time.Duration, since int64) bool {
 	if since != 0 {
 		left = limit - time.Duration(d.now-since)
 	}
-	if !d.set || left < d.wait {
-		d.wait, d.set = max(left, 0), true
-	}
+	d.again(max(left, 0))
 	return left <= 0
+}
+
+// again has look called after wait at the latest.
+func (d *deadline) again(wait time.Duration) {
+	if !d.set || wait < d.wait {
+		d.wait, d.set = wait, true
+	}
 }
 
 // look is the clock's look at a session.
@@ -112,5 +127,6 @@ func (s *Session) look() (wait time.Duration, ok bool) {
 		s.end(IdleTimeout, nil, Neither)
 		return 0, false
 	}
+	s.lookAtDrain(&d)
 	return d.wait, d.set
 }

@@ -128,6 +128,7 @@ func (f *flow) handOver(b *batch, last bool) error {
 	}
 	<-f.turn
 	if f.session.over.Load() {
+		f.lose(b.found.Refs)
 		b.free(f.session.config.Memory)
 		f.turn <- struct{}{}
 		return errOver

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
@@ -18,7 +19,8 @@ func (f *flow) encodeAll(b *batch) error {
 		fault := (*codecs.Fault)(nil)
 		if fits > 0 {
 			b.in.Refs = refs[:fits]
-			if err := f.encodeOnce(b); err != nil {
+			if written, err := f.encodeOnce(b); err != nil {
+				f.lose(refs[written:])
 				return err
 			}
 			fits -= b.out.Taken()
@@ -31,6 +33,7 @@ func (f *flow) encodeAll(b *batch) error {
 			continue
 		}
 		if err := f.cannotCarry(b, len(b.found.Refs)-len(refs), fault); err != nil {
+			f.lose(refs)
 			return err
 		}
 		refs = refs[1:]
@@ -63,27 +66,32 @@ func (f *flow) encodeEnd() error {
 	defer b.free(f.session.config.Memory)
 	b.in.EOF = true
 	for {
-		if err := f.encodeOnce(b); err != nil || !b.out.More {
+		if _, err := f.encodeOnce(b); err != nil || !b.out.More {
 			return err
 		}
 	}
 }
 
-// encodeOnce makes one call and writes its result.
-func (f *flow) encodeOnce(b *batch) error {
+// encodeOnce makes one call and writes its result. With an error it returns how many payloads were written all the same.
+func (f *flow) encodeOnce(b *batch) (written int, err error) {
 	if wanted := b.out.RoomNeeded; b.out.More && len(b.out.Ends) == 0 && wanted > 2*b.room {
 		if err := b.provide(f.session.ctx, f.session.config.Memory, (wanted+1)/2, f.frameMemory); err != nil {
-			return f.fail(MemoryShort, err)
+			return 0, f.fail(MemoryShort, err)
 		}
 	}
 	b.in.Wire, b.in.Data, b.in.State = b.shown, b.found.Data, f.encodeState
 	b.in.Room, b.in.Lent, b.in.Borrow = 2*b.room, b.lent, true
 	if err := f.encoder.Encode(f.session.ctx, &b.in, &b.out); err != nil {
-		return f.codecFailed("encode", err)
+		return 0, f.codecFailed("encode", err)
 	}
 	f.encodeState = append(f.encodeState[:0], b.out.State...)
-	f.counts.frames(b.out.Ends)
-	return f.write(b.out.Wire)
+	n, err := f.write(b.out.Wire)
+	ends := b.out.Ends
+	if err != nil {
+		ends = ends[:sort.Search(len(ends), func(i int) bool { return int(ends[i]) > n })]
+	}
+	f.counts.frames(ends)
+	return len(ends), err
 }
 
 // frames counts the frames that end at ends; one of no bytes is an empty payload that was dropped.

@@ -320,9 +320,9 @@ func TestCancelled(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		s := start(ctx, t, translating(t), 1<<10)
 		synctest.Wait()
-		cancel(RouteRemoved)
-		if result := <-s.result; result.Reason != RouteRemoved {
-			t.Errorf("got %+v, want route_removed", result)
+		cancel(Drained)
+		if result := <-s.result; result.Reason != Drained {
+			t.Errorf("got %+v, want drained", result)
 		}
 		for _, peer := range []*link{s.down, s.up} {
 			if _, err := peer.receive(); !errors.Is(err, errReset) {

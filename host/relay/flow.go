@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
@@ -24,7 +25,7 @@ type flow struct {
 	ended      mark // the sender ended, and everything was passed on
 	counts     counters
 
-	// The reader's own. A drain that has claimed the flow only looks at the inbox.
+	// The reader's own. While it is parked, a drain looks at the inbox.
 	reception
 	longestTo   int // bytes of the longest payload to the receiver
 	encoder     codeccall.Direction
@@ -33,11 +34,17 @@ type flow struct {
 	turn        chan struct{} // holds a token while nobody encodes or writes
 	wroteAll    atomic.Bool   // the receiver saw a clean end
 
-	mu       sync.Mutex
-	reading  bool // the reader is in the link's Read
-	draining bool
-	claimed  bool          // a drain finishes the flow, or has
-	closed   chan struct{} // closed when the flow has finished
+	// What is lost when the session ends. The turn is for the first two.
+	lostFrames int64        // decoded and not written
+	lostBytes  int64        // of their payloads; of bytes that pass through unframed
+	late       atomic.Int64 // bytes that came after the flow was halted
+	arrived    atomic.Int64 // bytes that had come when the session ended, also those that were not read
+
+	mu     sync.Mutex
+	parked bool          // the reader is in the link's Read
+	halted halt          // nothing that is read from now on is passed on
+	done   bool          // the flow finishes, or has
+	closed chan struct{} // closed when the flow has finished
 }
 
 func newFlow(s *Session, d Direction, from, to *Side) *flow {
@@ -68,8 +75,7 @@ var errOver = errors.New("relay: the session is over")
 // run receives until the sender ends or the session does, and returns when nothing of the flow is under way.
 func (f *flow) run() {
 	if f.absent() {
-		close(f.closed)
-		f.session.finished()
+		f.finishAbsent()
 		return
 	}
 	if f.framed() {
@@ -82,9 +88,47 @@ func (f *flow) run() {
 	f.deliverNow()
 	<-f.turn
 	f.keepNoMore()
+	f.countLost()
 	f.inbox.setFlooding(false)
 	f.inbox.drop()
 	f.counts.bytesWaiting.Store(0)
+}
+
+// finishAbsent finishes a flow of which nothing is read.
+func (f *flow) finishAbsent() {
+	f.mu.Lock()
+	mine := !f.done
+	f.done = true
+	f.mu.Unlock()
+	if mine {
+		close(f.closed)
+		f.session.finished()
+	}
+}
+
+// countLost counts what was received and does not arrive. The caller has the turn, for good.
+func (f *flow) countLost() {
+	if f.relayed() {
+		unread := max(0, f.arrived.Load()-f.counts.bytesRead.Load())
+		f.counts.framesNotDelivered.Store(f.lostFrames)
+		f.counts.bytesNotDelivered.Store(f.lostBytes + int64(f.inbox.len()) + f.late.Load() + unread)
+	}
+}
+
+// lose notes payloads that were decoded and are not written. The caller has the turn.
+func (f *flow) lose(refs []codecs.Ref) {
+	f.lostFrames += int64(len(refs))
+	for _, r := range refs {
+		f.lostBytes += int64(r.Len)
+	}
+}
+
+// noteArrived notes how much has come of what the receiver was to get.
+func (f *flow) noteArrived() {
+	read := f.counts.bytesRead.Load()
+	if n, err := f.from.Link.Readable(); err == nil {
+		f.arrived.Store(read + int64(n))
+	}
 }
 
 // receive is the loop of the reader. An error means that the session is over.
@@ -93,10 +137,9 @@ func (f *flow) receive() error {
 		if err := f.inbox.settle(f.session.ctx); err != nil {
 			return f.fail(MemoryShort, err)
 		}
-		n, claimed, err := f.read()
-		if claimed {
-			f.linger(err)
-			return nil
+		n, how, err := f.read()
+		if how != going {
+			return f.stop(n, how, err)
 		}
 		if f.session.over.Load() {
 			return errOver // an end that the session itself made says nothing about the peer
@@ -110,7 +153,7 @@ func (f *flow) receive() error {
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			return f.finish(true)
+			return f.finish()
 		}
 		if err != nil {
 			f.wait()
@@ -119,10 +162,10 @@ func (f *flow) receive() error {
 	}
 }
 
-// read receives once. If the flow's end was claimed meanwhile, what was received came too late.
-func (f *flow) read() (n int, claimed bool, err error) {
-	if !f.enterRead() {
-		return 0, true, nil
+// read receives once. If the flow was halted before or meanwhile, nothing that was received is passed on.
+func (f *flow) read() (n int, how halt, err error) {
+	if how := f.park(); how != going {
+		return 0, how, nil
 	}
 	before := f.session.clock.now()
 	unfinished := f.inbox.len() > 0
@@ -137,60 +180,16 @@ func (f *flow) read() (n int, claimed bool, err error) {
 		f.active.Store(after)
 		f.counts.bytesRead.Add(int64(n))
 	}
-	f.mu.Lock()
-	f.reading = false
-	claimed = f.claimed
-	f.mu.Unlock()
-	if claimed {
+	if how := f.unpark(n); how != going {
 		f.inbox.release(nil)
-		f.counts.bytesDiscarded.Add(int64(n))
-		return n, true, err
+		return n, how, err
 	}
 	f.inbox.took(n)
 	f.frameSpent += after - before
 	if !unfinished {
 		f.frameSpent = 0
 	}
-	return n, false, err
-}
-
-// enterRead makes the reader wakeable by drain. It is false, and the flow has finished, when a drain came before.
-func (f *flow) enterRead() bool {
-	f.mu.Lock()
-	drain := f.draining && !f.claimed
-	f.claimed = f.claimed || drain
-	f.reading = !drain
-	f.mu.Unlock()
-	if drain {
-		_ = f.finish(false)
-	}
-	return !drain
-}
-
-// drain finishes the flow: here, if its reader waits for bytes, otherwise in the reader, as soon as it would read again.
-func (f *flow) drain() {
-	f.mu.Lock()
-	f.draining = true
-	mine := f.reading && !f.claimed
-	f.claimed = f.claimed || mine
-	f.mu.Unlock()
-	if mine {
-		go func() { _ = f.finish(false) }() // the reader waits for it
-	}
-}
-
-// linger reads what comes after the flow has finished, until the sender ends too.
-func (f *flow) linger(err error) {
-	<-f.closed
-	f.inbox.drop()
-	for err == nil && !f.session.over.Load() {
-		var n int
-		n, err = f.from.Link.Read(f.grab, f.release)
-		f.inbox.took(n)
-		f.inbox.drop()
-		f.counts.bytesRead.Add(int64(n))
-		f.counts.bytesDiscarded.Add(int64(n))
-	}
+	return n, going, err
 }
 
 // pass moves on what was received. An error means that the session is over.
@@ -208,22 +207,23 @@ func (f *flow) pass(eof bool) error {
 }
 
 func (f *flow) passRaw() error {
-	err := f.write(f.inbox.bytes())
+	<-f.turn
+	written, err := f.write(f.inbox.bytes())
+	f.lostBytes += int64(f.inbox.len() - written)
+	f.turn <- struct{}{}
 	f.inbox.drop()
 	return err
 }
 
-// finish ends the flow in good order, behind everything received; eof says that the sender ended, rather than that the
-// host drains. An error means that the session is over.
-func (f *flow) finish(eof bool) error {
+// finish ends the flow after its sender has ended, and after everything that was received. An error means that the session
+// is over.
+func (f *flow) finish() error {
 	defer close(f.closed)
-	if eof {
-		if err := f.pass(true); err != nil {
-			return err
-		}
+	if err := f.pass(true); err != nil {
+		return err
 	}
 	if f.relayed() {
-		if err := f.end(eof); err != nil {
+		if err := f.end(); err != nil {
 			return err
 		}
 	}
@@ -233,25 +233,35 @@ func (f *flow) finish(eof bool) error {
 }
 
 // end lets the receiver see the end of its stream.
-func (f *flow) end(eof bool) error {
+func (f *flow) end() error {
 	<-f.turn
 	defer func() { f.turn <- struct{}{} }()
 	if f.session.over.Load() {
 		return errOver
-	}
-	if !eof && (f.inbox.len() > 0 || f.discard > 0) {
-		return nil // drained inside a frame: the receiver shall see no clean end, but a reset once all is over
 	}
 	if f.framed() {
 		if err := f.encodeEnd(); err != nil {
 			return err
 		}
 	}
-	if err := f.to.Link.CloseWrite(); err != nil {
+	if err := f.closeWrite(); err != nil {
 		return f.linkFailed("end", err)
 	}
-	f.wroteAll.Store(true)
 	return nil
+}
+
+// closeWrite ends the receiver's stream, unless bytes came that were to be in it.
+func (f *flow) closeWrite() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.late.Load() > 0 {
+		return nil // the receiver sees a reset, which the reader is about to make
+	}
+	err := f.to.Link.CloseWrite()
+	if err == nil {
+		f.wroteAll.Store(true)
+	}
+	return err
 }
 
 // wait returns when what was handed over has been written, or can't be.
@@ -260,32 +270,32 @@ func (f *flow) wait() {
 	f.turn <- struct{}{}
 }
 
-// write writes all of p. An error means that the session is over.
-func (f *flow) write(p []byte) error {
+// write writes all of p, and returns how much it wrote. An error means that the session is over.
+func (f *flow) write(p []byte) (written int, err error) {
 	if len(p) == 0 {
-		return nil
+		return 0, nil
 	}
 	f.writeSince.Store(f.session.clock.now())
 	defer f.writeSince.clear()
 	defer f.counts.bytesUnwritten.Store(0)
-	for len(p) > 0 {
-		f.counts.bytesUnwritten.Store(int64(len(p)))
+	for written < len(p) {
+		f.counts.bytesUnwritten.Store(int64(len(p) - written))
 		if f.session.over.Load() {
-			return errOver
+			return written, errOver
 		}
-		n, err := f.to.Link.Write(p)
+		n, err := f.to.Link.Write(p[written:])
 		if n > 0 {
 			now := f.session.clock.now()
 			f.writeSince.Store(now)
 			f.active.Store(now)
 			f.counts.bytesWritten.Add(int64(n))
-			p = p[n:]
+			written += n
 		}
-		if err != nil && len(p) > 0 {
-			return f.linkFailed("write", err)
+		if err != nil && written < len(p) {
+			return written, f.linkFailed("write", err)
 		}
 	}
-	return nil
+	return written, nil
 }
 
 func (f *flow) over() bool      { return f.session.over.Load() }

@@ -221,12 +221,12 @@ func TestHubForgetsCodecs(t *testing.T) {
 			synctest.Wait()
 			sender.send([]byte("hi\n"))
 			synctest.Wait()
-			one.member.Drain(RouteRemoved)
+			one.member.Drain(Drained)
 			one.CloseWrite()
 			if got := one.text(t); got != "\x00\x00\x00\x02hi" {
 				t.Errorf("got %q", got)
 			}
-			one.ended(t, RouteRemoved)
+			one.ended(t, Drained)
 			sender.send([]byte("hi\n"))
 			synctest.Wait()
 			if open := b.open.Load(); open != 0 {
@@ -567,9 +567,9 @@ func TestHubMembersEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithCancelCause(t.Context())
-			time.AfterFunc(time.Second, func() { cancel(RouteRemoved) })
-			if result := m.Run(ctx); result.Reason != RouteRemoved {
-				t.Errorf("got %+v, want route_removed", result)
+			time.AfterFunc(time.Second, func() { cancel(Drained) })
+			if result := m.Run(ctx); result.Reason != Drained {
+				t.Errorf("got %+v, want drained", result)
 			}
 			if _, err := peers.receive(); !errors.Is(err, errReset) {
 				t.Errorf("got %v, want a reset", err)
@@ -641,9 +641,9 @@ func TestHubDrain(t *testing.T) {
 			p := join(t, h, with(codec(t, lines{}, 10)), 100)
 			synctest.Wait()
 			began := time.Now()
-			h.Drain(RouteRemoved)
+			h.Drain(Drained)
 			h.Drain(Drained) // the first counts
-			p.ended(t, RouteRemoved)
+			p.ended(t, Drained)
 			if took := time.Since(began); took != lingerTime {
 				t.Errorf("ended after %v, want %v", took, lingerTime)
 			}

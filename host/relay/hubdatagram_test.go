@@ -369,7 +369,7 @@ func TestHubDatagramMemberDrains(t *testing.T) {
 		synctest.Wait()
 		device.send("one", "two", "three", "four")
 		synctest.Wait()
-		one.member.Drain(RouteRemoved)
+		one.member.Drain(Drained)
 		synctest.Wait()
 		device.send("late")
 		var got []byte
@@ -381,7 +381,7 @@ func TestHubDatagramMemberDrains(t *testing.T) {
 		if string(got) != "one\ntwo\nthree\nfour\n" {
 			t.Errorf("got %q", got)
 		}
-		one.ended(t, RouteRemoved)
+		one.ended(t, Drained)
 		drain(h, slow)
 		if got := slow.text(t); got != "" {
 			t.Errorf("got %q, want no more", got)

@@ -90,7 +90,7 @@ func hubProperty(t *testing.T, r *rand.Rand) {
 			if r.IntN(2) == 0 {
 				_ = visitor.Reset()
 			} else {
-				visitor.member.Drain(RouteRemoved)
+				visitor.member.Drain(Drained)
 			}
 		})
 	}
@@ -132,7 +132,7 @@ func check(t *testing.T, p *participant, all []*participant) {
 	missing, cut := 0, false
 	for _, sender := range all {
 		// What a sender that was cut off had not queued yet is lost for those it waited for, and counted.
-		cut = cut || sender != p && sender.result.Reason != Drained && sender.result.Reason != RouteRemoved
+		cut = cut || sender != p && sender.result.Reason != Drained
 		// What was received of a sender that was over in the end is not known; its frames are checked for order alone.
 		if sender != p && sender.stays && sender.result.Reason == Drained {
 			missing += sender.sent - frames[sender.number]

@@ -94,4 +94,6 @@ func (s *FlowStats) add(o *FlowStats) {
 	s.BytesDiscarded += o.BytesDiscarded
 	s.BytesWaiting += o.BytesWaiting
 	s.BytesUnwritten += o.BytesUnwritten
+	s.FramesNotDelivered += o.FramesNotDelivered
+	s.BytesNotDelivered += o.BytesNotDelivered
 }

@@ -117,6 +117,13 @@ func connect(limit int) (ours, peers *link) {
 func (l *link) Read(grab func() []byte, release func([]byte)) (int, error) {
 	return l.in.read(grab, release)
 }
+
+func (l *link) Readable() (int, error) {
+	l.in.mu.Lock()
+	defer l.in.mu.Unlock()
+	return len(l.in.held), nil
+}
+
 func (l *link) Write(p []byte) (int, error) { return l.out.write(p) }
 
 func (l *link) Stalled() bool {

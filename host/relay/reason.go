@@ -22,8 +22,8 @@ const (
 	ConnectFailed    Reason = "connect_failed"     // the upstream could not be reached
 	Refused          Reason = "refused"            // over a limit, or denied
 	MemoryShort      Reason = "memory"             // no memory within the time to wait for it
-	Drained          Reason = "drained"            // the host is ending
-	RouteRemoved     Reason = "route_removed"      // the configuration no longer has the route
+	Drained          Reason = "drained"            // a drain found the session at rest, and both peers saw a clean end
+	DrainTimeout     Reason = "drain_timeout"      // a drain cut what had not come to its end in time
 	SlowReceiver     Reason = "slow_receiver"      // a receiver of a hub, whose queue was full
 	IOError          Reason = "io_error"           // a link failed in another way
 )

@@ -22,6 +22,14 @@
 // A receiver that stops reading stops the sender: while a write blocks, at most one more batch is read. A session that
 // waits holds no buffers, but for a frame that is unfinished, and one goroutine for each direction.
 //
+// # Drain
+//
+// [Session.Drain] asks a session to end when that harms neither peer. It goes on relaying as before, and ends well when it
+// ends by itself, or when it rests: both directions stand between two frames, nothing lies unread in either link, and
+// nothing has come for a second. Then both peers see a clean end. What a peer sends after that does not arrive: the sender
+// is reset, and the bytes are counted as not delivered. [Session.Cut] ends what has not come to rest: whole frames that
+// were read are written, for at most a second, and then both peers are reset, with the reason [DrainTimeout].
+//
 // # Memory
 //
 // Buffers are charged to a [Memory] that sessions share. Each session pays for two small reads when it starts, so small
@@ -52,6 +60,9 @@ type Link interface {
 	// with release before grab is called again, or Read returns or waits again. Neither call blocks.
 	// The error is io.EOF when the peer ended its direction.
 	Read(grab func() []byte, release func([]byte)) (n int, err error)
+	// Readable returns how many bytes Read could return at once; a peer's end is none. It does not wait, and may be called
+	// while Read waits.
+	Readable() (int, error)
 	// Write blocks until the peer's side accepted at least one byte of p, and returns how many it did.
 	Write(p []byte) (n int, err error)
 	// Stalled reports whether a Write is under way that waits for the peer to take what was written before.

@@ -8,10 +8,6 @@ import (
 	"time"
 )
 
-// lingerTime is how long a drained session waits for the peers to end, so that what was written last arrives: closing a
-// connection that has unread bytes can destroy what is still on its way to the peer.
-const lingerTime = 2 * time.Second
-
 // A Session relays between two links until both peers have ended, or something ends it. Its methods are safe for
 // concurrent use.
 type Session struct {
@@ -21,19 +17,22 @@ type Session struct {
 	flows  [2]*flow // to upstream, to downstream
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	over   atomic.Bool // result is there
-	drain  atomic.Pointer[Reason]
+	over   atomic.Bool  // result is there
 	undone atomic.Int32 // flows that have not finished
+
+	draining    atomic.Bool
+	rests       atomic.Bool // the drain found the session at rest, and ends it well
+	restedSince mark        // both peers have seen a clean end
+	cutSince    mark        // Cut was called
 
 	mu     sync.Mutex
 	result Result
-	linger *time.Timer
 }
 
 // A Result says how a session ended.
 type Result struct {
 	Reason    Reason
-	Err       error     // what happened; nil for Fin, Drained and timeouts
+	Err       error     // what happened; nil for Fin, Drained, DrainTimeout and timeouts
 	Direction Direction // in which it happened; Neither: in none in particular
 	Stats     Stats
 }
@@ -55,14 +54,17 @@ func New(config Config) (*Session, error) {
 	return s, nil
 }
 
-// Run relays until the session is over, closes both links and says why. It is called once. A ctx that ends ends the
-// session at once, resetting streams that are not complete; a [Reason] that is its cause becomes the session's reason,
-// otherwise that is Drained.
+// Run relays until the session is over, closes both links and says why. It is called once. When ctx ends the session is
+// over at once: both peers are reset, unless a drain has ended the session well. The reason is [DrainTimeout] then, or a
+// [Reason] that is ctx's cause.
 func (s *Session) Run(ctx context.Context) Result {
 	stop := context.AfterFunc(ctx, func() {
-		reason := Drained
-		errors.As(context.Cause(ctx), &reason)
-		s.end(reason, nil, Neither)
+		reason := Reason("")
+		if errors.As(context.Cause(ctx), &reason) && s.restedSince.Load() == 0 {
+			s.end(reason, nil, Neither)
+			return
+		}
+		s.endDrain()
 	})
 	defer stop()
 	if err := s.config.Memory.take(s.ctx, sessionMemory); err != nil {
@@ -71,14 +73,15 @@ func (s *Session) Run(ctx context.Context) Result {
 		defer s.config.Memory.give(sessionMemory)
 		s.relay()
 	}
-	s.end(s.finalReason(), nil, Neither)
+	reason := Fin
+	if s.rests.Load() {
+		reason = Drained
+	}
+	s.end(reason, nil, Neither)
 	_ = s.config.Downstream.Link.Close()
 	_ = s.config.Upstream.Link.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.linger != nil {
-		s.linger.Stop()
-	}
 	s.result.Stats = s.Stats()
 	return s.result
 }
@@ -104,39 +107,9 @@ func (s *Session) shutUnused(side *Side) {
 	}
 }
 
-// finalReason is the reason of a session that came to its own end.
-func (s *Session) finalReason() Reason {
-	if reason := s.drain.Load(); reason != nil {
-		return *reason
-	}
-	return Fin
-}
-
-// Drain asks the session to end in good order, with reason: what was received up to now is delivered as far as its
-// frames are complete, then both peers see an end; one that was to get more of an unfinished frame sees a reset. Drain
-// does not wait. Run returns when the peers have ended as well, or did not within two seconds; until its context ends
-// it goes on writing to a slow receiver.
-func (s *Session) Drain(reason Reason) {
-	if !s.drain.CompareAndSwap(nil, &reason) {
-		return
-	}
-	for _, f := range s.flows {
-		f.drain()
-	}
-}
-
-// finished is called by each flow once it wrote its last.
-func (s *Session) finished() {
-	if s.undone.Add(-1) > 0 || s.drain.Load() == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.linger = time.AfterFunc(lingerTime, func() { s.end(s.finalReason(), nil, Neither) })
-}
-
-// end decides how the session ended, if that is open yet, and closes both links. A stream that has not come to its end
-// is cut with a reset. It wakes everybody and waits for nobody.
+// end decides how the session ended, if that is open yet, and closes both links. A link is closed if its peer has seen a
+// clean end; it is reset if the peer has not, if what the peer sent after the session's end was lost, and if the session
+// is cut. end wakes what waits, and does not wait itself.
 func (s *Session) end(reason Reason, err error, direction Direction) {
 	s.mu.Lock()
 	if s.result.Reason != "" {
@@ -145,10 +118,15 @@ func (s *Session) end(reason Reason, err error, direction Direction) {
 	}
 	s.result = Result{Reason: reason, Err: err, Direction: direction}
 	s.mu.Unlock()
+	if reason != Fin {
+		for _, f := range s.flows {
+			f.noteArrived()
+		}
+	}
 	s.over.Store(true)
 	s.cancel(reason)
-	for _, f := range s.flows {
-		if f.complete() {
+	for i, f := range s.flows {
+		if f.complete() && s.flows[1-i].late.Load() == 0 && reason != DrainTimeout {
 			_ = f.to.Link.Close()
 		} else {
 			_ = f.to.Link.Reset()

@@ -17,7 +17,7 @@ type FlowStats struct {
 	BytesWritten    int64 `json:"bytes_written"`   // to the receiver
 	FramesIn        int64 `json:"frames_in"`       // payloads decoded
 	PayloadBytes    int64 `json:"payload_bytes"`   // their lengths
-	FramesOut       int64 `json:"frames_out"`      // frames encoded, and written but for the last few
+	FramesOut       int64 `json:"frames_out"`      // frames encoded and written
 	Empties         int64 `json:"empties"`         // empty frames and payloads that were dropped as the codecs' options ask
 	Violations      int64 `json:"violations"`      // wire that broke its framing
 	Unrepresentable int64 `json:"unrepresentable"` // payloads that the receiver's framing can't carry
@@ -28,6 +28,11 @@ type FlowStats struct {
 	// What waits now.
 	BytesWaiting   int64 `json:"bytes_waiting"`   // of a frame that is unfinished
 	BytesUnwritten int64 `json:"bytes_unwritten"` // that the receiver has not accepted yet, of what is being written
+
+	// What the end of sessions left: frames that were decoded and not written; and the bytes of their payloads, with all
+	// that had arrived here and was not decoded.
+	FramesNotDelivered int64 `json:"frames_not_delivered"`
+	BytesNotDelivered  int64 `json:"bytes_not_delivered"`
 }
 
 // Plus returns the sums of s and o.
@@ -42,6 +47,7 @@ type counters struct {
 	bytesRead, bytesWritten, framesIn, payloadBytes, framesOut, empties atomic.Int64
 	violations, unrepresentable, droppedTails, bytesSkipped             atomic.Int64
 	bytesDiscarded, bytesWaiting, bytesUnwritten                        atomic.Int64
+	framesNotDelivered, bytesNotDelivered                               atomic.Int64
 }
 
 func (c *counters) snapshot() FlowStats {
@@ -52,5 +58,6 @@ func (c *counters) snapshot() FlowStats {
 		DroppedTails: c.droppedTails.Load(), BytesSkipped: c.bytesSkipped.Load(),
 		BytesDiscarded: c.bytesDiscarded.Load(),
 		BytesWaiting:   c.bytesWaiting.Load(), BytesUnwritten: c.bytesUnwritten.Load(),
+		FramesNotDelivered: c.framesNotDelivered.Load(), BytesNotDelivered: c.bytesNotDelivered.Load(),
 	}
 }
