@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -65,11 +66,53 @@ func TestProfileSuite(t *testing.T) {
 					c.Frames = append(c.Frames, codectest.Frame{Payload: string(x.Payload), Wire: string(x.Wire)})
 				}
 			}
+			c.Sized = sizedOf(t, p)
 			codec, _ := builtinCodec(p.Plugin)
 			codectest.RunCalls(t, func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 				return codeccall.Configure(codec, options, maxFrame)
 			}, c)
 		})
+	}
+}
+
+// sizedOf returns what makes payloads of any size, where those of p have a header with their length: that of p's first example
+// with another length. Else it is nil.
+func sizedOf(t *testing.T, p *config.Profile) func(n int) []byte {
+	t.Helper()
+	var o struct {
+		KeepHeader     bool `json:"keep_header"`
+		Offset, Width  int
+		Adjust         int
+		Format, Counts string
+	}
+	if err := json.Unmarshal(configureProfile(t, p).Properties().Options, &o); err != nil {
+		t.Fatal(err)
+	}
+	if !o.KeepHeader {
+		return nil
+	}
+	header := p.Examples[0].Payload[:o.Offset+o.Width]
+	return func(n int) []byte {
+		payload := make([]byte, n)
+		field := payload[o.Offset:copy(payload, header)]
+		announced := n + o.Adjust
+		if o.Counts == "payload" {
+			announced -= len(header)
+		}
+		switch o.Format {
+		case "be", "le":
+			for i := range field {
+				field[i] = byte(announced >> (8 * i))
+			}
+			if o.Format == "be" {
+				slices.Reverse(field)
+			}
+		case "ascii_hex":
+			copy(field, fmt.Sprintf("%0*x", len(field), announced))
+		default:
+			t.Fatalf("profile %s: a kept header in format %s, of which this test knows nothing", p.Name, o.Format)
+		}
+		return payload
 	}
 }
 
