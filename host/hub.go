@@ -33,11 +33,13 @@ type hub struct {
 // A side is an endpoint of a hub; or two that are one place: see datagramSide.
 type side interface {
 	open(ctx context.Context) error
+	prepare() error // to receive, before any side starts
 	start()
 	halt()                                           // no member joins any more
 	close()                                          // what was opened, also if start was never called
 	listening() (*config.Endpoint, endpoint.Address) // nil where it only dials
 	kernel() *DatagramStatus                         // nil for streams
+	away() *MemberStatus                             // what waits for a connection; nil: none is missing
 	describe() string
 }
 
@@ -110,6 +112,11 @@ func (h *hub) places() []place {
 }
 
 func (h *hub) start() {
+	for _, s := range h.sides {
+		if err := s.prepare(); err != nil {
+			h.route.log.Error("what comes for an endpoint is lost while it is not connected", "endpoint", s.describe(), "error", err)
+		}
+	}
 	for _, s := range h.sides {
 		s.start()
 	}
@@ -184,6 +191,9 @@ func (h *hub) status(status *RouteStatus) {
 	for _, s := range h.sides {
 		if kernel := s.kernel(); kernel != nil {
 			status.Hub.Datagrams = append(status.Hub.Datagrams, *kernel)
+		}
+		if away := s.away(); away != nil {
+			status.Hub.Away = append(status.Hub.Away, *away)
 		}
 	}
 	h.mu.Lock()

@@ -116,6 +116,10 @@ func (s *datagramSide) open(ctx context.Context) error {
 	return nil
 }
 
+func (s *datagramSide) prepare() error { return nil }
+
+func (s *datagramSide) away() *MemberStatus { return nil }
+
 func (s *datagramSide) start() { s.hub.route.work.Go(s.run) }
 
 // run takes part in the hub, and again if it failed.

@@ -10,12 +10,16 @@ import (
 // HubStatus is what a route does that is a hub. Its counts are of all members, also of those that left.
 type HubStatus struct {
 	relay.MemberCounts
-	Live      []MemberStatus   `json:"live"`
+	Live []MemberStatus `json:"live"`
+	// Away are endpoints that are dialed and have no connection now: what waits for it, and what was dropped since the
+	// route started. Their ID is 0.
+	Away      []MemberStatus   `json:"away,omitempty"`
 	Datagrams []DatagramStatus `json:"datagrams,omitempty"`
 }
 
 // MemberStatus is a member of a hub: a connection, or a place of datagrams. Of its counts, what is read and in is from
-// the member to the hub, and what is written and out is from the hub to the member.
+// the member to the hub, and what is written and out is from the hub to the member. What the queue of a dialed endpoint
+// dropped is counted since the route started, for the queue outlasts connections.
 type MemberStatus struct {
 	ID       uint64        `json:"id"`
 	Endpoint string        `json:"endpoint"` // of the route, as it listens or dials

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"sync"
 
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/endpoint"
@@ -15,6 +16,9 @@ type streamSide struct {
 	config   *config.Endpoint
 	chooser  *chooser
 	listener *endpoint.Listener // nil where it dials
+
+	mu     sync.Mutex
+	outbox *relay.Outbox // of what is dialed, unless it only sends; nil before the route starts
 }
 
 func newStreamSide(h *hub, e *config.Endpoint) *streamSide {
@@ -28,6 +32,41 @@ func (s *streamSide) open(ctx context.Context) error {
 	l, err := s.hub.route.listenOn(ctx, s.config)
 	s.listener = l
 	return err
+}
+
+// prepare lets what comes for an endpoint that is dialed wait for its connection.
+func (s *streamSide) prepare() error {
+	r := s.hub.route
+	if s.listener != nil || s.config.Direction == config.Receive {
+		return nil
+	}
+	codec, err := r.tappedCodec(r.ctx, r.log.With("endpoint", s.describe()), s.config.Codec)
+	if err != nil {
+		return err
+	}
+	outbox, err := s.hub.Outbox(relay.OutboxConfig{Codec: codec, Queue: queueOf(s.config), Echo: s.config.Echo})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outbox = outbox
+	return err
+}
+
+func (s *streamSide) waiting() *relay.Outbox {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.outbox
+}
+
+func (s *streamSide) away() *MemberStatus {
+	outbox := s.waiting()
+	if outbox == nil || outbox.Connected() {
+		return nil
+	}
+	stats := outbox.Stats()
+	return &MemberStatus{
+		Endpoint: s.describe(), Codec: s.config.Codec, MemberCounts: stats.MemberCounts,
+		QueuedFrames: stats.QueuedFrames, QueuedBytes: stats.QueuedBytes,
+	}
 }
 
 func (s *streamSide) start() {
@@ -53,13 +92,33 @@ func (s *streamSide) start() {
 func (s *streamSide) redial() {
 	r := s.hub.route
 	redialer := r.redialer(s.config)
+	dropped := int64(0)
 	for {
 		conn, err := redialer.Next(r.dials)
 		if err != nil {
 			return
 		}
+		if outbox := s.waiting(); outbox != nil {
+			dropped = s.logWaiting(outbox.Stats(), dropped)
+		}
 		s.serve(conn, s.config.Codec)
+		if outbox := s.waiting(); outbox != nil {
+			dropped = outbox.Stats().DroppedFrames
+		}
 	}
+}
+
+// logWaiting logs what waited for a connection, and what was dropped meanwhile: more than dropped. It returns what was in
+// all.
+func (s *streamSide) logWaiting(stats relay.MemberStats, dropped int64) int64 {
+	log, fields := s.hub.route.log.Info, []any{"endpoint", s.describe(), "frames", stats.QueuedFrames, "bytes", stats.QueuedBytes}
+	if stats.DroppedFrames > dropped {
+		log, fields = s.hub.route.log.Warn, append(fields, "frames_dropped", stats.DroppedFrames-dropped)
+	}
+	if stats.QueuedFrames > 0 || stats.DroppedFrames > dropped {
+		log("connected, and what waited for that is sent", fields...)
+	}
+	return stats.DroppedFrames
 }
 
 // serve makes a member of conn, which it takes over, and returns when it is over.
@@ -87,7 +146,7 @@ func (s *streamSide) join(m *member, l *link) (*relay.Member, error) {
 	}
 	c := relay.StreamMember{
 		MemberConfig: s.hub.memberConfig(m, s.config, codec), Link: l, Shutdown: s.config.Shutdown,
-		Timeouts: r.timeouts(), Classify: reasonOf,
+		Timeouts: r.timeouts(), Classify: reasonOf, Outbox: s.waiting(),
 	}
 	m.reports = r.memberReporter(m.log, m.id, m.peer, m.codec, false)
 	c.Violation = m.reports.violation
@@ -100,7 +159,11 @@ func (s *streamSide) halt() {
 	}
 }
 
-func (s *streamSide) close() {}
+func (s *streamSide) close() {
+	if outbox := s.waiting(); outbox != nil {
+		outbox.Close()
+	}
+}
 
 func (s *streamSide) listening() (*config.Endpoint, endpoint.Address) {
 	if s.listener == nil {

@@ -12,7 +12,7 @@ import (
 
 // printHubs writes who takes part in hubs now.
 func printHubs(w io.Writer, routes []host.RouteStatus) error {
-	if !slices.ContainsFunc(routes, func(r host.RouteStatus) bool { return r.Hub != nil && len(r.Hub.Live) > 0 }) {
+	if !slices.ContainsFunc(routes, func(r host.RouteStatus) bool { return r.Hub != nil && len(r.Hub.Live)+len(r.Hub.Away) > 0 }) {
 		return nil
 	}
 	fmt.Fprintln(w)
@@ -26,6 +26,11 @@ func printHubs(w io.Writer, routes []host.RouteStatus) error {
 			t.row(m.ID, r.Name, m.Age.Round(time.Second), m.Endpoint, m.Peer, m.Codec,
 				brought(&m.FlowStats), received(&m.FlowStats), listed(framesText(int64(m.QueuedFrames)), sizeText(int64(m.QueuedBytes), "")),
 				dropped(&m.MemberCounts))
+		}
+		for i := range r.Hub.Away {
+			m := &r.Hub.Away[i]
+			t.row("", r.Name, "", m.Endpoint, "not connected", m.Codec, "", "",
+				listed(framesText(int64(m.QueuedFrames)), sizeText(int64(m.QueuedBytes), "")), dropped(&m.MemberCounts))
 		}
 	}
 	return t.Flush()

@@ -258,7 +258,8 @@ type Endpoint struct {
 	Reconnect Reconnect `config:"reconnect"`
 	// UDP is about datagrams: only for udp.
 	UDP UDP `config:"udp"`
-	// Queue is what may wait for a receiver. Each connection has its own; a dialer of datagrams has one. Only in hubs.
+	// Queue is what may wait for a receiver. Each connection that is accepted has its own; what is dialed has one. Only in
+	// hubs.
 	Queue Queue `config:"queue"`
 	// Echo says that a sender receives its own frames too. Only in hubs. Default: false.
 	Echo bool `config:"echo"`
@@ -312,15 +313,17 @@ type Flows struct {
 
 // Queue bounds what may wait for a receiver in a hub. One frame finds room in an empty queue however long it is. A sender
 // that brings more than fits waits while the receiver keeps up: as long as its connection takes what is written to it, or
-// takes nothing for less than 100ms, and if that is no more than half of the time.
+// takes nothing for less than 100ms, and if that is no more than half of the time. The queue of an endpoint that is dialed
+// outlasts its connections: while there is none, frames wait in it, and the policy applies when it is full.
 type Queue struct {
 	// Frames is the greatest number of frames: 1 to 1000000. Default: 1024.
 	Frames int `config:"frames" range:"1..1000000"`
 	// Bytes is the greatest number of their bytes, as they are written: 1B to 1GiB. Default: 1MiB.
 	Bytes Size `config:"bytes" range:"1B..1GiB"`
 	// Policy says what happens to a frame for a receiver that does not keep up: drop_oldest (those that wait longest give way to it),
-	// drop_newest (it is dropped), disconnect (the receiver is, so not for datagrams), or block (its sender waits, and
-	// with it every receiver of what it sends). What is dropped is counted. Default: drop_oldest.
+	// drop_newest (it is dropped), disconnect (the receiver is, so not for datagrams; without a connection, all that waits is
+	// dropped), or block (its sender waits, and with it every receiver of what it sends). What is dropped is counted. Default:
+	// drop_oldest.
 	Policy QueuePolicy `config:"policy"`
 }
 

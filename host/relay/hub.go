@@ -16,6 +16,8 @@ import (
 //	stream   --decode---> payloads --encode--> wire ---queue--> stream
 //	datagram --decode--/    once for each codec     \--queue--> datagrams
 //
+// An endpoint whose connections come and go has an [Outbox], where frames wait for the next connection.
+//
 // A [Member] is a stream ([Hub.Stream]) or a place where datagrams come from and go to ([Hub.Datagrams]). It runs like a
 // [Session]: its Run returns when it is over, and says why. The hub itself has no goroutine and needs no end.
 //
@@ -91,16 +93,20 @@ type Hub struct {
 
 	audience atomic.Pointer[audience] // nil: to be made anew
 
-	mu      sync.Mutex
-	members map[*Member]struct{}
-	passing int // members that pass on what they received
-	drain   Reason
-	gone    MemberCounts // of members that left
+	mu       sync.Mutex
+	members  map[*Member]struct{}
+	outboxes map[*Outbox]struct{}
+	passing  int // members that pass on what they received
+	drain    Reason
+	gone     MemberCounts // of members that left
 }
 
 // NewHub returns a hub whose buffers are charged to memory; nil: nothing is charged.
 func NewHub(memory *Memory) *Hub {
-	return &Hub{memory: memory, seed: maphash.MakeSeed(), origin: time.Now(), members: map[*Member]struct{}{}}
+	return &Hub{
+		memory: memory, seed: maphash.MakeSeed(), origin: time.Now(),
+		members: map[*Member]struct{}{}, outboxes: map[*Outbox]struct{}{},
+	}
 }
 
 // An audience is the receivers of a hub at one time, by codec. It is not changed once it is made.
@@ -112,7 +118,7 @@ type audience struct {
 type group struct {
 	codec     codeccall.Codec // nil: a datagram is a payload
 	longest   int             // bytes of the longest payload
-	receivers []*Member
+	receivers []*receiver
 }
 
 // hears reports whether any of the group gets what sender sends.
@@ -130,23 +136,30 @@ func (h *Hub) listeners() *audience {
 	a := &audience{}
 	index := map[codeccall.Codec]int{}
 	for m := range h.members {
-		if m.config.Use == ReceiveOnly {
-			continue
+		if m.config.Use != ReceiveOnly && !m.lasts {
+			a.add(index, m.receiver)
 		}
-		i, ok := index[m.config.Codec]
-		if !ok {
-			i = len(a.groups)
-			index[m.config.Codec] = i
-			a.groups = append(a.groups, group{codec: m.config.Codec})
-			if m.config.Codec != nil {
-				a.groups[i].longest = m.config.Codec.Properties().MaxFrame
-			}
-		}
-		a.groups[i].receivers = append(a.groups[i].receivers, m)
-		a.recents = a.recents || m.recent != nil
+	}
+	for o := range h.outboxes {
+		a.add(index, &o.receiver)
 	}
 	h.audience.Store(a)
 	return a
+}
+
+// add adds r to its group, whose index is in index.
+func (a *audience) add(index map[codeccall.Codec]int, r *receiver) {
+	i, ok := index[r.codec]
+	if !ok {
+		i = len(a.groups)
+		index[r.codec] = i
+		a.groups = append(a.groups, group{codec: r.codec})
+		if r.codec != nil {
+			a.groups[i].longest = r.codec.Properties().MaxFrame
+		}
+	}
+	a.groups[i].receivers = append(a.groups[i].receivers, r)
+	a.recents = a.recents || r.recent != nil
 }
 
 // join makes m a member. It returns false when the hub drains.
@@ -190,7 +203,7 @@ func (h *Hub) exit(m *Member) {
 	if h.drain != "" {
 		h.sealAll()
 	} else if m.drained() {
-		m.queue.seal()
+		m.finish()
 	}
 }
 
@@ -201,6 +214,9 @@ func (h *Hub) sealAll() {
 	}
 	for m := range h.members {
 		m.queue.seal()
+	}
+	for o := range h.outboxes {
+		o.receiver.queue.seal()
 	}
 }
 

@@ -54,7 +54,7 @@ const (
 
 // Datagrams prepares a member, which owns its Datagrams once Run is called. It fails with a codec that uses state.
 func (h *Hub) Datagrams(config DatagramMember) (*Member, error) {
-	m, err := h.newMember(config.MemberConfig)
+	m, err := h.newMember(config.MemberConfig, nil)
 	if err != nil {
 		return nil, err
 	}

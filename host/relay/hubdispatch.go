@@ -98,6 +98,7 @@ func (d *dispatcher) sendGroup(g *group, b *batch) error {
 		if fits > 0 {
 			b.in.Refs = refs[:fits]
 			if ok, err := d.encodeOnce(g, encoder, b); !ok {
+				g.starve(len(refs))
 				return err
 			}
 			taken := b.out.Taken()
@@ -136,7 +137,9 @@ func (d *dispatcher) encodeOnce(g *group, encoder codeccall.Direction, b *batch)
 			return false, nil
 		}
 		for _, r := range g.receivers {
-			_ = r.codecFailed("encode", err, ToMember)
+			if m := r.member.Load(); m != nil {
+				_ = m.codecFailed("encode", err, ToMember)
+			}
 		}
 		return false, nil
 	}
@@ -178,7 +181,7 @@ func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) er
 		if !r.hears(d.member) {
 			continue
 		}
-		r.counts.empties.Add(int64(len(ends) - frames))
+		r.tally.empties.Add(int64(len(ends) - frames))
 		if p == nil {
 			continue
 		}
@@ -190,8 +193,17 @@ func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) er
 	return nil
 }
 
+// starve counts frames that did not come to be in the queues of outboxes, for want of memory or of a codec.
+func (g *group) starve(frames int) {
+	for _, r := range g.receivers {
+		if r.lasts {
+			r.tally.starved.Add(int64(frames))
+		}
+	}
+}
+
 // remember tells r's member what is about to be sent there.
-func (d *dispatcher) remember(r *Member, ends []uint32, index int, empties bool) {
+func (d *dispatcher) remember(r *receiver, ends []uint32, index int, empties bool) {
 	now := time.Now()
 	for i, end := range ends {
 		if empties || end != before(ends, i) {
@@ -206,8 +218,8 @@ func (d *dispatcher) cannotCarry(g *group, b *batch, index int, fault *codecs.Fa
 	m := d.member
 	m.counts.unrepresentable.Add(1)
 	for _, r := range g.receivers {
-		if r != m && r.hears(m) {
-			r.counts.unrepresentable.Add(1)
+		if r.member.Load() != m && r.hears(m) {
+			r.tally.unrepresentable.Add(1)
 		}
 	}
 	v, payload := b.unrepresentable(m.ctx, m.config.Codec, FromMember, index, fault)

@@ -42,9 +42,8 @@ type Member struct {
 	keeps  keeper
 	port   port
 	limits Timeouts
-	queue  queue
+	*receiver
 	counts hubCounters
-	recent *recent // nil: the member does not both send and receive datagrams
 	// endless is true where no violation ends the member: there is no connection to close.
 	endless bool
 	ctx     context.Context
@@ -96,13 +95,20 @@ var (
 	errNoCodec = errors.New("relay: a stream without a codec; want one in a hub")
 )
 
-func (h *Hub) newMember(config MemberConfig) (*Member, error) {
+// newMember prepares a member. outbox is the receiver that it writes for; nil: one of its own.
+func (h *Hub) newMember(config MemberConfig, outbox *receiver) (*Member, error) {
 	if config.Codec != nil && config.Codec.Properties().UsesState {
 		return nil, errState
 	}
-	m := &Member{hub: h, config: config,
-		keeps: newKeeper(config.OnViolation, config.Violation, config.Quarantine, config.WireBytes)}
-	m.queue.begin(config.Queue, &m.counts)
+	m := &Member{
+		hub: h, config: config, receiver: outbox,
+		keeps: newKeeper(config.OnViolation, config.Violation, config.Quarantine, config.WireBytes),
+	}
+	if outbox == nil {
+		m.receiver = &receiver{codec: config.Codec, echo: config.Echo, tally: &m.counts}
+		m.queue.begin(config.Queue, &m.counts)
+		m.member.Store(m)
+	}
 	m.clock.begin(m.look)
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
 	return m, nil
@@ -118,6 +124,11 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 		m.end(reason, nil, Neither)
 	})
 	defer stop()
+	before := MemberCounts{}
+	if m.lasts {
+		before = m.tally.all()
+		m.attach(m)
+	}
 	if err := m.hub.memory.take(m.ctx, memberMemory); err != nil {
 		m.end(MemoryShort, err, Neither)
 	} else {
@@ -138,6 +149,11 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 		m.linger.Stop()
 	}
 	m.result.Stats = m.Stats()
+	m.result.Stats.DroppedFrames -= before.DroppedFrames
+	m.result.Stats.DroppedBytes -= before.DroppedBytes
+	m.result.Stats.Empties -= before.Empties
+	m.result.Stats.Unrepresentable -= before.Unrepresentable
+	m.result.Stats.Starved -= before.Starved
 	return m.result
 }
 
@@ -159,7 +175,7 @@ func (m *Member) Drain(reason Reason) {
 	defer m.hub.mu.Unlock()
 	m.drainFor(reason)
 	if !m.passing && m.hub.drain == "" {
-		m.queue.seal()
+		m.finish()
 	}
 }
 
@@ -207,7 +223,7 @@ func (m *Member) end(reason Reason, err error, direction Direction) {
 	m.mu.Unlock()
 	m.ended.Store(true)
 	m.cancel(reason)
-	m.queue.close()
+	m.detach(m, reason)
 	m.port.cut()
 }
 
@@ -231,18 +247,6 @@ func (m *Member) look() (wait time.Duration, ok bool) {
 		return d.wait, d.set
 	}
 	return 0, false
-}
-
-// hears reports whether the member gets what sender sends.
-func (m *Member) hears(sender *Member) bool { return m != sender || m.config.Echo }
-
-// force gives s to the member's queue, which drops what its policy says where there is no room. A member whose policy is
-// Disconnect may be over then.
-func (m *Member) force(s segment) {
-	if refused := m.queue.push(s); refused.len() > 0 {
-		m.end(SlowReceiver, fmt.Errorf("relay: to member: %d frames, %d bytes, and a queue of at most %d frames and %d bytes",
-			refused.len(), refused.size(), m.queue.limit.Frames, m.queue.limit.Bytes), ToMember)
-	}
 }
 
 // over reports whether it is decided how the member ended.

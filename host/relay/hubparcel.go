@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"encoding/binary"
+	"math"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -104,6 +105,28 @@ func (s segment) first(n int) segment { return segment{s.parcel, s.from, s.from 
 
 // frame returns frame i of the segment.
 func (s segment) frame(i int) []byte { return s.buf.b[s.start(s.from+i):s.start(s.from+i+1)] }
+
+// without returns what is left of segments of which size bytes are gone: of a frame that is gone in part, all is left. It
+// lets go of those that are gone whole.
+func without(all []segment, size int) []segment {
+	for i, s := range all {
+		if n := s.fitting(size, math.MaxInt); n < s.len() {
+			all[i].from += n
+			return all[i:]
+		}
+		size -= s.size()
+		s.letGo()
+	}
+	return nil
+}
+
+// framesOf returns how many frames there are in all.
+func framesOf(all []segment) (frames int) {
+	for _, s := range all {
+		frames += s.len()
+	}
+	return frames
+}
 
 // fitting returns how many frames at the front are neither more than frames nor longer than size bytes together.
 func (s segment) fitting(size, frames int) int {

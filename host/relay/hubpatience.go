@@ -10,12 +10,12 @@ const lookAgain = 5 * time.Millisecond
 
 // A backlog is what a receiver's queue had no room for, of the batch that a sender has at hand.
 type backlog struct {
-	to   *Member
+	to   *receiver
 	rest []segment // each held
 }
 
 // offer gives s to the queue of r as far as there is room, and puts the rest into the backlog of r.
-func (d *dispatcher) offer(r *Member, s segment) {
+func (d *dispatcher) offer(r *receiver, s segment) {
 	i := slices.IndexFunc(d.late, func(b backlog) bool { return b.to == r })
 	if i < 0 {
 		if s = r.queue.fill(s, d.room); s.len() == 0 {
@@ -98,10 +98,14 @@ func (b *backlog) force() {
 	b.rest = nil
 }
 
-// awaits reports whether the sender waits for m to make room in its queue.
-func (d *dispatcher) awaits(m *Member, now time.Time) bool {
-	if m.queue.limit.Policy == Block {
+// awaits reports whether the sender waits for r to make room in its queue.
+func (d *dispatcher) awaits(r *receiver, now time.Time) bool {
+	if r.queue.limit.Policy == Block {
 		return true
+	}
+	m := r.member.Load()
+	if m == nil {
+		return false
 	}
 	stalled, patience := m.port.stalled(), m.hub.Patience
 	if stalled && d.waiting.sum >= burst*patience {

@@ -62,7 +62,12 @@ type queue struct {
 	hand    []segment // given to the writer while it waited; taken already, as far as limits go
 	idle    bool      // the writer waits
 	sealed  bool      // takes no more
-	grace   grace
+
+	// Of an outbox.
+	lasts    bool // what was not written when a connection ended is written to the next
+	detached bool // there is no connection
+	broken   bool // what its last connection left can't be followed by what comes
+	grace    grace
 }
 
 func (q *queue) begin(limit Queue, counts *hubCounters) {
@@ -91,7 +96,7 @@ func (q *queue) fit(s segment) (rest segment) {
 		q.grace.behind = false
 	}
 	// A writer that waits takes its part at once, lest a batch overflow the queue of a receiver that is ready for it.
-	if q.idle && len(q.hand) == 0 {
+	if q.idle && len(q.hand) == 0 && !q.detached {
 		part := s.first(max(1, s.fitting(oneWrite, math.MaxInt)))
 		part.hold()
 		q.hand = append(q.hand, part)
@@ -113,14 +118,18 @@ func (q *queue) push(s segment) (refused segment) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	rest := q.fit(s)
-	if q.limit.Policy == DropOldest {
+	switch q.limit.Policy {
+	case DropOldest:
 		q.append(rest)
 		q.trim()
-		return segment{}
-	}
-	q.lost(rest)
-	if q.limit.Policy == Disconnect {
+	case Disconnect:
+		for ; q.detached && rest.len() > 0; rest = q.fit(rest) {
+			q.dropAll()
+		}
+		q.lost(rest)
 		return rest
+	default:
+		q.lost(rest)
 	}
 	return segment{}
 }
@@ -184,14 +193,17 @@ func (q *queue) remove(n int) segment {
 }
 
 // take waits for frames and appends to into what makes one write. The caller holds what it returns: nothing when the
-// queue was closed, or sealed and is empty.
+// queue was closed or detached, or sealed and is empty.
 func (q *queue) take(into []segment) []segment {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.idle = true; len(q.hand) == 0 && q.frames == 0 && !q.sealed; {
+	for q.idle = true; len(q.hand) == 0 && q.frames == 0 && !q.sealed && !q.detached; {
 		q.filled.Wait()
 	}
 	q.idle = false
+	if q.detached {
+		return into
+	}
 	into = append(into, q.hand...)
 	clear(q.hand)
 	q.hand = q.hand[:0]
@@ -234,26 +246,73 @@ func (q *queue) seal() {
 	q.wake()
 }
 
-// close drops what waits as well, and counts it.
+// close seals the queue, drops what waits, and counts it.
 func (q *queue) close() {
 	q.seal()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, s := range q.hand {
+	q.dropAll()
+	q.hand, q.list, q.lasts = nil, nil, false
+}
+
+// dropAll drops what waits and counts it.
+func (q *queue) dropAll() {
+	for i, s := range q.hand {
 		q.lost(s)
 		s.letGo()
+		q.hand[i] = segment{}
 	}
+	q.hand = q.hand[:0]
 	for q.frames > 0 {
 		s := q.remove(q.list[q.head].len())
 		q.lost(s)
 		s.letGo()
 	}
-	q.hand, q.list = nil, nil
+	q.wake()
+}
+
+// attach lets a writer take what waits.
+func (q *queue) attach() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.detached, q.broken = false, false
+}
+
+// detach lets no writer take any more. What waits is dropped if it is broken: if it can't be written to the next connection.
+func (q *queue) detach(broken bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.detached, q.broken = true, q.broken || broken
+	if broken {
+		q.dropAll()
+	}
+	q.filled.Signal()
+	q.wake()
+}
+
+// putBack puts what a writer took, and did not write, in front of what waits, if the queue lasts. Otherwise it is dropped
+// and counted. The queue has the holds then.
+func (q *queue) putBack(all []segment) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.lasts && !q.broken {
+		q.hand = slices.Insert(q.hand, 0, all...)
+		return
+	}
+	for _, s := range all {
+		q.lost(s)
+		s.letGo()
+	}
 }
 
 // held returns what waits at present.
 func (q *queue) held() (frames, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.frames, q.bytes
+	frames, bytes = q.frames, q.bytes
+	for _, s := range q.hand {
+		frames += s.len()
+		bytes += s.size()
+	}
+	return frames, bytes
 }

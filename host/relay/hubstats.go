@@ -42,12 +42,18 @@ func (h *Hub) Stats() HubStats {
 	for m := range h.members {
 		s.add(m.counts.all())
 	}
+	for o := range h.outboxes {
+		s.add(o.counts.all())
+	}
 	return s
 }
 
-// Stats returns what the member has done so far.
+// Stats returns what the member has done so far. What an outbox counted, since it was made, is counted with it.
 func (m *Member) Stats() MemberStats {
 	s := MemberStats{Age: time.Since(m.clock.origin), MemberCounts: m.counts.all()}
+	if m.lasts {
+		s.add(m.tally.all())
+	}
 	s.QueuedFrames, s.QueuedBytes = m.queue.held()
 	return s
 }

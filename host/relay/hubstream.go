@@ -12,6 +12,9 @@ type StreamMember struct {
 	Link     Link
 	Shutdown bool // the direction that Use leaves out is ended in the link when the member starts
 	Timeouts Timeouts
+	// Outbox, unless nil, is where what is sent to the member comes from; it has the member's codec. Queue and Echo are its
+	// own then. One member at a time has it, from the call of Run.
+	Outbox *Outbox
 	// InputEnded, unless nil, is called once the peer has ended its own direction and what it sent was passed on. The
 	// member goes on receiving; InputEnded may drain it, or the hub.
 	InputEnded func()
@@ -25,7 +28,11 @@ func (h *Hub) Stream(config StreamMember) (*Member, error) {
 	if config.Codec == nil {
 		return nil, errNoCodec
 	}
-	m, err := h.newMember(config.MemberConfig)
+	var outbox *receiver
+	if config.Outbox != nil {
+		outbox = &config.Outbox.receiver
+	}
+	m, err := h.newMember(config.MemberConfig, outbox)
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +60,7 @@ type streamPort struct {
 
 	// The writer's.
 	taken    []segment
+	wrote    int  // bytes of taken that the link has accepted
 	wroteAll mark // the peer saw a clean end
 }
 

@@ -9,11 +9,16 @@ func (p *streamPort) transmit() {
 		if len(p.taken) == 0 {
 			break
 		}
+		frames := framesOf(p.taken)
+		p.wrote = 0
 		err := p.writeSegments(p.taken)
-		for i, s := range p.taken {
-			s.letGo()
-			p.taken[i] = segment{}
+		if err == nil {
+			err = p.acknowledged()
 		}
+		left := without(p.taken, p.wrote)
+		p.Member.counts.framesOut.Add(int64(frames - framesOf(left)))
+		p.queue.putBack(left)
+		clear(p.taken)
 		if err != nil {
 			return
 		}
@@ -40,9 +45,6 @@ func (p *streamPort) writeSegments(all []segment) error {
 		}
 		if err := p.writeJoined(all[:n], size); err != nil {
 			return err
-		}
-		for _, s := range all[:n] {
-			p.Member.counts.framesOut.Add(int64(s.len()))
 		}
 		all = all[n:]
 	}
@@ -129,6 +131,7 @@ func (p *streamPort) write(b []byte) error {
 			p.writeSince.Store(now)
 			p.active.Store(now)
 			p.Member.counts.bytesWritten.Add(int64(n))
+			p.wrote += n
 			b = b[n:]
 		}
 		if err != nil && len(b) > 0 {

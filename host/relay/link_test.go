@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -125,6 +126,12 @@ func (l *link) Readable() (int, error) {
 }
 
 func (l *link) Write(p []byte) (int, error) { return l.out.write(p) }
+
+func (l *link) Flush(context.Context) error {
+	l.out.mu.Lock()
+	defer l.out.mu.Unlock()
+	return l.out.broken
+}
 
 func (l *link) Stalled() bool {
 	l.out.mu.Lock()

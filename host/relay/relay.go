@@ -45,6 +45,7 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"io"
 	"time"
@@ -65,6 +66,9 @@ type Link interface {
 	Readable() (int, error)
 	// Write blocks until the peer's side accepted at least one byte of p, and returns how many it did.
 	Write(p []byte) (n int, err error)
+	// Flush waits until the peer's system has acknowledged everything that was written, or ctx ends. Where the transport
+	// does not know that, it returns at once.
+	Flush(ctx context.Context) error
 	// Stalled reports whether a Write is under way that waits for the peer to take what was written before.
 	Stalled() bool
 	// CloseWrite ends our direction; the peer sees a clean end behind everything written.
