@@ -24,6 +24,7 @@ import (
 type decoder struct {
 	dir       string // what relative paths are relative to
 	errs      Errors
+	warnings  []Warning
 	positions map[string]Position
 	defaults  func(element reflect.Value) // fills an element of a list, or what a pointer is to, before it is decoded
 }
@@ -89,6 +90,9 @@ func (d *decoder) decode(n *node, key string, dst reflect.Value, tag reflect.Str
 			b, err := codecs.ParseBytes(text)
 			if !d.parsed(n, key, err) {
 				*p = b
+				if other, ok := meant(text); ok {
+					d.warnings = append(d.warnings, Warning{n.at(key), other})
+				}
 			}
 		}
 	case *fs.FileMode:
@@ -148,6 +152,10 @@ func (d *decoder) structure(n *node, key string, dst reflect.Value) {
 		if keys := keysOf(dst.Type()); len(keys) > 0 {
 			want += " with " + strings.Join(keys, ", ")
 		}
+		if got, blank, ok := withoutBlank(n.text, keysOf(dst.Type())); ok && n.kind == scalar {
+			d.fail(n.at(key), got, blank)
+			return
+		}
 		d.wrong(n, key, want)
 		return
 	}
@@ -178,6 +186,10 @@ func (d *decoder) structure(n *node, key string, dst reflect.Value) {
 			continue
 		}
 		at := e.at(childKey(key, e.key))
+		if got, want, ok := withoutBlank(e.key, keysOf(dst.Type())); ok && e.value.isNull() {
+			d.fail(at, strings.Replace(got, "the text", "a key called", 1), want)
+			continue
+		}
 		if harmless, ok := notBuiltKey(kind, e.key); !ok {
 			d.fail(at, "an unknown key", oneOf(e.key, keysOf(dst.Type())))
 		} else if e.value.kind != scalar || harmless == "" || e.value.text != harmless {
@@ -353,6 +365,10 @@ func (d *decoder) duration(n *node, key string, p *time.Duration, tag reflect.St
 	hi, unbounded := time.ParseDuration(most)
 	switch {
 	case err != nil:
+		if hours, ok := inDays(n.text); ok {
+			d.wrong(n, key, hours)
+			return
+		}
 		d.wrong(n, key, want)
 	case least == "" && (v < 0 || v > 0 && v < time.Millisecond):
 		d.wrong(n, key, "0s, for never, or 1ms and more")

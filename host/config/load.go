@@ -47,7 +47,11 @@ func readFile(path string) ([]byte, error) {
 // directory. format is yaml (or ""), toml or json. Errors are as those of Load.
 func Parse(name, format string, data []byte, opts LoadOptions) (*Config, error) {
 	root, errs := read(name, format, data)
+	yaml := format != "json" && format != "toml"
 	if len(errs) > 0 {
+		if yaml {
+			errs = append(errs, oddBlanks(name, data)...)
+		}
 		errs.sort()
 		return nil, errs
 	}
@@ -78,10 +82,15 @@ func Parse(name, format string, data []byte, opts LoadOptions) (*Config, error) 
 		v.builtin = builtinPlugins
 	}
 	v.validate()
+	d.warnings = append(d.warnings, variables(root, d.errs)...)
 	if len(d.errs) > 0 {
+		if yaml {
+			d.errs = append(d.errs, oddBlanks(name, data)...)
+		}
 		d.errs.sort()
 		return nil, slices.Clip(d.errs)
 	}
+	c.Warnings = append(c.Warnings, d.warnings...)
 	c.warn()
 	return c, nil
 }

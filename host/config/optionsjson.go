@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,6 +53,19 @@ type optionReader struct {
 	schema  any // the whole, for references
 	looked  int // keywords that choices has looked at for one value
 	errs    Errors
+	// warned, unless nil, collects what is allowed but probably not meant.
+	warned *[]Warning
+}
+
+// OptionWarnings returns what is allowed in the options but probably not meant, once OptionsJSON has taken them.
+func (c *Codec) OptionWarnings(raw json.RawMessage) (warnings []Warning) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil || c.Options.own == nil {
+		return nil
+	}
+	o := optionReader{options: &c.Options, schema: doc, warned: &warnings}
+	o.value(c.Options.own, doc, c.Options.key)
+	return warnings
 }
 
 func (o *optionReader) fail(n *node, key, got, want string) {
@@ -128,6 +142,10 @@ func (o *optionReader) object(n *node, schema map[string]any, key string) any {
 			if at.Line > 0 && e.value.file != profilesFile {
 				at = e.at(path)
 			}
+			if got, want, ok := withoutBlank(e.key, slices.Collect(maps.Keys(properties))); ok && e.value.isNull() {
+				o.errs = append(o.errs, at.Error(strings.Replace(got, "the text", "a key called", 1), want))
+				continue
+			}
 			o.errs = append(o.errs, at.Error("an unknown option", oneOf(e.key, slices.Sorted(maps.Keys(properties)))))
 			continue
 		}
@@ -144,6 +162,10 @@ func (o *optionReader) bytes(n *node, text, key string) {
 	var e *codecs.OptionError
 	if _, err := codecs.ParseBytes(text); errors.As(err, &e) {
 		o.fail(n, key, e.Got, e.Want)
+		return
+	}
+	if other, ok := meant(text); ok && o.warned != nil {
+		*o.warned = append(*o.warned, Warning{o.options.place(n, key), other})
 	}
 }
 

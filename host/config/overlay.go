@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/viper"
@@ -109,32 +110,46 @@ func variable(key string) string {
 	return envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
-// strayVariables warns of variables that look like a setting and are none. It is no error, for variables come from
+// kubernetesText matches the variables that Kubernetes makes for each container of a service called framehost.
+var kubernetesText = regexp.MustCompile(`^FRAMEHOST_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_.*)?)$`)
+
+// strayVariables warns of variables that begin as settings do and are none. It is no error, for variables come from
 // elsewhere as well: Kubernetes makes FRAMEHOST_METRICS_PORT of a service with the name framehost-metrics.
 func strayVariables(keys []string) []Warning {
-	known, sections := map[string]bool{}, map[string]bool{}
+	known := map[string]bool{}
+	var names []string
 	for _, key := range keys {
-		section, _, _ := strings.Cut(key, ".")
-		known[variable(key)], sections[variable(section)] = true, true
+		known[variable(key)] = true
+		names = append(names, variable(key))
 	}
 	var warnings []Warning
 	for _, pair := range os.Environ() {
 		name, _, _ := strings.Cut(pair, "=")
-		for section := range sections {
-			if (name == section || strings.HasPrefix(name, section+"_")) && !known[name] {
-				text := "is not the variable of any key, and has no effect"
-				var names []string
-				for k := range known {
-					names = append(names, k)
-				}
-				if near := Nearest(name, names); near != "" {
-					text += fmt.Sprintf("; did you mean %s?", near)
-				}
-				warnings = append(warnings, Warning{Position{File: name}, text})
-			}
+		if !strings.HasPrefix(name, envPrefix+"_") || known[name] || kubernetesText.MatchString(name) {
+			continue
 		}
+		text := "is not the variable of any key, and has no effect"
+		list := listOf(name)
+		if near := Nearest(name, names); list != "" {
+			text += fmt.Sprintf(": %s are set in the file", list)
+		} else if near != "" {
+			text += fmt.Sprintf("; did you mean %s?", near)
+		}
+		warnings = append(warnings, Warning{Position{File: name}, text})
 	}
 	return warnings
+}
+
+// listOf returns the key of the list that a variable seems to be about, or "".
+func listOf(name string) string {
+	config := reflect.TypeFor[Config]()
+	for i := range config.NumField() {
+		key := config.Field(i).Tag.Get("config")
+		if config.Field(i).Type.Kind() == reflect.Slice && key != "" && strings.HasPrefix(name+"_", variable(key)+"_") {
+			return key
+		}
+	}
+	return ""
 }
 
 func argument(source, text string) *node {

@@ -75,6 +75,10 @@ func TestStrayVariablesAreWarnedOf(t *testing.T) {
 	t.Setenv("FRAMEHOST_TIMEOUTS_IDEL", "5s")
 	t.Setenv("FRAMEHOST_METRICS_SERVICE_HOST", "10.0.0.1")
 	t.Setenv("FRAMEHOST_UNRELATED", "x")
+	t.Setenv("FRAMEHOST_ROUTES_0_NAME", "relay")
+	t.Setenv("FRAMEHOST_SERVICE_HOST", "10.0.0.1") // as Kubernetes makes them of a service called framehost
+	t.Setenv("FRAMEHOST_PORT_7001_TCP_ADDR", "10.0.0.1")
+	t.Setenv("FRAMEHOSTS", "x") // begins otherwise
 	got := map[string]string{}
 	for _, w := range mustParse(t, overlaid, LoadOptions{Env: true}).Warnings {
 		if w.Key == "" {
@@ -84,6 +88,8 @@ func TestStrayVariablesAreWarnedOf(t *testing.T) {
 	want := map[string]string{
 		"FRAMEHOST_TIMEOUTS_IDEL":        "is not the variable of any key, and has no effect; did you mean FRAMEHOST_TIMEOUTS_IDLE?",
 		"FRAMEHOST_METRICS_SERVICE_HOST": "is not the variable of any key, and has no effect",
+		"FRAMEHOST_UNRELATED":            "is not the variable of any key, and has no effect",
+		"FRAMEHOST_ROUTES_0_NAME":        "is not the variable of any key, and has no effect: routes are set in the file",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -76,6 +76,9 @@ func (s *source) shallow(tokens token.Tokens) bool {
 }
 
 func (s *source) syntaxError(err error) {
+	if s.backslashes() {
+		return // what the parser makes of the rest would mislead
+	}
 	var e yaml.Error
 	if !errors.As(err, &e) || e.GetToken() == nil {
 		s.fail(Position{}, "not YAML: "+err.Error(), "")
@@ -115,10 +118,10 @@ func (y *yamlReader) convert(n ast.Node, key string) *node {
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		out.kind = mapping
-		y.mapping(out, n.Values, key)
+		y.mapping(out, n.Values, key, n.IsFlowStyle)
 	case *ast.MappingValueNode:
 		out.kind = mapping
-		y.mapping(out, []*ast.MappingValueNode{n}, key)
+		y.mapping(out, []*ast.MappingValueNode{n}, key, false)
 	case *ast.SequenceNode:
 		out.kind = list
 		for i, item := range n.Values {
@@ -183,7 +186,7 @@ func (y *yamlReader) columnOf(n *node) int {
 	return n.column
 }
 
-func (y *yamlReader) mapping(out *node, values []*ast.MappingValueNode, key string) {
+func (y *yamlReader) mapping(out *node, values []*ast.MappingValueNode, key string, braces bool) {
 	var merged []*node
 	for _, v := range values {
 		at := tokenAt(first(v.Key), key)
@@ -197,6 +200,9 @@ func (y *yamlReader) mapping(out *node, values []*ast.MappingValueNode, key stri
 			continue
 		}
 		at.Key = childKey(key, name)
+		if value, ok := y.joined(v); ok && braces {
+			y.fail(at, fmt.Sprintf("a key called %s", quote(name+":"+value)), fmt.Sprintf("a blank after the colon: %s: %s", name, value))
+		}
 		y.add(out, entry{key: name, line: at.Line, column: at.Column, value: y.node(v.Value, at.Key)}, at.Key)
 	}
 	// What the mapping says itself goes before what is merged into it, and what is merged first before the rest.
@@ -207,6 +213,22 @@ func (y *yamlReader) mapping(out *node, values []*ast.MappingValueNode, key stri
 			}
 		}
 	}
+}
+
+// joined reports whether a plain key and its value are written without a blank after the colon, and returns the value's
+// text. To YAML they are one key, and so they are to editors; the parser takes them apart within braces.
+func (y *yamlReader) joined(v *ast.MappingValueNode) (text string, ok bool) {
+	name, plain := v.Key.(*ast.StringNode)
+	colon, value := v.Start, first(v.Value)
+	if !plain || name.GetToken().Type != token.StringType || colon == nil || colon.Position.Line > len(y.lines) ||
+		value.Type == token.ImplicitNullType || value.Position.Line != colon.Position.Line {
+		return "", false
+	}
+	line := []rune(y.lines[colon.Position.Line-1])
+	if at := colon.Position.Column; at < 1 || at >= len(line) || line[at-1] != ':' || strings.ContainsRune(" \t\r{[", line[at]) {
+		return "", false
+	}
+	return value.Value, true
 }
 
 // merged returns the mappings that << names.

@@ -1,0 +1,204 @@
+package config
+
+import (
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/framehost/framehost/codecs"
+)
+
+// What people type by mistake is often valid YAML that means something else. The functions of this file recognise it.
+
+// brokenByBackslash finds a text that was meant to be one backslash, "\", where YAML goes on to the next quote. The column
+// counts characters.
+var brokenByBackslash = regexp.MustCompile(`(?:^|[:,\[{\s])("\\")(?:[\s,}\]#]|$)`)
+
+// backslashes reports each line with "\" in it as the cause of a syntax error, if there is one.
+func (s *source) backslashes() bool {
+	found := false
+	for i, line := range strings.Split(string(s.data), "\n") {
+		if at := brokenByBackslash.FindStringSubmatchIndex(line); at != nil && !commented(line, at[2]) {
+			column := len([]rune(line[:at[2]])) + 1
+			s.fail(Position{Line: i + 1, Column: column},
+				`"\", in which \ escapes the second quote: the text does not end here`, `'\' in single quotes`)
+			found = true
+		}
+	}
+	return found
+}
+
+// commented reports whether offset is behind a # that begins a comment; quotes are not looked at.
+func commented(line string, offset int) bool {
+	hash := strings.Index(line, "#")
+	return hash == 0 || hash > 0 && hash < offset && strings.ContainsAny(line[hash-1:hash], " \t")
+}
+
+// blanks are characters that look like a blank and are none to YAML.
+var blanks = map[rune]string{
+	'\u00a0': "a no-break space", '\u2007': "a figure space", '\u202f': "a narrow no-break space",
+	'\u3000': "an ideographic space", '\u200b': "a zero-width space", '\ufeff': "a byte order mark",
+}
+
+// oddBlanks returns an error for the first blank of each line that is none to YAML, outside of quotes and comments. They
+// matter only where something is wrong: elsewhere they are part of a text.
+func oddBlanks(file string, data []byte) (errs Errors) {
+	for i, line := range strings.Split(string(data), "\n") {
+		column, quote := 0, rune(0)
+		for offset, r := range line {
+			column++
+			switch {
+			case quote != 0:
+				if r == quote {
+					quote = 0
+				}
+				continue
+			case r == '"' || r == '\'':
+				quote = r
+			}
+			if r == '#' && commented(line, offset+1) {
+				break
+			}
+			if name, ok := blanks[r]; ok {
+				errs = append(errs, Position{File: file, Line: i + 1, Column: column}.Error(
+					fmt.Sprintf("%s (U+%04X)", name, r), "a plain one: to YAML it is a letter"))
+				break
+			}
+		}
+	}
+	return errs
+}
+
+// withoutBlank recognises "name:line", a key and its value without the blank that YAML wants after the colon.
+func withoutBlank(text string, keys []string) (got, want string, ok bool) {
+	key, value, found := strings.Cut(text, ":")
+	if !found || value == "" || !slices.Contains(keys, key) {
+		return "", "", false
+	}
+	return fmt.Sprintf("the text %s", quote(text)), fmt.Sprintf("a blank after the colon: %s: %s", key, value), true
+}
+
+var variableText = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
+
+const notSubstituted = "%s is taken as it is written: variables are not substituted in a file"
+
+// variables adds to each error about a value with a ${VARIABLE} that those are not substituted, and returns warnings of
+// the others.
+func variables(root *node, errs Errors) (warnings []Warning) {
+	seen := map[*node]bool{}
+	var walk func(n *node, key string)
+	walk = func(n *node, key string) {
+		if seen[n] {
+			return
+		}
+		seen[n] = true
+		if found := variableText.FindString(n.text); n.kind == scalar && found != "" && n.syntax != syntaxArgument {
+			text, wrong := fmt.Sprintf(notSubstituted, found), false
+			for _, e := range errs {
+				if e.Line == n.line && e.Column == n.column {
+					wrong = true
+					if e.Want == "" {
+						e.Got += "; " + text
+					} else {
+						e.Want += "; " + text
+					}
+				}
+			}
+			if !wrong {
+				warnings = append(warnings, Warning{n.at(key), text})
+			}
+		}
+		for _, e := range n.entries {
+			walk(e.value, childKey(key, e.key))
+		}
+		for i, item := range n.items {
+			walk(item, itemKey(key, i))
+		}
+	}
+	walk(root, "")
+	return warnings
+}
+
+// inDays returns what to write for a duration in days, which Go's syntax does not have.
+func inDays(text string) (string, bool) {
+	digits, ok := strings.CutSuffix(text, "d")
+	days, err := strconv.ParseUint(digits, 10, 16)
+	if !ok || err != nil {
+		return "", false
+	}
+	return fmt.Sprintf("%dh, for there is no unit for days", 24*days), true
+}
+
+var (
+	escapedBytes = regexp.MustCompile(`^(\\[nrt0]|\\x[0-9A-Fa-f]{2})+$`)
+	escapedByte  = regexp.MustCompile(`\\[nrt0]|\\x[0-9A-Fa-f]{2}`)
+	hexDigits    = regexp.MustCompile(`^(?:[0-9A-Fa-f]{2})+$`)
+	hexMarked    = regexp.MustCompile(`^(?:0X|\\x|x|\$|#)((?:[0-9A-Fa-f]{2})+)$|^((?:[0-9A-Fa-f]{2})+)[hH]$`)
+	bracketed    = regexp.MustCompile(`^[<\[]([A-Za-z]{2,4})[>\]]$`)
+)
+
+// meantBytes returns the bytes value that text was probably meant to be, if it is not what it stands for: '\n', lf,
+// 0A and their like are texts of two characters.
+func meantBytes(text string) (string, bool) {
+	b, err := codecs.ParseBytes(text)
+	if err != nil || string(b) != text {
+		return "", false
+	}
+	named := func(name string) (string, bool) {
+		b, err := codecs.ParseBytes(strings.ToUpper(name))
+		if err != nil || b == codecs.Bytes(strings.ToUpper(name)) {
+			return "", false
+		}
+		return b.String(), true
+	}
+	if name, ok := named(text); ok {
+		return name, true
+	}
+	if m := bracketed.FindStringSubmatch(text); m != nil {
+		return named(m[1])
+	}
+	if escapedBytes.MatchString(text) {
+		var bytes []byte
+		for _, one := range escapedByte.FindAllString(text, -1) {
+			switch one[1] {
+			case 'n':
+				bytes = append(bytes, '\n')
+			case 'r':
+				bytes = append(bytes, '\r')
+			case 't':
+				bytes = append(bytes, '\t')
+			case '0':
+				bytes = append(bytes, 0)
+			default:
+				b, _ := hex.DecodeString(one[2:]) // two hex digits, as the expression has them
+				bytes = append(bytes, b...)
+			}
+		}
+		return codecs.Bytes(bytes).String(), true
+	}
+	if m := hexMarked.FindStringSubmatch(text); m != nil {
+		return "0x" + strings.ToUpper(m[1]+m[2]), true
+	}
+	if hexDigits.MatchString(text) && strings.ContainsAny(text, "0123456789") {
+		b, _ := hex.DecodeString(text) // pairs of hex digits
+		for _, c := range b {
+			if c >= ' ' && c < 0x7f {
+				return "", false // as likely a text as not
+			}
+		}
+		return codecs.Bytes(b).String(), true
+	}
+	return "", false
+}
+
+// meant returns the warning about a bytes value that was probably meant to be another.
+func meant(text string) (string, bool) {
+	other, ok := meantBytes(text)
+	if !ok {
+		return "", false
+	}
+	return fmt.Sprintf("%s is a text of %d characters; did you mean %s?", quote(text), len(text), other), true
+}
