@@ -94,6 +94,10 @@ type Decode struct {
 	// Need is the Need of the direction's last result, if nothing was skipped since. A host shows fewer bytes at the end
 	// of the stream alone; Check then refuses every result but a truncated frame. It is not sent. 0 claims nothing.
 	Need int
+	// Patient says that the call will hardly find anything, as a few more bytes of a frame that arrives byte by byte. Where
+	// many such calls are to be made, few are made at a time, and others do not wait for them.
+	Patient bool
+
 	// Left says that Wire begins with that many bytes which the direction's last Decode left unconsumed, and that
 	// nothing was taken away in between. A plane need not send those again. 0 claims nothing.
 	Left int

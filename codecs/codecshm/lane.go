@@ -45,7 +45,8 @@ type lane struct {
 	timeout time.Duration
 
 	mu      sync.Mutex
-	idle    sync.Cond // nothing is under way any more, or a slot is free
+	idle    sync.Cond // nothing is under way any more
+	freed   sync.Cond // a slot is free
 	free    []uint32  // slots
 	active  int       // calls that have a slot
 	attempt uint64    // of the last call
@@ -121,7 +122,8 @@ func (l *lane) do(c *call) error {
 	l.mu.Lock()
 	l.free = append(l.free, c.slot)
 	l.active--
-	if l.active == 0 || l.active == slotCount-1 {
+	l.freed.Signal() // one: where thousands wait, waking them all for each slot leaves no time for anything else
+	if l.active == 0 {
 		l.idle.Broadcast()
 	}
 	l.mu.Unlock()
@@ -131,7 +133,7 @@ func (l *lane) do(c *call) error {
 func (l *lane) submit(c *call) error {
 	l.mu.Lock()
 	for len(l.free) == 0 && !l.failed {
-		l.idle.Wait()
+		l.freed.Wait()
 	}
 	if l.failed {
 		l.mu.Unlock()
@@ -321,6 +323,7 @@ func (l *lane) fail() {
 		l.unpark(c, err)
 	}
 	l.idle.Broadcast()
+	l.freed.Broadcast()
 }
 
 // close ends listen. It returns when no call touches the lane any more.

@@ -41,7 +41,7 @@ type Plane struct {
 func New() (*Plane, *os.File, error) {
 	p := &Plane{}
 	for i := range p.lanes {
-		p.lanes[i].idle.L = &p.lanes[i].mu
+		p.lanes[i].idle.L, p.lanes[i].freed.L = &p.lanes[i].mu, &p.lanes[i].mu
 	}
 	p.nextSegment.Store(stateSegment)
 	p.in.init(func(size int) (*segment, error) { return p.openSegment(size, true) })

@@ -48,6 +48,15 @@ type direction struct{ decoding, encoding flow }
 
 // Decode implements codeccall.Direction.
 func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codeccall.Decoded) error {
+	if in.Patient {
+		turns := d.decoding.codec.plugin.patient
+		select {
+		case turns <- struct{}{}:
+			defer func() { <-turns }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	return d.decoding.call(ctx, in.State, func(on codeccall.Direction, first bool) error {
 		if first {
 			return on.Decode(ctx, in, out)

@@ -25,6 +25,9 @@ const (
 	closeTimeout = 10 * time.Second
 	// configureAttempts is how many processes may die of configuring a codec before Configure gives up.
 	configureAttempts = 3
+	// patientCalls is how many patient calls (codeccall.Decode) are made at a time: enough to keep a process busy, and few enough
+	// that a call which is not patient finds it, and the processors, hardly more so.
+	patientCalls = 8
 )
 
 // A Plugin is a running plugin: at most one process at a time, and another when that ends. It is safe for concurrent
@@ -38,6 +41,7 @@ type Plugin struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
+	patient chan struct{} // holds a token for each patient call that is made
 
 	mu          sync.Mutex
 	current     *instance     // nil while there is none
@@ -79,7 +83,7 @@ func Start(ctx context.Context, spec Spec, options Options) (*Plugin, error) {
 func start(ctx context.Context, spec Spec, options Options, launch func(context.Context) (process, error)) (
 	*Plugin, error) {
 	p := &Plugin{spec: spec, options: options, log: options.Logger.Named(spec.Name), launch: launch,
-		changed: make(chan struct{})}
+		changed: make(chan struct{}), patient: make(chan struct{}, patientCalls)}
 	first, err := p.bringUp(ctx)
 	if err != nil {
 		return nil, err

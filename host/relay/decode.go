@@ -79,6 +79,7 @@ func (r *reception) decodeOnce(eof bool, wanted int) (*batch, error) {
 	r.decode.Wire, r.decode.EOF, r.decode.State, r.decode.Room, r.decode.Need = b.shown, eof, r.state, b.room, r.need
 	b.lent = r.inbox.lent()
 	r.decode.Lent, r.decode.Borrow = b.lent, true
+	r.decode.Patient = !eof && r.crumbs.patient()
 	err := r.decoder.Decode(r.ctx, &r.decode, &b.found)
 	r.decode.Wire, r.decode.Lent = nil, nil
 	if err == nil {
@@ -101,6 +102,7 @@ func (r *reception) take(b *batch) {
 	r.decode.Examined = found.Examined - found.Consumed
 	r.decode.Left = len(b.shown) - found.Consumed
 	r.need = found.Need
+	r.crumbs.found(len(found.Refs) + found.Skipped)
 	if found.Dropped > 0 {
 		r.skip(b.shown[:found.Dropped])
 	}

@@ -185,6 +185,7 @@ func (f *flow) read() (n int, how halt, err error) {
 		return n, how, err
 	}
 	f.inbox.took(n)
+	f.crumbs.read(n)
 	f.frameSpent += after - before
 	if !unfinished {
 		f.frameSpent = 0

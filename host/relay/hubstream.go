@@ -136,6 +136,7 @@ func (p *streamPort) read() (n int, err error) {
 		p.reception.counts.bytesRead.Add(int64(n))
 	}
 	p.inbox.took(n)
+	p.crumbs.read(n)
 	p.inbox.setFlooding(false) // nothing is encoded and written while the next batch is read
 	p.frameSpent += after - before
 	if !unfinished {

@@ -22,6 +22,7 @@ type reception struct {
 	decoder     codeccall.Direction
 	decode      codeccall.Decode
 	state       []byte
+	crumbs      crumbs
 	offset      int64          // in the stream, of the first byte in the inbox
 	need        int            // fewer bytes in the inbox than these can't be decoded
 	frameSpent  int64          // nanoseconds spent reading for the frame that is unfinished
