@@ -1,6 +1,7 @@
 package host
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,12 +42,12 @@ func TestSometimes(t *testing.T) {
 func TestSometimesSaysWhatItHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s sometimes
-		lines, about := 0, 0
+		var logged, more atomic.Int64 // lines are written by a timer too
 		write := func(_ string, fields ...any) {
-			lines++
+			logged.Add(1)
 			for i, field := range fields {
 				if field == "more_since_the_last_line" {
-					about += fields[i+1].(int)
+					more.Add(int64(fields[i+1].(int)))
 				}
 			}
 		}
@@ -55,22 +56,21 @@ func TestSometimesSaysWhatItHeldBack(t *testing.T) {
 				s.log(write, "refused")
 			}
 		}
+		expect := func(when string, lines, about int64) {
+			t.Helper()
+			synctest.Wait()
+			if logged.Load() != lines || more.Load() != about {
+				t.Fatalf("%s: got %d lines about %d more, want %d about %d", when, logged.Load(), more.Load(), lines, about)
+			}
+		}
 		burst(linesAtOnce + 5)
-		if lines != linesAtOnce || about != 0 {
-			t.Fatalf("at once: got %d lines, %d more; want %d and none", lines, about, linesAtOnce)
-		}
+		expect("at once", linesAtOnce, 0)
 		<-time.After(linesPause + 1)
-		if lines != linesAtOnce+1 || about != 5 {
-			t.Fatalf("after a pause: got %d lines, %d more; want %d and 5", lines, about, linesAtOnce+1)
-		}
+		expect("after a pause", linesAtOnce+1, 5)
 		burst(3)
 		s.flush()
-		if lines != linesAtOnce+2 || about != 8 {
-			t.Fatalf("at the end: got %d lines, %d more; want %d and 8", lines, about, linesAtOnce+2)
-		}
+		expect("at the end", linesAtOnce+2, 8)
 		<-time.After(time.Hour)
-		if lines != linesAtOnce+2 {
-			t.Fatalf("got %d lines in the end, want %d", lines, linesAtOnce+2)
-		}
+		expect("much later", linesAtOnce+2, 8)
 	})
 }

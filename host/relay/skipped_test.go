@@ -206,3 +206,33 @@ func TestPlacesOfUnrepresentablePayloads(t *testing.T) {
 		}
 	}
 }
+
+// Of a payload that came in a datagram, places count from the datagram's first byte.
+func TestPlacesOfUnrepresentablePayloadsInDatagrams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		there := newLAN()
+		device := there.socket()
+		config := onLAN(there, codec(t, starred{}, 20))
+		var got []Violation
+		config.OnViolation, config.WireBytes = Skip, 32
+		config.Violation = func(v Violation) { got = append(got, v) }
+		one, receiver := joinLAN(t, h, config), join(t, h, with(codec(t, lines{}, 20)), 1000)
+		synctest.Wait()
+		device.send("*a;*b\nc;", "*\n;")
+		synctest.Wait()
+		h.Drain(Drained)
+		if len(got) != 2 {
+			t.Fatalf("got %+v, want two violations", got)
+		}
+		for i, want := range []Violation{{Offset: 4, At: 5, PayloadAt: 1}, {Offset: 1, At: 1}} {
+			v := got[i]
+			if v.Offset != want.Offset || v.At != want.At || v.PayloadAt != want.PayloadAt || v.Source != device.addr || !v.Payload || v.Built {
+				t.Errorf("violation %d: got %+v, want offset %d, at %d, from %v", i, v, want.Offset, want.At, device.addr)
+			}
+		}
+		one.ended(t, Drained)
+		receiver.Reset()
+		<-receiver.result
+	})
+}
