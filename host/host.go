@@ -122,7 +122,7 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 	}
 	h := &Host{
 		log: log, version: options.Version, started: time.Now(), config: c,
-		pool:        newPool(pluginproc.Options{Logger: log}),
+		pool:        newPool(pluginproc.Options{Logger: log, Spares: 1}),
 		memory:      relay.NewMemory(int64(c.Limits.Memory), memoryPatience),
 		memoryLimit: int64(c.Limits.Memory), payloadBytes: int(c.Log.PayloadBytes), wireBytes: int(c.Log.WireBytes),
 	}

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/framehost/framehost/codecs/codeccall"
 )
@@ -86,93 +89,150 @@ type flow struct {
 	on         *instance            // where the last call was made; nil before the first
 	direction  codeccall.Direction  // of that process
 
-	answered     bool
+	answers      uint64 // to calls of the flow
 	stateVersion uint32 // of the process that answered last
 }
 
-// call makes a call, with state, until it is answered or nobody can. try makes it on one process; stays says that
+// call makes a call, with state, until it is answered or can't be. try makes it on one process; stays says that
 // this is the process that the flow's last call was made on, with nothing in between.
 func (f *flow) call(ctx context.Context, state []byte, try func(on codeccall.Direction, stays bool) error) error {
+	p := f.codec.plugin
 	var record record
+	var number uint64 // of the last attempt
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		in, err := f.codec.plugin.await(ctx)
+		var in *instance
+		var err error
+		leave, alone := func() {}, record.apart()
+		if alone {
+			in, leave, err = p.suspects.alone(ctx, f.answers, number)
+		} else {
+			in, err = p.await(ctx)
+		}
 		if err != nil {
 			return err
 		}
 		stays := f.on == in
 		if err := f.moveTo(ctx, in, len(state) > 0); err != nil {
+			leave()
 			if ctx.Err() == nil && in.condemned() {
+				if err := in.reaped(ctx); err != nil {
+					return err
+				}
 				continue
 			}
 			return err
 		}
-		outcome, err := f.attempt(ctx, in, record.alone(), func() error { return try(f.direction, stays) })
+		var outcome outcome
+		outcome, number, err = f.attempt(ctx, in, alone, func() error { return try(f.direction, stays) })
+		leave()
 		switch {
 		case err == nil:
-			f.answered, f.stateVersion = true, in.description.Info.StateVersion
+			f.answers++
+			f.stateVersion = in.description.Info.StateVersion
 			return nil
 		case outcome == notMade:
 			continue
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case outcome == failed:
-			return fmt.Errorf("plugin %s: %w", f.codec.plugin.spec.Name, err)
+			return fmt.Errorf("plugin %s: %w", p.spec.Name, err)
 		}
 		if charge := record.add(outcome); charge != "" {
-			return fmt.Errorf("plugin %s: %w: %s: %w", f.codec.plugin.spec.Name, codeccall.ErrCodecFailed, charge, err)
+			return fmt.Errorf("plugin %s: %w: %s: %w", p.spec.Name, codeccall.ErrCodecFailed, charge, err)
 		}
-		f.codec.plugin.log.Debug("call is made again", "error", err)
+		p.log.Debug("call is made again", "apart", record.apart(), "error", err)
 	}
 }
 
-// attempt makes a call on in and tells what came of it. A process that can't be trusted any more is condemned before
-// anyone else gets the floor.
-func (f *flow) attempt(ctx context.Context, in *instance, alone bool, try func() error) (outcome, error) {
-	share := int64(1)
-	if alone {
-		share = math.MaxInt64
-	}
-	if err := in.floor.Acquire(ctx, share); err != nil {
-		return failed, err
-	}
-	defer in.floor.Release(share)
+// attempt makes a call on in and tells what came of it. A process that can't be trusted any more is condemned, and has been
+// killed and reaped when attempt returns.
+func (f *flow) attempt(ctx context.Context, in *instance, alone bool, try func() error) (o outcome, number uint64, err error) {
 	if in.condemned() {
-		return notMade, codeccall.ErrGone
+		if err := in.reaped(ctx); err != nil {
+			return failed, 0, err
+		}
+		return notMade, 0, codeccall.ErrGone
+	}
+	if !f.codec.plugin.used.Load() {
+		f.codec.plugin.first()
 	}
 	in.outstanding.Add(1)
 	defer in.outstanding.Add(-1)
-	number := in.sent.Add(1)
-	err := try()
+	number = in.sent.Add(1)
+	err = try()
 	switch {
 	case err == nil:
 		in.answerCame(number)
-		return answered, nil
+		return answered, number, nil
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return failed, err
+		return failed, number, err
 	case errors.Is(err, codeccall.ErrCodecFailed):
 		in.answerCame(number)
-		return failed, err
+		return failed, number, err
 	case errors.Is(err, codeccall.ErrMisbehaved):
-		in.condemn(err)
-		return misbehaved, err
+		in.died.Add(1)
+		in.condemnForACall(err)
+		o = misbehaved
 	case errors.Is(err, codeccall.ErrOverdue):
-		in.condemn(err)
-		if alone || in.latest.Load() > number {
-			return overdueItself, err
+		in.condemnForACall(codeccall.ErrOverdue)
+		switch {
+		case errors.Is(err, codeccall.ErrNotBegun):
+			o = innocent
+		case alone || in.latest.Load() > number:
+			in.died.Add(1)
+			o = overdueItself
+		default:
+			in.died.Add(1)
+			o = overdue
 		}
-		return overdue, err
 	case errors.Is(err, codeccall.ErrGone):
-		in.condemn(in.Err())
-		if alone {
-			return goneAlone, err
+		if !errors.Is(err, codeccall.ErrNotBegun) {
+			in.died.Add(1)
 		}
-		return gone, err
+		in.condemn(in.Err())
+		if reapErr := in.reaped(ctx); reapErr != nil {
+			return failed, number, reapErr
+		}
+		return in.outcomeOfGone(err, alone), number, err
 	default:
-		return failed, fmt.Errorf("%w: %w", codeccall.ErrCodecFailed, err)
+		return failed, number, fmt.Errorf("%w: %w", codeccall.ErrCodecFailed, err)
 	}
+	if reapErr := in.reaped(ctx); reapErr != nil {
+		return failed, number, reapErr
+	}
+	return o, number, err
+}
+
+// outcomeOfGone is what it says of a call that it ended with err, for the process was gone. in has been reaped.
+func (in *instance) outcomeOfGone(err error, alone bool) outcome {
+	byItself := in.endedByItself()
+	switch {
+	case errors.Is(err, codeccall.ErrNotBegun), in.forACall.Load(), errors.Is(in.cause, codeccall.ErrOverdue),
+		status.Code(in.cause) == codes.DeadlineExceeded:
+		return innocent
+	case alone && errors.Is(in.cause, codeccall.ErrMisbehaved):
+		return misbehaved
+	case alone && byItself:
+		return goneAlone
+	case alone:
+		return killedAlone
+	case byItself:
+		in.plugin.warn()
+		return gone
+	default:
+		return killed
+	}
+}
+
+// warn notes that a call has probably taken a process down.
+func (p *Plugin) warn() {
+	p.mu.Lock()
+	p.warned = time.Now()
+	p.mu.Unlock()
+	p.kick()
 }
 
 // answerCame notes that a call was answered, for those that were sent before it.
@@ -203,7 +263,7 @@ func (f *flow) moveTo(ctx context.Context, in *instance, withState bool) error {
 		change = fmt.Sprintf("the longest frame has %d bytes, no longer %d", now.MaxWire, f.properties.MaxWire)
 	case now.UsesState && !f.properties.UsesState:
 		change = "frames depend on those before them"
-	case withState && f.answered && info.StateVersion != f.stateVersion:
+	case withState && f.answers > 0 && info.StateVersion != f.stateVersion:
 		change = fmt.Sprintf("state has version %d, and this session's %d", info.StateVersion, f.stateVersion)
 	}
 	if change != "" {

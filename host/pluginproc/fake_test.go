@@ -26,6 +26,8 @@ type fake struct {
 	ended   chan struct{}
 	cleaned chan struct{}
 
+	fromOutside bool // it is killed rather than dies
+
 	forgets bool // what it was shown
 	busy    atomic.Bool
 
@@ -57,8 +59,8 @@ func (f *fake) lend(int) codeccall.Loan                                     { re
 // startFakes is mustStart for fakes.
 func startFakes(t *testing.T, options Options, next func(number int) (*fake, error)) *Plugin {
 	t.Helper()
-	p, err := start(t.Context(), Spec{Name: "fake", Path: "/fake"}, options.withDefaults(), fakes(next))
-	if err != nil {
+	p := newPlugin(Spec{Name: "fake", Path: "/fake"}, options.withDefaults(), fakes(next))
+	if err := p.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -74,6 +76,7 @@ func (f *fake) die() { f.once.Do(func() { close(f.ended) }) }
 
 func (f *fake) pid() int                { return f.number }
 func (f *fake) done() <-chan struct{}   { return f.ended }
+func (f *fake) endedByItself() bool     { return !f.fromOutside }
 func (f *fake) obituary() string        { return "ended as it does" }
 func (f *fake) cleanup()                { close(f.cleaned) }
 func (f *fake) Failed() <-chan struct{} { return nil }
@@ -134,3 +137,12 @@ func (d *fakeDirection) Encode(context.Context, *codeccall.Encode, *codeccall.En
 }
 
 func (d *fakeDirection) Close() {}
+
+// start is Start with any way to launch a process.
+func start(ctx context.Context, spec Spec, options Options, launch func(context.Context) (process, error)) (*Plugin, error) {
+	p := newPlugin(spec, options, launch)
+	if err := p.start(ctx); err != nil {
+		return nil, err
+	}
+	return p, nil
+}

@@ -22,3 +22,6 @@ func killGroup(p *os.Process) { _ = p.Kill() }
 
 // wasKilled reports whether a process may have been ended by killGroup: it then exits with status 1.
 func wasKilled(state *os.ProcessState) bool { return state.ExitCode() == 1 }
+
+// fromOutside reports whether a process may have been ended by others.
+func fromOutside(state *os.ProcessState) bool { return wasKilled(state) }

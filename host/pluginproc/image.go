@@ -136,3 +136,26 @@ func (im *image) close() {
 		_ = os.RemoveAll(im.dir) // what can't be removed is left for the system to clean up
 	}
 }
+
+// A stamp tells whether a program was replaced. The zero stamp is that of a program that can't be.
+type stamp struct{ file os.FileInfo }
+
+// stamp returns what the program is now.
+func (im *image) stamp() stamp {
+	if im.spec.Path == "" || im.spec.SHA256 != "" {
+		return stamp{}
+	}
+	info, err := os.Stat(im.spec.Path)
+	if err != nil {
+		return stamp{}
+	}
+	return stamp{info}
+}
+
+// replacedBy reports whether now, a later stamp, is of another program. One that is gone replaces none.
+func (s stamp) replacedBy(now stamp) bool {
+	if now.file == nil {
+		return false
+	}
+	return s.file == nil || !os.SameFile(s.file, now.file) || s.file.Size() != now.file.Size() || !s.file.ModTime().Equal(now.file.ModTime())
+}

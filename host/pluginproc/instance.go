@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -27,11 +25,12 @@ type instance struct {
 	planeReason string
 	since       time.Time
 
-	// floor is held by each call that is under way: a share of one, or the whole by a call that is made alone.
-	floor       *semaphore.Weighted
 	outstanding atomic.Int64
 	sent        atomic.Uint64 // numbers the calls
 	latest      atomic.Uint64 // the highest number of a call that was answered
+	died        atomic.Int64  // calls that it may have died or hung of; counted before they are no longer outstanding
+	forACall    atomic.Bool   // the host has it killed for what it did with one call
+	program     stamp         // what it executes
 
 	dooming sync.Once
 	doomed  chan struct{} // closed when the process has to be killed, or is dead
@@ -50,7 +49,7 @@ type entry struct {
 
 func newInstance(p *Plugin, proc process) *instance {
 	return &instance{
-		process: proc, plugin: p, since: time.Now(), floor: semaphore.NewWeighted(math.MaxInt64),
+		process: proc, plugin: p, since: time.Now(),
 		doomed: make(chan struct{}), entries: map[*codec]*entry{},
 	}
 }
@@ -135,6 +134,29 @@ func (in *instance) condemn(cause error) {
 		in.cause = cause
 		close(in.doomed)
 	})
+}
+
+// condemnForACall condemns in for what it did with a call, which is not the doing of others that are under way.
+func (in *instance) condemnForACall(cause error) {
+	if !in.condemned() {
+		in.forACall.Store(true)
+	}
+	in.condemn(cause)
+}
+
+// reaped waits until the process, which is condemned, has ended and was reaped: only then may its calls be made again.
+func (in *instance) reaped(ctx context.Context) error {
+	select {
+	case <-in.done():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// wasUseful reports whether the process has answered a call or can have died of one.
+func (in *instance) wasUseful() bool {
+	return in.latest.Load() > 0 || in.outstanding.Load()+in.died.Load() > 0
 }
 
 func (in *instance) condemned() bool {

@@ -45,6 +45,9 @@ type process interface {
 	kill()
 	// done is closed when the process was reaped and its calls have ended.
 	done() <-chan struct{}
+	// endedByItself reports whether it exited or died of a fault of its own, rather than of a signal from the host or anyone else. It
+	// is for after done.
+	endedByItself() bool
 	// obituary tells how it ended, with the last lines of its standard error. It is for after done.
 	obituary() string
 	// cleanup waits for everything else that belonged to the process. It is for after done.
@@ -152,6 +155,7 @@ func (p *osProcess) intercept(ctx context.Context, desc *grpc.StreamDesc, conn *
 	return stream(ctx, desc, conn, method, options...)
 }
 
+func (p *osProcess) endedByItself() bool   { return p.runner.endedByItself() }
 func (p *osProcess) pid() int              { return p.runner.pid() }
 func (p *osProcess) kill()                 { p.runner.kill() }
 func (p *osProcess) done() <-chan struct{} { return p.ended }

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/codecs/codeccall"
@@ -17,6 +17,8 @@ import (
 const (
 	// settled is how long a process has to be up for its death not to count as one in a row.
 	settled = 10 * time.Second
+	// wary is how long, after a call has taken a process down, one more spare is kept: for calls that are made apart.
+	wary = time.Minute
 	// lingering is how long a process whose connection broke may take to turn out dead. That is what happened, nearly
 	// always, and if it is killed before that is known nobody learns how it died.
 	lingering = 100 * time.Millisecond
@@ -30,8 +32,8 @@ const (
 	patientCalls = 8
 )
 
-// A Plugin is a running plugin: at most one process at a time, and another when that ends. It is safe for concurrent
-// use.
+// A Plugin is a running plugin: a process that makes its calls, another when that ends, and, where Options.Spares asks for
+// it, processes that are ready to be that other one. It is safe for concurrent use.
 type Plugin struct {
 	spec    Spec
 	options Options
@@ -43,9 +45,16 @@ type Plugin struct {
 	work    sync.WaitGroup
 	patient chan struct{} // holds a token for each patient call that is made
 
+	used     atomic.Bool   // a call was made
+	kicked   chan struct{} // has a token when supply has something to look at
+	suspects suspects
+
 	mu          sync.Mutex
 	current     *instance     // nil while there is none
-	changed     chan struct{} // closed when current or closed changes, and replaced
+	spares      []*instance   // ready to take over; the first first
+	warned      time.Time     // when a call last took a process down
+	pausing     bool          // the last process ended before it was of any use
+	changed     chan struct{} // closed when current, spares or closed change, and replaced
 	closed      bool
 	description codecrpc.Description // of the last process that came up, as are:
 	dataPlane   DataPlane
@@ -68,30 +77,35 @@ func Start(ctx context.Context, spec Spec, options Options) (*Plugin, error) {
 		return nil, err
 	}
 	options = options.withDefaults()
-	p, err := start(ctx, spec, options, func(ctx context.Context) (process, error) {
-		return launch(ctx, &spec, im, options)
-	})
-	if err != nil {
+	p := newPlugin(spec, options, func(ctx context.Context) (process, error) { return launch(ctx, &spec, im, options) })
+	p.image = im
+	if err := p.start(ctx); err != nil {
 		im.close()
 		return nil, err
 	}
-	p.image = im
 	return p, nil
 }
 
-// start is Start with any way to launch a process.
-func start(ctx context.Context, spec Spec, options Options, launch func(context.Context) (process, error)) (
-	*Plugin, error) {
+// newPlugin returns a plugin that is not started, with any way to launch a process.
+func newPlugin(spec Spec, options Options, launch func(context.Context) (process, error)) *Plugin {
 	p := &Plugin{spec: spec, options: options, log: options.Logger.Named(spec.Name), launch: launch,
-		changed: make(chan struct{}), patient: make(chan struct{}, patientCalls)}
+		changed: make(chan struct{}), kicked: make(chan struct{}, 1), patient: make(chan struct{}, patientCalls)}
+	p.suspects.plugin = p
+	return p
+}
+
+func (p *Plugin) start(ctx context.Context) error {
 	first, err := p.bringUp(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.mu.Lock()
 	p.publish(first)
-	p.work.Go(func() { p.supervise(first) })
-	return p, nil
+	p.mu.Unlock()
+	p.work.Go(func() { p.guard(first) })
+	p.work.Go(p.supply)
+	return nil
 }
 
 // Spec returns what the plugin was started with.
@@ -163,6 +177,11 @@ func (p *Plugin) remember(c *codec) *codec {
 		}
 	}
 	p.codecs = append(p.codecs, c)
+	for _, in := range p.spares {
+		if !p.closed {
+			p.work.Go(func() { _, _ = in.configured(p.ctx, c) }) // if it fails, it does so again when it matters
+		}
+	}
 	return c
 }
 
@@ -192,69 +211,20 @@ func (p *Plugin) Close() error {
 	return nil
 }
 
-// supervise stays with in until its end, and then with its successors, until the plugin is closed.
-func (p *Plugin) supervise(in *instance) {
-	pause := &backoff.ExponentialBackOff{
-		InitialInterval: p.options.MinRestartDelay, MaxInterval: p.options.MaxRestartDelay,
-		RandomizationFactor: 0.5, Multiplier: 2,
-	}
-	for {
-		up := time.Now()
-		select {
-		case <-in.done():
-		case <-in.doomed:
-		case <-in.Failed():
-		case <-p.ctx.Done():
-		}
-		in.condemn(in.Err())
-		in.mayDieByItself(p.ctx)
-		in.kill()
-		<-in.done()
-		p.work.Go(in.cleanup)
-		p.retire(in)
-		if time.Since(up) >= settled {
-			pause.Reset()
-		}
-		if in = p.again(pause); in == nil {
-			return
-		}
-		p.publish(in)
-	}
-}
-
-// again launches processes until one comes up. It returns nil when the plugin is closed.
-func (p *Plugin) again(pause backoff.BackOff) *instance {
-	for {
-		wait := time.NewTimer(pause.NextBackOff())
-		select {
-		case <-wait.C:
-		case <-p.ctx.Done():
-			wait.Stop()
-			return nil
-		}
-		in, err := p.bringUp(p.ctx)
-		if err == nil {
-			return in
-		}
-		if p.ctx.Err() != nil {
-			return nil
-		}
-		p.log.Error("plugin process could not be started", "error", err)
-		p.mu.Lock()
-		p.fail(err)
-		p.mu.Unlock()
-	}
-}
-
 // bringUp launches a process and configures it.
 func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
 	ctx, cancel := p.options.starting(ctx)
 	defer cancel()
+	var program stamp
+	if p.image != nil {
+		program = p.image.stamp()
+	}
 	proc, err := p.launch(ctx)
 	if err != nil {
 		return nil, err
 	}
 	in := newInstance(p, proc)
+	in.program = program
 	if err = in.prepare(ctx); err == nil {
 		return in, nil
 	}
@@ -267,37 +237,6 @@ func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
 		err = context.Cause(ctx)
 	}
 	return nil, fmt.Errorf("%s: %w; it %s", p.spec.what(), err, proc.obituary())
-}
-
-func (p *Plugin) publish(in *instance) {
-	p.log.Info("plugin is up", "pid", in.pid(), "codec", in.description.Info.Name, "version", in.description.Info.Version,
-		"data_plane", in.dataPlane)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.current, p.description = in, *in.description
-	p.dataPlane, p.planeReason = in.dataPlane, in.planeReason
-	p.announce()
-}
-
-// retire takes in, which has ended, out of service.
-func (p *Plugin) retire(in *instance) {
-	p.mu.Lock()
-	p.current, p.downSince = nil, time.Now()
-	p.announce()
-	p.mu.Unlock()
-	if p.ctx.Err() != nil {
-		return
-	}
-	how := in.obituary()
-	if in.hangsOrMisbehaves() {
-		how = fmt.Sprintf("%v; it %s", in.cause, how)
-	}
-	p.mu.Lock()
-	p.restarts++
-	p.fail(fmt.Errorf("%s: process %d %s", p.spec.what(), in.pid(), how))
-	p.mu.Unlock()
-	p.log.Error("plugin process has ended; it is started again, and its calls are made again",
-		"pid", in.pid(), "up", time.Since(in.since).Round(time.Millisecond), "calls", in.sent.Load(), "error", how)
 }
 
 // fail notes err for Status. p.mu is held.

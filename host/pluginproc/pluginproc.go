@@ -9,15 +9,17 @@
 //	err = direction.Decode(ctx, &in, &out)     // on whichever process is up
 //	err = p.Close()
 //
-// There is one process for a plugin, shared by all of its configured codecs and all of their directions.
+// One process makes the calls of a plugin, for all of its configured codecs and all of their directions. Beside it there may be
+// spares ([Options].Spares), which are up and configured and take over when it dies, and for a while one in which calls are made
+// that may have killed another.
 //
 // # What a caller may rely on
 //
 // A process holds nothing of any session, so it may die at any instruction. It is then killed with everything it
-// started, reaped, and launched again, after a pause that grows with each death in a row; all codecs are configured
-// again; and each call that was under way is made again. A call takes effect whole or not at all: nothing is lost and
-// nothing is done twice. Directions notice only that a call took longer. A call that nobody could answer fails with
-// codeccall.ErrCodecFailed; which calls those are is told in blame.go.
+// started, and reaped; a spare takes over, or another process is launched and configured; and each call that was under way is made
+// again. A call takes effect whole or not at all: nothing is lost and nothing is done twice. Directions notice only that a call
+// took longer. A call that no process could answer fails with codeccall.ErrCodecFailed; blame.go says which calls those are. Launching
+// pauses, longer each time, only while processes end before they are of any use.
 //
 // A direction waits as long as it takes for a process that can't be launched: the ctx of its call ends the wait, and
 // [Plugin.Status] says why.
@@ -27,7 +29,7 @@
 // A [Spec] without a path is a plugin built into this program, which then runs itself: see [ServeIfAsked]. One with a
 // path and SHA256 executes the very bytes that were hashed, also when it is launched again after the file was replaced.
 // One with a path alone is looked up again with each launch, so that replacing the file and ending the process is how
-// a plugin is upgraded; see [Plugin.Configure] for what sessions see of that.
+// a plugin is upgraded (a spare whose file was replaced does not take over); see [Plugin.Configure] for what sessions see of that.
 //
 // # What a plugin process gets
 //
@@ -89,6 +91,7 @@ type Options struct {
 	StartTimeout    time.Duration // from launching to being configured; 0: 30 s; negative: no limit
 	MinRestartDelay time.Duration // before the first restart in a row, give or take a half; 0: 20 ms
 	MaxRestartDelay time.Duration // what it doubles up to; 0: 2 s
+	Spares          int           // processes that are kept ready to take over, once a call was made; 0: none
 }
 
 func (o Options) withDefaults() Options {

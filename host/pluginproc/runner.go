@@ -203,6 +203,9 @@ func (r *runner) ending() string {
 	return r.state.String()
 }
 
+// endedByItself reports whether the process exited, or died of a fault, rather than was killed. It is for after exited.
+func (r *runner) endedByItself() bool { return r.state != nil && !fromOutside(r.state) }
+
 // Kill implements runner.Runner.
 func (r *runner) Kill(context.Context) error {
 	r.kill()

@@ -38,7 +38,7 @@ func TestBlame(t *testing.T) {
 		processes int // that the call costs
 		want      string
 	}{
-		{"each process dies", dies, deathsInCompany + deathsAlone, "the process died each of 3 times that it made this call alone"},
+		{"each process dies", dies, deathsInCompany + deathsAlone, "the process died each of 2 times that it made this call alone"},
 		{"each process hangs", overdue, timesOverdue, "this call was not answered in time, 2 times"},
 		{"each answer is nonsense", func(context.Context, *fake, *codeccall.Decode) error {
 			return fmt.Errorf("%w: nonsense", codeccall.ErrMisbehaved)
@@ -103,6 +103,90 @@ func TestInnocentsAreNotBlamed(t *testing.T) {
 		}
 		all.Wait()
 	})
+}
+
+// Peers come one after the other, each with a call that kills every process it is made on. Others wait for no more than a
+// spare process to take over, or, where nobody knows which calls a process had begun, to be made apart.
+func TestAttackersHoldNobodyUp(t *testing.T) {
+	const attacks, others, launching = 6, 20, 100 * time.Millisecond
+	tests := []struct {
+		name        string
+		knows       bool          // the plane, which calls were begun
+		first, most time.Duration // that a call of another may take: at the first attack, and at those that follow
+	}{
+		{"the plane knows which calls were begun", true, 5 * time.Millisecond, 5 * time.Millisecond},
+		{"the plane does not know", false, 2 * launching, 20*time.Millisecond + others*2*time.Millisecond},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				answer := func(ctx context.Context, f *fake, in *codeccall.Decode) error {
+					if string(in.Wire) == "poison" {
+						time.Sleep(time.Millisecond / 2) // of the bubble; so that others are under way
+						return dies(ctx, f, in)
+					}
+					select {
+					case <-f.ended:
+						if test.knows {
+							return fmt.Errorf("%w; %w", codeccall.ErrGone, codeccall.ErrNotBegun)
+						}
+						return codeccall.ErrGone
+					case <-time.After(time.Millisecond):
+						return nil
+					}
+				}
+				options := quickly
+				options.Spares = 1
+				p := startFakes(t, options, func(int) (*fake, error) {
+					time.Sleep(launching)
+					return &fake{decode: answer}, nil
+				})
+				c := mustConfigure(t, p)
+				ctx, stop := context.WithCancel(t.Context())
+				var all sync.WaitGroup
+				var mu sync.Mutex
+				var longest time.Duration
+				for range others {
+					all.Go(func() {
+						for d := c.Open(); ctx.Err() == nil; {
+							began := time.Now()
+							if err := decode(t.Context(), d, "innocent"); err != nil {
+								t.Error(err)
+							}
+							mu.Lock()
+							longest = max(longest, time.Since(began))
+							mu.Unlock()
+						}
+					})
+				}
+				for i := range attacks {
+					time.Sleep(5 * launching)
+					mu.Lock()
+					longest = 0
+					mu.Unlock()
+					if err := decode(t.Context(), c.Open(), "poison"); err == nil || !strings.Contains(err.Error(), "made this call alone") {
+						t.Errorf("poison: got %v", err)
+					}
+					time.Sleep(5 * launching)
+					mu.Lock()
+					got := longest
+					mu.Unlock()
+					most := test.most
+					if i == 0 {
+						most = test.first
+					}
+					if got > most {
+						t.Errorf("attack %d held up another call for %v, want %v at most", i+1, got, most)
+					}
+				}
+				stop()
+				all.Wait()
+				if got, want := p.Status().Restarts, attacks*(deathsInCompany+deathsAlone); got != want {
+					t.Errorf("%d attacks cost %d processes, want %d", attacks, got, want)
+				}
+			})
+		})
+	}
 }
 
 // One call always hangs. In a process with one thread it holds up all others.
@@ -181,7 +265,7 @@ func TestCallMadeAgainHasNoMemory(t *testing.T) {
 			return f, nil
 		})
 		d := mustConfigure(t, p).Open()
-		for range 3 {
+		for range 4 {
 			if err := decode(t.Context(), d, "wire"); err != nil {
 				t.Fatal(err)
 			}
@@ -192,8 +276,8 @@ func TestCallMadeAgainHasNoMemory(t *testing.T) {
 				got = append(got, f.number, in.Examined, in.Left)
 			}
 		}
-		// The first call of a direction, two on the first process, the second made again, and one that follows it.
-		if want := "[1 0 0 1 1 1 2 0 0 2 1 1]"; fmt.Sprint(got) != want {
+		// The first call of a direction, and the second, which is made again apart, on the third process; and two that follow it.
+		if want := "[1 0 0 1 1 1 2 0 0 2 1 1 3 0 0]"; fmt.Sprint(got) != want {
 			t.Errorf("got process, examined, left: %v, want %v", got, want)
 		}
 	})
