@@ -25,6 +25,10 @@ const (
 	sendAtOnce = 16 << 10
 )
 
+// leastPart is the size in bytes of the smallest message of an answer that another may follow. An answer that is shorter than it
+// announced is known by that, rather than waited for.
+const leastPart = 4 << 10
+
 // A call is one attempt. A direction uses it again for its next.
 type call struct {
 	id   uint64
@@ -74,6 +78,7 @@ type lane struct {
 	lastStream  uint64
 	outstanding int64
 	pending     map[uint64]*call // admitted and not answered
+	refused     map[uint64]bool  // calls whose answer broke the contract, of which more parts may come
 	waiting     []*call          // for room in the window, in order
 	queue       []*call          // with parts to send, in turn
 	sending     bool             // a part is being sent
@@ -101,7 +106,7 @@ func openLane(ctx context.Context, conn grpc.ClientConnInterface, timeout time.D
 	}
 	l := &lane{
 		ctx: ctx, stream: stream, cancel: cancel, timeout: timeout, fail: fail,
-		pending: map[uint64]*call{}, ended: make(chan struct{}),
+		pending: map[uint64]*call{}, refused: map[uint64]bool{}, ended: make(chan struct{}),
 	}
 	l.wake.L = &l.mu
 	l.watch = time.AfterFunc(time.Hour, l.checkOverdue)
@@ -117,6 +122,9 @@ func openLane(ctx context.Context, conn grpc.ClientConnInterface, timeout time.D
 	return l, nil
 }
 
+// errGoneBefore is what a call ends with that was not sent whole: the process can't have begun it.
+var errGoneBefore = fmt.Errorf("%w; %w", codeccall.ErrGone, codeccall.ErrNotBegun)
+
 // do makes the call c, whose head and buffers are set, and returns when it has ended.
 func (l *lane) do(c *call) error {
 	c.data, c.numbers, c.answered, c.sent = 0, 0, false, time.Time{}
@@ -124,7 +132,7 @@ func (l *lane) do(c *call) error {
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()
-		return codeccall.ErrGone
+		return errGoneBefore
 	}
 	l.lastID++
 	c.id = l.lastID
@@ -243,15 +251,18 @@ func (l *lane) receive() {
 	overdue := errors.Is(err, codeccall.ErrOverdue)
 	now := time.Now()
 	for _, c := range l.pending {
-		if overdue && !c.sent.IsZero() && now.Sub(c.sent) >= l.timeout {
+		switch {
+		case c.sent.IsZero():
+			c.done <- errGoneBefore
+		case overdue && now.Sub(c.sent) >= l.timeout:
 			c.done <- codeccall.ErrOverdue
-		} else {
+		default:
 			c.done <- codeccall.ErrGone
 		}
 	}
 	clear(l.pending)
 	for _, c := range l.waiting {
-		c.done <- codeccall.ErrGone
+		c.done <- errGoneBefore
 	}
 	l.waiting = nil
 	l.wake.Broadcast()
@@ -264,11 +275,14 @@ func (l *lane) take(message []byte) error {
 		return fmt.Errorf("%w: answer: %w", codeccall.ErrMisbehaved, err)
 	}
 	l.mu.Lock()
-	c := l.pending[p.id]
+	c, refused := l.pending[p.id], l.refused[p.id]
 	ready := c != nil && !c.sent.IsZero()
 	l.mu.Unlock()
+	if refused {
+		return nil
+	}
 	if c == nil {
-		return nil // of a call that has ended
+		return misbehaved("answer with id %d, which no call has that is under way", p.id)
 	}
 	if !ready {
 		// Answering before the whole call was seen is only right for calls that are refused, and those end here too.
@@ -276,10 +290,18 @@ func (l *lane) take(message []byte) error {
 	}
 	complete, err := c.take(&p)
 	if err == nil && !complete {
-		return nil
+		if len(message) >= leastPart {
+			return nil
+		}
+		data, payloads := c.received()
+		err = misbehaved("an answer stops short: a part of %d bytes, which is too small for another to follow, and %d of %d bytes and %d of %d "+
+			"payloads have come", len(message), data, c.answer.dataSize, payloads, c.answer.payloads)
 	}
 	l.mu.Lock()
 	delete(l.pending, c.id)
+	if err != nil {
+		l.refused[c.id] = true
+	}
 	l.outstanding -= c.cost
 	for len(l.waiting) > 0 && l.fits(l.waiting[0]) {
 		l.admit(l.waiting[0])

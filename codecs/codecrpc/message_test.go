@@ -212,3 +212,24 @@ func FuzzMessages(f *testing.F) {
 		}
 	})
 }
+
+// What the SDK sends of an answer before its last part is never so short that it would be taken for the last.
+func TestPartsOfAnswersAreLongEnough(t *testing.T) {
+	for name, c := range map[string]*served{
+		"frames that were skipped": {endsOut: make([]uint32, codecs.MaxPayloads)},
+		"empty payloads":           {refsOut: make([]codecs.Ref, codecs.MaxPayloads)},
+		"one, of many bytes":       {endsOut: []uint32{3 * maxPart}, reply: make([]byte, 3*maxPart)},
+		"skipped, then bytes":      {endsOut: make([]uint32, partRoom/4/10+1), reply: make([]byte, maxPart)},
+	} {
+		parts := 0
+		for last := false; !last; parts++ {
+			var m *outgoing
+			if m, last = c.nextPart(); !last && len(*m.bytes) < leastPart {
+				t.Errorf("%s: part %d has %d bytes, want %d or more", name, parts, len(*m.bytes), leastPart)
+			}
+		}
+		if parts < 2 {
+			t.Errorf("%s: %d parts, want several", name, parts)
+		}
+	}
+}

@@ -148,6 +148,13 @@ func decodeShown(t *testing.T, codec codeccall.Codec, eof bool) error {
 	return d.Decode(t.Context(), &codeccall.Decode{Wire: shown, Room: 500, EOF: eof, Skips: 2}, &codeccall.Decoded{})
 }
 
+// decodeWithRoom makes a decode that may be answered in many parts.
+func decodeWithRoom(codec codeccall.Codec) error {
+	d := codec.Open()
+	defer d.Close()
+	return d.Decode(context.Background(), &codeccall.Decode{Wire: shown, Room: 4 * leastPart}, &codeccall.Decoded{})
+}
+
 // encodeShown makes an encode of three payloads.
 func encodeShown(t *testing.T, codec codeccall.Codec) error {
 	t.Helper()
@@ -448,8 +455,8 @@ func TestLaneEnds(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return stream.Send(&codecpb.Answer{Id: call.Id, Head: &head{DataSize: 9}, Data: []byte("hi")})
-		}, decode)
+			return stream.Send(&codecpb.Answer{Id: call.Id, Head: &head{DataSize: 2 * leastPart}, Data: make([]byte, leastPart)})
+		}, decodeWithRoom)
 	})
 	t.Run("amid a call", func(t *testing.T) {
 		sorry := status.Error(codes.Internal, "sorry") // which sending doesn't tell
@@ -477,23 +484,84 @@ func TestAnswerTooEarly(t *testing.T) {
 	})
 }
 
-// Answers that nobody waits for are passed over.
+// An answer to a call that is not under way is a broken contract at once: the lane is good for nothing more.
 func TestAnswersToNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, codec := startFake(t, time.Minute, answering(func(c *codecpb.Call) parts {
-			before := &codecpb.Answer{Id: c.Id - 1, Head: &head{Consumed: math.MaxUint32}}
-			never := &codecpb.Answer{Id: c.Id + 1000, Head: &head{Consumed: math.MaxUint32}}
-			return parts{before, never, unfinished(c), unfinished(c), unfinished(c), {Id: c.Id, Data: []byte("more")}}
-		}))
-		d := codec.Open()
-		defer d.Close()
-		for n := range 50 {
-			var out codeccall.Decoded
-			if err := d.Decode(t.Context(), &codeccall.Decode{Wire: shown[:n], Room: 9}, &out); err != nil || out.Examined != n {
-				t.Fatalf("call %d: got %+v and %v", n, out, err)
+	tests := []struct {
+		name   string
+		answer func(c *codecpb.Call) parts
+	}{
+		{"an id before the first", func(c *codecpb.Call) parts { return parts{{Id: c.Id - 1, Head: &head{}}} }},
+		{"an id that no call has had", func(c *codecpb.Call) parts { return parts{{Id: c.Id + 1000, Head: &head{}}} }},
+		{"a call that was answered before", func(c *codecpb.Call) parts {
+			if c.Id > 1 {
+				return parts{unfinished(&codecpb.Call{Id: 1, Head: c.Head})}
 			}
-		}
-	})
+			return parts{unfinished(c)}
+		}},
+		{"a part beyond the end", func(c *codecpb.Call) parts {
+			if c.Id > 1 {
+				return parts{{Id: 1, Data: []byte("more")}}
+			}
+			return parts{unfinished(c)}
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			endsClient(t, codeccall.ErrMisbehaved, answering(test.answer), func(codec codeccall.Codec) (err error) {
+				d := codec.Open()
+				defer d.Close()
+				for range 3 {
+					if err = d.Decode(t.Context(), &codeccall.Decode{Wire: shown, Room: 9}, &codeccall.Decoded{}); err != nil {
+						break
+					}
+				}
+				return err
+			})
+		})
+	}
+}
+
+// An answer that is shorter than it announced is a broken contract at once, and not waited for: it is that call's own, and others on
+// the lane are answered.
+func TestAnswerStopsShort(t *testing.T) {
+	tests := []struct {
+		name, want string
+		answer     func(c *codecpb.Call) parts
+	}{
+		{"bytes are missing", "2 of 9 bytes", func(c *codecpb.Call) parts {
+			return parts{{Id: c.Id, Head: &head{DataSize: 9}, Data: []byte("hi")}}
+		}},
+		{"all bytes are missing", "0 of 9 bytes", func(c *codecpb.Call) parts { return parts{{Id: c.Id, Head: &head{DataSize: 9}}} }},
+		{"payloads are missing", "1 of 2 payloads", func(c *codecpb.Call) parts {
+			return parts{{Id: c.Id, Head: &head{Payloads: 2, Consumed: 2}, Offsets: []uint32{0}, Lengths: []uint32{1}}}
+		}},
+		{"the second part is the last, and too short", "4097 of 8192 bytes", func(c *codecpb.Call) parts {
+			return parts{{Id: c.Id, Head: &head{DataSize: 2 * leastPart}, Data: make([]byte, leastPart)}, {Id: c.Id, Data: []byte("x")}}
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, codec := startFake(t, time.Hour, answering(func(c *codecpb.Call) parts {
+					if c.Id > 1 {
+						return parts{unfinished(c)}
+					}
+					return test.answer(c)
+				}))
+				d := codec.Open()
+				defer d.Close()
+				begin := time.Now()
+				err := d.Decode(t.Context(), &codeccall.Decode{Wire: shown, Room: 4 * leastPart}, &codeccall.Decoded{})
+				if !errors.Is(err, codeccall.ErrMisbehaved) || !strings.Contains(err.Error(), "stops short") || !strings.Contains(err.Error(), test.want) || time.Since(begin) != 0 {
+					t.Errorf("got %v after %v, want %v, %s, at once", err, time.Since(begin), codeccall.ErrMisbehaved, test.want)
+				}
+				var out codeccall.Decoded
+				if err := d.Decode(t.Context(), &codeccall.Decode{Wire: shown, Room: 9}, &out); err != nil || out.Examined != len(shown) {
+					t.Errorf("the next call: got %+v and %v", out, err)
+				}
+			})
+		})
+	}
 }
 
 // A process that asks for kept bytes again and again gets the whole wire once.
@@ -549,8 +617,8 @@ func TestOverdue(t *testing.T) {
 		{"no answer", answering(func(*codecpb.Call) parts { return nil }), small, codeccall.ErrOverdue},
 		{"no answer to a call of many parts", answering(func(*codecpb.Call) parts { return nil }), large, codeccall.ErrOverdue},
 		{"half an answer", answering(func(c *codecpb.Call) parts {
-			return parts{{Id: c.Id, Head: &head{DataSize: 9, Examined: 1500}, Data: []byte("hi")}}
-		}), small, codeccall.ErrOverdue},
+			return parts{{Id: c.Id, Head: &head{DataSize: 2 * leastPart, Examined: 1500}, Data: make([]byte, leastPart)}}
+		}), func(t *testing.T, codec codeccall.Codec) error { return decodeWithRoom(codec) }, codeccall.ErrOverdue},
 		{"nobody reads", hang, small, codeccall.ErrOverdue},
 		{"nobody reads a call of many parts", hang, large, codeccall.ErrGone},
 	}
