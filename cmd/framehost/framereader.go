@@ -102,6 +102,7 @@ func (r *frameReader) decode(ctx context.Context, eof bool) error {
 		}
 		in := codeccall.Decode{
 			Wire: r.wire.Bytes(), Examined: r.examined, EOF: eof, State: r.state, Room: max(readSize, r.needed), Left: r.left, Need: r.need,
+			RoomNeeded: r.needed,
 		}
 		if err := r.direction.Decode(ctx, &in, &r.found); err != nil {
 			return err

@@ -95,7 +95,8 @@ func (w *frameWriter) end(ctx context.Context) error {
 // call makes a call, with as much room as it takes, and writes the result.
 func (w *frameWriter) call(ctx context.Context, in *codeccall.Encode) error {
 	in.State = w.state
-	for in.Room = 2 * readSize; ; in.Room = w.result.RoomNeeded {
+	in.RoomNeeded = 0
+	for in.Room = 2 * readSize; ; in.Room, in.RoomNeeded = w.result.RoomNeeded, w.result.RoomNeeded {
 		if err := w.direction.Encode(ctx, in, &w.result); err != nil {
 			return err
 		}

@@ -88,6 +88,6 @@ func (l *locator) show(ctx context.Context, wire, state []byte) error {
 		if !l.out.More || l.out.RoomNeeded <= in.Room {
 			return nil
 		}
-		in.Room = l.out.RoomNeeded
+		in.Room, in.RoomNeeded = l.out.RoomNeeded, l.out.RoomNeeded
 	}
 }

@@ -66,7 +66,7 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 			return misbehaved("payload %d lies at %d..%d", i, from, to)
 		}
 	}
-	if err := checkMore(out.More, out.Consumed > 0, &out.RoomNeeded, in.Room, p.MaxFrame); err != nil {
+	if err := checkMore(out.More, out.Consumed > 0, &out.RoomNeeded, in.Room, in.RoomNeeded, p.MaxFrame); err != nil {
 		return err
 	}
 	if err := in.checkNeed(p, out); err != nil {
@@ -221,7 +221,7 @@ func (in *Encode) Check(p *Properties, out *Encoded) error {
 		}
 		last = end
 	}
-	if err := checkMore(out.More, len(out.Ends) > 0, &out.RoomNeeded, in.Room, p.MaxWire); err != nil {
+	if err := checkMore(out.More, len(out.Ends) > 0, &out.RoomNeeded, in.Room, in.RoomNeeded, p.MaxWire); err != nil {
 		return err
 	}
 	if n := len(out.Wire) - int(last); n > 0 && (!in.EOF || len(out.Ends) < len(in.Refs)) {
@@ -261,8 +261,9 @@ func tooLong(offset, at, maxFrame int) *codecs.Fault {
 	}
 }
 
-// checkMore refuses results that would be asked for again forever. It clears needed where that is not what they wait for.
-func checkMore(more, progress bool, needed *int, room, most int) error {
+// checkMore refuses results that would be asked for again forever: in room for so many bytes, of which some were asked for
+// before. It clears needed where that is not what the result waits for.
+func checkMore(more, progress bool, needed *int, room, asked, most int) error {
 	switch {
 	case *needed < 0 || *needed > most:
 		return misbehaved("room of %d bytes needed, more than %d", *needed, most)
@@ -270,6 +271,8 @@ func checkMore(more, progress bool, needed *int, room, most int) error {
 		*needed = 0
 	case *needed <= room:
 		return misbehaved("no progress in room for %d bytes, %d needed", room, *needed)
+	case asked > 0 && asked <= room:
+		return misbehaved("no progress in room for %d bytes, of which %d were needed: now %d are", room, asked, *needed)
 	}
 	return nil
 }

@@ -72,6 +72,9 @@ func TestCheckDecode(t *testing.T) {
 		{"more, with room that there is", Decode{}, Decoded{More: true, RoomNeeded: 5}, "no progress in room for 5 bytes, 5 needed"},
 		{"more, with room for no payload", Decode{}, Decoded{More: true, RoomNeeded: 11}, "room of 11 bytes needed, more than 10"},
 		{"more, with room below nothing", Decode{}, Decoded{More: true, RoomNeeded: -1}, "room of -1 bytes needed"},
+		{"more, with more room than was needed", Decode{RoomNeeded: 5}, Decoded{More: true, RoomNeeded: 6},
+			"no progress in room for 5 bytes, of which 5 were needed: now 6 are"},
+		{"more, with the room that was needed not given", Decode{RoomNeeded: 6}, Decoded{More: true, RoomNeeded: 7}, ""},
 		{"more and a fault", Decode{}, func() Decoded { out := fault(same); out.More = true; return out }(), "more and a fault at once"},
 
 		{"a need", Decode{}, Decoded{Need: 12}, ""},

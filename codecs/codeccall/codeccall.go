@@ -94,6 +94,9 @@ type Decode struct {
 	// Need is the Need of the direction's last result, if nothing was skipped since. A host shows fewer bytes at the end
 	// of the stream alone; Check then refuses every result but a truncated frame. It is not sent. 0 claims nothing.
 	Need int
+	// RoomNeeded is that of the direction's last result, if this call shows the same. Check refuses a result that needs more
+	// still. It is not sent. 0 claims nothing.
+	RoomNeeded int
 	// Patient says that the call will hardly find anything, as a few more bytes of a frame that arrives byte by byte. Where
 	// many such calls are to be made, few are made at a time, and others do not wait for them.
 	Patient bool
@@ -157,6 +160,7 @@ type Encode struct {
 	EOF        bool         // nothing follows these
 	State      []byte       // from the last result of the direction
 	Room       int          // bytes that may be written
+	RoomNeeded int          // of the direction's last result, if this call hands over the same; see Decode.RoomNeeded
 	Lent       Loan         // what Wire lies in, if that was lent by a Lender; nil otherwise
 	Borrow     bool         // the caller is ready for Encoded.Lent
 }

@@ -117,7 +117,7 @@ func found(in *codeccall.Decode, out *codeccall.Decoded) string {
 // call shows what there is. It reports whether nothing is to be done before more arrives.
 func (r *reader) call(eof bool) (wait bool, err error) {
 	in := codeccall.Decode{Wire: r.wire, Examined: r.examined, EOF: eof, State: r.state, Room: max(r.room, r.needed), Left: r.left,
-		Skips: r.skips, Need: r.need}
+		Skips: r.skips, Need: r.need, RoomNeeded: r.needed}
 	if r.forget {
 		in.Examined = 0
 	}

@@ -45,6 +45,7 @@ func (w *writer) write(payloads []string, eof bool) error {
 	for {
 		in := batchOf(payloads)
 		in.EOF, in.State, in.Room = eof, w.state, max(w.room, w.needed)
+		in.RoomNeeded = w.needed
 		done, n, err := w.call(&in, payloads)
 		if err != nil {
 			return fmt.Errorf("encode of %s (eof %t, state %q): %w", quoteAll(payloads), eof, w.state, err)

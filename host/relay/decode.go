@@ -78,7 +78,7 @@ func (r *reception) decodeOnce(eof bool, wanted int) (*batch, error) {
 	b.state = append(b.state[:0], r.state...)
 	r.decode.Wire, r.decode.EOF, r.decode.State, r.decode.Room, r.decode.Need = b.shown, eof, r.state, b.room, r.need
 	b.lent = r.inbox.lent()
-	r.decode.Lent, r.decode.Borrow = b.lent, true
+	r.decode.Lent, r.decode.Borrow, r.decode.RoomNeeded = b.lent, true, wanted
 	r.decode.Patient = !eof && r.crumbs.patient()
 	err := r.decoder.Decode(r.ctx, &r.decode, &b.found)
 	r.decode.Wire, r.decode.Lent = nil, nil

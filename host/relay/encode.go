@@ -80,7 +80,7 @@ func (f *flow) encodeOnce(b *batch) (written int, err error) {
 		}
 	}
 	b.in.Wire, b.in.Data, b.in.State = b.shown, b.found.Data, f.encodeState
-	b.in.Room, b.in.Lent, b.in.Borrow = 2*b.room, b.lent, true
+	b.in.Room, b.in.RoomNeeded, b.in.Lent, b.in.Borrow = 2*b.room, b.out.RoomNeeded, b.lent, true
 	if err := f.encoder.Encode(f.session.ctx, &b.in, &b.out); err != nil {
 		return 0, f.codecFailed("encode", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -313,6 +314,37 @@ func TestCodecThatNeedsTooMuch(t *testing.T) {
 			})
 		})
 	}
+}
+
+// greedy asks for a byte more of room whenever it got what it had asked for.
+type greedy struct {
+	lines
+	asks *atomic.Int64
+}
+
+func (g greedy) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
+	if len(in.Bytes) == 0 {
+		return 0, nil
+	}
+	_, err := out.Grow(1<<17 + int(g.asks.Add(1)))
+	return 0, err
+}
+
+func TestCodecThatNeverHasEnoughRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asks atomic.Int64
+		config := translating(t)
+		config.Downstream.Codec = codec(t, greedy{asks: &asks}, 1<<20)
+		s := start(t.Context(), t, config, 1<<10)
+		s.down.send([]byte("hi\n"))
+		const says = "were needed: now 131074 are"
+		if result := <-s.result; result.Reason != CodecFailed || result.Err == nil || !strings.Contains(result.Err.Error(), says) {
+			t.Errorf("got %+v, want codec_failed that says %q", result, says)
+		}
+		if n := asks.Load(); n != 2 {
+			t.Errorf("got %d calls, want 2", n)
+		}
+	})
 }
 
 func TestCancelled(t *testing.T) {

@@ -131,7 +131,7 @@ func (d *dispatcher) encodeOnce(g *group, encoder codeccall.Direction, b *batch)
 		b.charge += int64(wanted)
 		b.room = (wanted + 1) / 2
 	}
-	b.in.Wire, b.in.Data, b.in.Room = b.shown, b.found.Data, 2*b.room
+	b.in.Wire, b.in.Data, b.in.Room, b.in.RoomNeeded = b.shown, b.found.Data, 2*b.room, b.out.RoomNeeded
 	if err := encoder.Encode(d.member.ctx, &b.in, &b.out); err != nil {
 		if d.member.over() {
 			return false, nil

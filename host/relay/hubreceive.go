@@ -226,6 +226,7 @@ func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
 			found.charge += int64(l.out.RoomNeeded)
 			l.in.Room = l.out.RoomNeeded
 		}
+		l.in.RoomNeeded = l.out.RoomNeeded
 		at += onwards
 		l.in.Wire, l.in.State = l.in.Wire[onwards:], append(l.in.State[:0], l.out.State...)
 		l.in.Examined = max(0, l.out.Examined-onwards)

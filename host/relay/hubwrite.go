@@ -107,7 +107,7 @@ func (p *streamPort) encodeEnd() error {
 		if err := p.write(out.Wire); err != nil || !out.More {
 			return err
 		}
-		in.Room = max(in.Room, out.RoomNeeded)
+		in.Room, in.RoomNeeded = max(in.Room, out.RoomNeeded), out.RoomNeeded
 		in.State = append(in.State[:0], out.State...)
 	}
 }
