@@ -99,8 +99,9 @@ routes:
 			for _, payload := range tt.want {
 				want.WriteString(long(payload))
 			}
+			expect(t, c, want.String())
 			send(t, device, "end\n")
-			expect(t, c, want.String()+long("end"))
+			expect(t, c, long("end"))
 			waitFor(t, h, func(s *Status) bool {
 				hub := s.Routes[0].Hub
 				return hub.DroppedFrames == tt.dropped && len(hub.Live) == 2 && hub.Live[1].DroppedFrames+hub.Live[0].DroppedFrames == tt.dropped
