@@ -48,7 +48,7 @@ func newFlowSession(r *route, flow *endpoint.Flow) *flowSession {
 func (s *flowSession) pair(ctx context.Context, flow *endpoint.Flow) error {
 	end := &flowEnd{
 		flow: flow, ready: make(chan struct{}), closed: make(chan struct{}),
-		idle: func() { s.hub.Drain(relay.IdleTimeout) },
+		idle: func() { s.hub.End(relay.IdleTimeout) },
 	}
 	c, err := s.config(&s.route.config.From)
 	if err != nil {
@@ -114,7 +114,7 @@ func (s *flowSession) dialStream(ctx context.Context, c relay.MemberConfig) erro
 	c.Violation = s.reports[1].violation
 	s.members[1], err = s.hub.Stream(relay.StreamMember{
 		MemberConfig: c, Link: s.link, Shutdown: e.Shutdown, Timeouts: s.route.timeouts(), Classify: reasonOf,
-		InputEnded: func() { s.hub.Drain(relay.Fin) }, // no answer comes any more
+		InputEnded: func() { s.hub.End(relay.Fin) }, // no answer comes any more
 	})
 	if err != nil {
 		_ = conn.Reset()
@@ -122,7 +122,7 @@ func (s *flowSession) dialStream(ctx context.Context, c relay.MemberConfig) erro
 	return err
 }
 
-// Drain ends the session in good order.
+// Drain ends the session when it rests: when nothing came from either side for a second and everything was written.
 func (s *flowSession) Drain() { s.hub.Drain(relay.Drained) }
 
 // Cut ends the session.
@@ -145,7 +145,7 @@ func (s *flowSession) run() relay.Result {
 			result.Reason, result.Err, result.Direction = one.Reason, one.Err, one.Direction
 			close(ended)
 		})
-		s.hub.Drain(one.Reason)
+		s.hub.End(one.Reason)
 	}
 	both.Go(func() { run(0) })
 	select { // the upstream may speak first
@@ -180,6 +180,8 @@ func (s *flowSession) stats() relay.Stats {
 func between(from, to *relay.FlowStats) relay.FlowStats {
 	joined := *from
 	joined.BytesWritten, joined.FramesOut = to.BytesWritten, to.FramesOut
+	joined.FramesNotDelivered += to.FramesNotDelivered
+	joined.BytesNotDelivered += to.BytesNotDelivered
 	return joined
 }
 

@@ -93,8 +93,20 @@ func (s *streamSide) redial() {
 	r := s.hub.route
 	redialer := r.redialer(s.config)
 	dropped := int64(0)
+	// A drain goes on to dial as long as the hub does: something may wait for the connection.
+	dials, cancel := context.WithCancelCause(r.pairing)
+	defer cancel(nil)
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-s.hub.Ended():
+			cancel(relay.Drained)
+		case <-stop:
+		}
+	}()
 	for {
-		conn, err := redialer.Next(r.dials)
+		conn, err := redialer.Next(dials)
 		if err != nil {
 			return
 		}
@@ -160,9 +172,22 @@ func (s *streamSide) halt() {
 }
 
 func (s *streamSide) close() {
-	if outbox := s.waiting(); outbox != nil {
-		outbox.Close()
+	outbox := s.waiting()
+	if outbox == nil {
+		return
 	}
+	before := outbox.Stats().FramesNotDelivered
+	outbox.Close()
+	stats := outbox.Stats()
+	if stats.FramesNotDelivered == before {
+		return
+	}
+	r := s.hub.route
+	r.log.Warn("what waited for a connection is not delivered", "endpoint", s.describe(), "reason", string(relay.DrainTimeout),
+		"frames_not_delivered", stats.FramesNotDelivered, "bytes_not_delivered", stats.BytesNotDelivered)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed[string(relay.DrainTimeout)]++
 }
 
 func (s *streamSide) listening() (*config.Endpoint, endpoint.Address) {

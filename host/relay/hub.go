@@ -46,8 +46,8 @@ import (
 //
 // # Ends
 //
-// A stream has a clean end only behind everything that was in its queue, when the hub or the member drains. One that is
-// ended otherwise, for its queue was full with the policy [Disconnect] for instance, sees a reset. When a peer ends its
+// A stream has a clean end only behind everything that was in its queue, when the hub or the member ends, or the hub rests
+// while it drains ([Hub.Drain]). One that is ended otherwise, for its queue was full with the policy [Disconnect] for instance, sees a reset. When a peer ends its
 // own direction, it goes on receiving, as long as something is written to it within Timeouts.HalfClose.
 //
 // A payload that the framing of some receivers can't carry is the sender's violation: the other receivers get it, and
@@ -96,16 +96,18 @@ type Hub struct {
 	mu       sync.Mutex
 	members  map[*Member]struct{}
 	outboxes map[*Outbox]struct{}
-	passing  int // members that pass on what they received
-	drain    Reason
-	gone     MemberCounts // of members that left
+	passing  int           // members that pass on what they received
+	ending   Reason        // "": the hub goes on
+	ended    chan struct{} // closed when ending is set
+	drain    *hubDrain     // nil: Drain was not called
+	gone     MemberCounts  // of members that left
 }
 
 // NewHub returns a hub whose buffers are charged to memory; nil: nothing is charged.
 func NewHub(memory *Memory) *Hub {
 	return &Hub{
 		memory: memory, seed: maphash.MakeSeed(), origin: time.Now(),
-		members: map[*Member]struct{}{}, outboxes: map[*Outbox]struct{}{},
+		members: map[*Member]struct{}{}, outboxes: map[*Outbox]struct{}{}, ended: make(chan struct{}),
 	}
 }
 
@@ -162,13 +164,20 @@ func (a *audience) add(index map[codeccall.Codec]int, r *receiver) {
 	a.recents = a.recents || r.recent != nil
 }
 
-// join makes m a member. It returns false when the hub drains.
+// join makes m a member. It returns false when the hub ends, or when it drains and m is not awaited by an outbox.
 func (h *Hub) join(m *Member) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.drain != "" {
-		m.drainFor(h.drain)
+	if h.ending != "" {
+		m.drainFor(h.ending)
 		return false
+	}
+	if h.drain != nil {
+		if !m.lasts {
+			m.drainFor(h.drain.reason)
+			return false
+		}
+		h.drain.admit(m)
 	}
 	h.members[m] = struct{}{}
 	h.audience.Store(nil)
@@ -187,7 +196,7 @@ func (h *Hub) leave(m *Member) {
 func (h *Hub) enter(m *Member) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.drain != "" || m.drained() {
+	if h.ending != "" || m.drained() || m.deaf {
 		return false
 	}
 	h.passing++
@@ -200,7 +209,7 @@ func (h *Hub) exit(m *Member) {
 	defer h.mu.Unlock()
 	h.passing--
 	m.passing = false
-	if h.drain != "" {
+	if h.ending != "" {
 		h.sealAll()
 	} else if m.drained() {
 		m.finish()
@@ -220,19 +229,28 @@ func (h *Hub) sealAll() {
 	}
 }
 
-// Drain asks all members to end in good order, with reason: nothing more is received, what was received is passed on as
-// far as its frames are complete, queues are written to their ends, and then peers see a clean end. It does not wait:
-// the members' Run return when their peers have ended as well, or did not within two seconds; until its context ends,
-// each goes on writing to a slow receiver. Whoever joins from now on is over at once.
-func (h *Hub) Drain(reason Reason) {
+// End asks all members to end in good order, with reason: nothing more is received, what was received is passed on as
+// far as its frames are complete, queues are written to their ends, and then peers see a clean end, unless more came from
+// them. It does not wait: the members' Run return when their peers have ended as well, or did not within two seconds; until
+// its context ends, each goes on writing to a slow receiver. A member that joins from now on is over at once.
+func (h *Hub) End(reason Reason) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.drain != "" {
+	h.endAll(reason)
+}
+
+// endAll does what End does. The caller has the lock.
+func (h *Hub) endAll(reason Reason) {
+	if h.ending != "" {
 		return
 	}
-	h.drain = reason
+	h.ending = reason
+	close(h.ended)
 	for m := range h.members {
 		m.drainFor(reason)
 	}
 	h.sealAll()
 }
+
+// Ended is closed when the hub ends: after End, or when a drain found it at rest.
+func (h *Hub) Ended() <-chan struct{} { return h.ended }

@@ -63,7 +63,7 @@ func (p *peer) text(t testing.TB) string {
 
 // drain drains h and lets the peers end as well.
 func drain(h *Hub, peers ...*peer) {
-	h.Drain(Drained)
+	h.End(Drained)
 	for _, p := range peers {
 		_ = p.CloseWrite()
 	}
@@ -323,7 +323,7 @@ func TestHubQueuePolicies(t *testing.T) {
 							t.Errorf("the quick one got %d bytes, want all %d at once", len(got), len(want))
 						}
 					}
-					h.Drain(Drained)
+					h.End(Drained)
 					sender.CloseWrite()
 					quick.CloseWrite()
 					if tt.reason == Drained {
@@ -641,8 +641,8 @@ func TestHubDrain(t *testing.T) {
 			p := join(t, h, with(codec(t, lines{}, 10)), 100)
 			synctest.Wait()
 			began := time.Now()
-			h.Drain(Drained)
-			h.Drain(Drained) // the first counts
+			h.End(Drained)
+			h.End(Drained) // the first counts
 			p.ended(t, Drained)
 			if took := time.Since(began); took != lingerTime {
 				t.Errorf("ended after %v, want %v", took, lingerTime)
@@ -661,7 +661,7 @@ func TestHubDrain(t *testing.T) {
 			slow.in.limit = 1
 			sender.send(bytes.Repeat([]byte("hi\n"), 100))
 			synctest.Wait()
-			h.Drain(Drained)
+			h.End(Drained)
 			synctest.Wait()
 			sender.send([]byte("too late\n"))
 			sender.CloseWrite()
@@ -688,7 +688,7 @@ func TestHubDrain(t *testing.T) {
 				sender.send([]byte("hi\nho\n"))
 				synctest.Wait()
 			}
-			h.Drain(Drained)
+			h.End(Drained)
 			synctest.Wait()
 			sender.CloseWrite()
 			slow.CloseWrite()

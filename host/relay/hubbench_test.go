@@ -30,7 +30,7 @@ func BenchmarkHub(b *testing.B) {
 				if result := sender.Run(b.Context()); result.Reason != Fin || result.Stats.FramesIn < int64(b.N) {
 					b.Fatalf("got %+v", result)
 				}
-				h.Drain(Drained)
+				h.End(Drained)
 				for _, result := range results {
 					if got := <-result; got.Stats.FramesOut < int64(b.N) {
 						b.Fatalf("got %+v", got)
@@ -114,7 +114,7 @@ func BenchmarkHubDatagrams(b *testing.B) {
 				b.ResetTimer()
 				go func() { result <- m.Run(b.Context()) }()
 				<-flood.done
-				h.Drain(Drained)
+				h.End(Drained)
 				for _, result := range results {
 					if got := <-result; got.Stats.FramesOut+datagramBatch < int64(b.N) { // a drain may come before the last batch
 						b.Fatalf("got %+v", got)

@@ -65,7 +65,7 @@ func (h *Hub) Datagrams(config DatagramMember) (*Member, error) {
 		m.recent = newRecent(h.memory)
 	}
 	m.endless = true
-	m.port = &datagramPort{Member: m, datagrams: config.Datagrams, longest: config.MaxDatagram}
+	m.port = &datagramPort{Member: m, datagrams: config.Datagrams, longest: config.MaxDatagram, answers: config.Answers}
 	return m, nil
 }
 
@@ -74,6 +74,7 @@ type datagramPort struct {
 	*Member
 	datagrams Datagrams
 	longest   int
+	answers   bool
 
 	receiver   datagramReceiver
 	dispatcher dispatcher
@@ -124,7 +125,9 @@ func (p *datagramPort) count(all []Datagram) {
 			p.counts.bytesRead.Add(int64(len(one.Bytes)))
 		}
 	}
-	p.active.Store(p.clock.now())
+	now := p.clock.now()
+	p.active.Store(now)
+	p.heard.Store(now)
 }
 
 func (p *datagramPort) discard(all []Datagram) {
@@ -227,6 +230,8 @@ func (p *datagramPort) tooLong(frame []byte) {
 func (p *datagramPort) failed(operation string, err error, d Direction) error {
 	return p.fail(IOError, fmt.Errorf("relay: %s: %s: %w", d, operation, err), d)
 }
+
+func (p *datagramPort) forAll() bool { return !p.answers }
 
 // stalled is false: the system takes a datagram, or drops it, at once.
 func (p *datagramPort) stalled() bool { return false }

@@ -163,7 +163,7 @@ func TestHubDatagrams(t *testing.T) {
 		}
 		listener.send("with\na newline")
 		synctest.Wait()
-		h.Drain(Drained)
+		h.End(Drained)
 		client.CloseWrite()
 		want := wire(t, counted{built: true}, []byte("hi"), []byte("ho"), []byte("hey"), []byte("with\na newline"))
 		if got := client.text(t); got != string(want) {
@@ -240,7 +240,7 @@ func TestHubDatagramViolations(t *testing.T) {
 				if kept.String() != tt.kept {
 					t.Errorf("kept %q, want %q", kept.String(), tt.kept)
 				}
-				h.Drain(Drained)
+				h.End(Drained)
 				stats := one.ended(t, Drained).Stats
 				if stats.BytesSkipped != tt.skipped || stats.Violations != int64(len(tt.violations)) {
 					t.Errorf("got %+v, want %d bytes skipped", stats, tt.skipped)
@@ -347,7 +347,7 @@ func TestHubsDoNotLoop(t *testing.T) {
 					t.Errorf("%d datagrams for 20 sentences, want 80 at most", here.crossed+there.crossed)
 				}
 				for _, h := range hubs {
-					h.Drain(Drained)
+					h.End(Drained)
 				}
 				for _, p := range peers {
 					p.ended(t, Drained)
@@ -424,7 +424,7 @@ func TestHubDatagramsDiscarded(t *testing.T) {
 		if got := two.member.Stats(); got.Starved == 0 || got.DatagramsIn != 2 {
 			t.Errorf("got %+v, want a datagram dropped for want of memory", got)
 		}
-		h.Drain(Drained)
+		h.End(Drained)
 		one.ended(t, Drained)
 		two.ended(t, Drained)
 		if used := memory.Used(); used != 0 {

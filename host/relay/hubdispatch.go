@@ -99,6 +99,9 @@ func (d *dispatcher) sendGroup(g *group, b *batch) error {
 			b.in.Refs = refs[:fits]
 			if ok, err := d.encodeOnce(g, encoder, b); !ok {
 				g.starve(len(refs))
+				if d.member.over() {
+					d.member.counts.framesNotDelivered.Add(int64(len(refs)))
+				}
 				return err
 			}
 			taken := b.out.Taken()

@@ -50,13 +50,18 @@ type Member struct {
 	cancel  context.CancelCauseFunc
 	ended   atomic.Bool // result is there
 
-	passing bool // on what it received; the hub's lock is for it
+	// The hub's lock is for these.
+	passing bool // on what it received
+	deaf    bool // a drain lets it receive no more
 
 	clock      clock
-	active     mark // the last byte, read or written
-	frameSince mark // reading on for an unfinished frame, counting what was spent on it before
-	writeSince mark // a write is pending, and accepted its last byte then
-	inputEnded mark // the peer ended its direction
+	active     mark        // the last byte, read or written
+	frameSince mark        // reading on for an unfinished frame, counting what was spent on it before
+	writeSince mark        // a write is pending, and accepted its last byte then
+	inputEnded mark        // the peer ended its direction
+	heard      mark        // the last byte that was read
+	between    atomic.Bool // the reader waits, and no frame is unfinished
+	late       atomic.Bool // something came after the end
 
 	mu       sync.Mutex
 	result   MemberResult
@@ -72,6 +77,8 @@ type port interface {
 	receive()
 	// transmit writes what is queued until the queue is sealed and empty or the member is over.
 	transmit()
+	// forAll reports whether anybody may send to it, rather than one peer.
+	forAll() bool
 	// stalled reports whether the writer waits for the peer to take what was written to it.
 	stalled() bool
 	// cut wakes both, and resets a stream whose end was not written.
@@ -169,12 +176,12 @@ func (m *Member) relay() {
 	}
 }
 
-// Drain asks the member to end in good order, with reason, as [Hub.Drain] does with all.
+// Drain asks the member to end in good order, with reason, as [Hub.End] does with all.
 func (m *Member) Drain(reason Reason) {
 	m.hub.mu.Lock()
 	defer m.hub.mu.Unlock()
 	m.drainFor(reason)
-	if !m.passing && m.hub.drain == "" {
+	if !m.passing && m.hub.ending == "" {
 		m.finish()
 	}
 }
@@ -223,6 +230,9 @@ func (m *Member) end(reason Reason, err error, direction Direction) {
 	m.mu.Unlock()
 	m.ended.Store(true)
 	m.cancel(reason)
+	if reason == DrainTimeout && !m.lasts {
+		m.queue.cut()
+	}
 	m.detach(m, reason)
 	m.port.cut()
 }

@@ -68,6 +68,8 @@ func (d *dispatcher) giveUp() {
 	for _, b := range d.late {
 		for _, s := range b.rest {
 			b.to.queue.drop(s)
+			d.member.counts.framesNotDelivered.Add(int64(s.len()))
+			d.member.counts.bytesNotDelivered.Add(int64(s.size()))
 			s.letGo()
 		}
 	}

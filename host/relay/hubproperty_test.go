@@ -96,7 +96,7 @@ func hubProperty(t *testing.T, r *rand.Rand) {
 	}
 	sending.Wait()
 	synctest.Wait()
-	h.Drain(Drained)
+	h.End(Drained)
 	for _, p := range all {
 		_ = p.CloseWrite()
 	}

@@ -52,16 +52,17 @@ type queue struct {
 	limit  Queue
 	counts *hubCounters
 
-	mu      sync.Mutex
-	filled  sync.Cond         // the writer waits for frames
-	senders []chan<- struct{} // of senders that wait for room; each gets a token when the writer takes frames
-	list    []segment
-	head    int // of list
-	frames  int // in list
-	bytes   int
-	hand    []segment // given to the writer while it waited; taken already, as far as limits go
-	idle    bool      // the writer waits
-	sealed  bool      // takes no more
+	mu          sync.Mutex
+	filled      sync.Cond         // the writer waits for frames
+	senders     []chan<- struct{} // of senders that wait for room; each gets a token when the writer takes frames
+	list        []segment
+	head        int // of list
+	frames      int // in list
+	bytes       int
+	hand        []segment // given to the writer while it waited; taken already, as far as limits go
+	idle        bool      // the writer waits
+	sealed      bool      // takes no more
+	undelivered bool      // what is lost is so because a drain came to no end
 
 	// Of an outbox.
 	lasts    bool // what was not written when a connection ended is written to the next
@@ -171,6 +172,10 @@ func (q *queue) lost(s segment) {
 	if s.len() > 0 {
 		q.counts.droppedFrames.Add(int64(s.len()))
 		q.counts.droppedBytes.Add(int64(s.size()))
+		if q.undelivered {
+			q.counts.framesNotDelivered.Add(int64(s.len()))
+			q.counts.bytesNotDelivered.Add(int64(s.size()))
+		}
 	}
 }
 
@@ -269,6 +274,20 @@ func (q *queue) dropAll() {
 		s.letGo()
 	}
 	q.wake()
+}
+
+// cut notes that a drain came to no end, and that what waits will not be delivered.
+func (q *queue) cut() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.undelivered = true
+}
+
+// rests reports whether nothing waits and nothing is being written.
+func (q *queue) rests() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.frames == 0 && len(q.hand) == 0 && (q.idle || q.detached || q.sealed)
 }
 
 // attach lets a writer take what waits.

@@ -91,6 +91,9 @@ func (o *Outbox) Close() {
 	if _, ok := o.hub.outboxes[o]; ok {
 		delete(o.hub.outboxes, o)
 		o.hub.audience.Store(nil)
+		if o.hub.drain != nil || o.hub.ending != "" {
+			o.receiver.queue.cut()
+		}
 		o.receiver.queue.close()
 		o.hub.gone.add(o.counts.all())
 	}

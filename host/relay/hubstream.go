@@ -93,6 +93,9 @@ func (p *streamPort) receive() {
 	_ = p.receiveAll() // an error only says that the member knows how it ended
 	p.explainTimeout()
 	p.keepNoMore()
+	if p.sends() && p.wasCut() {
+		p.reception.counts.bytesNotDelivered.Add(int64(p.inbox.len()))
+	}
 	p.inbox.drop()
 	p.reception.counts.bytesWaiting.Store(0)
 }
@@ -112,7 +115,8 @@ func (p *streamPort) receiveAll() error {
 			failed = p.pass(n, err)
 			p.hub.exit(p.Member)
 		} else {
-			p.discardAll() // it came too late: the member drains
+			p.late.Store(p.late.Load() || n > 0)
+			p.discardAll() // it came too late: the member ends
 		}
 		if failed != nil || err != nil {
 			return failed
@@ -128,8 +132,13 @@ func (p *streamPort) read() (n int, err error) {
 	if unfinished {
 		p.frameSince.Store(max(1, before-p.frameSpent))
 	}
+	p.between.Store(!unfinished && p.discard == 0)
 	n, err = p.link.Read(p.grab, p.release)
 	after := p.clock.now()
+	if n > 0 {
+		p.heard.Store(after)
+		p.between.Store(false)
+	}
 	p.frameSince.clear()
 	if n > 0 {
 		p.active.Store(after)
@@ -223,10 +232,12 @@ func (p *streamPort) linkFailed(operation string, err error, d Direction) error 
 	return p.Member.fail(p.classify(err), fmt.Errorf("relay: %s: %s: %w", d, operation, err), d)
 }
 
+func (p *streamPort) forAll() bool { return false }
+
 func (p *streamPort) stalled() bool { return p.link.Stalled() }
 
 func (p *streamPort) cut() {
-	if p.wroteAll.Load() != 0 || p.config.Use == ReceiveOnly {
+	if !p.late.Load() && (p.wroteAll.Load() != 0 || p.config.Use == ReceiveOnly && !p.wasCut()) {
 		_ = p.link.Close()
 	} else {
 		_ = p.link.Reset()

@@ -148,7 +148,7 @@ func TestDatagramsSkippedAreKept(t *testing.T) {
 		if got, want := listener.heard(), []string{"a", "b", "c"}; !slices.Equal(got, want) {
 			t.Errorf("heard %q, want %q", got, want)
 		}
-		h.Drain(Drained)
+		h.End(Drained)
 		if got, want := places.texts(), []string{"xyz;", "xyz"}; !slices.Equal(got, want) {
 			t.Errorf("kept %q, want %q", got, want)
 		}
