@@ -212,8 +212,15 @@ func dropped(c *relay.MemberCounts) string {
 		numberText(c.DroppedFrames, "by its queue")+inBrackets(c.DroppedBytes),
 		numberText(c.NotSent, "not sent"), numberText(c.Starved, "for want of memory"),
 		numberText(c.Own, "our own"), numberText(c.Suppressed, "came back"),
-		numberText(c.Empties, "empty"), sizeText(c.BytesDiscarded, " discarded"), sizeText(c.BytesNotDelivered, " not delivered"),
+		numberText(c.Empties, "empty"), sizeText(c.BytesDiscarded, " discarded"), notDelivered(&c.FlowStats),
 	)
+}
+
+func notDelivered(f *relay.FlowStats) string {
+	if f.FramesNotDelivered == 0 && f.BytesNotDelivered == 0 {
+		return ""
+	}
+	return listed(framesText(f.FramesNotDelivered), sizeText(f.BytesNotDelivered, "")) + " not delivered"
 }
 
 func manyText(n int64, what string) string {
