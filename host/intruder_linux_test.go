@@ -28,9 +28,11 @@ import (
 )
 
 const (
-	// intrusionVariable says for how long intruders are at work, such as 30s. Otherwise it is intrusionTime.
+	// intrusionVariable says for how long intruders are at work at least, such as 30s. They are in any case until each has tried
+	// what it can and has had intruderVisits sessions.
 	intrusionVariable = "FRAMEHOST_TEST_INTRUSION"
-	intrusionTime     = 3 * time.Second
+	intruderVisits    = 5
+	intrusionLimit    = 3 * time.Minute // longer than any machine takes for that
 
 	intruders      = 3  // plugins, each in a route of its own
 	intruderPeers  = 3  // at a time, of each of those routes
@@ -192,7 +194,7 @@ func TestIntruders(t *testing.T) {
 	if err := codecshm.Supported(); err != nil {
 		t.Skip(err)
 	}
-	duration, err := time.ParseDuration(cmp.Or(os.Getenv(intrusionVariable), intrusionTime.String()))
+	duration, err := time.ParseDuration(cmp.Or(os.Getenv(intrusionVariable), "0s"))
 	if err != nil {
 		t.Fatalf("%s: %v", intrusionVariable, err)
 	}
@@ -216,13 +218,15 @@ func TestIntruders(t *testing.T) {
 	go echoAll(good)
 	go echoAll(other)
 
-	ctx, enough := context.WithTimeout(t.Context(), duration)
+	ctx, enough := context.WithCancel(t.Context())
 	defer enough()
 	var traffic sync.WaitGroup
-	var visits, received atomic.Int64
+	var visits [intruders]atomic.Int64
+	var received atomic.Int64
+	began := time.Now()
 	for i := range uint64(goodSessions) {
 		down := dialRoute(t, h, "good")
-		_ = down.SetDeadline(time.Now().Add(duration + time.Minute))
+		_ = down.SetDeadline(time.Now().Add(duration + intrusionLimit + time.Minute))
 		traffic.Go(func() { sendLines(t, ctx, down, i) })
 		traffic.Go(func() {
 			defer down.Close()
@@ -232,10 +236,32 @@ func TestIntruders(t *testing.T) {
 	for i := range intruders {
 		for j := range intruderPeers {
 			address := h.Addr(fmt.Sprintf("r%d", i)).Address
-			traffic.Go(func() { visit(ctx, address, uint64(i*intruderPeers+j), &visits) })
+			traffic.Go(func() { visit(ctx, address, uint64(i*intruderPeers+j), &visits[i]) })
+		}
+	}
+	all := func(ok func(visits int64) bool) bool {
+		for i := range visits {
+			if !ok(visits[i].Load()) {
+				return false
+			}
+		}
+		return true
+	}
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for limit := time.After(duration + intrusionLimit); ctx.Err() == nil; {
+		select {
+		case <-look.C:
+			r := readReport(t, reportFile)
+			if time.Since(began) >= duration && r.enough() && all(func(n int64) bool { return n >= intruderVisits }) {
+				enough()
+			}
+		case <-limit:
+			enough()
 		}
 	}
 	traffic.Wait()
+	duration = time.Since(began)
 
 	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["fin"] == goodSessions && len(s.Routes[0].Closed) == 1 })
 	closed := map[string]int64{}
@@ -262,32 +288,15 @@ func TestIntruders(t *testing.T) {
 	good.Close()
 	other.Close()
 
-	report, err := os.ReadFile(reportFile)
-	if err != nil {
-		t.Fatal(err)
+	report := readReport(t, reportFile)
+	for _, line := range report.breaches {
+		t.Error(line)
 	}
-	attacks, readOnly, flips := 0, 0, 0
-	for line := range strings.Lines(string(report)) {
-		var ways, kind, n int
-		if k, _ := fmt.Sscanf(line, "tried %d ways into memory of kind %d", &ways, &kind); k == 2 {
-			attacks += ways
-			if intruder.File(kind) == intruder.ReadOnly {
-				readOnly++
-			}
-			if !strings.HasSuffix(line, "got in by []\n") {
-				t.Error(line)
-			}
-		} else if _, err := fmt.Sscanf(line, "flipped %d bytes", &n); err == nil {
-			flips += n
-		}
-	}
-	if readOnly < 2*intruders || flips == 0 || visits.Load() == 0 {
-		t.Errorf("%d pieces of memory that may only be read, %d bytes overwritten, %d sessions with intruders; want some of each",
-			readOnly, flips, visits.Load())
+	if !report.enough() || !all(func(n int64) bool { return n > 0 }) {
+		t.Errorf("%d pieces of memory that may only be read, %d bytes overwritten, %d, %d and %d sessions with intruders; want some of each",
+			report.readOnly, report.flips, visits[0].Load(), visits[1].Load(), visits[2].Load())
 	}
 	after := takeStock(t)
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
 	for limit := time.After(10 * time.Second); after.goroutines > before.goroutines+garbageGoroutines || after.files > before.files; after = takeStock(t) {
 		select {
 		case <-look.C:
@@ -302,8 +311,40 @@ func TestIntruders(t *testing.T) {
 			after.mappings, after.heap, before.mappings, before.heap)
 	}
 	t.Logf("in %v: %d MiB in %d sessions arrived as they were sent; intruders overwrote %d bytes, tried %d ways into %d pieces that they may only "+
-		"read, and were restarted %d times; their %d sessions ended with %v", duration, received.Load()>>20, goodSessions, flips, attacks, readOnly, restarts,
-		visits.Load(), closed)
+		"read, and were restarted %d times; their %d sessions ended with %v", duration, received.Load()>>20, goodSessions, report.flips,
+		report.attacks, report.readOnly, restarts, visits[0].Load()+visits[1].Load()+visits[2].Load(), closed)
+}
+
+// A report is what intruders have done.
+type report struct {
+	attacks, readOnly, flips int
+	breaches                 []string
+}
+
+// enough reports whether each intruder can have tried both kinds of memory that it may only read.
+func (r *report) enough() bool { return r.readOnly >= 2*intruders && r.flips > 0 }
+
+func readReport(t *testing.T, file string) (r report) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var ways, kind, n int
+		if k, _ := fmt.Sscanf(line, "tried %d ways into memory of kind %d", &ways, &kind); k == 2 {
+			r.attacks += ways
+			if intruder.File(kind) == intruder.ReadOnly {
+				r.readOnly++
+			}
+			if !strings.HasSuffix(line, "got in by []\n") {
+				r.breaches = append(r.breaches, line)
+			}
+		} else if _, err := fmt.Sscanf(line, "flipped %d bytes", &n); err == nil {
+			r.flips += n
+		}
+	}
+	return r
 }
 
 // A countingReader counts what is read.

@@ -208,7 +208,7 @@ func (f *flow) attempt(ctx context.Context, in *instance, alone bool, try func()
 
 // outcomeOfGone is what it says of a call that it ended with err, for the process was gone. in has been reaped.
 func (in *instance) outcomeOfGone(err error, alone bool) outcome {
-	byItself := in.endedByItself()
+	byItself := in.endedByItself() || in.ofItsStreams() != ""
 	switch {
 	case errors.Is(err, codeccall.ErrNotBegun), in.forACall.Load(), errors.Is(in.cause, codeccall.ErrOverdue),
 		status.Code(in.cause) == codes.DeadlineExceeded:

@@ -26,7 +26,8 @@ type fake struct {
 	ended   chan struct{}
 	cleaned chan struct{}
 
-	fromOutside bool // it is killed rather than dies
+	fromOutside bool  // it is killed rather than dies
+	err         error // why its connection fails
 
 	forgets bool // what it was shown
 	busy    atomic.Bool
@@ -80,7 +81,8 @@ func (f *fake) endedByItself() bool     { return !f.fromOutside }
 func (f *fake) obituary() string        { return "ended as it does" }
 func (f *fake) cleanup()                { close(f.cleaned) }
 func (f *fake) Failed() <-chan struct{} { return nil }
-func (f *fake) Err() error              { return nil }
+func (f *fake) Err() error              { return f.err }
+func (f *fake) connected()              {}
 
 func (f *fake) kill() {
 	f.mu.Lock()

@@ -16,8 +16,8 @@ import (
 // An image is what is executed as a plugin: the same program with each launch, until it is closed.
 type image struct {
 	spec   *Spec
-	sealed *os.File // the verified bytes in memory that nothing can change; nil without a hash, or where there is none
-	dir    string   // a private directory with the verified bytes; empty while not needed
+	sealed *os.File    // the verified bytes in memory that nothing can change; nil without a hash, or where there is none
+	dir    *privateDir // with the verified bytes; nil while not needed
 }
 
 // newImage opens, and where the spec has a hash verifies, what the spec says.
@@ -66,7 +66,7 @@ func (im *image) verify() error {
 
 // writeCopy writes program to a file in a directory that only this user can enter.
 func (im *image) writeCopy(program io.Reader) error {
-	dir, err := os.MkdirTemp("", "framehost-plugin-")
+	dir, err := newPrivateDir("", imagePattern)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (im *image) writeCopy(program io.Reader) error {
 	return to.Close()
 }
 
-func (im *image) copied() string { return filepath.Join(im.dir, filepath.Base(im.spec.Path)) }
+func (im *image) copied() string { return filepath.Join(im.dir.path, filepath.Base(im.spec.Path)) }
 
 // start launches a process by way of start, which may be called twice: where executing sealed memory is forbidden
 // (vm.memfd_noexec, some security modules, no /proc), a private copy is executed instead.
@@ -104,7 +104,7 @@ func (im *image) start(start func(*exec.Cmd) error) error {
 			return err
 		}
 		return start(&exec.Cmd{Path: path, Args: append([]string{spec.Path}, spec.Args...)})
-	case im.dir == "":
+	case im.dir == nil:
 		if start(sealedCommand(im.sealed, spec)) == nil {
 			return nil
 		}
@@ -132,8 +132,8 @@ func (im *image) close() {
 	if im.sealed != nil {
 		im.sealed.Close()
 	}
-	if im.dir != "" {
-		_ = os.RemoveAll(im.dir) // what can't be removed is left for the system to clean up
+	if im.dir != nil {
+		im.dir.remove()
 	}
 }
 

@@ -60,8 +60,8 @@ func TestCopyIsExecutedWhereMemoryCannotBe(t *testing.T) {
 	if len(paths) != len(want) || paths[0] != want[0] || paths[1] != want[1] || paths[2] != want[2] {
 		t.Errorf("executed %v, want %v", paths, want)
 	}
-	info, err := os.Stat(im.dir)
+	info, err := os.Stat(im.dir.path)
 	if err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("%s: %v, %v", im.dir, info.Mode(), err)
+		t.Errorf("%s: %v, %v", im.dir.path, info.Mode(), err)
 	}
 }

@@ -127,7 +127,10 @@ func TestPinnedPlugin(t *testing.T) {
 			t.Error(err)
 		}
 		im.close()
-		if _, err := os.Stat(im.dir); err == nil {
+		if im.dir == nil {
+			return
+		}
+		if _, err := os.Stat(im.dir.path); err == nil {
 			t.Error("the copy is left behind")
 		}
 	})

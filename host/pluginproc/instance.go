@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,7 @@ func (in *instance) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	in.connected()
 	in.description = description
 	if in.dataPlane, in.planeReason, err = in.settle(ctx, description.DataPlanes); err != nil {
 		return err
@@ -174,6 +176,31 @@ func (in *instance) hangsOrMisbehaves() bool {
 	return errors.Is(in.cause, codeccall.ErrOverdue) || errors.Is(in.cause, codeccall.ErrMisbehaved) ||
 		status.Code(in.cause) == codes.DeadlineExceeded
 }
+
+// ofItsStreams returns what the plugin ended a stream of calls with, in one line, or "" if that is not how the process failed. It is for
+// after it was condemned.
+func (in *instance) ofItsStreams() string {
+	if in.cause == nil || in.hangsOrMisbehaves() {
+		return ""
+	}
+	if errors.Is(in.cause, io.EOF) {
+		return "ended a stream of calls"
+	}
+	var of interface{ GRPCStatus() *status.Status }
+	if !errors.As(in.cause, &of) {
+		return ""
+	}
+	switch s := of.GRPCStatus(); s.Code() {
+	case codes.OK, codes.Unavailable, codes.Canceled: // the connection broke
+		return ""
+	default:
+		text := []byte(s.Message())
+		return fmt.Sprintf("ended a stream of calls with %s: %s", s.Code(), cleanLine(text[:min(len(text), maxStreamError)]))
+	}
+}
+
+// maxStreamError is how many bytes are logged of what a plugin says when it ends a stream.
+const maxStreamError = 500
 
 // mayDieByItself waits a moment for a process that seems to be gone.
 func (in *instance) mayDieByItself(ctx context.Context) {

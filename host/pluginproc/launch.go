@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"os/exec"
 	"slices"
 	"sync"
@@ -39,6 +38,8 @@ type process interface {
 	// settle chooses the data plane, of those the process says it has beside gRPC. It comes before Configure.
 	settle(ctx context.Context, offered []string) (plane DataPlane, reason string, err error)
 	pid() int
+	// connected is called when the process has answered for the first time.
+	connected()
 	// lend returns memory that the process can read, or nil if there is none; see codeccall.Lender.
 	lend(size int) codeccall.Loan
 	// kill ends the process and everything it started. It does not wait.
@@ -60,7 +61,7 @@ type osProcess struct {
 	spec             *Spec
 	runner           *runner
 	client           *plugin.Client
-	dir              string // of sockets
+	dir              *privateDir // of sockets
 	ended            chan struct{}
 	plane            *codecshm.Plane // nil: there can't be one,
 	noPlane          error           // for this reason
@@ -89,8 +90,8 @@ func launch(ctx context.Context, spec *Spec, im *image, options Options) (proces
 		},
 		SkipHostEnv:      true,
 		StartTimeout:     math.MaxInt64, // ctx ends the start
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
-		GRPCDialOptions:  append(codecrpc.DialOptions(), grpc.WithChainStreamInterceptor(p.intercept)),
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir.path},
+		GRPCDialOptions:  append(codecrpc.DialOptions(), grpc.WithIdleTimeout(0), grpc.WithChainStreamInterceptor(p.intercept)),
 		SyncStderr:       p.runner.stderr.stream(),
 		Logger:           quietLogger{Logger: options.Logger, plugin: spec.Name},
 	})
@@ -160,6 +161,10 @@ func (p *osProcess) pid() int              { return p.runner.pid() }
 func (p *osProcess) kill()                 { p.runner.kill() }
 func (p *osProcess) done() <-chan struct{} { return p.ended }
 
+// connected implements process. The connection needs the name of the socket no longer, so that nothing is left of it however the host
+// ends.
+func (p *osProcess) connected() { p.dir.remove() }
+
 // cleanup lets go-plugin clean up, which it does in bounded time now that the process is gone.
 func (p *osProcess) cleanup() {
 	p.client.Kill()
@@ -169,5 +174,5 @@ func (p *osProcess) cleanup() {
 	for _, conn := range conns {
 		conn.Close()
 	}
-	_ = os.RemoveAll(p.dir) // what can't be removed is left for the system to clean up
+	p.dir.remove()
 }

@@ -36,7 +36,8 @@
 // It leads a process group of its own. Its environment is minimal: PATH, HOME, TMPDIR, LANG, LC_ALL, TZ and their like,
 // what go-plugin's handshake needs, and Spec.Env. Its standard input is a pipe on which nothing is ever sent and which
 // ends with the host: a plugin exits when it reads the end. Linux also kills it the moment its host dies. It listens on
-// a Unix socket in a directory that only this user can enter, named by PLUGIN_UNIX_SOCKET_DIR, or on a loopback address.
+// a Unix socket in a directory that only this user can enter, named by PLUGIN_UNIX_SOCKET_DIR, or on a loopback address. The
+// directory is removed as soon as the host is connected; one that a killed host left behind is removed by the next.
 // There is no TLS between the two (go-plugin's AutoMTLS is off): whoever can enter that directory is this user, who could
 // as well trace either process, and plugins in other languages would each have to implement it.
 //

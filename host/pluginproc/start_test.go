@@ -190,9 +190,9 @@ func TestSocketDirectoryIsShort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
-	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("%s: %v, %v", dir, info.Mode(), err)
+	defer dir.remove()
+	if info, err := os.Stat(dir.path); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%s: %v, %v", dir.path, info.Mode(), err)
 	}
 }
 
@@ -217,5 +217,71 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(dir + "/*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// Once a plugin is connected, nothing is left to remove: not by a host that is killed, and not by its plugins either.
+func TestNothingToRemoveOnceConnected(t *testing.T) {
+	dir, err := os.MkdirTemp("/tmp", "none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	t.Setenv("TMPDIR", dir)
+	p := mustStart(t, Spec{Name: "numbered"}, quick(newJournal()))
+	if left, _ := filepath.Glob(dir + "/*"); len(left) > 0 {
+		t.Errorf("there are %v while the plugin runs", left)
+	}
+	if err := newTalk(mustConfigure(t, p)).say(testContext(t), "hi"); err != nil {
+		t.Error(err)
+	}
+}
+
+// What hosts that are gone have left behind is removed, and nothing else.
+func TestSweep(t *testing.T) {
+	base := t.TempDir()
+	old := time.Now().Add(-time.Hour)
+	for name, mode := range map[string]os.FileMode{
+		"framehost-12": 0o700, "framehost-plugin-34": 0o700, // left behind
+		"framehost-5": 0o700,                                                                                        // locked, below
+		"framehost-":  0o700, "framehost-a1": 0o700, "framehost-1a": 0o700, "other-12": 0o700, "framehost-6": 0o755, // of others
+	} {
+		path := filepath.Join(base, name)
+		if err := os.MkdirAll(filepath.Join(path, "plugin-dir1"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.Chmod(path, mode), os.Chtimes(path, old, old)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock := lockDir(filepath.Join(base, "framehost-5"))
+	if lock == nil {
+		t.Skip("directories can't be locked here")
+	}
+	defer lock.Close()
+	young, err := newPrivateDir(base, socketPattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer young.remove()
+	if err := os.WriteFile(filepath.Join(base, "framehost-7"), nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	sweep(base, time.Now().Add(-leftFor))
+	entries, err := os.ReadDir(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, entry := range entries {
+		if entry.Name() != filepath.Base(young.path) {
+			left = append(left, entry.Name())
+		}
+	}
+	if got, want := strings.Join(left, " "), "framehost- framehost-1a framehost-5 framehost-6 framehost-7 framehost-a1 other-12"; got != want {
+		t.Errorf("left are %s, want %s", got, want)
+	}
+	if len(entries) != len(left)+1 {
+		t.Error("the one that was just made is gone")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -519,3 +520,36 @@ func TestCloseIsBounded(t *testing.T) {
 type immortal struct{ *fake }
 
 func (immortal) kill() {}
+
+// What a plugin ends a stream of calls with is in the log and in the status, made harmless; and it speaks against the call.
+func TestPluginEndsAStream(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"with an error": {fmt.Errorf("open a lane: %w", status.Error(codes.Internal, "table\x1b[31m 7 is full")),
+			`ended a stream of calls with Internal: table\x1b[31m 7 is full; it ended as it does`},
+		"with none": {io.EOF, "ended a stream of calls; it ended as it does"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j := newJournal()
+				options := quickly
+				options.Logger = j.logger()
+				p := startFakes(t, options, func(int) (*fake, error) {
+					return &fake{err: test.err, fromOutside: true, decode: func(context.Context, *fake, *codeccall.Decode) error { return codeccall.ErrGone }}, nil
+				})
+				if err := decode(t.Context(), mustConfigure(t, p).Open(), "x"); !errors.Is(err, codeccall.ErrCodecFailed) {
+					t.Errorf("got %v, want %v", err, codeccall.ErrCodecFailed)
+				}
+				synctest.Wait()
+				if s := p.Status(); s.LastError == nil || !strings.HasSuffix(s.LastError.Error(), test.want) || s.Restarts != deathsInCompany+deathsAlone {
+					t.Errorf("%d restarts, the last for %v; want %q", s.Restarts, s.LastError, test.want)
+				}
+				if !strings.Contains(j.String(), strings.TrimSuffix(test.want, "; it ended as it does")) {
+					t.Errorf("%q is not in the log:\n%s", test.want, j)
+				}
+			})
+		})
+	}
+}

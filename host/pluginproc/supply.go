@@ -49,6 +49,9 @@ func (p *Plugin) retire(in *instance) {
 	if in.hangsOrMisbehaves() {
 		how = fmt.Sprintf("%v; it %s", in.cause, how)
 	}
+	if ended := in.ofItsStreams(); ended != "" {
+		how = fmt.Sprintf("%s; it %s", ended, how)
+	}
 	p.restarts++
 	p.fail(fmt.Errorf("%s: process %d %s", p.spec.what(), in.pid(), how))
 	p.pausing = !in.wasUseful() && time.Since(in.since) < settled
