@@ -177,3 +177,24 @@ func TestTimeoutResets(t *testing.T) {
 		<-s.result
 	})
 }
+
+// A stream of a hub says the same of its unfinished frame.
+func TestFrameTimeoutInAHubSaysWhatItHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		config := with(codec(t, lines{}, 1000))
+		config.Timeouts.Frame, config.WireBytes = time.Minute, 3
+		var reported []Violation
+		config.Violation = func(v Violation) { reported = append(reported, v) }
+		p := join(t, h, config, 1000)
+		p.send([]byte("hi\nabcdef"))
+		result := p.ended(t, FrameTimeout)
+		v := (*Violation)(nil)
+		if !errors.As(result.Err, &v) || len(reported) != 1 {
+			t.Fatalf("got %+v, %d reports; want what the frame timeout held, and a report", result, len(reported))
+		}
+		if v.Direction != FromMember || v.Held != 6 || v.Offset != 3 || v.At != 9 || string(v.Bytes) != "abc" || v.Want != "a newline" {
+			t.Errorf("got %+v, bytes %q", v, v.Bytes)
+		}
+	})
+}
