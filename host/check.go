@@ -12,9 +12,10 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// Check tries c out without opening an endpoint: it starts every plugin, and configures every codec with the limits of
-// each route that uses it, or with its own if none does. The error is of everything that is wrong; [config.Errors] have
-// their places. Nothing is left running. log may be nil.
+// Check tries c out without opening an endpoint: it starts every plugin, configures every codec with the limits of each
+// route that uses it, or with its own if none does, has it encode and decode a payload, and looks whether sockets and
+// directories could be made. The error is of everything that is wrong; [config.Errors] have their places. What is
+// allowed but probably not meant is added to c.Warnings, and so is what is in use. Nothing is left running. log may be nil.
 func Check(ctx context.Context, c *config.Config, log hclog.Logger) (err error) {
 	if log == nil {
 		log = hclog.NewNullLogger()
@@ -22,7 +23,9 @@ func Check(ctx context.Context, c *config.Config, log hclog.Logger) (err error) 
 	s := OpenCodecs(c, log)
 	defer func() { err = errors.Join(err, s.Close()) }()
 	keys, plugins := everything(c)
-	errs := []error{s.configureAll(ctx, keys), checkKey(c)}
+	warnings, misplaced := checkPlaces(ctx, c)
+	errs := []error{s.configureAll(ctx, slices.Clone(keys)), checkKey(c), misplaced}
+	c.Warnings = slices.Concat(c.Warnings, s.Warnings(), warnings)
 	for _, p := range plugins {
 		if _, err := s.Plugin(ctx, p.Name); err != nil {
 			errs = append(errs, config.Errors{p.At.Error(err.Error(), "")})
@@ -30,6 +33,13 @@ func Check(ctx context.Context, c *config.Config, log hclog.Logger) (err error) 
 	}
 	if errs[0] != nil {
 		return config.Join(errs...) // what is not configured can't be measured
+	}
+	tried := map[codecKey]bool{}
+	for _, key := range keys {
+		if !tried[key] {
+			tried[key] = true
+			errs = append(errs, s.checkRoundTrip(ctx, key))
+		}
 	}
 	for i := range c.Routes {
 		errs = append(errs, s.checkMemory(ctx, &c.Routes[i]), s.checkStateless(ctx, &c.Routes[i]))

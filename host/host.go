@@ -48,6 +48,7 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -165,12 +166,28 @@ func (h *Host) openControl(ctx context.Context, path string) error {
 		return err
 	}
 	if err != nil {
-		h.log.Warn("framehost status will not find this process", "error", err)
+		h.warnOfOther(ctx, path, err)
 		return nil
 	}
 	h.control = c
 	h.log.Debug("control socket", "path", path)
 	return nil
+}
+
+// warnOfOther says whose status is shown at the default place of the control socket, which this host could not have.
+func (h *Host) warnOfOther(ctx context.Context, path string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryPatience)
+	defer cancel()
+	var other *Status
+	if checkDir(filepath.Dir(path)) == nil { // else it may be anybody's
+		other, _ = QueryStatus(ctx, path)
+	}
+	if other == nil {
+		h.log.Warn("framehost status will not find this process", "error", err)
+		return
+	}
+	h.log.Warn("framehost status shows another process, which has the default control socket; set control.socket to see this one",
+		"path", path, "other", runner(other))
 }
 
 func (h *Host) openQuarantine(c *config.Config) error {
@@ -189,7 +206,9 @@ func (h *Host) openQuarantine(c *config.Config) error {
 // connectionsAllowed is how many connections may be open, as far as the system has descriptors for them.
 func (h *Host) connectionsAllowed(c *config.Config) int {
 	n, limited := endpoint.ConnectionsAllowed(c.Limits.MaxConnections, descriptorsPerSession)
-	if limited {
+	if limited && !c.IsSet("limits.max_connections") { // the default is what is usual, not what was asked for
+		h.log.Debug("connections are limited by file descriptors", "effective", n)
+	} else if limited {
 		h.log.Warn("fewer connections than limits.max_connections, for want of file descriptors",
 			"max_connections", c.Limits.MaxConnections, "effective", n)
 	}

@@ -212,6 +212,7 @@ type Codecs struct {
 	mu         sync.Mutex
 	plugins    map[string]*pooled // by name
 	configured map[codecKey]codeccall.Codec
+	warnings   map[string][]config.Warning // of the options, by the codec's name
 }
 
 // codecKey is a codec of the configuration with the limit that a route sets it.
@@ -306,6 +307,7 @@ func (s *Codecs) configure(ctx context.Context, c *config.Codec, maxFrame int) (
 		}
 		return nil, config.Errors{c.At.Error(fmt.Sprintf("codec %s: %v", c.Name, err), "")}
 	}
+	s.warn(c, p.Description().Schema)
 	codec, err := p.Configure(ctx, options, maxFrame)
 	var option *codecs.OptionError
 	switch {
@@ -315,6 +317,35 @@ func (s *Codecs) configure(ctx context.Context, c *config.Codec, maxFrame int) (
 		return nil, config.Errors{c.At.Error(fmt.Sprintf("codec %s: %v", c.Name, err), "")}
 	}
 	return codec, nil
+}
+
+// warn notes what is allowed in a codec's options but probably not meant, and logs it the first time.
+func (s *Codecs) warn(c *config.Codec, schema json.RawMessage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, done := s.warnings[c.Name]; done {
+		return
+	}
+	if s.warnings == nil {
+		s.warnings = map[string][]config.Warning{}
+	}
+	s.warnings[c.Name] = c.OptionWarnings(schema)
+	for _, warning := range s.warnings[c.Name] {
+		if s.pool.options.Logger != nil {
+			s.pool.options.Logger.Warn(warning.String())
+		}
+	}
+}
+
+// Warnings returns what is allowed in the options of the codecs that were configured but probably not meant, in the
+// order of the configuration.
+func (s *Codecs) Warnings() (all []config.Warning) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.config.Codecs {
+		all = append(all, s.warnings[s.config.Codecs[i].Name]...)
+	}
+	return all
 }
 
 // notUp returns err, of a plugin that did not start, with the place of the first codec that needs it: one error, however

@@ -16,9 +16,11 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [-c FILE]",
 		Short: "Say whether a configuration is right",
-		Long: `Say whether a configuration is right: read it, start every plugin that it names, and configure every codec,
-also those that no route uses. No endpoint is opened. Everything that is wrong is printed at once, each with its
-file, line, column and key; then the exit code is 2. Warnings are about what is allowed but probably not meant.`,
+		Long: `Say whether a configuration is right: read it, start every plugin that it names, configure every codec, also those
+that no route uses, and have each encode and decode a payload; and look whether sockets, ports and directories can
+be had. No endpoint is opened. Everything that is wrong is printed at once, each with its file, line, column and
+key; then the exit code is 2. Warnings are about what is allowed but probably not meant, and about what is in use:
+perhaps by a framehost that runs with this configuration.`,
 		Example: `  framehost check -c relay.yaml
   framehost check -c relay.yaml --set limits.max_frame=64KiB`,
 		Args: arguments(0, 0),
@@ -36,10 +38,17 @@ func check(ctx context.Context, s *source, out, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if len(c.Routes)+len(c.Codecs)+len(c.Plugins) == 0 {
+		return errEmpty(c)
+	}
+	err = host.Check(ctx, c, nil)
+	if ctx.Err() != nil {
+		return failed(ctx.Err())
+	}
 	for _, warning := range c.Warnings {
 		fmt.Fprintf(stderr, "%s (warning)\n", warning)
 	}
-	if err := host.Check(ctx, c, nil); err != nil {
+	if err != nil {
 		return wrongOrFailed(err)
 	}
 	name := c.File

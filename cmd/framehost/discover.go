@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +13,21 @@ import (
 
 	"github.com/framehost/framehost/host/discovery"
 )
+
+// A port is a flag that has the number of a port.
+type port uint16
+
+func (p *port) String() string { return strconv.Itoa(int(*p)) }
+func (p *port) Type() string   { return "PORT" }
+
+func (p *port) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return errors.New("want 1 to 65535")
+	}
+	*p = port(n)
+	return nil
+}
 
 // A search is `framehost discover` with its flags.
 type search struct {
@@ -48,9 +64,6 @@ The exit code is 1 if nothing answered.`,
 					return fmt.Errorf("discover: got an empty SERVICE, want a name, or none for any\n%s", seeHelp(cmd))
 				}
 			}
-			if s.port == 0 {
-				return fmt.Errorf("discover: --port: got 0, want 1 to 65535\n%s", seeHelp(cmd))
-			}
 			if s.timeout <= 0 {
 				return fmt.Errorf("discover: --timeout: got %s, want more than 0s\n%s", s.timeout, seeHelp(cmd))
 			}
@@ -62,7 +75,8 @@ The exit code is 1 if nothing answered.`,
 	f.BoolVar(&s.watch, "watch", false, "go on, and tell what changes, until interrupted")
 	f.DurationVar(&s.timeout, "timeout", 3*time.Second, "wait this long for answers")
 	f.StringVar(&s.keyFile, "key-file", "", "the `FILE` with the key of the LAN")
-	f.Uint16Var(&s.port, "port", discovery.DefaultPort, "the UDP port of the LAN's announcements")
+	s.port = discovery.DefaultPort
+	f.Var((*port)(&s.port), "port", "the UDP port of the LAN's announcements")
 	f.StringArrayVar(&s.interfaces, "interface", nil, "ask on this interface alone, a `NAME` or an address of it; may be repeated")
 	cmd.MarkFlagsMutuallyExclusive("watch", "timeout")
 	return cmd

@@ -51,7 +51,7 @@ func exitCode(err error, stderr io.Writer) int {
 	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "framehost: interrupted")
-		return code
+		return exitFailed // not the usage's fault, nor the configuration's
 	}
 	if errors.As(err, new(config.Errors)) {
 		fmt.Fprintln(stderr, err) // each line begins with its place, as editors like it

@@ -41,6 +41,21 @@ func (s *source) load() (*config.Config, error) {
 	return c, nil
 }
 
+// errEmpty refuses a configuration that says nothing, such as a file that was cut to no bytes.
+func errEmpty(c *config.Config) error {
+	return config.Errors{config.Position{File: c.File}.Error("no routes",
+		"one at least; `framehost config init` prints a configuration to begin with")}
+}
+
+// loadRoutes is load for what is to be run.
+func (s *source) loadRoutes() (*config.Config, error) {
+	c, err := s.load()
+	if err == nil && len(c.Routes) == 0 {
+		return nil, errEmpty(c)
+	}
+	return c, err
+}
+
 // wrongOrFailed is an error of something that a configuration was used for: the configuration's if it names places in
 // it, else a failure while running.
 func wrongOrFailed(err error) error {

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 
 	"github.com/framehost/framehost/codecs"
@@ -11,9 +14,13 @@ import (
 // serveOdd is the program oddplugin: a plugin whose arguments say what is odd about it.
 //
 //	oddplugin schema FILE   the JSON Schema of its options is what FILE holds
+//	oddplugin other         what it decodes is not what it encoded: letters become capitals
+//	oddplugin unreadable    it refuses what it encoded itself
+//	oddplugin nothing       it encodes no payload at all
+//	oddplugin crash         it ends when it encodes
 func serveOdd() {
 	codec := &oddCodec{Codec: codecs.New(codecs.Info{Name: "odd", Version: "1.0.0", Description: "an odd codec"}, struct{}{},
-		func(*struct{}, int) (codecs.Framing, error) { return nil, nil })}
+		func(*struct{}, int) (codecs.Framing, error) { return oddFraming(os.Args[1]), nil })}
 	switch os.Args[1] {
 	case "schema":
 		schema, err := os.ReadFile(os.Args[2])
@@ -35,4 +42,30 @@ func (c *oddCodec) Schema() json.RawMessage {
 		return c.schema
 	}
 	return c.Codec.Schema()
+}
+
+// oddFraming is lines, with what the argument says.
+func oddFraming(kind string) codecs.Framing {
+	return codecs.FromFuncs(codecs.Funcs{
+		Split: func(data []byte, eof bool) (int, []byte, error) {
+			advance, token, err := bufio.ScanLines(data, eof)
+			if kind == "other" {
+				token = bytes.ToUpper(token)
+			}
+			if kind == "unreadable" && len(token) > 0 {
+				return 0, nil, errors.New("unreadable")
+			}
+			return advance, token, err
+		},
+		Append: func(dst, payload []byte) ([]byte, error) {
+			if kind == "nothing" {
+				return dst, errors.New("not this one")
+			}
+			if kind == "crash" {
+				os.Exit(3)
+			}
+			return append(append(dst, payload...), '\n'), nil
+		},
+		Overhead: 1, Want: "a line",
+	})
 }

@@ -19,12 +19,20 @@ run as processes of their own and are chosen for each connection by a page of YA
   framehost run -c relay.yaml          run it
 
 Exit codes: 0; 1 failed while running; 2 usage or configuration; 3 a fault in encode or decode.`,
+		Version:       versionLine(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	},
 		newRun(), newStatus(), newViolations(), newCheck(), newConfig(), newProfiles(), newPlugin(), newVersion(),
 		newEncode(), newDecode(), newExplain(), newSend(), newDiscover(), newDemo(),
 	)
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			refuseOthers(cmd, "a shell")
+		}
+	}
 	return root
 }

@@ -73,7 +73,7 @@ func (r *runner) run(ctx context.Context, stderr *standardError) error {
 			r.set = append(r.set, key+"="+flag.value)
 		}
 	}
-	c, err := r.load()
+	c, err := r.loadRoutes()
 	if err != nil {
 		return err
 	}
@@ -89,6 +89,10 @@ func (r *runner) run(ctx context.Context, stderr *standardError) error {
 	}
 	h, err := host.Start(ctx, c, host.Options{Logger: r.log, Version: versionString(), Control: true})
 	if err != nil {
+		if ctx.Err() != nil { // which is then what is wrong with whatever was starting
+			r.log.Info("ended while it was starting", "why", context.Cause(ctx))
+			return nil
+		}
 		if r.file == "" {
 			err = portsHint(err)
 		}
@@ -114,7 +118,7 @@ func (r *runner) reload(ctx context.Context, h *host.Host) {
 		r.log.Warn("there is no configuration file to read again")
 		return
 	}
-	c, err := r.load()
+	c, err := r.loadRoutes()
 	if err == nil {
 		err = h.Reload(ctx, c)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/relay"
 )
 
@@ -30,7 +32,7 @@ func newStatus() *cobra.Command {
 		Short: "Show what a running framehost is doing",
 		Long: `Show what a running framehost is doing: its plugins, with the data plane by which payloads travel to them and why
 it is that one; its routes with what they have carried; and its live sessions. It is asked on its control socket: the
-one that --socket names, or control.socket of the configuration, or else the default place. The exit code is 1 if none
+one that --socket names, or control.socket of the configuration, or else the default place. What else is wrong with that file does not matter. The exit code is 1 if none
 runs there.`,
 		Example: `  framehost status
   framehost status -c relay.yaml --json`,
@@ -63,14 +65,18 @@ func controlSocket(socket string, s *source) (string, error) {
 	if socket != "" {
 		return socket, nil
 	}
-	c, err := s.load()
+	if s.file == "" {
+		c, err := s.load()
+		if err != nil {
+			return "", err
+		}
+		return cmp.Or(c.Control.Socket, host.DefaultControlSocket()), nil
+	}
+	path, err := config.ControlSocket(s.file, config.LoadOptions{Set: s.set, Env: true})
 	if err != nil {
 		return "", err
 	}
-	if c.Control.Socket != "" {
-		return c.Control.Socket, nil
-	}
-	return host.DefaultControlSocket(), nil
+	return cmp.Or(path, host.DefaultControlSocket()), nil
 }
 
 // printStatus writes s for people.

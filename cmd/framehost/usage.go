@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -37,12 +39,44 @@ func arguments(least, most int) cobra.PositionalArgs {
 		if len(args) > 0 {
 			got = fmt.Sprintf("%s (%s)", count(len(args), "argument"), strings.Join(args, " "))
 		}
-		return fmt.Errorf("%s: got %s, want: %s\n%s", cmd.Name(), got, cmd.UseLine(), seeHelp(cmd))
+		hint := ""
+		if last := len(args) - 1; last >= 0 && last == most && cmd.Flags().ShorthandLookup("c") != nil && isFile(args[last]) {
+			hint = fmt.Sprintf("; did you mean -c %s?", args[last])
+		}
+		return fmt.Errorf("%s: got %s, want: %s%s\n%s", cmd.Name(), got, cmd.UseLine(), hint, seeHelp(cmd))
 	}
+}
+
+// refuseOthers makes cmd, which only has commands below it, refuse a word that is none of them.
+func refuseOthers(cmd *cobra.Command, what string) {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		var names []string
+		for _, below := range cmd.Commands() {
+			names = append(names, below.Name())
+		}
+		return fmt.Errorf("%s: got %q, want %s: one of %s\n%s", cmd.Name(), args[0], what, strings.Join(names, ", "), seeHelp(cmd))
+	}
+}
+
+// isFile reports whether an argument was meant for a file of configuration.
+func isFile(arg string) bool {
+	switch filepath.Ext(arg) {
+	case ".yaml", ".yml", ".toml", ".json":
+		return true
+	}
+	info, err := os.Stat(arg)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // flagError adds to what cobra says of a flag.
 func flagError(cmd *cobra.Command, err error) error {
+	if !cmd.HasParent() {
+		return fmt.Errorf("%w\n%s", err, seeHelp(cmd))
+	}
 	return fmt.Errorf("%s: %w\n%s", cmd.Name(), err, seeHelp(cmd))
 }
 

@@ -15,11 +15,15 @@ func newVersion() *cobra.Command {
 		Example: `  framehost version`,
 		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "framehost %s %s %s/%s\n",
-				versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), versionLine())
 			return failed(err)
 		},
 	}
+}
+
+// versionLine is what the command version prints, and --version.
+func versionLine() string {
+	return fmt.Sprintf("framehost %s %s %s/%s", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // versionString is what the linker was told, or else what the module says of itself.

@@ -430,3 +430,9 @@ func (c *Config) Plugin(name string) *Plugin {
 // Where returns where the value of key, such as "routes[0].from.listen", was written; for a key that wasn't, the
 // place of what encloses it, under the name of key.
 func (c *Config) Where(key string) Position { return where(c.positions, c.File, key) }
+
+// IsSet reports whether key was given a value: in the file, by a variable or by a flag.
+func (c *Config) IsSet(key string) bool {
+	_, ok := c.positions[key]
+	return ok
+}

@@ -52,8 +52,15 @@ func notExecuted(spec *Spec, err error) error {
 	if e := (*fs.PathError)(nil); errors.As(err, &e) {
 		err = e.Err
 	}
-	if _, statErr := os.Stat(spec.Path); errors.Is(err, fs.ErrNotExist) && spec.Path != "" && statErr == nil {
+	file, statErr := os.Stat(spec.Path)
+	there := spec.Path != "" && statErr == nil
+	switch {
+	case there && errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("can't be executed: its interpreter or loader: %w", err)
+	case there && file.IsDir():
+		return fmt.Errorf("can't be executed: %w: got a directory, want a program", err)
+	case there && errors.Is(err, fs.ErrPermission) && file.Mode().Perm()&0o111 == 0:
+		return fmt.Errorf("can't be executed: %w: its mode is %s, want one with x: chmod +x %s", err, file.Mode(), spec.Path)
 	}
 	return fmt.Errorf("can't be executed: %w", err)
 }

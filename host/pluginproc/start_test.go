@@ -59,8 +59,9 @@ func TestStartOfWhatIsNoProgram(t *testing.T) {
 	}
 	tests := []struct{ name, path, want string }{
 		{"there is none", filepath.Join(dir, "none"), "can't be executed: no such file or directory"},
-		{"not executable", write("text", "hello", 0o600), "can't be executed: permission denied"},
-		{"a directory", dir, "can't be executed: permission denied"},
+		{"not executable", write("text", "hello", 0o600),
+			"can't be executed: permission denied: its mode is -rw-------, want one with x: chmod +x " + filepath.Join(dir, "text")},
+		{"a directory", dir, "can't be executed: permission denied: got a directory, want a program"},
 		{"not a format that the system knows", write("data", "\x01\x02\x03", 0o700), "can't be executed: exec format error"},
 		{"its interpreter does not exist", write("script", "#!/no/such/interpreter\n", 0o700), "its interpreter or loader: no such file"},
 	}

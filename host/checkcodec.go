@@ -1,0 +1,88 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/host/config"
+)
+
+// triedPayloads are what checkRoundTrip tries, unless the codec's profile has examples: a framing may carry digits alone,
+// or JSON, or datagrams of its own form.
+var triedPayloads = []string{"hello", "0", "A", `{"a":1}`, "\x00\x01", "\x05hello"}
+
+// checkRoundTrip has a codec encode a payload, once, and decode what came of it. The payload is the first of some
+// that the codec takes. A codec that takes none of them is not at fault: one whose payloads keep their header carries
+// well-formed messages alone.
+func (s *Codecs) checkRoundTrip(ctx context.Context, key codecKey) error {
+	codec, err := s.Codec(ctx, key.name, key.maxFrame)
+	if err != nil {
+		return err
+	}
+	c := s.find(key.name)
+	payloads := triedPayloads
+	if p, ok := config.LookupProfile(c.Profile); ok {
+		payloads = nil
+		for _, e := range p.Examples {
+			payloads = append(payloads, string(e.Payload))
+		}
+		payloads = append(payloads, triedPayloads...)
+	}
+	direction := codec.Open()
+	defer direction.Close()
+	for _, payload := range payloads {
+		if len(payload) > key.maxFrame {
+			continue
+		}
+		taken, err := roundTrip(ctx, direction, codec.Properties(), []byte(payload))
+		if err != nil && ctx.Err() == nil {
+			return config.Errors{c.At.Error(fmt.Sprintf("codec %s, tried with the payload %.80q: %v", key.name, payload, err), "")}
+		}
+		if taken || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// roundTrip encodes payload and decodes its frame. taken is false if the codec refuses the payload, or skips it as empty.
+func roundTrip(ctx context.Context, direction codeccall.Direction, p codeccall.Properties, payload []byte) (taken bool, err error) {
+	encode := codeccall.Encode{Data: payload, Refs: []codecs.Ref{{Len: uint32(len(payload))}}, EOF: true, Room: p.MaxWire + 4096}
+	var encoded codeccall.Encoded
+	if err := direction.Encode(ctx, &encode, &encoded); err != nil {
+		return false, fmt.Errorf("encode: %w", err)
+	}
+	if fault := encoded.Fault; fault != nil {
+		if errors.Is(fault.Err, codecs.ErrUnrepresentable) {
+			return false, nil
+		}
+		return false, fmt.Errorf("encode: %w", fault)
+	}
+	wire := bytes.Clone(encoded.Wire)
+	if len(wire) == 0 {
+		return false, nil // skipped
+	}
+	decode := codeccall.Decode{Wire: wire, EOF: true, Room: p.MaxFrame + 4096}
+	var decoded codeccall.Decoded
+	if err := direction.Decode(ctx, &decode, &decoded); err != nil {
+		return false, fmt.Errorf("decode of % X: %w", shortened(wire), err)
+	}
+	if decoded.Fault != nil {
+		return false, fmt.Errorf("its frame is % X, which decode refuses: %w", shortened(wire), decoded.Fault)
+	}
+	if n := len(decoded.Refs); n != 1 {
+		return false, fmt.Errorf("its frame is % X, which decodes to %d payloads, want the one", shortened(wire), n)
+	}
+	batch := codecs.Batch{Wire: wire, Data: decoded.Data, Refs: decoded.Refs}
+	if got := batch.At(0); !bytes.Equal(got, payload) {
+		return false, fmt.Errorf("its frame is % X, which decodes to %.80q, want the same", shortened(wire), got)
+	}
+	return true, nil
+}
+
+// shortened returns as much of b as an error shows.
+func shortened(b []byte) []byte { return b[:min(len(b), 32)] }

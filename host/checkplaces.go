@@ -1,0 +1,214 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/endpoint"
+)
+
+// queryPatience is how long a check waits for a framehost that runs.
+const queryPatience = 2 * time.Second
+
+// checkPlaces finds out whether c could be run here: whether its sockets and directories can be made. It makes none.
+// What is in use is a warning, for a framehost that runs with c may be who uses it; so are interfaces that are not there,
+// for they may come.
+func checkPlaces(ctx context.Context, c *config.Config) ([]config.Warning, error) {
+	p := placeCheck{config: c}
+	p.running(ctx)
+	p.control(ctx)
+	p.quarantine()
+	for i := range c.Routes {
+		for _, e := range c.Routes[i].Sides() {
+			if e.Listen != nil {
+				p.listens(ctx, e.Listen)
+			}
+			at := e.Listen
+			if at == nil {
+				at = e.Dial
+			}
+			p.interfaces(strings.TrimSuffix(strings.TrimSuffix(at.At.Key, ".listen"), ".dial")+".udp.interfaces", e.UDP.Interfaces)
+		}
+	}
+	p.interfaces("discovery.interfaces", c.Discovery.Interfaces)
+	if len(p.errs) > 0 {
+		return p.warnings, p.errs
+	}
+	return p.warnings, nil
+}
+
+type placeCheck struct {
+	config   *config.Config
+	status   *Status // of the framehost that serves the control socket; nil: there is none
+	warnings []config.Warning
+	errs     config.Errors
+}
+
+func (p *placeCheck) warn(at config.Position, format string, args ...any) {
+	p.warnings = append(p.warnings, config.Warning{Position: at, Text: fmt.Sprintf(format, args...)})
+}
+
+func (p *placeCheck) fail(at config.Position, err error) {
+	p.errs = append(p.errs, at.Error(err.Error(), ""))
+}
+
+// running asks the framehost that serves the control socket, if one does.
+func (p *placeCheck) running(ctx context.Context) {
+	path := p.config.Control.Socket
+	if path == "" {
+		path = DefaultControlSocket()
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryPatience)
+	defer cancel()
+	if status, err := QueryStatus(ctx, path); err == nil {
+		p.status = status
+	}
+}
+
+func (p *placeCheck) control(ctx context.Context) {
+	path := p.config.Control.Socket
+	if path == "" {
+		return
+	}
+	at := p.config.Where("control.socket")
+	if p.status != nil {
+		p.warn(at, "in use by %s", runner(p.status))
+		return
+	}
+	if _, err := os.Lstat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		if err := creatable(filepath.Dir(path)); err != nil { // which run makes
+			p.fail(at, err)
+		}
+		return
+	}
+	p.probe(ctx, at, endpoint.Address{Network: "unix", Address: path}, "")
+}
+
+func (p *placeCheck) quarantine() {
+	uses := func(r config.Route) bool { return r.OnViolation == config.ViolationQuarantine }
+	if !slices.ContainsFunc(p.config.Routes, uses) {
+		return
+	}
+	if err := creatable(p.config.Quarantine.Dir); err != nil {
+		p.fail(p.config.Where("quarantine.dir"), err)
+	}
+}
+
+// creatable reports why dir could not be made and written to, without making it.
+func creatable(dir string) error {
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at):
+			continue
+		case errors.Is(err, syscall.ENOTDIR):
+			continue // the file that is in the way is further up
+		case err != nil:
+			return err
+		case !info.IsDir():
+			return fmt.Errorf("%s: got a file at %s, want a directory", dir, at)
+		}
+		if err := writable(at); err != nil {
+			return fmt.Errorf("%s: %s can't be written: %w", dir, at, err)
+		}
+		return nil
+	}
+}
+
+func (p *placeCheck) listens(ctx context.Context, a *config.Address) {
+	if a.Scheme != "unix" && a.Port == 0 {
+		return
+	}
+	network, address := a.Network()
+	p.probe(ctx, a.At, endpoint.Address{Network: network, Address: address}, a.String())
+}
+
+// probe warns if address is in use, and reports what else would keep run from listening there.
+func (p *placeCheck) probe(ctx context.Context, at config.Position, address endpoint.Address, text string) {
+	err := endpoint.Probe(ctx, address)
+	switch {
+	case err == nil:
+	case !errors.Is(err, endpoint.ErrInUse):
+		p.fail(at, err)
+	case p.status != nil && p.listensAt(text):
+		p.warn(at, "in use by %s", runner(p.status))
+	default:
+		p.warn(at, "in use by another process")
+	}
+}
+
+// listensAt reports whether the framehost that runs listens at text, a URL. It may have been written otherwise.
+func (p *placeCheck) listensAt(text string) bool {
+	network, port := networkAndPort(text)
+	for _, r := range p.status.Routes {
+		for _, word := range strings.FieldsFunc(r.From+" "+r.To, func(c rune) bool { return c == ' ' || c == ',' }) {
+			if n, at := networkAndPort(word); strings.Contains(word, "://") && n == network && at == port {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func networkAndPort(url string) (network, port string) {
+	network, address, _ := strings.Cut(url, "://")
+	if network == "unix" {
+		return network, address
+	}
+	return network, address[strings.LastIndex(address, ":")+1:]
+}
+
+// runner describes the framehost that s is of.
+func runner(s *Status) string {
+	what := s.Config
+	if what == "" {
+		what = "the embedded default configuration"
+	}
+	return fmt.Sprintf("framehost, process %d, which runs %s", s.PID, what)
+}
+
+func (p *placeCheck) interfaces(key string, names []string) {
+	list, err := net.Interfaces()
+	if err != nil {
+		return // which run would say, and go on trying
+	}
+	for i, name := range names {
+		if !slices.ContainsFunc(list, func(i net.Interface) bool { return i.Name == name || hasAddress(&i, name) }) {
+			p.warn(p.config.Where(fmt.Sprintf("%s[%d]", key, i)), "there is no interface %s now; it is used when there is", name)
+		}
+	}
+}
+
+// hasAddress reports whether text is an address of i or a network that one is in.
+func hasAddress(i *net.Interface, text string) bool {
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		address, err := netip.ParseAddr(text)
+		if err != nil {
+			return false
+		}
+		address = address.Unmap().WithZone("")
+		prefix = netip.PrefixFrom(address, address.BitLen())
+	}
+	addresses, err := i.Addrs()
+	if err != nil {
+		return false
+	}
+	for _, a := range addresses {
+		if own, err := netip.ParsePrefix(a.String()); err == nil && prefix.Contains(own.Addr()) {
+			return true
+		}
+	}
+	return false
+}

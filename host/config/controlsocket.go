@@ -1,0 +1,33 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// ControlSocket returns control.socket of the configuration file at path, as an absolute path or relative to the working
+// directory, and "" where the default place is meant. Whatever else is wrong with the file does not matter.
+func ControlSocket(path string, opts LoadOptions) (string, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return "", fmt.Errorf("configuration: %w", err)
+	}
+	root, errs := read(path, formatOf(path), data)
+	if len(errs) > 0 {
+		errs.sort()
+		return "", fmt.Errorf("%w\nso control.socket can't be read; name the socket with --socket", errs)
+	}
+	root, _, _ = overlay(root, opts)
+	section := root.get("control")
+	if section == nil || section.kind != mapping {
+		return "", nil
+	}
+	n := section.get("socket")
+	if n == nil || n.isNull() {
+		return "", nil
+	}
+	if !n.isText() {
+		return "", Errors{n.at("control.socket").Error(n.got(), wantText(n))}
+	}
+	return under(filepath.Dir(path), n.text), nil
+}

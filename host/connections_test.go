@@ -1,0 +1,40 @@
+package host
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/host/config"
+)
+
+// Who asked for more connections than there are descriptors for is warned, and nobody is of the default.
+func TestTooFewDescriptors(t *testing.T) {
+	const tooMany = 1 << 30
+	tests := []struct {
+		name, text string
+		warned     bool
+	}{
+		{"asked for", "limits: {max_connections: 1073741824}\n", true},
+		{"the default", "", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := config.Parse("test.yaml", "yaml", []byte(tt.text), config.LoadOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Limits.MaxConnections = tooMany // also where it is the default, which systems have enough descriptors for
+			var log bytes.Buffer
+			h := &Host{log: hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Info})}
+			if n := h.connectionsAllowed(c); n == tooMany {
+				t.Skip("the system has as many descriptors as that")
+			}
+			if got := strings.Contains(log.String(), "fewer connections than limits.max_connections"); got != tt.warned {
+				t.Errorf("got warned %t, want %t:\n%s", got, tt.warned, log.String())
+			}
+		})
+	}
+}
