@@ -210,6 +210,6 @@ func (m *member) status() MemberStatus {
 	stats := m.Stats()
 	return MemberStatus{
 		ID: m.id, Endpoint: m.endpoint, Peer: m.peer, Codec: m.codec, Age: stats.Age, MemberCounts: stats.MemberCounts,
-		QueuedFrames: stats.QueuedFrames, QueuedBytes: stats.QueuedBytes,
+		HalfClosed: stats.HalfClosed, QueuedFrames: stats.QueuedFrames, QueuedBytes: stats.QueuedBytes,
 	}
 }

@@ -27,8 +27,9 @@ type MemberStatus struct {
 	Codec    string        `json:"codec"`
 	Age      time.Duration `json:"age_ns"`
 	relay.MemberCounts
-	QueuedFrames int `json:"queued_frames"`
-	QueuedBytes  int `json:"queued_bytes"`
+	HalfClosed   bool `json:"half_closed"` // the peer has ended its own direction, and may still receive
+	QueuedFrames int  `json:"queued_frames"`
+	QueuedBytes  int  `json:"queued_bytes"`
 }
 
 // DatagramStatus is what the system and the sockets of an endpoint did with datagrams, since it was opened.

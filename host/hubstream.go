@@ -160,6 +160,9 @@ func (s *streamSide) join(m *member, l *link) (*relay.Member, error) {
 		MemberConfig: s.hub.memberConfig(m, s.config, codec), Link: l, Shutdown: s.config.Shutdown,
 		Timeouts: r.timeouts(), Classify: reasonOf, Outbox: s.waiting(),
 	}
+	if s.listener != nil {
+		c.InputEnded = func() { l.GiveWay(func() { m.GiveWay() }) }
+	}
 	m.reports = r.memberReporter(m.log, m.id, m.peer, m.codec, false)
 	c.Violation = m.reports.violation
 	return s.hub.Stream(c)

@@ -33,6 +33,9 @@ func (l *link) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// WaitEnd implements relay.Link.
+func (l *link) WaitEnd(halfClosed func()) error { return l.Conn.WaitEnd(halfClosed, l.resets.Load) }
+
 // Reset implements relay.Link.
 func (l *link) Reset() error {
 	if l.resets.Swap(true) {

@@ -22,7 +22,7 @@ func (a *Admission) admit(ip netip.Addr) (leave func(), reason string) {
 		return nil, reason
 	}
 	for i, connections := range a.Limit {
-		if reason := connections.enter(ip); reason != "" {
+		if reason := connections.enterOrMakeRoom(ip); reason != "" {
 			leaveAll(a.Limit[:i], ip)
 			return nil, reason
 		}
@@ -71,6 +71,7 @@ type Connections struct {
 	most, mostPerAddress int
 	live                 int
 	byAddress            map[netip.Addr]int // of those that are live, hence bounded by them
+	spares               []spare            // that make room for others, in the order in which they do
 }
 
 // NewConnections returns a counter with limits for all connections, and for those from one IP address. 0: no limit.
@@ -92,20 +93,31 @@ func (c *Connections) Live() int {
 	return c.live
 }
 
-func (c *Connections) enter(ip netip.Addr) (reason string) {
+// enterOrMakeRoom counts a connection from ip, and lets others give way if it must.
+func (c *Connections) enterOrMakeRoom(ip netip.Addr) (reason string) {
+	for {
+		reason, from := c.enter(ip)
+		if reason == "" || !c.makeRoom(from) {
+			return reason
+		}
+	}
+}
+
+// enter counts a connection from ip. Otherwise the reason says why not, and from which address one has to go, if that matters.
+func (c *Connections) enter(ip netip.Addr) (reason string, from netip.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.most > 0 && c.live >= c.most:
-		return fmt.Sprintf("over max_connections (%d)", c.most)
+		return fmt.Sprintf("over max_connections (%d)", c.most), netip.Addr{}
 	case c.mostPerAddress > 0 && ip.IsValid() && c.byAddress[ip] >= c.mostPerAddress:
-		return fmt.Sprintf("over max_connections_per_address (%d)", c.mostPerAddress)
+		return fmt.Sprintf("over max_connections_per_address (%d)", c.mostPerAddress), ip
 	}
 	c.live++
 	if ip.IsValid() {
 		c.byAddress[ip]++
 	}
-	return ""
+	return "", netip.Addr{}
 }
 
 func (c *Connections) leave(ip netip.Addr) {

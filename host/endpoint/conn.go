@@ -20,7 +20,11 @@ type Conn struct {
 
 	end    sync.Once
 	endErr error
-	leave  func() // gives back what an Admission counted
+	over   chan struct{} // closed when it has ended
+	leave  func()        // gives back what an Admission counted
+	limits []*Connections
+
+	givesWay atomic.Bool // it stands in the limits' queues of those that make room for others
 }
 
 // socket is what *net.TCPConn and *net.UnixConn have in common.
@@ -37,7 +41,7 @@ func newConn(s socket, leave func()) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{socket: s, transfer: t, remoteIP: ipOf(s.RemoteAddr()), leave: leave}, nil
+	return &Conn{socket: s, transfer: t, remoteIP: ipOf(s.RemoteAddr()), over: make(chan struct{}), leave: leave}, nil
 }
 
 // ipOf returns the IP address of a TCP address as an operator writes it: an IPv4 address that an IPv6 socket shows is an
@@ -85,6 +89,9 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		return 0, nil
 	}
 	n, err = c.transfer.write(p)
+	if c.givesWay.Load() { // if the peer is gone, it answers with a reset now
+		c.stay()
+	}
 	if err != nil && c.endedWrite.Load() && errors.Is(err, ErrReset) {
 		return n, net.ErrClosed
 	}
@@ -126,6 +133,8 @@ func (c *Conn) Close() error { return c.finish(c.socket.Close) }
 func (c *Conn) finish(how func() error) error {
 	c.end.Do(func() {
 		c.endErr = bare(how())
+		close(c.over)
+		c.stay()
 		if c.leave != nil {
 			c.leave()
 		}

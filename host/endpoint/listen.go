@@ -132,6 +132,7 @@ func (l *Listener) admit(s socket) *Conn {
 		_ = s.Close()
 		return nil
 	}
+	c.limits = l.options.Admission.Limit
 	return c
 }
 

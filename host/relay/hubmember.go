@@ -186,6 +186,12 @@ func (m *Member) Drain(reason Reason) {
 	}
 }
 
+// GiveWay ends the member, with the reason Refused, because its peer has ended its own direction, takes nothing, and is in
+// the way of another connection.
+func (m *Member) GiveWay() {
+	m.end(Refused, errors.New("relay: to member: half-closed and idle, it gave way to another connection"), ToMember)
+}
+
 func (m *Member) drainFor(reason Reason) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

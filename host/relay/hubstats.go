@@ -23,8 +23,9 @@ type MemberCounts struct {
 type MemberStats struct {
 	Age time.Duration // since the member was made
 	MemberCounts
-	QueuedFrames int `json:"queued_frames"`
-	QueuedBytes  int `json:"queued_bytes"` // of wire
+	HalfClosed   bool `json:"half_closed"` // the peer has ended its own direction
+	QueuedFrames int  `json:"queued_frames"`
+	QueuedBytes  int  `json:"queued_bytes"` // of wire
 }
 
 // HubStats counts what the members of a hub have done, also those that left.
@@ -55,6 +56,7 @@ func (m *Member) Stats() MemberStats {
 		s.add(m.tally.all())
 	}
 	s.QueuedFrames, s.QueuedBytes = m.queue.held()
+	s.HalfClosed = m.inputEnded.Load() != 0
 	return s
 }
 

@@ -80,6 +80,7 @@ func (p *streamPort) open() {
 
 func (p *streamPort) receive() {
 	if !p.sends() && p.shutdown {
+		p.watch(p.noteEnd)
 		return
 	}
 	if p.sends() {
@@ -90,7 +91,7 @@ func (p *streamPort) receive() {
 		defer p.decoder.Close()
 		defer p.dispatcher.close()
 	}
-	_ = p.receiveAll() // an error only says that the member knows how it ended
+	_ = p.receiveAll() // an error only says that the member knows how it ended, or that its input has
 	p.explainTimeout()
 	p.keepNoMore()
 	if p.sends() && p.wasCut() {
@@ -98,6 +99,9 @@ func (p *streamPort) receive() {
 	}
 	p.inbox.drop()
 	p.reception.counts.bytesWaiting.Store(0)
+	if p.inputEnded.Load() != 0 && p.wroteAll.Load() == 0 && !p.over() {
+		p.watch(nil)
+	}
 }
 
 // receiveAll is the loop of the reader. An error means that the member is over.
@@ -181,14 +185,30 @@ func (p *streamPort) passEnd() error {
 			return err
 		}
 	}
-	p.inputEnded.Store(p.clock.now())
+	p.noteEnd()
 	if p.config.Use == ReceiveOnly {
 		p.queue.seal()
 	}
+	return nil
+}
+
+// noteEnd notes that the peer has ended its own direction.
+func (p *streamPort) noteEnd() {
+	p.inputEnded.Store(p.clock.now())
 	if p.onEnd != nil {
 		p.onEnd()
 	}
-	return nil
+}
+
+// watch waits until the connection is over, and ends the member with it.
+func (p *streamPort) watch(halfClosed func()) {
+	switch err := p.link.WaitEnd(halfClosed); {
+	case p.over():
+	case errors.Is(err, io.EOF):
+		p.end(p.finalReason(), nil, Neither)
+	default:
+		_ = p.linkFailed("watch", err, ToMember)
+	}
 }
 
 func (p *streamPort) discardAll() {

@@ -27,7 +27,10 @@ func (p *streamPort) transmit() {
 		return
 	}
 	p.wroteAll.Store(p.clock.now())
-	if p.drained() {
+	switch {
+	case p.inputEnded.Load() != 0:
+		p.end(p.finalReason(), nil, Neither) // the reader may watch the connection
+	case p.drained():
 		p.lingerOn()
 	}
 }

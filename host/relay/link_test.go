@@ -139,6 +139,19 @@ func (l *link) Stalled() bool {
 	return l.out.full
 }
 
+func (l *link) WaitEnd(halfClosed func()) error {
+	l.in.mu.Lock()
+	defer l.in.mu.Unlock()
+	for l.in.broken == nil {
+		if l.in.ended && halfClosed != nil {
+			halfClosed()
+			halfClosed = nil
+		}
+		l.in.change.Wait()
+	}
+	return l.in.broken
+}
+
 func (l *link) CloseWrite() error { l.out.end(); return nil }
 func (l *link) CloseRead() error  { l.in.end(); return nil }
 

@@ -4,7 +4,8 @@ package relay
 // with a Reason as its cause.
 type Reason string //nolint:errname // see the constants
 
-// The reasons. Refused and ConnectFailed are for those who make sessions; no session ends with them.
+// The reasons. Refused and ConnectFailed are for those who make sessions; no session ends with them, but members of hubs that
+// gave way to others end with Refused.
 //
 //nolint:errname // they are the words of logs and metrics
 const (

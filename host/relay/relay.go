@@ -71,6 +71,9 @@ type Link interface {
 	Flush(ctx context.Context) error
 	// Stalled reports whether a Write is under way that waits for the peer to take what was written before.
 	Stalled() bool
+	// WaitEnd waits until the connection is over, and returns how it ended: io.EOF if the peer has closed it. Bytes that come
+	// stay unread. halfClosed, unless nil, is called once when the peer has ended its direction. It is called like Read.
+	WaitEnd(halfClosed func()) error
 	// CloseWrite ends our direction; the peer sees a clean end behind everything written.
 	CloseWrite() error
 	// CloseRead tells the peer, where the transport can, that nothing more is read.
