@@ -133,6 +133,17 @@ func found(in *Decode, out *Decoded) string {
 	return strings.Join(all, " ")
 }
 
+// garbage finds a fault in each byte, for which it allocates once. (marked also prints what it wants, for which fmt takes memory
+// from a pool; the race detector has pools forget some of it.)
+type garbage struct{}
+
+func (garbage) Decode(_ *codecs.Payloads, in codecs.Wire) (int, error) {
+	if len(in.Bytes) == 0 {
+		return 0, nil
+	}
+	return 0, &codecs.Fault{Err: codecs.ErrMalformed, Want: "no byte", Resume: 1}
+}
+
 // A result with many faults takes as much memory as the one before.
 func TestSkippingAllocates(t *testing.T) {
 	in := &Decode{Wire: bytes.Repeat([]byte("x"), MaxSkips), Room: 100, Skips: MaxSkips}
@@ -140,11 +151,11 @@ func TestSkippingAllocates(t *testing.T) {
 	var out Decoded
 	one := testing.AllocsPerRun(20, func() {
 		in.Wire = in.Wire[:1]
-		_ = r.Decode(marked{}, 10, in, &out)
+		_ = r.Decode(garbage{}, 10, in, &out)
 	})
 	all := testing.AllocsPerRun(20, func() {
 		in.Wire = in.Wire[:MaxSkips]
-		_ = r.Decode(marked{}, 10, in, &out)
+		_ = r.Decode(garbage{}, 10, in, &out)
 	})
 	if len(out.SkippedFaults) != MaxSkips || all > one*MaxSkips {
 		t.Errorf("%d faults take %v allocations, one takes %v: want what the codec allocates for its faults", len(out.SkippedFaults), all, one)
