@@ -104,6 +104,9 @@ func (r *frameReader) decode(ctx context.Context, eof bool) error {
 			Wire: r.wire.Bytes(), Examined: r.examined, EOF: eof, State: r.state, Room: max(readSize, r.needed), Left: r.left, Need: r.need,
 			RoomNeeded: r.needed,
 		}
+		if r.faulty != nil && !r.places {
+			in.Skips = codeccall.MaxSkips
+		}
 		if err := r.direction.Decode(ctx, &in, &r.found); err != nil {
 			return err
 		}
@@ -134,7 +137,12 @@ func (r *frameReader) handOut(ctx context.Context, in *codeccall.Decode) error {
 			return err
 		}
 	}
+	skipped := r.found.SkippedFaults
 	for i := range batch.Refs {
+		var err error
+		if skipped, err = r.passOver(in, skipped, i); err != nil {
+			return err
+		}
 		offset := int64(-1)
 		switch {
 		case begins != nil:
@@ -146,7 +154,21 @@ func (r *frameReader) handOut(ctx context.Context, in *codeccall.Decode) error {
 			return err
 		}
 	}
-	return nil
+	_, err := r.passOver(in, skipped, len(batch.Refs))
+	return err
+}
+
+// passOver reports the skipped faults of the call in that are behind so many of its payloads, and returns the rest of them.
+func (r *frameReader) passOver(in *codeccall.Decode, skipped []codeccall.SkippedFault, payloads int) ([]codeccall.SkippedFault, error) {
+	for ; len(skipped) > 0 && skipped[0].Payloads == payloads; skipped = skipped[1:] {
+		if err := r.settle(); err != nil { // what precedes it is told of first
+			return nil, err
+		}
+		f := &skipped[0]
+		r.faulty(faultOnWire(r.offset, in, &f.Fault))
+		r.skipped += int64(f.Resume + f.Dropped - f.Offset)
+	}
+	return skipped, nil
 }
 
 // take makes the result of a call that was shown that many bytes effective.

@@ -81,6 +81,7 @@ func (b *batch) free(m *Memory) {
 		b.origins = origins[:0]
 	}
 	b.found.State, b.out.State, b.state = found.State[:0], out.State[:0], state[:0]
+	b.found.SkippedFaults = found.SkippedFaults[:0]
 	batches.Put(b)
 }
 

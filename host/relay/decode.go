@@ -1,6 +1,9 @@
 package relay
 
-import "github.com/framehost/framehost/codecs"
+import (
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+)
 
 // decodeAll decodes what is in the inbox, and hands payloads over to be encoded. With eof it goes on until nothing is
 // left. An error means that the session is over.
@@ -30,7 +33,7 @@ func (r *reception) decodeOn(eof bool) error {
 		if err != nil {
 			return err
 		}
-		more, fault, consumed := b.found.More, b.found.Fault, b.found.Consumed
+		more, fault, consumed, points := b.found.More, b.found.Fault, b.found.Consumed, pointsOf(&b.found)
 		wanted = b.found.RoomNeeded
 		shown, offset, frame := b.shown, b.offset, b.frame+int64(len(b.found.Refs))
 		r.take(b)
@@ -44,7 +47,10 @@ func (r *reception) decodeOn(eof bool) error {
 				return err
 			}
 		case !more:
-			return nil
+			return r.rest(points)
+		}
+		if err := r.rest(points); err != nil {
+			return err
 		}
 	}
 }
@@ -80,6 +86,10 @@ func (r *reception) decodeOnce(eof bool, wanted int) (*batch, error) {
 	b.lent = r.inbox.lent()
 	r.decode.Lent, r.decode.Borrow, r.decode.RoomNeeded = b.lent, true, wanted
 	r.decode.Patient = !eof && r.crumbs.patient()
+	r.decode.Skips = 0
+	if r.owner.skips() {
+		r.decode.Skips = codeccall.MaxSkips
+	}
 	err := r.decoder.Decode(r.ctx, &r.decode, &b.found)
 	r.decode.Wire, r.decode.Lent = nil, nil
 	if err == nil {
@@ -106,7 +116,13 @@ func (r *reception) take(b *batch) {
 	if found.Dropped > 0 {
 		r.skip(b.shown[:found.Dropped])
 	}
-	r.keptFor(len(found.Refs), found.Consumed, found.Dropped, found.Fault != nil)
+	payloads, dropped := len(found.Refs), found.Dropped // behind the last that was skipped, and up to it
+	for i := range found.SkippedFaults {
+		f := &found.SkippedFaults[i]
+		r.skipped(f, b)
+		payloads, dropped = len(found.Refs)-f.Payloads, f.Resume+f.Dropped
+	}
+	r.keptFor(payloads, found.Consumed, dropped, found.Fault != nil)
 	r.offset += int64(found.Consumed)
 	r.inbox.consume(found.Consumed)
 	if found.Consumed > 0 {

@@ -303,6 +303,15 @@ func (f *flow) over() bool      { return f.session.over.Load() }
 func (f *flow) skips() bool     { return skips(f.session.config.OnViolation) }
 func (f *flow) keeper() *keeper { return &f.session.keeper }
 
+func (f *flow) senderLost() error {
+	err := lost(f.from.Link)
+	if err == nil {
+		return nil
+	}
+	f.wait()
+	return f.linkFailed("read", err)
+}
+
 // fail ends the session and returns errOver.
 func (f *flow) fail(reason Reason, err error) error {
 	f.session.end(reason, err, f.direction)

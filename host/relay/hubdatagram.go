@@ -89,7 +89,7 @@ func (p *datagramPort) open() {
 		longest = p.config.Codec.Properties().MaxFrame
 	}
 	p.dispatcher.begin(p.Member, longest)
-	p.receiver.port = p
+	p.receiver.port, p.receiver.garbage = p, newGarbage()
 }
 
 // receive is the reader.

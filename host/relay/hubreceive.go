@@ -23,6 +23,7 @@ type datagramReceiver struct {
 	found []foundIn // for each datagram of a batch, where there is a codec
 	// datagrams is the batch at hand.
 	datagrams []Datagram
+	garbage   garbage
 }
 
 // A datagramLane makes the calls for one datagram at a time.
@@ -196,22 +197,28 @@ func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
 	l.in = codeccall.Decode{Wire: wire, EOF: true, Room: max(len(wire), smallRead), State: l.in.State[:0]}
 	at := 0 // of l.in.Wire in the datagram
 	for {
+		// While violations have cost too much, the first one ends its datagram: no sender could be made to wait.
+		skips := p.skips() && !p.receiver.garbage.spent()
+		l.in.Skips = 0
+		if skips {
+			l.in.Skips = codeccall.MaxSkips
+		}
 		if err := l.decoder.Decode(p.ctx, &l.in, &l.out); err != nil {
 			found.err = err
 			return
 		}
+		if points := pointsOf(&l.out); skips && points > 0 {
+			p.receiver.garbage.charge(points)
+		}
 		found.take(at, l.in.Wire, &l.out)
 		onwards := l.out.Consumed
 		if fault := l.out.Fault; fault != nil {
-			goesOn := p.skips() && fault.Resume != codecs.Never && fault.Resume < len(l.in.Wire)
+			goesOn := skips && fault.Resume != codecs.Never && fault.Resume < len(l.in.Wire)
 			onwards = len(l.in.Wire)
 			if goesOn {
 				onwards = fault.Resume
 			}
-			one := faultIn{fault: *fault, frame: len(found.ends), dropped: onwards - fault.Offset}
-			one.fault.Offset += at
-			one.fault.At += at
-			found.faults = append(found.faults, one)
+			found.violated(at, fault, onwards)
 			if !goesOn {
 				return
 			}
@@ -241,7 +248,19 @@ func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
 func (f *foundIn) take(at int, wire []byte, out *codeccall.Decoded) {
 	payloads := codeccall.Encode{Wire: wire, Data: out.Data, Refs: out.Refs}
 	last := at // where the frame of a payload that was built begins at the earliest
-	for i := range out.Refs {
+	if n := len(f.faults); n > 0 {
+		f.faults[n-1].dropped += out.Dropped
+	}
+	skipped := out.SkippedFaults
+	for i := range len(out.Refs) + 1 {
+		for ; len(skipped) > 0 && skipped[0].Payloads == i; skipped = skipped[1:] {
+			end := skipped[0].Resume + skipped[0].Dropped
+			f.violated(at, &skipped[0].Fault, end)
+			last = at + end
+		}
+		if i == len(out.Refs) {
+			break
+		}
 		f.payloads = append(f.payloads, payloads.At(i)...)
 		f.ends = append(f.ends, uint32(len(f.payloads)))
 		if ref := out.Refs[i]; int(ref.Off) < len(wire) {
@@ -251,10 +270,15 @@ func (f *foundIn) take(at int, wire []byte, out *codeccall.Decoded) {
 			f.places = append(f.places, place{at: int32(last), built: true})
 		}
 	}
-	if n := len(f.faults); n > 0 {
-		f.faults[n-1].dropped += out.Dropped
-	}
 	f.skipped += out.Skipped
+}
+
+// violated notes a fault in what was shown from at on, of which what is in front of end is dropped.
+func (f *foundIn) violated(at int, fault *codecs.Fault, end int) {
+	one := faultIn{fault: *fault, frame: len(f.ends), dropped: end - fault.Offset}
+	one.fault.Offset += at
+	one.fault.At += at
+	f.faults = append(f.faults, one)
 }
 
 func (f *foundIn) reset() {

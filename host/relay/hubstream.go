@@ -256,6 +256,14 @@ func (p *streamPort) forAll() bool { return false }
 
 func (p *streamPort) stalled() bool { return p.link.Stalled() }
 
+func (p *streamPort) senderLost() error {
+	err := lost(p.link)
+	if err == nil {
+		return nil
+	}
+	return p.linkFailed("read", err, FromMember)
+}
+
 func (p *streamPort) cut() {
 	if !p.late.Load() && (p.wroteAll.Load() != 0 || p.config.Use == ReceiveOnly && !p.wasCut()) {
 		_ = p.link.Close()

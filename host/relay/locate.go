@@ -51,6 +51,9 @@ func (b *batch) locate(ctx context.Context, codec codeccall.Codec, index int) bo
 		}
 	}
 	in := codeccall.Decode{Wire: b.shown[known.at:], State: known.state, Room: room, Lent: b.lent}
+	if len(b.found.SkippedFaults) > 0 {
+		in.Skips = codeccall.MaxSkips
+	}
 	var out codeccall.Decoded
 	decoder := codec.Open()
 	defer decoder.Close()

@@ -23,6 +23,7 @@ type reception struct {
 	decode      codeccall.Decode
 	state       []byte
 	crumbs      crumbs
+	garbage     garbage
 	offset      int64          // in the stream, of the first byte in the inbox
 	need        int            // fewer bytes in the inbox than these can't be decoded
 	frameSpent  int64          // nanoseconds spent reading for the frame that is unfinished
@@ -43,6 +44,9 @@ type receptionOwner interface {
 	over() bool
 	skips() bool
 	keeper() *keeper
+	// senderLost ends the owner and returns errOver if the sender's connection is known to be broken, though what came before may
+	// not have been read.
+	senderLost() error
 	// fail and codecFailed end the owner and return errOver.
 	fail(reason Reason, err error) error
 	codecFailed(call string, err error) error

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
 )
 
 // violated deals with a fault in shown, of which consumed bytes were taken before it. It is done when decoding does not
@@ -43,6 +44,16 @@ func (r *reception) violated(fault *codecs.Fault, shown []byte, consumed int, v 
 		return true, nil
 	}
 	return truncated, nil
+}
+
+// skipped deals with a fault that was skipped within the call of b. The payloads before it may arrive later than it is reported.
+func (r *reception) skipped(fault *codeccall.SkippedFault, b *batch) {
+	r.counts.violations.Add(1)
+	v := r.faulty(b.offset, b.frame+int64(fault.Payloads), &fault.Fault, b.shown)
+	v.Skipped = true
+	r.openKept(v)
+	r.skip(b.shown[fault.Offset : fault.Resume+fault.Dropped])
+	r.owner.keeper().report(v)
 }
 
 // dropDiscarded drops what is in the inbox and to be skipped.
