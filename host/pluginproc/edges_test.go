@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -243,5 +244,14 @@ func grandchildDoesNotHideThePluginsDeath(t *testing.T, plane DataPlane) {
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
+	}
+	if runtime.GOOS != "linux" {
+		return
+	}
+	for _, c := range []net.Conn{holder, second} { // what a plugin started ends with it, also in a session of its own
+		_ = c.SetReadDeadline(time.Now().Add(bound))
+		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("got %v, want the connection to end with the process that held it", err)
+		}
 	}
 }

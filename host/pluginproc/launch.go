@@ -2,6 +2,7 @@ package pluginproc
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,6 +63,7 @@ type osProcess struct {
 	runner           *runner
 	client           *plugin.Client
 	dir              *privateDir // of sockets
+	mark             string      // in its environment, and in that of all that it starts
 	ended            chan struct{}
 	plane            *codecshm.Plane // nil: there can't be one,
 	noPlane          error           // for this reason
@@ -78,14 +80,14 @@ func launch(ctx context.Context, spec *Spec, im *image, options Options) (proces
 		return nil, fmt.Errorf("%s: %w", spec.what(), err)
 	}
 	log := options.Logger.Named(spec.Name)
-	p := &osProcess{spec: spec, runner: newRunner(spec, im, log), dir: dir, ended: make(chan struct{})}
+	p := &osProcess{spec: spec, runner: newRunner(spec, im, log), dir: dir, mark: markVariable + "=" + rand.Text(), ended: make(chan struct{})}
 	p.offerPlane()
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  codecrpc.Handshake,
 		Plugins:          plugin.PluginSet{codecrpc.PluginName: &codecrpc.Plugin{}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (goplugin.Runner, error) {
-			p.runner.env, p.runner.socketDir = environ(spec.Env, cmd.Env), socketDir
+			p.runner.env, p.runner.socketDir = append(environ(spec.Env, cmd.Env), p.mark), socketDir
 			return p.runner, nil
 		},
 		SkipHostEnv:      true,
@@ -165,8 +167,12 @@ func (p *osProcess) done() <-chan struct{} { return p.ended }
 // ends.
 func (p *osProcess) connected() { p.dir.remove() }
 
+// markVariable is in the environment of each plugin process, with a value that no other has.
+const markVariable = "FRAMEHOST_PLUGIN_PROCESS"
+
 // cleanup lets go-plugin clean up, which it does in bounded time now that the process is gone.
 func (p *osProcess) cleanup() {
+	killStrays(p.mark)
 	p.client.Kill()
 	p.mu.Lock()
 	conns := p.conns

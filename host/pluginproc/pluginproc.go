@@ -44,7 +44,8 @@
 // What it writes to standard output after the handshake is dropped. What it writes to standard error is made
 // harmless, bounded in length and rate, and logged; the last lines are also part of the error when it dies.
 //
-// It is ended by SIGKILL to its group, always: a plugin holds nothing that would need a farewell, and so its end
+// It is ended by SIGKILL to its group, always, and on Linux to all else that it started, which is known by a variable of the
+// environment (FRAMEHOST_PLUGIN_PROCESS): a plugin holds nothing that would need a farewell, and so its end
 // has one path only, which every restart exercises.
 package pluginproc
 

@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -32,6 +34,8 @@ func startScribblerOnce() {
 	}
 	theirs := os.NewFile(uintptr(pair[1]), "scribbler")
 	cmd := exec.Command(path, programCommand, "scribbler")
+	// Without what its host would know it by, so that it lives on.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(line string) bool { return strings.HasPrefix(line, markVariable+"=") })
 	cmd.Stderr, cmd.SysProcAttr, cmd.ExtraFiles = os.Stderr, detachedAttr(), []*os.File{theirs}
 	if err := cmd.Start(); err != nil {
 		panic(err)
