@@ -12,8 +12,8 @@ import (
 	"github.com/framehost/framehost/codecs/codecshm"
 )
 
-// shareTimeout is how long a process that offers shared memory may take to map it.
-const shareTimeout = 2 * time.Second
+// shareTimeout is how long a process that offers shared memory may take to map it: longer than any does, however busy the machine is.
+const shareTimeout = 10 * time.Second
 
 var (
 	errNotAsked   = errors.New("the configuration asks for grpc")
