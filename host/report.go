@@ -175,25 +175,24 @@ func droppedFields(s *relay.FlowStats, suffix string) (fields []any) {
 }
 
 // ended logs how a session or a member ended, as severely as its reason is, and as a warning at least if it lost something.
-// Before that it logs how many lines about violations were held back.
+// Before that it logs how many lines about violations were held back. Peers can end as many as they begin, so not all are
+// logged; all are counted.
 func (p *reporter) ended(message string, reason relay.Reason, direction relay.Direction, err error, fields []any, lost bool) {
 	p.lines.flush()
 	if direction != relay.Neither {
 		fields = append(fields, "direction", direction.String())
 	}
 	fields = append(fields, p.errorFields(err)...)
+	level := hclog.Warn
 	switch reason {
 	case relay.Fin, relay.Drained, relay.IdleTimeout:
-		if lost {
-			p.log.Warn(message, fields...)
-		} else {
-			p.log.Info(message, fields...)
+		if !lost {
+			level = hclog.Info
 		}
 	case relay.CodecFailed, relay.MemoryShort, relay.IOError:
-		p.log.Error(message, fields...)
-	default:
-		p.log.Warn(message, fields...)
+		level = hclog.Error
 	}
+	p.route.ends.log(p.route.log, p.log, level, message, string(reason), fields)
 }
 
 // quarantines returns where the bytes of violations are kept. id is the session's, or the member's.

@@ -45,6 +45,7 @@ type route struct {
 	refusals sometimes // log lines of each kind
 	cuts     sometimes
 	failures sometimes
+	ends     ends
 
 	violations *violations // the last ones, also of a route of that name before a reload
 
@@ -388,6 +389,7 @@ func (r *route) stop() {
 		r.flows.close()
 	}
 	r.work.Wait()
+	r.ends.flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.stopped {

@@ -1,0 +1,51 @@
+package host
+
+import (
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// ends limits the log lines about sessions and members that ended: peers can make as many as they can connect. Each reason of a
+// route has lines of its own, so that many of one kind hide none of another. Its zero value is ready; it is safe for concurrent use.
+type ends struct {
+	mu    sync.Mutex
+	lines map[string]*sometimes
+}
+
+func (e *ends) of(message, reason string) *sometimes {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.lines == nil {
+		e.lines = map[string]*sometimes{}
+	}
+	s := e.lines[message+reason]
+	if s == nil {
+		s = &sometimes{}
+		e.lines[message+reason] = s
+	}
+	return s
+}
+
+// log writes a line with log, at level, unless it is held back: then route says how many were.
+func (e *ends) log(route, log hclog.Logger, level hclog.Level, message, reason string, fields []any) {
+	s := e.of(message, reason)
+	leftOut, ok := s.now()
+	if !ok {
+		s.later(func(message string, fields ...any) { route.Log(level, message, append(fields, "reason", reason)...) }, message)
+		return
+	}
+	if leftOut > 0 {
+		fields = append(fields, "more_since_the_last_line", leftOut)
+	}
+	log.Log(level, message, fields...)
+}
+
+// flush logs how many lines were held back.
+func (e *ends) flush() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range e.lines {
+		s.flush()
+	}
+}
