@@ -97,7 +97,11 @@ func (s *Codecs) checkMemoryBetween(ctx context.Context, r *config.Route, some, 
 			if err != nil {
 				return err
 			}
-			if need := max(relay.FrameMemory(from, to), relay.FrameMemory(to, from)); need > limit {
+			frame := relay.FrameMemory
+			if r.IsHub() || answers(r) { // a session of datagrams is a hub as well
+				frame = relay.HubFrameMemory
+			}
+			if need := max(frame(from, to), frame(to, from)); need > limit {
 				return config.Errors{r.At.Error(
 					fmt.Sprintf("codecs %s and %s, between which a frame takes up to %d bytes of memory",
 						downstream.name, upstream.name, need),

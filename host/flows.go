@@ -48,7 +48,8 @@ func (f *flows) start() {
 // receive hands out datagrams until the socket is closed.
 func (f *flows) receive() {
 	r := f.route
-	arrived := newSockets(r, socketBatch).arrived
+	arrived, release := r.datagramBuffers(socketBatch)
+	defer release()
 	admission := endpoint.Admission{Allow: r.config.From.Allow, Deny: r.config.From.Deny}
 	for {
 		n, err := f.conn.ReadBatch(arrived)

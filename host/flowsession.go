@@ -21,6 +21,7 @@ type flowSession struct {
 	route                *route
 	id                   uint64
 	downstream, upstream string // addresses
+	peer                 string // IP address of downstream
 	codecs               [2]string
 	hub                  *relay.Hub
 	members              [2]*relay.Member
@@ -36,9 +37,10 @@ type flowSession struct {
 func newFlowSession(r *route, flow *endpoint.Flow) *flowSession {
 	s := &flowSession{
 		route: r, id: r.host.sessions.Add(1), downstream: flow.Peer().String(), began: time.Now(),
-		codecs: [2]string{r.config.From.Codec, r.config.To.Codec}, hub: relay.NewHub(r.host.memory),
+		codecs: [2]string{r.config.From.Codec, r.config.To.Codec}, hub: relay.NewHub(r.memory),
 		joined: make(chan struct{}),
 	}
+	s.peer = flow.Peer().Addr().Unmap().String()
 	s.log = r.log.With("session", s.id, "downstream", s.downstream)
 	s.cut, s.cutOff = context.WithCancelCause(r.ctx)
 	return s
@@ -80,6 +82,7 @@ func (s *flowSession) config(e *config.Endpoint) (relay.MemberConfig, error) {
 		}
 	}
 	return relay.MemberConfig{
+		Peer:  s.peer,
 		Codec: codec, Use: relay.Use(e.Direction), Queue: relay.Queue{Policy: relay.Block},
 		OnViolation: relay.OnViolation(s.route.config.OnViolation), Quarantine: s.route.quarantines(s.id),
 		WireBytes: s.route.host.wireBytes,

@@ -62,7 +62,7 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// memoryPatience is how long a session waits for memory before it ends for want of it.
+// memoryPatience is how long a direction may make no progress, while others wait for the memory that it holds.
 const memoryPatience = 5 * time.Second
 
 // descriptorsPerSession are a connection on either side.

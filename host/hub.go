@@ -44,7 +44,7 @@ type side interface {
 }
 
 func newHub(r *route) *hub {
-	h := &hub{Hub: relay.NewHub(r.host.memory), route: r, members: map[uint64]*member{}}
+	h := &hub{Hub: relay.NewHub(r.memory), route: r, members: map[uint64]*member{}}
 	h.Patience = receiverPatience
 	return h
 }

@@ -139,7 +139,7 @@ func (s *streamSide) serve(conn *endpoint.Conn, codec string) {
 	m := &member{id: r.host.sessions.Add(1), endpoint: s.describe(), peer: addressOf(conn), codec: codec}
 	m.log = r.log.With("member", m.id, "peer", m.peer)
 	l := newLink(conn)
-	joined, err := s.join(m, l)
+	joined, err := s.join(m, l, ipOf(conn))
 	if err != nil {
 		_ = conn.Reset()
 		r.never(m.log, relay.CodecFailed, err)
@@ -150,7 +150,7 @@ func (s *streamSide) serve(conn *endpoint.Conn, codec string) {
 	l.wait()
 }
 
-func (s *streamSide) join(m *member, l *link) (*relay.Member, error) {
+func (s *streamSide) join(m *member, l *link, ip string) (*relay.Member, error) {
 	r := s.hub.route
 	codec, err := r.tappedCodec(r.ctx, m.log, m.codec)
 	if err != nil {
@@ -163,6 +163,7 @@ func (s *streamSide) join(m *member, l *link) (*relay.Member, error) {
 	if s.listener != nil {
 		c.InputEnded = func() { l.GiveWay(func() { m.GiveWay() }) }
 	}
+	c.Peer = ip
 	m.reports = r.memberReporter(m.log, m.id, m.peer, m.codec, false)
 	c.Violation = m.reports.violation
 	return s.hub.Stream(c)

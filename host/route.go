@@ -25,6 +25,7 @@ type route struct {
 	host        *Host
 	config      *config.Route
 	log         hclog.Logger
+	memory      *relay.Memory
 	listener    *endpoint.Listener // nil where both sides are dialled, and where hub or flows are not
 	hub         *hub               // nil: the route is paired
 	flows       *flows             // nil: it does not answer datagrams
@@ -71,7 +72,7 @@ type liveSession interface {
 
 func newRoute(h *Host, c *config.Route, codecs *Codecs) *route {
 	r := &route{
-		host: h, config: c, codecs: codecs, log: h.log.With("route", c.Name),
+		host: h, config: c, codecs: codecs, log: h.log.With("route", c.Name), memory: h.memory.Route(),
 		chooser:     newChooser(&c.From, c.Timeouts.Select),
 		connections: endpoint.NewConnections(c.Limits.MaxConnections, c.Limits.MaxConnectionsPerAddress),
 		violations:  h.violationsOf(c.Name),

@@ -44,7 +44,7 @@ func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream 
 		Downstream: from, Upstream: to,
 		Timeouts:    r.timeouts(),
 		OnViolation: relay.OnViolation(r.config.OnViolation),
-		Memory:      r.host.memory, Classify: reasonOf,
+		Memory:      r.memory, Peer: ipOf(downstream), Classify: reasonOf,
 		Violation:  s.reports.violation,
 		Quarantine: r.quarantines(id), WireBytes: r.host.wireBytes,
 	})
@@ -105,6 +105,14 @@ func (s *session) status() SessionStatus {
 		ID: s.id, Downstream: s.downstream, Upstream: s.upstream, DownstreamCodec: s.codecs[0], UpstreamCodec: s.codecs[1],
 		Age: stats.Age, ToUpstream: stats.ToUpstream, ToDownstream: stats.ToDownstream,
 	}
+}
+
+// ipOf returns a peer's IP address; "" for Unix sockets.
+func ipOf(c *endpoint.Conn) string {
+	if ip := c.RemoteIP(); ip.IsValid() {
+		return ip.String()
+	}
+	return ""
 }
 
 // addressOf names a peer. A Unix peer that dialled has no name of its own.

@@ -35,6 +35,7 @@ type sockets struct {
 	admission endpoint.Admission
 
 	arrived []endpoint.Datagram
+	release func() // of what they take
 	leaving []endpoint.Datagram
 	settled []error // of frames that were sent or not, and are not told of yet
 
@@ -44,13 +45,24 @@ type sockets struct {
 }
 
 func newSockets(r *route, batch int) *sockets {
-	s := &sockets{route: r, arrived: make([]endpoint.Datagram, batch)}
-	memory := make([]byte, batch*longestDatagram)
-	for i := range s.arrived {
-		s.arrived[i].Payload = memory[i*longestDatagram : i*longestDatagram : (i+1)*longestDatagram]
-	}
+	s := &sockets{route: r}
+	s.arrived, s.release = r.datagramBuffers(batch)
 	s.ctx, s.end = context.WithCancel(context.Background())
 	return s
+}
+
+// datagramBuffers returns room to receive batch datagrams at once, or as many as take a sixteenth of limits.memory, one at
+// least. They are charged until release is called.
+func (r *route) datagramBuffers(batch int) (arrived []endpoint.Datagram, release func()) {
+	if limit := r.host.memoryLimit; limit > 0 {
+		batch = max(1, min(batch, int(limit/16/longestDatagram)))
+	}
+	memory := make([]byte, batch*longestDatagram)
+	arrived = make([]endpoint.Datagram, batch)
+	for i := range arrived {
+		arrived[i].Payload = memory[i*longestDatagram : i*longestDatagram : (i+1)*longestDatagram]
+	}
+	return arrived, r.memory.Charge(int64(len(memory)))
 }
 
 // Receive implements relay.Datagrams.
@@ -132,6 +144,7 @@ func (s *sockets) Close() error {
 	var err error
 	s.close.Do(func() {
 		s.end()
+		s.release()
 		if s.in != nil {
 			err = s.in.Close()
 		}

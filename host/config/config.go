@@ -52,7 +52,9 @@ type Limits struct {
 	// own max_frame goes before this one. A route's own limits.max_frame is a ceiling for its codecs as well.
 	// Default: 1MiB.
 	MaxFrame Size `config:"max_frame" range:"1B..1GiB" zero:"ok"`
-	// Memory is the most memory that all buffers together take: 1MiB or more; 0: no limit. It can't be set in a route.
+	// Memory is the most memory that all buffers together take: 1MiB or more; 0: no limit. It can't be set in a route. The first
+	// 64KiB of each direction of a session never wait, so that short frames always pass, and can go beyond it. When more is
+	// wanted than there is, those that hold most wait, and of these the ones that make no progress for 5 s end (memory).
 	// Default: 1GiB.
 	Memory Size `config:"memory" range:"1MiB.." zero:"ok"`
 	// MaxConnections is the greatest number of accepted connections at a time; 0: no limit. In a route it counts that

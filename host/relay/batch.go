@@ -24,11 +24,11 @@ type batch struct {
 	datagrams []Datagram
 	buf       *buffer // what shown lies in, if that goes back with the batch
 
-	// What results may take: room bytes to decode into, twice that to encode into. It belongs to the charge of the
-	// inbox's buffer, or to charge.
-	room   int
-	charge int64
-	paid   bool // a whole frame is paid for, however long
+	// What results may take: room bytes to decode into, wireRoom to encode into. More than the first of each is charged: it
+	// is set aside before a call, and what the result leaves of it goes back at once.
+	room, wireRoom int
+	charge         int64 // for what was decoded
+	wireCharge     int64 // for what is being encoded and written
 }
 
 // An origin is where a payload from a datagram comes from.
@@ -50,19 +50,23 @@ const perFrame = 12
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-// newBatch returns a batch with room for the results of the size bytes of wire that were paid for, up to most.
-func newBatch(size, most int) *batch {
+// newBatch returns a batch with room for what size bytes of wire may decode to, as far as there is memory for that without
+// waiting.
+func newBatch(a *memoryAccount, size int) *batch {
 	b := batches.Get().(*batch)
-	b.room = min(max(size, smallRead), most)
+	b.room = smallRead
+	if size > smallRead && a.try(int64(size)) {
+		b.room, b.charge = size, int64(size)
+	}
 	return b
 }
 
 // free gives the batch back, and what it holds.
-func (b *batch) free(m *Memory) {
+func (b *batch) free(a *memoryAccount) {
 	b.found.Return()
 	b.out.Return()
-	b.buf.free(m)
-	m.give(b.charge)
+	b.buf.free(a)
+	a.give(b.charge + b.wireCharge)
 	found, out, origins, state := b.found, b.out, b.origins, b.state
 	*b = batch{}
 	if cap(found.Data) <= keepBytes {
@@ -85,36 +89,68 @@ func (b *batch) free(m *Memory) {
 	batches.Put(b)
 }
 
-// provide pays for the room that one result needs which doesn't fit. room is what decoding needs, or half of what
-// encoding does; frame is what a whole frame is charged at most.
-func (b *batch) provide(ctx context.Context, m *Memory, room int, frame int64) error {
-	if b.paid {
-		b.room = room
-		return nil
-	}
-	charge := frame
-	if room <= baseRead {
-		charge = perByte * baseRead
-		room = baseRead
-	}
-	if err := m.take(ctx, charge); err != nil {
+// decodeInto sees to room for one payload that did not fit. It waits for memory if it must.
+func (b *batch) decodeInto(ctx context.Context, a *memoryAccount, room int) error {
+	a.give(b.charge)
+	b.charge = 0
+	if err := a.takeToFinish(ctx, int64(room)); err != nil {
 		return err
 	}
-	b.charge += charge
-	b.room = room
-	b.paid = room > baseRead
+	b.room, b.charge = room, int64(room)
 	return nil
 }
 
-// payFrames pays for the tables of a batch of very many, very short frames.
-func (b *batch) payFrames(ctx context.Context, m *Memory) error {
-	if len(b.found.Refs) <= 4096 {
-		return nil
+// decoded charges for what a call has found, rather than for what it might have. Tables of very many, very short frames
+// cost more than these.
+func (b *batch) decoded(a *memoryAccount) {
+	tables := int64(0)
+	if len(b.found.Refs) > 4096 {
+		tables = perFrame * int64(len(b.found.Refs))
 	}
-	charge := perFrame * int64(len(b.found.Refs))
-	if err := m.take(ctx, charge); err != nil {
-		return err
+	built := int64(len(b.found.Data))
+	if b.charge == 0 {
+		built = 0 // it fitted into what is paid for anyway
 	}
-	b.charge += charge
+	if more := built + tables - b.charge; more > 0 {
+		a.must(more)
+	} else {
+		a.give(-more)
+	}
+	b.charge = built + tables
+}
+
+// encodeInto sets room aside for the next call: for one frame that takes wanted bytes, waiting for memory if it must; or,
+// where that is not known (0), for about twice what was decoded, as far as there is memory without waiting.
+func (b *batch) encodeInto(ctx context.Context, a *memoryAccount, wanted int) error {
+	room := max(2*b.room, wanted)
+	switch {
+	case room <= 2*smallRead || a.try(int64(room)):
+	case wanted > 2*smallRead:
+		room = wanted
+		if err := a.takeToFinish(ctx, int64(room)); err != nil {
+			return err
+		}
+	default:
+		room = 2 * smallRead
+	}
+	b.wireRoom, b.wireCharge = room, 0
+	if room > 2*smallRead {
+		b.wireCharge = int64(room)
+	}
 	return nil
+}
+
+// encoded charges for what a call wrote, rather than for what it might have.
+func (b *batch) encoded(a *memoryAccount) {
+	if b.wireCharge > 0 {
+		wire := min(int64(len(b.out.Wire)), b.wireCharge)
+		a.give(b.wireCharge - wire)
+		b.wireCharge = wire
+	}
+}
+
+// written gives back what the wire was charged.
+func (b *batch) written(a *memoryAccount) {
+	a.give(b.wireCharge)
+	b.wireCharge = 0
 }

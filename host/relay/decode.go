@@ -69,14 +69,11 @@ func (r *reception) tooShort() bool {
 
 // decodeOnce makes one call. The batch that holds its result is handed over or freed by the caller.
 func (r *reception) decodeOnce(eof bool, wanted int) (*batch, error) {
-	b := newBatch(r.inbox.size(), r.inbox.mostRead())
-	if b.paid = r.inbox.paidFrame(); b.paid {
-		b.room = max(b.room, min(r.inbox.len(), r.longestFrom))
-	}
+	b := newBatch(r.account, r.inbox.len())
 	if wanted > b.room {
 		r.owner.wait() // what is being written holds memory, and shall arrive whatever comes of this
-		if err := b.provide(r.ctx, r.memory, wanted, r.frameMemory); err != nil {
-			b.free(r.memory)
+		if err := b.decodeInto(r.ctx, r.account, wanted); err != nil {
+			b.free(r.account)
 			return nil, r.owner.fail(MemoryShort, err)
 		}
 	}
@@ -93,14 +90,10 @@ func (r *reception) decodeOnce(eof bool, wanted int) (*batch, error) {
 	err := r.decoder.Decode(r.ctx, &r.decode, &b.found)
 	r.decode.Wire, r.decode.Lent = nil, nil
 	if err == nil {
-		if err := b.payFrames(r.ctx, r.memory); err != nil {
-			b.free(r.memory)
-			r.owner.wait()
-			return nil, r.owner.fail(MemoryShort, err)
-		}
+		b.decoded(r.account)
 		return b, nil
 	}
-	b.free(r.memory)
+	b.free(r.account)
 	r.owner.wait() // what came before shall arrive
 	return nil, r.owner.codecFailed("decode", err)
 }
@@ -141,13 +134,13 @@ func (r *reception) take(b *batch) {
 // last says that the decoder is through with that buffer.
 func (f *flow) handOver(b *batch, last bool) error {
 	if len(b.found.Refs) == 0 {
-		b.free(f.session.config.Memory)
+		b.free(f.account)
 		return nil
 	}
 	<-f.turn
 	if f.session.over.Load() {
 		f.lose(b.found.Refs)
-		b.free(f.session.config.Memory)
+		b.free(f.account)
 		f.turn <- struct{}{}
 		return errOver
 	}
@@ -185,7 +178,7 @@ func (f *flow) deliverNow() {
 // deliver encodes and writes b, which it frees, and passes the turn on.
 func (f *flow) deliver(b *batch) error {
 	err := f.encodeAll(b)
-	b.free(f.session.config.Memory)
+	b.free(f.account)
 	f.turn <- struct{}{}
 	return err
 }

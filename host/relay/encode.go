@@ -62,8 +62,8 @@ func tooLongFor(longest int) *codecs.Fault {
 
 // encodeEnd lets the codec write what ends a stream.
 func (f *flow) encodeEnd() error {
-	b := newBatch(0, floodRead)
-	defer b.free(f.session.config.Memory)
+	b := newBatch(f.account, 0)
+	defer b.free(f.account)
 	b.in.EOF = true
 	for {
 		if _, err := f.encodeOnce(b); err != nil || !b.out.More {
@@ -74,16 +74,20 @@ func (f *flow) encodeEnd() error {
 
 // encodeOnce makes one call and writes its result. With an error it returns how many payloads were written all the same.
 func (f *flow) encodeOnce(b *batch) (written int, err error) {
-	if wanted := b.out.RoomNeeded; b.out.More && len(b.out.Ends) == 0 && wanted > 2*b.room {
-		if err := b.provide(f.session.ctx, f.session.config.Memory, (wanted+1)/2, f.frameMemory); err != nil {
-			return 0, f.fail(MemoryShort, err)
-		}
+	wanted := 0
+	if b.out.More && len(b.out.Ends) == 0 {
+		wanted = b.out.RoomNeeded
 	}
+	if err := b.encodeInto(f.session.ctx, f.account, wanted); err != nil {
+		return 0, f.fail(MemoryShort, err)
+	}
+	defer b.written(f.account)
 	b.in.Wire, b.in.Data, b.in.State = b.shown, b.found.Data, f.encodeState
-	b.in.Room, b.in.RoomNeeded, b.in.Lent, b.in.Borrow = 2*b.room, b.out.RoomNeeded, b.lent, true
+	b.in.Room, b.in.RoomNeeded, b.in.Lent, b.in.Borrow = b.wireRoom, b.out.RoomNeeded, b.lent, true
 	if err := f.encoder.Encode(f.session.ctx, &b.in, &b.out); err != nil {
 		return 0, f.codecFailed("encode", err)
 	}
+	b.encoded(f.account)
 	f.encodeState = append(f.encodeState[:0], b.out.State...)
 	n, err := f.write(b.out.Wire)
 	ends := b.out.Ends

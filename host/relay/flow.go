@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
@@ -50,12 +51,25 @@ type flow struct {
 func newFlow(s *Session, d Direction, from, to *Side) *flow {
 	f := &flow{session: s, from: from, to: to, turn: make(chan struct{}, 1), closed: make(chan struct{})}
 	f.turn <- struct{}{}
-	f.begin(s.ctx, f, s.config.Memory, d, &f.counts)
+	f.begin(s.ctx, f, nil, d, &f.counts)
 	if f.framed() {
-		f.expect(from.Codec, FrameMemory(from.Codec, to.Codec))
+		f.expect(from.Codec)
 		f.longestTo = to.Codec.Properties().MaxFrame
 	}
 	return f
+}
+
+// openAccount charges what the direction holds from now on, until the account is closed.
+func (f *flow) openAccount() {
+	a := f.session.config.Memory.open(f.session.config.Peer, directionMemory)
+	if a != nil {
+		a.progress = func() (time.Time, int64) {
+			last := f.session.clock.origin.Add(time.Duration(f.active.Load()))
+			return last, f.counts.bytesRead.Load() + f.counts.bytesWritten.Load()
+		}
+		a.end = func(err error) { f.session.end(MemoryShort, err, f.direction) }
+	}
+	f.account, f.inbox.account = a, a
 }
 
 // relayed is false where the sides' use leaves the flow out: then what is sent is discarded.

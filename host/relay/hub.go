@@ -56,10 +56,10 @@ import (
 //
 // # Memory
 //
-// Each member pays for one small read when it starts. What waits in queues is paid for once, however many receivers
-// share it, and by nobody in particular: the budget should be larger than all queues that may be full together, if
-// they hold different frames. A sender waits for memory as a [Session] does. When there is none in time, a stream ends
-// with the reason MemoryShort, and what came in datagrams is dropped and counted.
+// Each member has an account, for what it sends. What waits in queues is charged once, however many receivers share it, to
+// the hub rather than to a member: the budget should be larger than all queues that may be full together, if they hold
+// different frames. A sender waits for memory as a [Session] does. When there is none in time, a stream ends with the reason
+// MemoryShort, and what came in datagrams is dropped and counted.
 //
 // # Codecs
 //
@@ -89,6 +89,7 @@ type Hub struct {
 	Patience time.Duration
 
 	memory *Memory
+	queued *memoryAccount // what waits in queues
 	seed   maphash.Seed
 	origin time.Time
 
@@ -107,7 +108,7 @@ type Hub struct {
 // NewHub returns a hub whose buffers are charged to memory; nil: nothing is charged.
 func NewHub(memory *Memory) *Hub {
 	return &Hub{
-		memory: memory, seed: maphash.MakeSeed(), origin: time.Now(),
+		memory: memory, queued: memory.open("", 0), seed: maphash.MakeSeed(), origin: time.Now(),
 		members: map[*Member]struct{}{}, outboxes: map[*Outbox]struct{}{}, ended: make(chan struct{}),
 	}
 }

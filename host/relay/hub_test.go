@@ -603,18 +603,21 @@ func TestHubMembersEnd(t *testing.T) {
 	})
 	t.Run("no memory", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			memory := NewMemory(2*memberMemory+100, time.Minute)
+			memory := NewMemory(3*allowance, time.Minute)
 			h := NewHub(memory)
-			c := codec(t, lines{}, 1000)
-			sender, other := join(t, h, with(c), 100), join(t, h, with(c), 100)
+			c := codec(t, lines{}, 1<<20)
+			sender, other := join(t, h, with(c), 1<<20), join(t, h, with(c), 1<<20)
 			synctest.Wait()
-			sender.send([]byte("hi\n"))
+			sender.send(append(bytes.Repeat([]byte("x"), 300_000), '\n'))
 			sender.ended(t, MemoryShort)
-			third := join(t, h, with(c), 100)
+			third := join(t, h, with(c), 1<<20) // short frames pass
 			synctest.Wait()
-			fourth := join(t, h, with(c), 100)
-			fourth.ended(t, MemoryShort)
+			third.send([]byte("hi\n"))
+			synctest.Wait()
 			drain(h, other, third)
+			if got := other.text(t); got != "hi\n" {
+				t.Errorf("got %q, want what the third member sent", got)
+			}
 			other.ended(t, Drained)
 			third.ended(t, Drained)
 			if used := memory.Used(); used != 0 {

@@ -62,7 +62,7 @@ func (h *Hub) Datagrams(config DatagramMember) (*Member, error) {
 		config.MaxDatagram = maxDatagram
 	}
 	if (config.Use == Both || config.Use == "") && !config.Answers {
-		m.recent = newRecent(h.memory)
+		m.recent = newRecent(nil)
 	}
 	m.endless = true
 	m.port = &datagramPort{Member: m, datagrams: config.Datagrams, longest: config.MaxDatagram, answers: config.Answers}

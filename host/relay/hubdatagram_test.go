@@ -408,7 +408,7 @@ func TestHubDatagramCodecFails(t *testing.T) {
 // What comes to a member that only sends is discarded, and so is what comes while there is no memory.
 func TestHubDatagramsDiscarded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := NewMemory(3*memberMemory, time.Minute)
+		memory := NewMemory(allowance, time.Minute)
 		h := NewHub(memory)
 		l := newLAN()
 		device := l.socket()
@@ -416,10 +416,10 @@ func TestHubDatagramsDiscarded(t *testing.T) {
 		sendOnly.Use = SendOnly
 		one, two := joinLAN(t, h, sendOnly), joinLAN(t, h, onLAN(l, nil))
 		synctest.Wait()
-		device.send(strings.Repeat("x", memberMemory), "short")
+		device.send(strings.Repeat("x", 60_000), "short")
 		time.Sleep(2 * time.Minute)
-		if got := one.member.Stats(); got.BytesDiscarded != memberMemory+5 || got.FramesIn != 0 {
-			t.Errorf("got %+v, want %d bytes discarded", got, memberMemory+5)
+		if got := one.member.Stats(); got.BytesDiscarded != 60_005 || got.FramesIn != 0 {
+			t.Errorf("got %+v, want %d bytes discarded", got, 60_005)
 		}
 		if got := two.member.Stats(); got.Starved == 0 || got.DatagramsIn != 2 {
 			t.Errorf("got %+v, want a datagram dropped for want of memory", got)
@@ -429,6 +429,64 @@ func TestHubDatagramsDiscarded(t *testing.T) {
 		two.ended(t, Drained)
 		if used := memory.Used(); used != 0 {
 			t.Errorf("%d bytes of memory are still in use", used)
+		}
+	})
+}
+
+// swelling makes one MiB of every byte.
+type swelling struct{ lines }
+
+func (swelling) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
+	for i := range in.Bytes {
+		b, err := out.Grow(1 << 20)
+		if err != nil {
+			return i, err
+		}
+		if err := out.Commit(b[:1<<20]); err != nil {
+			return i, err
+		}
+	}
+	return len(in.Bytes), nil
+}
+
+// One datagram takes no more memory than there is: what there is none for is dropped and counted.
+func TestDatagramThatSwells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 16 << 20
+		memory := NewMemory(limit, time.Minute)
+		h := NewHub(memory)
+		l := newLAN()
+		device := l.socket()
+		place := onLAN(l, codec(t, swelling{}, 1<<20))
+		place.Answers = true // so that nothing is remembered
+		p := joinLAN(t, h, place)
+		receiver := with(codec(t, counted{}, 1<<20))
+		receiver.Queue = Queue{Policy: Block}
+		client := join(t, h, receiver, 1<<20)
+		got := make(chan int, 1)
+		go func() {
+			text, _ := client.receive()
+			got <- len(text)
+		}()
+		synctest.Wait()
+		device.send(strings.Repeat("x", 528))
+		synctest.Wait()
+		stats := p.member.Stats()
+		if stats.PayloadBytes == 0 || stats.PayloadBytes > limit || stats.Starved != 1 {
+			t.Errorf("%d bytes of payloads came of one datagram, and %d datagrams count as dropped; want some, at most %d, and 1",
+				stats.PayloadBytes, stats.Starved, limit)
+		}
+		if used, most := memory.Used(), int64(2*allowance); used > most {
+			t.Errorf("%d bytes are still charged, want at most %d", used, most)
+		}
+		drain(h, client)
+		if n := <-got; int64(n) != stats.PayloadBytes+4*stats.FramesIn {
+			t.Errorf("%d bytes arrived, want all of %d payloads", n, stats.FramesIn)
+		}
+		client.ended(t, Drained)
+		p.ended(t, Drained)
+		if used := memory.Used(); used != 0 {
+			t.Errorf("%d bytes are still charged", used)
 		}
 	})
 }

@@ -97,15 +97,20 @@ func (d *dispatcher) sendGroup(g *group, b *batch) error {
 		fault := (*codecs.Fault)(nil)
 		if fits > 0 {
 			b.in.Refs = refs[:fits]
-			if ok, err := d.encodeOnce(g, encoder, b); !ok {
+			ok, err := d.encodeOnce(g, encoder, b)
+			taken := b.out.Taken()
+			if ok {
+				b.encoded(d.member.account)
+				err = d.deliver(g, b.out.Wire, b.out.Ends, len(b.found.Refs)-len(refs))
+			}
+			b.written(d.member.account)
+			if !ok {
 				g.starve(len(refs))
 				if d.member.over() {
 					d.member.counts.framesNotDelivered.Add(int64(len(refs)))
 				}
-				return err
 			}
-			taken := b.out.Taken()
-			if err := d.deliver(g, b.out.Wire, b.out.Ends, len(b.found.Refs)-len(refs)); err != nil {
+			if !ok || err != nil {
 				return err
 			}
 			fits -= taken
@@ -127,14 +132,14 @@ func (d *dispatcher) sendGroup(g *group, b *batch) error {
 
 // encodeOnce makes one call. It is not ok when nothing can be encoded for the group; the error is one of memory.
 func (d *dispatcher) encodeOnce(g *group, encoder codeccall.Direction, b *batch) (ok bool, err error) {
-	if wanted := b.out.RoomNeeded; b.out.More && len(b.out.Ends) == 0 && wanted > 2*b.room {
-		if err := d.member.hub.memory.take(d.member.ctx, int64(wanted)); err != nil {
-			return false, err
-		}
-		b.charge += int64(wanted)
-		b.room = (wanted + 1) / 2
+	wanted := 0
+	if b.out.More && len(b.out.Ends) == 0 {
+		wanted = b.out.RoomNeeded
 	}
-	b.in.Wire, b.in.Data, b.in.Room, b.in.RoomNeeded = b.shown, b.found.Data, 2*b.room, b.out.RoomNeeded
+	if err := b.encodeInto(d.member.ctx, d.member.account, wanted); err != nil {
+		return false, err
+	}
+	b.in.Wire, b.in.Data, b.in.Room, b.in.RoomNeeded = b.shown, b.found.Data, b.wireRoom, b.out.RoomNeeded
 	if err := encoder.Encode(d.member.ctx, &b.in, &b.out); err != nil {
 		if d.member.over() {
 			return false, nil
@@ -171,7 +176,7 @@ func (d *dispatcher) sendPlain(g *group, b *batch) error {
 
 // deliver gives frames to the queues of the group; index is the first one's among the payloads at hand.
 func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) error {
-	p, err := newParcel(d.member.ctx, d.member.hub.memory, wire, ends, g.codec == nil)
+	p, err := newParcel(d.member.ctx, d.member.hub.queued, wire, ends, g.codec == nil)
 	if err != nil {
 		return err
 	}

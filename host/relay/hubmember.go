@@ -23,6 +23,9 @@ type MemberConfig struct {
 
 	OnViolation OnViolation // of what the member sends; "": CloseSession
 
+	// Peer is the address, without a port, that what the member sends is counted for; "": none is known.
+	Peer string
+
 	// Joined, unless nil, is called once: from then on the member gets what others send.
 	Joined func()
 
@@ -43,7 +46,8 @@ type Member struct {
 	port   port
 	limits Timeouts
 	*receiver
-	counts hubCounters
+	counts  hubCounters
+	account *memoryAccount
 	// endless is true where no violation ends the member: there is no connection to close.
 	endless bool
 	ctx     context.Context
@@ -94,9 +98,6 @@ type MemberResult struct {
 	Stats     MemberStats
 }
 
-// memberMemory is what a member pays when it starts.
-const memberMemory = smallPark + perByte*smallRead
-
 var (
 	errState   = errors.New("relay: a codec whose frames depend on those before them; want one without state in a hub")
 	errNoCodec = errors.New("relay: a stream without a codec; want one in a hub")
@@ -136,17 +137,14 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 		before = m.tally.all()
 		m.attach(m)
 	}
-	if err := m.hub.memory.take(m.ctx, memberMemory); err != nil {
-		m.end(MemoryShort, err, Neither)
-	} else {
-		defer m.hub.memory.give(memberMemory)
-		if m.hub.join(m) {
-			if m.config.Joined != nil {
-				m.config.Joined()
-			}
-			m.relay()
-			m.hub.leave(m)
+	m.openAccount()
+	defer m.account.close()
+	if m.hub.join(m) {
+		if m.config.Joined != nil {
+			m.config.Joined()
 		}
+		m.relay()
+		m.hub.leave(m)
 	}
 	m.end(m.finalReason(), nil, Neither)
 	m.port.close()
@@ -162,6 +160,21 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 	m.result.Stats.Unrepresentable -= before.Unrepresentable
 	m.result.Stats.Starved -= before.Starved
 	return m.result
+}
+
+// openAccount charges what the member holds of what it received from now on, until the account is closed.
+func (m *Member) openAccount() {
+	a := m.hub.memory.open(m.config.Peer, directionMemory)
+	if a != nil && !m.endless {
+		a.progress = func() (time.Time, int64) {
+			return m.clock.origin.Add(time.Duration(m.active.Load())), m.counts.bytesRead.Load() + m.counts.bytesWritten.Load()
+		}
+		a.end = func(err error) { m.end(MemoryShort, err, FromMember) }
+	}
+	m.account = a
+	if m.recent != nil {
+		m.recent.account = a
+	}
 }
 
 func (m *Member) relay() {

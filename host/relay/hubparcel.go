@@ -16,7 +16,7 @@ import (
 // in queues costs what is charged for it, however large the memory was that it was encoded in.
 type parcel struct {
 	holders atomic.Int32
-	memory  *Memory
+	account *memoryAccount
 	buf     *buffer
 	wire    int // bytes of wire
 	frames  int
@@ -32,7 +32,7 @@ var parcels = sync.Pool{New: func() any { return new(parcel) }}
 // newParcel returns a copy of the frames of wire that end at ends, which the caller holds. Frames of no bytes are left
 // out unless empties says that they are frames like others. It returns nil when there is none, and an error when there
 // is no memory for it.
-func newParcel(ctx context.Context, m *Memory, wire []byte, ends []uint32, empties bool) (*parcel, error) {
+func newParcel(ctx context.Context, a *memoryAccount, wire []byte, ends []uint32, empties bool) (*parcel, error) {
 	frames, last := len(ends), uint32(0)
 	if !empties {
 		frames = 0
@@ -48,11 +48,11 @@ func newParcel(ctx context.Context, m *Memory, wire []byte, ends []uint32, empti
 	}
 	size := roundUp(int(last) + endSize*frames)
 	charge := int64(size) + parcelOverhead
-	if err := m.take(ctx, charge); err != nil {
+	if err := a.take(ctx, charge); err != nil {
 		return nil, err
 	}
 	p := parcels.Get().(*parcel)
-	p.memory, p.buf, p.wire, p.frames = m, newBuffer(size, charge), int(last), frames
+	p.account, p.buf, p.wire, p.frames = a, newBuffer(size, charge), int(last), frames
 	p.holders.Store(1)
 	copy(p.buf.b, wire[:last])
 	table := p.buf.b[last:last]
@@ -86,8 +86,8 @@ func (p *parcel) letGo() {
 	if p.holders.Add(-1) > 0 {
 		return
 	}
-	p.buf.free(p.memory)
-	p.memory, p.buf = nil, nil
+	p.buf.free(p.account)
+	p.account, p.buf = nil, nil
 	parcels.Put(p)
 }
 

@@ -11,6 +11,10 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
+// perDatagramByte is what is charged for each byte of a datagram while it is passed on: for a payload that is built, and for
+// its copy.
+const perDatagramByte = 2
+
 // datagramLanes is how many datagrams of a batch are decoded at once. Each is a call of its own, since its end is part of
 // what it means; side by side, they share their way to the codec's process.
 const datagramLanes = 64
@@ -40,7 +44,7 @@ type foundIn struct {
 	places   []place  // likewise
 	skipped  int      // empty frames
 	faults   []faultIn
-	charge   int64 // what its payloads cost besides the datagram's own charge
+	charge   int64 // what its results cost beyond what was charged for the batch
 	starved  bool  // there was no memory for it
 	err      error // of the codec
 }
@@ -72,13 +76,13 @@ func (r *datagramReceiver) pass(all []Datagram) {
 	for i := range all {
 		size += len(all[i].Bytes)
 	}
-	charge := perByte * int64(size)
-	if err := p.hub.memory.take(p.ctx, charge); err != nil {
+	charge := perDatagramByte * int64(size)
+	if err := p.account.take(p.ctx, charge); err != nil {
 		p.counts.starved.Add(int64(len(all)))
 		return
 	}
-	defer func() { p.hub.memory.give(charge) }()
-	b := newBatch(size, floodRead)
+	defer func() { p.account.give(charge) }()
+	b := newBatch(p.account, min(size, floodRead))
 	now := time.Now()
 	if p.config.Codec == nil {
 		for i := range all {
@@ -157,9 +161,15 @@ func (r *datagramReceiver) add(b *batch, number int, payload []byte, at place, n
 	}
 	p.counts.framesIn.Add(1)
 	p.counts.payloadBytes.Add(int64(len(payload)))
-	if len(b.found.Refs) == codecs.MaxPayloads || len(b.found.Data) >= floodRead {
+	if len(b.found.Refs) == codecs.MaxPayloads || len(b.found.Refs) > 0 && len(b.found.Data)+len(payload) > b.room {
 		r.send(b)
-		b = newBatch(0, floodRead)
+		b = newBatch(p.account, baseRead)
+	}
+	if len(payload) > b.room {
+		if err := b.decodeInto(p.ctx, p.account, len(payload)); err != nil {
+			p.counts.starved.Add(1)
+			return b
+		}
 	}
 	b.found.Refs = append(b.found.Refs, codecs.Ref{Off: uint32(len(b.found.Data)), Len: uint32(len(payload))})
 	b.found.Data = append(b.found.Data, payload...)
@@ -176,7 +186,7 @@ func (r *datagramReceiver) send(b *batch) {
 			p.counts.starved.Add(int64(len(b.found.Refs)))
 		}
 	}
-	b.free(p.hub.memory)
+	b.free(p.account)
 }
 
 // violated reports a fault in a datagram.
@@ -194,6 +204,11 @@ func (r *datagramReceiver) violated(one *Datagram, fault *faultIn) {
 
 // decode decodes one datagram.
 func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
+	defer func() {
+		if cap(l.out.Data) > 2*baseRead {
+			l.out.Data = nil
+		}
+	}()
 	l.in = codeccall.Decode{Wire: wire, EOF: true, Room: max(len(wire), smallRead), State: l.in.State[:0]}
 	at := 0 // of l.in.Wire in the datagram
 	for {
@@ -210,7 +225,10 @@ func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
 		if points := pointsOf(&l.out); skips && points > 0 {
 			p.receiver.garbage.charge(points)
 		}
-		found.take(at, l.in.Wire, &l.out)
+		if !found.take(p.account, at, l.in.Wire, &l.out, perDatagramByte*int64(len(wire))) {
+			found.starved = true
+			return
+		}
 		onwards := l.out.Consumed
 		if fault := l.out.Fault; fault != nil {
 			goesOn := skips && fault.Resume != codecs.Never && fault.Resume < len(l.in.Wire)
@@ -226,7 +244,7 @@ func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
 			return
 		}
 		if l.out.RoomNeeded > l.in.Room {
-			if !p.hub.memory.try(int64(l.out.RoomNeeded)) {
+			if !p.account.try(int64(l.out.RoomNeeded)) {
 				found.starved = true
 				return
 			}
@@ -244,8 +262,19 @@ func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
 }
 
 // take copies the payloads of a result, of which wire begins at at in the datagram. What it dropped at the front belongs to
-// the last fault.
-func (f *foundIn) take(at int, wire []byte, out *codeccall.Decoded) {
+// the last fault. It is false, and nothing is copied, when there is no memory for what exceeds what was paid for the datagram.
+func (f *foundIn) take(a *memoryAccount, at int, wire []byte, out *codeccall.Decoded, paid int64) bool {
+	size := int64(len(f.payloads)+len(out.Data)) + perFrame*int64(len(f.ends)+len(out.Refs))
+	for _, ref := range out.Refs {
+		size += int64(ref.Len)
+	}
+	if more := size - paid - f.charge; more > 0 {
+		more = max(more, f.charge) // so that it is not asked for again with each result
+		if !a.try(more) {
+			return false
+		}
+		f.charge += more
+	}
 	payloads := codeccall.Encode{Wire: wire, Data: out.Data, Refs: out.Refs}
 	last := at // where the frame of a payload that was built begins at the earliest
 	if n := len(f.faults); n > 0 {
@@ -271,6 +300,7 @@ func (f *foundIn) take(at int, wire []byte, out *codeccall.Decoded) {
 		}
 	}
 	f.skipped += out.Skipped
+	return true
 }
 
 // violated notes a fault in what was shown from at on, of which what is in front of end is dropped.

@@ -29,7 +29,7 @@ const (
 // Times are not kept with every interface, but counted: of the credits that a frame gave, those of the ones that are
 // too old go first, since they were given first.
 type recent struct {
-	memory *Memory
+	account *memoryAccount
 
 	mu         sync.Mutex
 	traces     map[uint64]*trace
@@ -62,8 +62,8 @@ type credits struct {
 	spent          []uint64 // of those added, by interface
 }
 
-func newRecent(m *Memory) *recent {
-	return &recent{memory: m, traces: map[uint64]*trace{}, interfaces: map[int]int{}}
+func newRecent(a *memoryAccount) *recent {
+	return &recent{account: a, traces: map[uint64]*trace{}, interfaces: map[int]int{}}
 }
 
 // sent remembers a frame that is about to be sent.
@@ -154,7 +154,7 @@ func (r *recent) remember(one record) bool {
 func (r *recent) grow() bool {
 	size := max(2*len(r.ring), recentFirst)
 	more := recentFrameSize * int64(size-len(r.ring))
-	if size > recentFrames || !r.memory.try(more) {
+	if size > recentFrames || !r.account.try(more) {
 		return false
 	}
 	r.charge += more
@@ -193,7 +193,7 @@ func (r *recent) forget() {
 func (r *recent) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.memory.give(r.charge)
+	r.account.give(r.charge)
 	r.closed, r.charge, r.traces, r.ring, r.spare = true, 0, nil, nil, nil
 }
 

@@ -73,7 +73,7 @@ func TestRecent(t *testing.T) {
 func TestRecentIsBounded(t *testing.T) {
 	now := time.Now()
 	memory := NewMemory(recentFrameSize*3*recentFirst, 0)
-	r := newRecent(memory)
+	r := newRecent(memory.open("", 0))
 	for hash := range uint64(5 * recentFirst) {
 		r.sent(hash, now)
 	}
@@ -103,7 +103,7 @@ func TestRecentIsBounded(t *testing.T) {
 	if len(r.interfaces) > recentInterfaces {
 		t.Errorf("%d interfaces", len(r.interfaces))
 	}
-	if none := newRecent(NewMemory(1, 0)); none.heard(1, netip.AddrPort{}, 1, now) != true {
+	if none := newRecent(NewMemory(1, 0).open("", 0)); none.heard(1, netip.AddrPort{}, 1, now) != true {
 		t.Error("without memory everything passes")
 	}
 }

@@ -68,7 +68,7 @@ type streamPort struct {
 func (p *streamPort) sends() bool { return p.config.Use != SendOnly }
 
 func (p *streamPort) open() {
-	p.begin(p.Member.ctx, p, p.hub.memory, FromMember, &p.Member.counts.counters)
+	p.begin(p.Member.ctx, p, p.Member.account, FromMember, &p.Member.counts.counters)
 	switch {
 	case !p.shutdown: // an error of what follows will come again
 	case p.config.Use == ReceiveOnly:
@@ -84,9 +84,8 @@ func (p *streamPort) receive() {
 		return
 	}
 	if p.sends() {
-		properties := p.config.Codec.Properties()
-		p.expect(p.config.Codec, int64(properties.MaxWire)+1+int64(properties.MaxFrame))
-		p.dispatcher.begin(p.Member, properties.MaxFrame)
+		p.expect(p.config.Codec)
+		p.dispatcher.begin(p.Member, p.config.Codec.Properties().MaxFrame)
 		p.decoder = p.config.Codec.Open()
 		defer p.decoder.Close()
 		defer p.dispatcher.close()
@@ -218,7 +217,7 @@ func (p *streamPort) discardAll() {
 
 // handOver sends the payloads of b to the others.
 func (p *streamPort) handOver(b *batch, _ bool) error {
-	defer b.free(p.hub.memory)
+	defer b.free(p.Member.account)
 	if len(b.found.Refs) == 0 {
 		return nil
 	}

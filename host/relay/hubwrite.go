@@ -60,7 +60,7 @@ func (p *streamPort) writeJoined(all []segment, size int) error {
 		return p.write(all[0].bytes())
 	}
 	length := roundUp(size)
-	if !p.hub.memory.try(int64(length)) {
+	if !p.Member.account.try(int64(length)) {
 		for _, s := range all {
 			if err := p.write(s.bytes()); err != nil {
 				return err
@@ -69,7 +69,7 @@ func (p *streamPort) writeJoined(all []segment, size int) error {
 		return nil
 	}
 	joined := newBuffer(length, int64(length))
-	defer joined.free(p.hub.memory)
+	defer joined.free(p.Member.account)
 	n := 0
 	for _, s := range all {
 		n += copy(joined.b[n:], s.bytes())

@@ -12,9 +12,8 @@ import (
 // Work on a frame that arrives in many reads stays linear: bytes are moved when a buffer doubles, when the frame in
 // front of theirs was consumed, or when they are few.
 type inbox struct {
-	memory   *Memory
+	account  *memoryAccount
 	most     int              // the longest buffer that is ever wanted, in bytes
-	frame    int64            // what a frame is charged that outgrows baseRead
 	lender   codeccall.Lender // where buffers come from that a decoder can be shown as they are; nil: the heap alone
 	unlent   bool             // the lender had no memory when it was asked last, as where calls travel by messages
 	next     int              // the length of the next buffer to read into
@@ -47,16 +46,13 @@ func (in *inbox) size() int {
 	return len(in.buf.b)
 }
 
-// paidFrame is true when the buffer was charged with what a whole frame can need.
-func (in *inbox) paidFrame() bool { return in.size() > baseRead && in.buf.charge >= in.frame }
-
 func (in *inbox) consume(n int) { in.start += n }
 
 // remember notes how large a buffer was needed, before that goes back. Only lent memory costs no more for being larger than
 // what is used of it.
 func (in *inbox) remember() {
 	switch {
-	case in.lender == nil || in.size() <= lentRead:
+	case in.lent() == nil || in.size() <= lentRead:
 	case in.end >= in.size()/4:
 		in.large = in.size()
 	default:
@@ -67,7 +63,7 @@ func (in *inbox) remember() {
 // drop gives up everything that is there.
 func (in *inbox) drop() {
 	in.remember()
-	in.buf.free(in.memory)
+	in.buf.free(in.account)
 	in.buf, in.start, in.end = nil, 0, 0
 }
 
@@ -90,10 +86,12 @@ func (in *inbox) readsMore() bool { return in.next > len(in.buf.b) && in.len() <
 
 func (in *inbox) readBuffer() *buffer {
 	switch {
-	case in.next > baseRead && in.memory.try(perByte*int64(in.next)):
-		return in.newBuffer(in.next, perByte*int64(in.next))
-	case in.len() <= largePark && in.memory.try(perByte*baseRead):
-		return in.newBuffer(baseRead, perByte*baseRead)
+	case in.next > baseRead && !in.account.short() && in.account.try(int64(in.next)):
+		return in.newBuffer(in.next)
+	case in.len() <= largePark && !in.account.short() && in.account.try(baseRead):
+		return in.newBuffer(baseRead)
+	case in.len() <= largePark/2 && in.account.try(largePark): // a short read leaves room for what comes of it
+		return in.newBuffer(largePark)
 	case in.len() <= smallPark:
 		return newBuffer(smallRead, 0)
 	default:
@@ -101,16 +99,16 @@ func (in *inbox) readBuffer() *buffer {
 	}
 }
 
-// newBuffer returns a buffer of size bytes that charge was paid for. Only large ones are worth a loan: small ones hold
-// the beginnings of frames while nothing arrives.
-func (in *inbox) newBuffer(size int, charge int64) *buffer {
+// newBuffer returns a buffer of size bytes, which were charged. Only large ones are worth a loan: small ones hold the
+// beginnings of frames while nothing arrives.
+func (in *inbox) newBuffer(size int) *buffer {
 	if in.lender != nil && size >= baseRead {
-		b := lentBuffer(in.lender, size, charge)
+		b := lentBuffer(in.lender, size, int64(size))
 		if in.unlent = b == nil; !in.unlent {
 			return b
 		}
 	}
-	return newBuffer(size, charge)
+	return newBuffer(size, int64(size))
 }
 
 // lent returns what the buffer lies in, nil if that is the heap.
@@ -123,7 +121,7 @@ func (in *inbox) lent() codeccall.Loan {
 
 // release takes back what grab returned, unused.
 func (in *inbox) release([]byte) {
-	in.incoming.free(in.memory)
+	in.incoming.free(in.account)
 	in.incoming = nil
 }
 
@@ -137,7 +135,7 @@ func (in *inbox) took(n int) {
 		in.end += n
 	} else {
 		left := copy(in.incoming.b, in.bytes())
-		in.buf.free(in.memory)
+		in.buf.free(in.account)
 		in.buf, in.start, in.end = in.incoming, 0, left+n
 		in.incoming = nil
 	}
@@ -155,11 +153,11 @@ func (in *inbox) took(n int) {
 // setFlooding notes whether the sender floods.
 func (in *inbox) setFlooding(floods bool) {
 	switch {
-	case in.flooding == floods || in.memory == nil:
+	case in.flooding == floods || in.account == nil:
 	case floods:
-		in.memory.flooded.Add(1)
+		in.account.budget.flooded.Add(1)
 	default:
-		in.memory.flooded.Add(-1)
+		in.account.budget.flooded.Add(-1)
 	}
 	in.flooding = floods
 }
@@ -167,7 +165,7 @@ func (in *inbox) setFlooding(floods bool) {
 // mostRead is how long the buffers get that reads take turns with.
 func (in *inbox) mostRead() int {
 	if in.lender != nil && !in.unlent {
-		return in.memory.share()
+		return in.account.share()
 	}
 	return floodRead
 }
@@ -187,6 +185,12 @@ func (in *inbox) settle(ctx context.Context) error {
 			return nil
 		}
 	}
+	if !in.flooding && len(in.buf.b) >= 4*max(baseRead, roundUp(2*n)) {
+		if holder := in.holder(n); holder != nil {
+			in.remember()
+			in.moveTo(holder)
+		}
+	}
 	enough := min(4<<10, len(in.buf.b)/2)
 	if len(in.buf.b)-in.end >= enough {
 		return nil
@@ -199,22 +203,19 @@ func (in *inbox) settle(ctx context.Context) error {
 	return in.grow(ctx)
 }
 
+// grow moves what is there to a buffer of twice the size, or at once to one as large as frames were lately. It waits for
+// memory only for the former, when it has let go of what it can.
 func (in *inbox) grow(ctx context.Context) error {
-	size := min(max(2*len(in.buf.b), in.large), in.most)
-	if in.paidFrame() {
-		grown := in.newBuffer(size, in.buf.charge)
-		in.buf.charge = 0
-		in.moveTo(grown)
-		return nil
-	}
-	charge := in.chargeOf(size)
-	if !in.memory.try(charge) {
+	size := min(2*len(in.buf.b), in.most)
+	if large := min(in.large, in.most); large > size && in.account.try(int64(large)) {
+		size = large
+	} else if !in.account.try(int64(size)) {
 		in.beforeWaiting()
-		if err := in.memory.take(ctx, charge); err != nil {
+		if err := in.account.take(ctx, int64(size)); err != nil {
 			return err
 		}
 	}
-	in.moveTo(in.newBuffer(size, charge))
+	in.moveTo(in.newBuffer(size))
 	return nil
 }
 
@@ -240,29 +241,20 @@ func (in *inbox) detach() *buffer {
 // holder returns a buffer for n unfinished bytes and as many more, or nil if there is no memory without waiting.
 func (in *inbox) holder(n int) *buffer {
 	size := max(roundUp(2*n), smallPark)
+	if size <= smallPark {
+		return newBuffer(size, 0) // paid for when the direction began
+	}
 	if size > largePark {
 		size = max(baseRead, min(size, in.most))
 	}
-	charge := in.chargeOf(size)
-	if !in.memory.try(charge) {
+	if !in.account.try(int64(size)) {
 		return nil
 	}
-	return in.newBuffer(size, charge)
-}
-
-func (in *inbox) chargeOf(size int) int64 {
-	switch {
-	case size <= smallPark:
-		return 0
-	case size <= baseRead:
-		return perByte * int64(size)
-	default:
-		return in.frame
-	}
+	return in.newBuffer(size)
 }
 
 func (in *inbox) moveTo(b *buffer) {
 	n := copy(b.b, in.bytes())
-	in.buf.free(in.memory)
+	in.buf.free(in.account)
 	in.buf, in.start, in.end = b, 0, n
 }

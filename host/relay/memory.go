@@ -1,108 +1,40 @@
 package relay
 
 import (
-	"context"
-	"fmt"
 	"math/bits"
 	"sync"
-	"sync/atomic"
-	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// Sizes of buffers, in bytes, all powers of two. What is decoded and encoded from a buffer costs about three times its
-// size again at most, hence the factor; larger ones are charged with all that one frame can need.
+// Sizes of buffers, in bytes, all powers of two.
 const (
 	smallPark = 1 << 10   // an unfinished frame's beginning; paid for when the session starts
 	smallRead = 2 << 10   // what is read into when no other buffer can be had; likewise
-	largePark = 16 << 10  // beginnings up to half of this are moved out of bigger buffers before waiting
+	largePark = 16 << 10  // beginnings up to half of this are moved out of bigger buffers before waiting; a read while memory is short
 	baseRead  = 64 << 10  // the usual read
 	floodRead = 256 << 10 // the largest while the peer floods
 	lentRead  = 2 << 20   // the same into memory that is lent: a call copies none of it, so the fewer calls the better
-
-	perByte = 4 // charge for each byte of a buffer: itself, a built payload, and twice that for the new wire
 )
 
-// sessionMemory is what a session pays when it starts, for each of its two directions.
-const sessionMemory = 2 * (smallPark + perByte*smallRead)
+// directionMemory is what a direction pays from its start to its end: for an unfinished frame's beginning, a small read,
+// the payloads built of that, and their wire.
+const directionMemory = smallPark + smallRead + smallRead + 2*smallRead
 
-// Memory is a budget for the buffers of any number of sessions. nil is no limit.
-type Memory struct {
-	free     *semaphore.Weighted
-	size     int64
-	patience time.Duration
-	used     atomic.Int64
-	flooded  atomic.Int32 // directions whose sender floods
-}
-
-// NewMemory returns a budget of size bytes. Who needs more than is free waits for it as long as patience. A size of 0
-// is no limit.
-func NewMemory(size int64, patience time.Duration) *Memory {
-	if size == 0 {
-		return nil
-	}
-	return &Memory{free: semaphore.NewWeighted(size), size: size, patience: patience}
-}
-
-// Used returns how many bytes are charged at present.
-func (m *Memory) Used() int64 {
-	if m == nil {
-		return 0
-	}
-	return m.used.Load()
-}
+// sessionMemory is what a session pays, for its two directions.
+const sessionMemory = 2 * directionMemory
 
 // lentShare is what all reads into lent memory that floods fill are to take together, in bytes: more of it only makes
 // each byte leave the processors' caches before it has been through the codecs.
 const lentShare = 8 << 20
 
 // share returns how long a read into lent memory may be where so many flood, of which the caller is one.
-func (m *Memory) share() int {
-	if m == nil {
+func (a *memoryAccount) share() int {
+	if a == nil {
 		return lentRead
 	}
-	share := lentShare / int(max(m.flooded.Load(), 1))
+	share := lentShare / int(max(a.budget.flooded.Load(), 1))
 	return min(max(1<<(bits.Len(uint(share))-1), floodRead), lentRead)
-}
-
-// try charges n bytes if they are free and nobody waits for them.
-func (m *Memory) try(n int64) bool {
-	if m == nil {
-		return true
-	}
-	if !m.free.TryAcquire(n) {
-		return false
-	}
-	m.used.Add(n)
-	return true
-}
-
-// take charges n bytes and waits for them if it must.
-func (m *Memory) take(ctx context.Context, n int64) error {
-	if m.try(n) {
-		return nil
-	}
-	if n > m.size {
-		return fmt.Errorf("relay: memory: want %d bytes, more than the limit of %d", n, m.size)
-	}
-	waiting, cancel := context.WithTimeout(ctx, m.patience)
-	defer cancel()
-	if err := m.free.Acquire(waiting, n); err != nil {
-		return fmt.Errorf("relay: memory: want %d bytes, not free within %v (limit %d): %w", n, m.patience, m.size, err)
-	}
-	m.used.Add(n)
-	return nil
-}
-
-func (m *Memory) give(n int64) {
-	if m == nil || n == 0 {
-		return
-	}
-	m.used.Add(-n)
-	m.free.Release(n)
 }
 
 // A buffer is memory with what was charged for it.
@@ -141,11 +73,11 @@ func lentBuffer(lender codeccall.Lender, size int, charge int64) *buffer {
 }
 
 // free gives b and its charge back.
-func (b *buffer) free(m *Memory) {
+func (b *buffer) free(a *memoryAccount) {
 	if b == nil {
 		return
 	}
-	m.give(b.charge)
+	a.give(b.charge)
 	b.charge = 0
 	if b.loan != nil {
 		b.loan.End()

@@ -21,7 +21,7 @@ func TestEverythingArrives(t *testing.T) {
 	}
 	memories := map[string]int64{
 		"all memory":    0,
-		"little memory": sessionMemory + int64(3*(maxFrame+5)) + perByte*floodRead,
+		"little memory": sessionMemory + 6*maxFrame + 2*floodRead,
 	}
 	for downName, down := range framings {
 		for upName, up := range framings {

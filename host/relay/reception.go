@@ -12,7 +12,7 @@ import (
 type reception struct {
 	ctx       context.Context // ends with the owner
 	owner     receptionOwner
-	memory    *Memory
+	account   *memoryAccount
 	direction Direction
 	counts    *counters
 
@@ -30,8 +30,7 @@ type reception struct {
 	discard     int64          // bytes still to be dropped after a violation
 	kept        io.WriteCloser // where what is dropped is kept; nil: nowhere
 	keptTo      int64          // how far in the stream
-	frameMemory int64
-	longestFrom int // bytes of the longest payload from the sender
+	longestFrom int            // bytes of the longest payload from the sender
 }
 
 // A receptionOwner is what has a reception: a flow of a session, or a member of a hub.
@@ -52,16 +51,15 @@ type receptionOwner interface {
 	codecFailed(call string, err error) error
 }
 
-func (r *reception) begin(ctx context.Context, owner receptionOwner, memory *Memory, d Direction, counts *counters) {
-	*r = reception{ctx: ctx, owner: owner, memory: memory, direction: d, counts: counts}
-	r.inbox = inbox{memory: memory, most: baseRead, beforeWaiting: owner.wait}
+func (r *reception) begin(ctx context.Context, owner receptionOwner, a *memoryAccount, d Direction, counts *counters) {
+	*r = reception{ctx: ctx, owner: owner, account: a, direction: d, counts: counts}
+	r.inbox = inbox{account: a, most: baseRead, beforeWaiting: owner.wait}
 	r.grab, r.release = r.inbox.grab, r.inbox.release
 }
 
-// expect prepares for frames of codec, each of which is charged frame bytes once it outgrows a usual read.
-func (r *reception) expect(codec codeccall.Codec, frame int64) {
+// expect prepares for frames of codec.
+func (r *reception) expect(codec codeccall.Codec) {
 	properties := codec.Properties()
-	r.frameMemory, r.inbox.frame = frame, frame
 	r.longestFrom = properties.MaxFrame
 	r.inbox.lender, _ = codec.(codeccall.Lender)
 	r.inbox.most = max(baseRead, properties.MaxWire+1) // one more than a frame can have tells that it is too long

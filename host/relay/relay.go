@@ -32,10 +32,14 @@
 //
 // # Memory
 //
-// Buffers are charged to a [Memory] that sessions share. Each session pays for two small reads when it starts, so small
-// frames keep flowing, in small pieces, when nothing else is left. Bigger buffers are taken while something is in them,
-// and a frame that outgrows 64 KiB reserves what it can need to its very end ([FrameMemory]) before it grows on.
-// Waiting for that is bounded, and then the session ends with the reason [MemoryShort].
+// Buffers are charged to a [Memory] that sessions share, which says by what rules. Each direction has an account there. It is
+// charged for a buffer as long as something is in it, for what a call is given room for as long as the call lasts, and for its
+// result until that is written. Up to 64 KiB a direction never waits; while memory is short, it reads 16 KiB at a time, so that
+// this is enough for small frames. A frame grows in buffers of twice the size, each of which may have to wait; a direction that
+// holds most and makes no progress, while others wait, ends its session with the reason [MemoryShort].
+//
+// Not charged are copies on their way to a codec's process: by gRPC up to 8 MiB a lane or one larger call, by shared memory
+// what is shown or handed over that does not lie in lent memory, for as long as the call lasts.
 //
 // # Cost
 //
@@ -128,8 +132,10 @@ type Config struct {
 	Timeouts             Timeouts
 	OnViolation          OnViolation // "": CloseSession
 
-	// Memory is what buffers are charged to; nil: nothing is charged.
+	// Memory is what buffers are charged to, as the session's route sees it; nil: nothing is charged.
 	Memory *Memory
+	// Peer is the address, without a port, that what both directions hold is counted for; "": none is known.
+	Peer string
 	// Classify tells the reason for an error of a link: Reset, PeerLost or IOError. nil: IOError.
 	Classify func(error) Reason
 	// Violation is called for each violation, also those that are skipped, from the goroutine that found it, which waits
@@ -155,12 +161,24 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// FrameMemory returns the bytes that one frame can take on its way from one codec to the other: its wire, its payload,
-// and its new wire. A [Memory] that is smaller can't carry the longest frames.
+// FrameMemory returns the bytes that one frame can take on its way from one codec to the other: its wire, its payload, and
+// its new wire; or its wire twice over, while it is moved to a larger buffer. A [Memory] that is smaller can't carry the longest
+// frames.
+//
+// In a hub another copy is made for the queues ([HubFrameMemory]).
 func FrameMemory(from, to codeccall.Codec) int64 {
 	if from == nil || to == nil {
 		return 0
 	}
 	source := from.Properties()
-	return int64(source.MaxWire) + 1 + int64(source.MaxFrame) + int64(to.Properties().MaxWire)
+	wire := int64(source.MaxWire) + 1
+	return sessionMemory + max(2*wire, wire+int64(source.MaxFrame)+int64(to.Properties().MaxWire))
+}
+
+// HubFrameMemory is FrameMemory for a hub.
+func HubFrameMemory(from, to codeccall.Codec) int64 {
+	if from == nil || to == nil {
+		return 0
+	}
+	return FrameMemory(from, to) + int64(roundUp(to.Properties().MaxWire+endSize)) + parcelOverhead
 }

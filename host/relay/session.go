@@ -67,12 +67,11 @@ func (s *Session) Run(ctx context.Context) Result {
 		s.endDrain()
 	})
 	defer stop()
-	if err := s.config.Memory.take(s.ctx, sessionMemory); err != nil {
-		s.end(MemoryShort, err, Neither)
-	} else {
-		defer s.config.Memory.give(sessionMemory)
-		s.relay()
+	for _, f := range s.flows {
+		f.openAccount()
+		defer f.account.close()
 	}
+	s.relay()
 	reason := Fin
 	if s.rests.Load() {
 		reason = Drained

@@ -1,0 +1,636 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Memory is what limits.memory allows all buffers together, as one route sees it. It is safe for concurrent use. nil is no
+// limit.
+//
+// Each direction of a session has an account, and so has each member of a hub, for what it receives. What an account holds is
+// charged in steps of 64 KiB. The rules:
+//
+//   - An account that holds up to 64 KiB never waits: that is charged, even beyond the limit. So the limit holds for
+//     everything beyond these first 64 KiB of each account.
+//   - What is beyond that waits while it does not fit. Memory that becomes free goes first to the account that will hold least.
+//   - While accounts of several routes wait, no route gets more than half of what is free and what these routes hold. The same
+//     holds for peer addresses.
+//   - While accounts wait, those that have made no progress for as long as the patience (5 s in a host) end, the largest first,
+//     until the first that waits can go on. Progress is a byte read or written; in the long run it takes a step of 64 KiB in
+//     that time, so that memory is not kept by trickling. An account that holds less than the one that waits is left alone,
+//     unless its route or peer address holds more than half of all. Where that ends none, the largest of those end that have
+//     themselves waited that long, an eighth of them each second.
+//
+// So whatever holds what others need, either moves on or ends, and something always can: several directions that each hold a
+// part of a frame and wait for the rest can't block each other for good.
+type Memory struct {
+	budget *budget
+	route  *sharers
+}
+
+// step is what memory is charged in, in bytes.
+const step = 64 << 10
+
+// allowance is what an account may hold without ever waiting.
+const allowance = step + directionMemory
+
+// NewMemory returns a Memory of size bytes, of which who makes no progress for patience loses its part while others wait. A size
+// of 0 is no limit.
+func NewMemory(size int64, patience time.Duration) *Memory {
+	if size == 0 {
+		return nil
+	}
+	b := &budget{size: size, patience: patience, large: map[*memoryAccount]struct{}{}, peers: map[string]*sharers{}}
+	b.watch = time.AfterFunc(time.Hour, b.look)
+	b.watch.Stop()
+	return &Memory{budget: b, route: &sharers{}}
+}
+
+// Route returns the same memory as another route sees it.
+func (m *Memory) Route() *Memory {
+	if m == nil {
+		return nil
+	}
+	return &Memory{budget: m.budget, route: &sharers{}}
+}
+
+// Used returns how many bytes are charged at present. The first 64 KiB of each direction may go beyond the limit.
+func (m *Memory) Used() int64 {
+	if m == nil {
+		return 0
+	}
+	return m.budget.used.Load()
+}
+
+// Charge charges n bytes that exist already, whatever the limit, until the function that it returns is called.
+func (m *Memory) Charge(n int64) (release func()) {
+	if m == nil {
+		return func() {}
+	}
+	m.budget.add(m.route, n)
+	m.budget.add(nil, n)
+	return sync.OnceFunc(func() {
+		m.budget.add(m.route, -n)
+		m.budget.add(nil, -n)
+		m.budget.released()
+	})
+}
+
+// A budget is the memory that all routes share.
+type budget struct {
+	size     int64
+	patience time.Duration
+	used     atomic.Int64
+	flooded  atomic.Int32 // directions whose sender floods
+	queued   atomic.Int32 // len(waiters)
+
+	mu           sync.Mutex
+	large        map[*memoryAccount]struct{} // that hold more than their allowance
+	peers        map[string]*sharers
+	waiters      []*waiter // the one that is served first in front
+	sequence     uint64
+	visits       uint64
+	watch        *time.Timer
+	watching     bool
+	looked       time.Time // when the stuck were looked for last
+	endedWaiting time.Time // when one that waits was ended last
+	mayEnd       int       // how many that wait may be ended now
+}
+
+// sharers are what the accounts of a route, or of a peer address, hold together.
+type sharers struct {
+	held    atomic.Int64
+	waiting int    // accounts that wait; the budget's lock is for it and what follows
+	users   int    // accounts of a peer address
+	visited uint64 // the last visit
+}
+
+// A waiter is an account that waits for memory.
+type waiter struct {
+	account  *memoryAccount
+	need     int64
+	since    time.Time
+	sequence uint64
+	finishes bool       // a frame that is whole
+	weight   int64      // what the account would hold: waiters are ordered by it
+	done     chan error // one value: it was charged (nil), or never will be
+}
+
+// A memoryAccount is what one direction holds. It may be used by the two goroutines of a direction at a time.
+type memoryAccount struct {
+	budget   *budget
+	route    *sharers
+	address  string
+	peer     *sharers                  // nil: no address is known
+	progress func() (time.Time, int64) // when the last byte was read or written, and how many were so far; nil: not known
+	end      func(error)               // ends the direction; nil: there is nothing to end
+
+	reserved atomic.Int64 // charged to the budget
+
+	mu   sync.Mutex
+	held int64
+	paid int64 // stays reserved until the account is closed
+
+	// The budget's lock is for these.
+	ending  time.Time // when end was called; zero: it was not
+	sampled time.Time // when moved was read; zero: not since memory became short
+	moved   int64
+	slow    bool // it moved less than a step from one sample to the next
+	closed  bool
+	waits   int
+}
+
+// open returns an account for one direction of a peer, for which paid bytes are charged to its end. It never waits.
+func (m *Memory) open(peer string, paid int64) *memoryAccount {
+	if m == nil {
+		return nil
+	}
+	a := &memoryAccount{budget: m.budget, route: m.route, address: peer, paid: paid}
+	if peer != "" {
+		a.budget.mu.Lock()
+		a.peer = a.budget.peers[peer]
+		if a.peer == nil {
+			a.peer = &sharers{}
+			a.budget.peers[peer] = a.peer
+		}
+		a.peer.users++
+		a.budget.mu.Unlock()
+	}
+	a.reserve(paid)
+	return a
+}
+
+// close gives back what was paid when the account was opened. Everything else was given back before.
+func (a *memoryAccount) close() {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	a.paid = 0
+	a.shrink()
+	a.mu.Unlock()
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	if a.closed {
+		return
+	}
+	a.closed = true
+	if a.peer != nil {
+		if a.peer.users--; a.peer.users == 0 {
+			delete(a.budget.peers, a.address)
+		}
+	}
+}
+
+// try charges n bytes if that is possible without waiting, and without overtaking those that wait.
+func (a *memoryAccount) try(n int64) bool {
+	if a == nil || n == 0 {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	need := a.needs(n)
+	if need > 0 && !a.budget.fits(a, need) {
+		return false
+	}
+	a.held += n
+	return true
+}
+
+// must charges n bytes that exist already, even beyond the limit.
+func (a *memoryAccount) must(n int64) {
+	if a == nil || n == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if need := a.needs(n); need > 0 && !a.budget.fits(a, need) {
+		a.reserve(need)
+	}
+	a.held += n
+}
+
+// needs returns how many bytes are to be charged to the budget for n more. What the allowance covers is charged here.
+func (a *memoryAccount) needs(n int64) int64 {
+	reserved := a.reserved.Load()
+	if a.held+n <= reserved {
+		return 0
+	}
+	need := (a.held + n - reserved + step - 1) / step * step
+	if a.held+n <= allowance && reserved+need <= allowance {
+		a.reserve(need)
+		return 0
+	}
+	return need
+}
+
+// take charges n bytes, and waits for them if it must, until ctx ends. It fails when the account is among those that end.
+func (a *memoryAccount) take(ctx context.Context, n int64) error { return a.waitFor(ctx, n, false) }
+
+// takeToFinish is take for what a frame needs that is here in whole: with it, the account will soon hold less.
+func (a *memoryAccount) takeToFinish(ctx context.Context, n int64) error {
+	return a.waitFor(ctx, n, true)
+}
+
+func (a *memoryAccount) waitFor(ctx context.Context, n int64, finishes bool) error {
+	if a == nil || n == 0 {
+		return nil
+	}
+	if n > a.budget.size {
+		return fmt.Errorf("relay: memory: want %d bytes, more than the limit of %d", n, a.budget.size)
+	}
+	a.mu.Lock()
+	need := a.needs(n)
+	if need == 0 || a.budget.fits(a, need) {
+		a.held += n
+		a.mu.Unlock()
+		return nil
+	}
+	a.mu.Unlock()
+	w := &waiter{account: a, need: need, finishes: finishes, done: make(chan error, 1)}
+	a.budget.wait(w)
+	var err error
+	select {
+	case err = <-w.done:
+	case <-ctx.Done():
+		if a.budget.leave(w) {
+			return fmt.Errorf("relay: memory: %w", context.Cause(ctx))
+		}
+		err = <-w.done
+	}
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.held += n
+	a.shrink() // others of the account may have given something back meanwhile
+	return nil
+}
+
+// give gives n bytes back.
+func (a *memoryAccount) give(n int64) {
+	if a == nil || n == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.held -= n
+	a.shrink()
+}
+
+// shrink gives back the steps that nothing is held in. The account's lock is held.
+func (a *memoryAccount) shrink() {
+	reserved := a.reserved.Load()
+	excess := min((reserved-a.held)/step*step, reserved-a.paid)
+	if a.held == 0 {
+		excess = reserved - a.paid
+	}
+	if excess > 0 {
+		a.budget.giveBack(a, excess)
+	}
+}
+
+// reserve charges n bytes to the budget, whatever the limit.
+func (a *memoryAccount) reserve(n int64) {
+	b := a.budget
+	before := a.reserved.Add(n) - n
+	b.addFor(a, n)
+	if before+n > allowance && before <= allowance {
+		b.mu.Lock()
+		b.note(a)
+		b.mu.Unlock()
+	}
+}
+
+// add charges n bytes, which may be negative, to a group; to the whole where g is nil.
+func (b *budget) add(g *sharers, n int64) {
+	if g == nil {
+		b.used.Add(n)
+	} else {
+		g.held.Add(n)
+	}
+}
+
+func (b *budget) addFor(a *memoryAccount, n int64) {
+	b.used.Add(n)
+	a.route.held.Add(n)
+	if a.peer != nil {
+		a.peer.held.Add(n)
+	}
+}
+
+// note keeps a in the list of the large as long as it is one. The lock is held.
+func (b *budget) note(a *memoryAccount) {
+	if a.reserved.Load() > allowance {
+		b.large[a] = struct{}{}
+		return
+	}
+	delete(b.large, a)
+	a.ending, a.sampled, a.slow = time.Time{}, time.Time{}, false
+}
+
+// fits charges need bytes to a if they are free and nobody waits.
+func (b *budget) fits(a *memoryAccount, need int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiters) > 0 || b.used.Load()+need > b.size {
+		return false
+	}
+	b.charge(a, need)
+	return true
+}
+
+func (b *budget) charge(a *memoryAccount, need int64) {
+	a.reserved.Add(need)
+	b.addFor(a, need)
+	b.note(a)
+}
+
+// giveBack takes n bytes off what a has reserved.
+func (b *budget) giveBack(a *memoryAccount, n int64) {
+	before := a.reserved.Add(-n) + n
+	b.addFor(a, -n)
+	if before > allowance {
+		b.mu.Lock()
+		b.note(a)
+		b.mu.Unlock()
+	}
+	b.released()
+}
+
+// short reports whether memory is short: then reads are small.
+func (a *memoryAccount) short() bool {
+	return a != nil && (a.budget.queued.Load() > 0 || a.budget.used.Load() >= a.budget.size)
+}
+
+// released serves those that wait, when memory became free.
+func (b *budget) released() {
+	if b.queued.Load() == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.serve()
+}
+
+// wait adds w to those that wait.
+func (b *budget) wait(w *waiter) {
+	b.mu.Lock()
+	w.since = time.Now()
+	b.sequence++
+	w.sequence = b.sequence
+	b.waiters = append(b.waiters, w)
+	b.queued.Add(1)
+	w.account.waits++
+	w.account.route.waiting++
+	if w.account.peer != nil {
+		w.account.peer.waiting++
+	}
+	b.serve()
+	waits := len(b.waiters) > 0
+	if waits && !b.watching {
+		b.watching = true
+		b.watch.Reset(b.pause())
+	}
+	look := waits && time.Since(b.looked) >= b.pause()
+	b.mu.Unlock()
+	if look {
+		b.look()
+	}
+}
+
+// pause is how long the stuck are not looked for after they were.
+func (b *budget) pause() time.Duration { return max(b.patience/50, time.Millisecond) }
+
+// leave takes w off those that wait, and reports whether it was one.
+func (b *budget) leave(w *waiter) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.Index(b.waiters, w)
+	if i < 0 {
+		return false
+	}
+	b.remove(i)
+	b.serve()
+	return true
+}
+
+func (b *budget) remove(i int) *waiter {
+	w := b.waiters[i]
+	b.waiters = slices.Delete(b.waiters, i, i+1)
+	b.queued.Add(-1)
+	w.account.waits--
+	w.account.route.waiting--
+	if w.account.peer != nil {
+		w.account.peer.waiting--
+	}
+	return w
+}
+
+// order puts those in front that would hold least. The lock is held.
+func (b *budget) order() {
+	for _, w := range b.waiters {
+		w.weight = w.account.reserved.Load() + w.need
+		if w.finishes {
+			w.weight /= 4 // it holds that for a shorter time; and what others hold is of no use to them until one finishes
+		}
+	}
+	slices.SortFunc(b.waiters, func(x, y *waiter) int {
+		return cmp.Or(cmp.Compare(x.weight, y.weight), cmp.Compare(x.sequence, y.sequence))
+	})
+}
+
+// serve charges those that wait for what is free. One that needs more than is free lets others pass for half of the
+// patience, so that frames that are nearly through give back what they hold; then it goes before all that hold more. The lock is
+// held.
+func (b *budget) serve() {
+	b.order()
+	for i := b.first(0); i < len(b.waiters); {
+		w := b.waiters[i]
+		if b.used.Load()+w.need > b.size {
+			if time.Since(w.since) >= b.patience/2 {
+				return
+			}
+			i = b.first(i + 1)
+			continue
+		}
+		b.remove(i)
+		b.charge(w.account, w.need)
+		w.done <- nil
+		i = b.first(0) // whose turn it is depends on who waits
+	}
+}
+
+// first returns which waiter, from i on, is the first that may have more: whose route and peer address hold, with that, no more
+// than half of what is free and what all that wait hold. Where that leaves none at all, it is the one that holds least.
+func (b *budget) first(i int) int {
+	b.visits++
+	routes, peers := b.size-b.used.Load(), b.size-b.used.Load()
+	for _, w := range b.waiters {
+		routes += w.account.route.visit(b.visits)
+		peers += w.account.peer.visit(b.visits)
+	}
+	all := len(b.waiters)
+	for j := i; j < all; j++ {
+		w := b.waiters[j]
+		if w.account.route.fits(w.need, routes/2, all) && w.account.peer.fits(w.need, peers/2, all) {
+			return j
+		}
+	}
+	if i == 0 {
+		return 0
+	}
+	return all
+}
+
+// visit returns what g holds, once a visit.
+func (g *sharers) visit(visit uint64) int64 {
+	if g == nil || g.visited == visit {
+		return 0
+	}
+	g.visited = visit
+	return g.held.Load()
+}
+
+// fits reports whether g, with need bytes more, holds no more than most, or others than g do not wait.
+func (g *sharers) fits(need, most int64, waiting int) bool {
+	return g == nil || g.waiting == waiting || g.held.Load()+need <= most
+}
+
+// look ends those that are stuck while others wait, and comes again as long as any do.
+func (b *budget) look() {
+	b.mu.Lock()
+	now := time.Now()
+	b.looked = now
+	b.serve()
+	over := b.stuck(now)
+	if b.watching = len(b.waiters) > 0; b.watching {
+		b.watch.Reset(b.pause())
+	}
+	b.mu.Unlock()
+	for _, a := range over {
+		a.end(errStuck(b.patience))
+	}
+}
+
+var errMemory = errors.New("relay: memory is short (limits.memory)")
+
+func errStuck(patience time.Duration) error {
+	return fmt.Errorf("%w, and this direction held most without progress for %v", errMemory, patience)
+}
+
+// mostAtOnce is how many accounts end at most before it is seen what came of that.
+const mostAtOnce = 64
+
+// stuck returns the accounts to end for those that wait to go on. The lock is held.
+func (b *budget) stuck(now time.Time) (over []*memoryAccount) {
+	if len(b.waiters) == 0 {
+		return nil
+	}
+	coming := int64(0) // memory of those that were ended and have not given it back yet
+	for a := range b.large {
+		a.sample(now, b.patience)
+		if !a.ending.IsZero() && now.Sub(a.ending) < b.patience {
+			coming += a.reserved.Load()
+		}
+	}
+	if b.mayEnd = 0; now.Sub(b.endedWaiting) >= b.patience/5 {
+		b.mayEnd = max(1, len(b.waiters)/8)
+	}
+	needed := int64(0)
+	for i := 0; i < len(b.waiters) && len(over) < mostAtOnce; {
+		w := b.waiters[i]
+		if b.used.Load()-coming+needed+w.need <= b.size {
+			needed += w.need
+			i++
+			continue
+		}
+		a := b.largestStuck(w, now)
+		if a == nil {
+			break
+		}
+		if a.end != nil {
+			a.ending = now
+			coming += a.reserved.Load()
+			over = append(over, a)
+		}
+		if a.waits > 0 {
+			b.endedWaiting = now
+			b.mayEnd--
+			b.fail(a)
+			i, needed = 0, 0
+		}
+	}
+	return over
+}
+
+// fail ends the waits of a.
+func (b *budget) fail(a *memoryAccount) {
+	for i := len(b.waiters) - 1; i >= 0; i-- {
+		if b.waiters[i].account == a {
+			b.remove(i).done <- errStuck(b.patience)
+		}
+	}
+}
+
+// largestStuck returns the account that is to end for w to go on, nil if there is none yet.
+func (b *budget) largestStuck(w *waiter, now time.Time) (largest *memoryAccount) {
+	consider := func(a *memoryAccount) {
+		if a.ending.IsZero() && (largest == nil || a.reserved.Load() > largest.reserved.Load()) {
+			largest = a
+		}
+	}
+	for a := range b.large {
+		eligible := a.reserved.Load() >= w.account.reserved.Load() ||
+			a.route != w.account.route && a.route.held.Load() > b.size/2 ||
+			a.peer != nil && a.peer != w.account.peer && a.peer.held.Load() > b.size/2
+		if eligible && a.waits == 0 && a.isStuck(now, b.patience) {
+			consider(a)
+		}
+	}
+	// Those that wait are stuck through no fault of their own. They end a few at a time, so that the others can go on with
+	// what that leaves.
+	if largest == nil && b.mayEnd > 0 {
+		for _, w := range b.waiters {
+			if now.Sub(w.since) >= b.patience {
+				consider(w.account)
+			}
+		}
+	}
+	return largest
+}
+
+// sample looks how far a gets while memory is short.
+func (a *memoryAccount) sample(now time.Time, patience time.Duration) {
+	if a.progress == nil {
+		return
+	}
+	_, moved := a.progress()
+	switch {
+	case a.sampled.IsZero():
+	case now.Sub(a.sampled) < patience:
+		return
+	case now.Sub(a.sampled) < 2*patience:
+		a.slow = moved-a.moved < step
+	default:
+		a.slow = false // memory was not short in between
+	}
+	a.sampled, a.moved = now, moved
+}
+
+// isStuck reports whether a has made no progress for as long as patience, or hardly any.
+func (a *memoryAccount) isStuck(now time.Time, patience time.Duration) bool {
+	if a.progress == nil || a.end == nil {
+		return false
+	}
+	last, _ := a.progress()
+	return a.slow || now.Sub(last) >= patience
+}
