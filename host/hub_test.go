@@ -279,7 +279,7 @@ routes:
 			if policy == "disconnect" {
 				waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["slow_receiver"] == 1 })
 			} else {
-				waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.Live[1].DroppedFrames > 0 })
+				waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.DroppedFrames > 0 })
 			}
 			close(lost)
 			work.Wait()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,9 @@ routes:
 `, away(t)), Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Info})})
 	sender, slow := dialAt(t, h, "hub", 0), dialAt(t, h, "hub", 1)
 	members(t, h, 2)
-	full := func(s *Status) bool { return s.Routes[0].Hub.Live[1].QueuedFrames >= 50 }
+	full := func(s *Status) bool {
+		return slices.ContainsFunc(s.Routes[0].Hub.Live, func(m MemberStatus) bool { return m.QueuedFrames >= 50 })
+	}
 	for i := 0; !full(h.Status()) && i < 10_000; i++ {
 		send(t, sender, long(strings.Repeat("x", size)))
 	}

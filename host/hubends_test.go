@@ -49,7 +49,7 @@ routes:
 		dialAt(t, h, "hub", 1).Close()
 	}
 	halfClosed(3)
-	for range 2 {
+	for i := range 2 {
 		next := dialAt(t, h, "hub", 1)
 		joined(t, h, next)
 		send(t, sender, "b\n")
@@ -58,6 +58,8 @@ routes:
 		if err := next.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
+		members(t, h, 3+i) // what reached the other one that had gone was answered with a reset
+		halfClosed(2 + i)
 	}
 	if s := h.Status(); s.Routes[0].Refused != 0 || s.Connections > 4 {
 		t.Errorf("got %d refused and %d connections, want none refused", s.Routes[0].Refused, s.Connections)
