@@ -13,16 +13,55 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// flows are what a route has that listens for datagrams and answers them: a session for each peer address.
+// flows are what a route has that listens for datagrams and answers them: a session for each peer address. A reload that
+// keeps the socket passes them on, with their sessions.
 type flows struct {
-	route    *route
 	conn     *endpoint.DatagramConn
 	table    *endpoint.Flows
 	sessions sync.WaitGroup
+	ended    chan struct{} // closed when the socket is
+
+	mu    sync.Mutex
+	route *route        // whose configuration new flows get
+	left  chan struct{} // closed when another route has them
+	begun bool
+}
+
+func newFlows(r *route) *flows {
+	return &flows{route: r, ended: make(chan struct{}), left: make(chan struct{})}
+}
+
+// owner returns the route that has f now.
+func (f *flows) owner() *route {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.route
+}
+
+// hold keeps the route that has f from ending before f does, or has another route. The caller holds f.mu.
+func (f *flows) hold() {
+	left := f.left
+	f.route.work.Go(func() {
+		select {
+		case <-left:
+		case <-f.ended:
+		}
+	})
+}
+
+// passTo gives f to another route.
+func (f *flows) passTo(r *route) *flows {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(f.left)
+	f.route, f.left = r, make(chan struct{})
+	f.table.SetLimits(r.config.From.UDP.Flows.Max, r.config.From.UDP.Flows.Idle)
+	f.hold()
+	return f
 }
 
 func (f *flows) listen(ctx context.Context) error {
-	r := f.route
+	r := f.owner()
 	e := &r.config.From
 	// Somebody else on the port would get some of what is sent to it.
 	conn, err := r.listenDatagrams(ctx, e, e.Listen.HostPort(), true)
@@ -33,26 +72,38 @@ func (f *flows) listen(ctx context.Context) error {
 	f.table = endpoint.NewFlows(conn.WriteBatch, endpoint.FlowOptions{
 		Max: e.UDP.Flows.Max, Idle: e.UDP.Flows.Idle,
 		Refused: func(peer netip.AddrPort) {
+			r := f.owner()
 			r.refusals.log(r.log.Warn, "datagram refused", "source", peer, "reason", string(relay.Refused),
-				"why", fmt.Sprintf("%d flows, which is udp.flows.max", e.UDP.Flows.Max))
+				"why", fmt.Sprintf("%d flows, which is udp.flows.max", r.config.From.UDP.Flows.Max))
 		},
 	})
 	return nil
 }
 
-func (f *flows) start() {
-	f.route.work.Go(f.receive)
-	f.route.work.Go(f.accept)
+// start begins to relay, unless f has begun for another route.
+func (f *flows) start(r *route) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.begun {
+		return
+	}
+	f.begun = true
+	f.hold()
+	received := make(chan struct{})
+	go func() {
+		defer close(received)
+		f.receive()
+	}()
+	go f.accept(received)
 }
 
 // receive hands out datagrams until the socket is closed.
 func (f *flows) receive() {
-	r := f.route
-	arrived, release := r.datagramBuffers(socketBatch)
+	arrived, release := f.owner().datagramBuffers(socketBatch)
 	defer release()
-	admission := endpoint.Admission{Allow: r.config.From.Allow, Deny: r.config.From.Deny}
 	for {
 		n, err := f.conn.ReadBatch(arrived)
+		r := f.owner()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -63,6 +114,7 @@ func (f *flows) receive() {
 			}
 			continue
 		}
+		admission := endpoint.Admission{Allow: r.config.From.Allow, Deny: r.config.From.Deny}
 		for i := range arrived[:n] {
 			if d := &arrived[i]; !isEcho(d) && r.admits(&admission, d) {
 				f.table.Deliver(arrived[i : i+1])
@@ -73,8 +125,9 @@ func (f *flows) receive() {
 
 // accept makes a session of each flow, until the table is closed. The socket is closed behind the last session, for
 // answers leave by it.
-func (f *flows) accept() {
-	r := f.route
+func (f *flows) accept(received <-chan struct{}) {
+	defer close(f.ended)
+	defer func() { <-received }()
 	defer f.close()
 	defer f.sessions.Wait()
 	for {
@@ -82,16 +135,22 @@ func (f *flows) accept() {
 		if err != nil {
 			return
 		}
+		f.mu.Lock() // so that the route has f meanwhile, and does not end
+		r := f.route
+		f.sessions.Add(1)
+		r.work.Go(func() {
+			defer f.sessions.Done()
+			f.serve(r, flow)
+		})
+		f.mu.Unlock()
 		r.mu.Lock()
 		r.accepted++
 		r.mu.Unlock()
-		f.sessions.Go(func() { f.serve(flow) })
 	}
 }
 
 // serve dials the upstream of a flow, which it takes over, and relays.
-func (f *flows) serve(flow *endpoint.Flow) {
-	r := f.route
+func (f *flows) serve(r *route, flow *endpoint.Flow) {
 	s := newFlowSession(r, flow)
 	if err := s.pair(r.pairing, flow); err != nil {
 		_ = flow.Close()
@@ -106,9 +165,19 @@ func (f *flows) serve(flow *endpoint.Flow) {
 	r.leave(s.id, s.run())
 }
 
-func (f *flows) drain() {
-	if f.table != nil {
+// retire lets no flow begin any more, if r has f.
+func (f *flows) retire(r *route) {
+	if f.table != nil && f.owner() == r {
 		f.table.Close()
+	}
+}
+
+// abandon closes what was never started, if r has f.
+func (f *flows) abandon(r *route) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.route == r && !f.begun {
+		f.close()
 	}
 }
 

@@ -98,15 +98,18 @@ type Host struct {
 	origins      endpoint.Origins // of the datagrams that this host sent
 	network      network
 
-	reloading sync.Mutex // held while the configuration changes
+	reloading sync.Mutex // held by Reload
+	changing  sync.Mutex // held while the routes change, and while the host begins to end
 	mu        sync.Mutex
 	config    *config.Config
 	codecs    *Codecs   // of config
 	earlier   []*Codecs // of configurations before it, which routes still have
 	routes    []*route
+	retired   []*route // that a reload took out, and whose sessions go on
+	past      totals   // of routes that have ended, and that no configuration has any more
 	draining  bool
-	retiring  sync.WaitGroup  // routes that a reload took out
-	life      context.Context // of those
+	retiring  sync.WaitGroup  // of retired
+	life      context.Context // until the host begins to end
 	endLife   context.CancelCauseFunc
 }
 
@@ -144,7 +147,7 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 func (h *Host) open(ctx context.Context, control bool) error {
 	c := h.config
 	for i := range c.Routes {
-		h.routes = append(h.routes, newRoute(h, &c.Routes[i], h.codecs))
+		h.routes = append(h.routes, newRoute(h, &c.Routes[i], h.codecs, newLedger(h.memory, &c.Routes[i].Limits)))
 	}
 	return h.startRoutes(ctx, func() error {
 		if control {
@@ -218,32 +221,23 @@ func (h *Host) connectionsAllowed(c *config.Config) int {
 // Shutdown ends the host: it stops listening, and lets each route's sessions come to an end for at most its
 // timeouts.drain; what is left then is cut, and what is left when ctx ends is cut at once. The error wraps ErrCut if what
 // was cut lost anything, or was cut at once. It returns when nothing runs any more, and logs what the host has done in
-// all. A Reload that is under way is waited for first.
+// all. A Reload that is under way changes nothing any more.
 func (h *Host) Shutdown(ctx context.Context) error {
-	h.reloading.Lock()
-	defer h.reloading.Unlock()
+	h.endLife(errEnding)
+	h.changing.Lock()
 	h.mu.Lock()
 	first := !h.draining
 	h.draining = true
-	routes := h.routes
+	routes := slices.Concat(h.routes, h.retired)
 	h.mu.Unlock()
+	h.changing.Unlock()
 	before := h.totals()
 	var all sync.WaitGroup
 	for _, r := range routes {
 		all.Go(func() { r.end(ctx) })
 	}
 	all.Wait()
-	retired := make(chan struct{})
-	go func() {
-		defer close(retired)
-		h.retiring.Wait()
-	}()
-	select {
-	case <-retired:
-	case <-ctx.Done():
-	}
 	err := h.close()
-	<-retired
 	after := h.totals()
 	if first {
 		after.log(h.log, time.Since(h.started))
@@ -253,13 +247,16 @@ func (h *Host) Shutdown(ctx context.Context) error {
 
 // close ends what is left, at once, and releases everything.
 func (h *Host) close() error {
-	h.endLife(errors.New("the host ends"))
-	for _, r := range h.routes {
+	h.endLife(errEnding)
+	h.mu.Lock()
+	routes := slices.Concat(h.routes, h.retired)
+	h.mu.Unlock()
+	for _, r := range routes {
 		r.drain()
 		r.cancel(relay.DrainTimeout)
 	}
 	h.pool.kill() // no session waits for a call that does not return
-	for _, r := range h.routes {
+	for _, r := range routes {
 		r.stop()
 	}
 	h.retiring.Wait()
@@ -302,7 +299,7 @@ func (h *Host) Addrs(route string) []endpoint.Address {
 // Status returns what the host is doing.
 func (h *Host) Status() *Status {
 	h.mu.Lock()
-	routes := h.routes
+	routes, retired := h.routes, h.retired
 	status := &Status{
 		Version: h.version, PID: os.Getpid(), Started: h.started, Config: h.config.File, Draining: h.draining,
 		Connections: h.connections.Live(), Memory: MemoryStatus{Used: h.memory.Used(), Limit: h.memoryLimit},
@@ -318,6 +315,11 @@ func (h *Host) Status() *Status {
 	}
 	for _, r := range routes {
 		status.Routes = append(status.Routes, r.status())
+	}
+	for _, s := range removed(routes, retired) {
+		if len(s.Sessions) > 0 || s.Hub != nil && len(s.Hub.Live) > 0 {
+			status.Routes = append(status.Routes, s)
+		}
 	}
 	return status
 }

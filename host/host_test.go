@@ -467,10 +467,8 @@ func reloadOn(t *testing.T, plane string) {
 	if err := h.Reload(t.Context(), parse(t, config(added+"\n"+kept))); err != nil {
 		t.Fatal(err)
 	}
-	expectEnd(t, other, io.EOF)
-	expectEnd(t, goes, io.EOF)
-	other.Close()
-	goes.Close()
+	send(t, goes, "gone\n") // the session of a route that was removed goes on
+	expect(t, other, "\x00\x00\x00\x04gone")
 	send(t, stays, "three\n")
 	expect(t, peer, "\x00\x00\x00\x05three")
 	if got := h.Addr("kept").Address; got != address {

@@ -3,6 +3,7 @@ package host
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -21,10 +22,20 @@ const receiverPatience = 100 * time.Millisecond
 
 // A hub is what a route has whose sides are shared by many: each connection of a side, and each place of datagrams, is a
 // member of it.
+//
+// A reload that changes the route makes another one, in the same room: old members and new ones hear each other. Sides that
+// are the same pass to it as they are, and listeners with the same address keep their sockets.
 type hub struct {
+	*room
+	route   *route
+	sides   []side
+	passed  map[side]side // until the hub takes over: which side of the hub before goes on in place of which of sides
+	claimed map[side]bool // of the hub before
+}
+
+// A room is where the members of a hub are.
+type room struct {
 	*relay.Hub
-	route *route
-	sides []side
 
 	mu      sync.Mutex
 	members map[uint64]*member
@@ -35,18 +46,41 @@ type side interface {
 	open(ctx context.Context) error
 	prepare() error // to receive, before any side starts
 	start()
+	started() bool
 	halt()                                           // no member joins any more
+	retire()                                         // ends what is no stream
 	close()                                          // what was opened, also if start was never called
 	listening() (*config.Endpoint, endpoint.Address) // nil where it only dials
 	kernel() *DatagramStatus                         // nil for streams
 	away() *MemberStatus                             // what waits for a connection; nil: none is missing
+	same(s side) bool                                // whether it can go on in place of s, as it is
+	passTo(h *hub, s side) side                      // makes it one of h's, in place of s
 	describe() string
 }
 
 func newHub(r *route) *hub {
-	h := &hub{Hub: relay.NewHub(r.memory), route: r, members: map[uint64]*member{}}
-	h.Patience = receiverPatience
-	return h
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.room == nil {
+		r.room = &room{Hub: relay.NewHub(r.memory), members: map[uint64]*member{}}
+		r.room.Patience = receiverPatience
+	}
+	return &hub{room: r.room, route: r, passed: map[side]side{}, claimed: map[side]bool{}}
+}
+
+// takeOver takes over what the hub before has that is the same. It is called before that one retires.
+func (h *hub) takeOver(before *hub) error {
+	var errs []error
+	for i, s := range h.sides {
+		if old := h.passed[s]; old != nil {
+			before.sides = slices.DeleteFunc(before.sides, func(o side) bool { return o == old })
+			h.sides[i] = old.passTo(h, s)
+		} else if streams, ok := s.(*streamSide); ok {
+			errs = append(errs, streams.takeSocket())
+		}
+	}
+	clear(h.passed)
+	return errors.Join(errs...)
 }
 
 // listen opens what the hub listens on and where it sends datagrams.
@@ -56,26 +90,54 @@ func (h *hub) listen(ctx context.Context) error {
 		return err
 	}
 	for _, s := range sides {
-		if err := s.open(ctx); err != nil {
-			h.close()
-			return err
+		if !h.takes(s) {
+			if err := s.open(ctx); err != nil {
+				h.close()
+				return err
+			}
 		}
 		h.sides = append(h.sides, s)
 	}
 	return nil
 }
 
+// takes reports whether s need not be opened, since the hub before has what it needs.
+func (h *hub) takes(s side) bool {
+	if h.route.takes == nil {
+		return false
+	}
+	for _, old := range h.route.takes.hub.sides {
+		if h.claimed[old] {
+			continue
+		}
+		if old.same(s) {
+			h.passed[s], h.claimed[old] = old, true
+			if datagrams, ok := s.(*datagramSide); ok {
+				datagrams.from = old
+			}
+			return true
+		}
+		if streams, ok := s.(*streamSide); ok && streams.takesFrom(old) {
+			h.claimed[old] = true
+			return true
+		}
+	}
+	return false
+}
+
 // plan returns the sides of the hub, in the order of the route's endpoints.
 func (h *hub) plan() ([]side, error) {
 	var sides []side
 	var places []*datagramSide
+	dialed := map[string]int{} // how many sides have an address
 	endpoints := h.route.config.Sides()
 	for _, e := range endpoints {
 		switch {
 		case !e.Datagrams():
-			sides = append(sides, newStreamSide(h, e))
+			sides = append(sides, newStreamSide(h, e, dialed[e.Address().String()]))
+			dialed[e.Address().String()]++
 		case e.Listen != nil:
-			places = append(places, &datagramSide{hub: h, listens: e})
+			places = append(places, newDatagramSide(h, e, nil))
 			sides = append(sides, places[len(places)-1])
 		}
 	}
@@ -88,7 +150,7 @@ func (h *hub) plan() ([]side, error) {
 			return nil, err
 		}
 		if place == nil {
-			sides = append(sides, &datagramSide{hub: h, dials: e})
+			sides = append(sides, newDatagramSide(h, nil, e))
 			continue
 		}
 		place.dials = e
@@ -113,20 +175,33 @@ func (h *hub) places() []place {
 
 func (h *hub) start() {
 	for _, s := range h.sides {
+		if s.started() {
+			continue
+		}
 		if err := s.prepare(); err != nil {
 			h.route.log.Error("what comes for an endpoint is lost while it is not connected", "endpoint", s.describe(), "error", err)
 		}
 	}
 	for _, s := range h.sides {
-		s.start()
+		if !s.started() {
+			s.start()
+		}
 	}
 }
 
-func (h *hub) drain(reason relay.Reason) {
+// halt lets no member join any more.
+func (h *hub) halt() {
 	for _, s := range h.sides {
 		s.halt()
 	}
-	h.Drain(reason)
+}
+
+// retire lets no member join any more, and ends the places of datagrams. Streams go on.
+func (h *hub) retire() {
+	for _, s := range h.sides {
+		s.halt()
+		s.retire()
+	}
 }
 
 func (h *hub) close() {

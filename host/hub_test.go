@@ -377,11 +377,25 @@ routes:
 	if err := h.Reload(t.Context(), parse(t, fmt.Sprintf(yaml, "long"))); err != nil {
 		t.Fatal(err)
 	}
-	expectEnd(t, c, io.EOF)
-	c = dialAt(t, h, "hub", 2)
-	members(t, h, 2)
+	if now := h.Addrs("hub"); now[0] != at[0] || now[1] != at[1] || now[2] != at[2] {
+		t.Fatalf("got %v, want sockets that are kept, at %v", now, at)
+	}
+	d := dialAt(t, h, "hub", 2)
+	members(t, h, 3)
 	talkTo(t, netip.MustParseAddrPort(h.Addr("hub").Address)).say("new\n")
-	expect(t, c, long("new"))
+	expect(t, c, "new\n") // a member of before hears what comes now
+	expect(t, d, long("new"))
+	send(t, c, "old\n")
+	expect(t, d, long("old"))
+	// Another codec for datagrams: their place is made anew, streams go on.
+	changed := strings.Replace(fmt.Sprintf(yaml, "long"), `"udp://127.0.0.1:0", codec: line`, `"udp://127.0.0.1:0", codec: long`, 1)
+	if err := h.Reload(t.Context(), parse(t, changed)); err != nil {
+		t.Fatal(err)
+	}
+	members(t, h, 3)
+	talkTo(t, netip.MustParseAddrPort(h.Addr("hub").Address)).say(long("last"))
+	expect(t, c, "last\n")
+	expect(t, d, long("last"))
 }
 
 func TestDatagramsDenied(t *testing.T) {

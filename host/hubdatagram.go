@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/framehost/framehost/codecs/codeccall"
@@ -23,13 +24,17 @@ const reopenAfter = time.Second
 // heard there is not sent there, and what it sent is known when another host brings it back. Then only what comes to the
 // port that is listened on is received.
 type datagramSide struct {
-	hub     *hub
+	owner   atomic.Pointer[hub] // that it is a side of now
+	from    side                // that is going to be in its place; nil: none
+	begun   bool
 	listens *config.Endpoint // nil: it only dials
 	dials   *config.Endpoint // nil: it only listens
 
 	mu      sync.Mutex
 	address string // that is listened on, as configured, with the port that was chosen
 	sockets *sockets
+	member  *relay.Member // nil: it has not joined yet
+	retired bool
 }
 
 // placeOf returns which of places is the one that e sends to, nil if none is.
@@ -87,8 +92,47 @@ func sameStrings(a, b []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
+func newDatagramSide(h *hub, listens, dials *config.Endpoint) *datagramSide {
+	s := &datagramSide{listens: listens, dials: dials}
+	s.owner.Store(h)
+	return s
+}
+
+func (s *datagramSide) hub() *hub { return s.owner.Load() }
+
+// same reports whether s receives and sends where the other side is to, in the same way.
+func (s *datagramSide) same(o side) bool {
+	other, ok := o.(*datagramSide)
+	if !ok || !sameOrNone(s.listens, other.listens) || !sameOrNone(s.dials, other.dials) {
+		return false
+	}
+	a, b := s.hub().route, other.hub().route
+	return a.config.OnViolation == b.config.OnViolation && sameCodec(a, b, cmp.Or(s.dials, s.listens).Codec)
+}
+
+func sameOrNone(a, b *config.Endpoint) bool {
+	return a == nil && b == nil || a != nil && b != nil && config.SameEndpoint(a, b)
+}
+
+// passTo makes s a side of another hub. Its sockets, and what waits to be sent, go on.
+func (s *datagramSide) passTo(h *hub, o side) side {
+	s.owner.Store(h)
+	return passedSide{s, o.(*datagramSide).listens}
+}
+
+// A passedSide is a side that another configuration had, with the endpoint by which its route knows it now.
+type passedSide struct {
+	*datagramSide
+	knownAs *config.Endpoint
+}
+
+func (s passedSide) listening() (*config.Endpoint, endpoint.Address) {
+	_, address := s.datagramSide.listening()
+	return s.knownAs, address
+}
+
 func (s *datagramSide) open(ctx context.Context) error {
-	r := s.hub.route
+	r := s.hub().route
 	sockets := newSockets(r, socketBatch)
 	if s.listens != nil {
 		in, err := r.listenDatagrams(ctx, s.listens, cmp.Or(s.address, s.listens.Listen.HostPort()), false)
@@ -120,28 +164,31 @@ func (s *datagramSide) prepare() error { return nil }
 
 func (s *datagramSide) away() *MemberStatus { return nil }
 
-func (s *datagramSide) start() { s.hub.route.work.Go(s.run) }
+func (s *datagramSide) start() {
+	s.begun = true
+	s.hub().route.work.Go(s.run)
+}
+
+func (s *datagramSide) started() bool { return s.begun }
 
 // run takes part in the hub, and again if it failed.
 func (s *datagramSide) run() {
-	r := s.hub.route
 	for {
 		err := s.join()
+		r := s.hub().route
 		if r.dials.Err() != nil {
+			s.close()
 			return
 		}
 		for {
 			r.log.Error("datagrams are neither received nor sent", "endpoint", s.describe(), "error", err, "again_in", reopenAfter)
-			if !pause(r.dials, reopenAfter) {
+			if !pause(r.dials, reopenAfter) && s.hub().route == r {
 				return
 			}
+			r = s.hub().route
 			if err = s.open(r.dials); err == nil {
 				break
 			}
-		}
-		if r.dials.Err() != nil {
-			s.close()
-			return
 		}
 	}
 }
@@ -160,7 +207,7 @@ func pause(ctx context.Context, wait time.Duration) bool {
 
 // join takes part in the hub once, and returns why it ended.
 func (s *datagramSide) join() error {
-	r := s.hub.route
+	r := s.hub().route
 	e := cmp.Or(s.dials, s.listens)
 	m := &member{id: r.host.sessions.Add(1), endpoint: s.describe(), codec: e.Codec}
 	m.log = r.log.With("member", m.id)
@@ -171,7 +218,7 @@ func (s *datagramSide) join() error {
 			return err
 		}
 	}
-	c := relay.DatagramMember{MemberConfig: s.hub.memberConfig(m, e, codec), Datagrams: s.sockets, Answers: s.listens == nil}
+	c := relay.DatagramMember{MemberConfig: s.hub().memberConfig(m, e, codec), Datagrams: s.sockets, Answers: s.listens == nil}
 	switch {
 	case s.dials == nil:
 		c.Use = relay.ReceiveOnly
@@ -180,15 +227,33 @@ func (s *datagramSide) join() error {
 	}
 	m.reports = r.memberReporter(m.log, m.id, "", m.codec, true)
 	c.Violation = m.reports.violation
-	joined, err := s.hub.Datagrams(c)
+	joined, err := s.hub().Datagrams(c)
 	if err != nil {
 		return err
 	}
 	m.Member = joined
-	return s.hub.run(m).Err
+	s.mu.Lock()
+	s.member = joined
+	retired := s.retired
+	s.mu.Unlock()
+	if retired {
+		joined.Drain(relay.Drained)
+	}
+	return s.hub().run(m).Err
 }
 
 func (s *datagramSide) halt() {}
+
+// retire ends the member, and with it the sockets.
+func (s *datagramSide) retire() {
+	s.mu.Lock()
+	s.retired = true
+	member := s.member
+	s.mu.Unlock()
+	if member != nil {
+		member.Drain(relay.Drained)
+	}
+}
 
 func (s *datagramSide) close() {
 	s.mu.Lock()
@@ -201,6 +266,10 @@ func (s *datagramSide) close() {
 func (s *datagramSide) listening() (*config.Endpoint, endpoint.Address) {
 	if s.listens == nil {
 		return nil, endpoint.Address{}
+	}
+	if s.from != nil {
+		_, address := s.from.listening()
+		return s.listens, address
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

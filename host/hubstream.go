@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/endpoint"
@@ -12,39 +14,105 @@ import (
 // A streamSide is an endpoint of a hub that makes a member of each connection: of all that are accepted, or of one that
 // is dialled, again when it ends.
 type streamSide struct {
-	hub      *hub
+	owner    atomic.Pointer[hub] // that it is a side of now
 	config   *config.Endpoint
 	chooser  *chooser
 	listener *endpoint.Listener // nil where it dials
+	from     *streamSide        // whose socket it takes over; nil: of none
+	begun    bool
+	turn     chan struct{} // holds a token while there is a connection to what is dialed, or one is made
+	hasTurn  bool
 
 	mu     sync.Mutex
 	outbox *relay.Outbox // of what is dialed, unless it only sends; nil before the route starts
 }
 
-func newStreamSide(h *hub, e *config.Endpoint) *streamSide {
-	return &streamSide{hub: h, config: e, chooser: newChooser(e, h.route.config.Timeouts.Select)}
+// newStreamSide returns the side of e, which is number n with its address.
+func newStreamSide(h *hub, e *config.Endpoint, n int) *streamSide {
+	s := &streamSide{turn: h.route.turnOf(fmt.Sprint(e.Address(), n)), config: e, chooser: newChooser(e, h.route.config.Timeouts.Select)}
+	s.owner.Store(h)
+	return s
+}
+
+func (s *streamSide) hub() *hub { return s.owner.Load() }
+
+func (s *streamSide) started() bool { return s.begun }
+
+// same reports whether s dials what the other side is to dial, with the same queue, codec and the rest of it.
+func (s *streamSide) same(o side) bool {
+	other, ok := o.(*streamSide)
+	return ok && s.config.Dial != nil && config.SameEndpoint(s.config, other.config) &&
+		sameCodec(s.hub().route, other.hub().route, s.config.Codec)
+}
+
+// sameCodec reports whether two routes have the same codec under name.
+func sameCodec(a, b *route, name string) bool {
+	if name == config.NoCodec {
+		return true
+	}
+	one, errOne := a.codec(a.ctx, name)
+	other, errOther := b.codec(b.ctx, name)
+	return errOne == nil && errOther == nil && one == other
+}
+
+// takesFrom reports whether old listens where s is to. Then s takes over its socket.
+func (s *streamSide) takesFrom(old side) bool {
+	o, ok := old.(*streamSide)
+	if ok && o.listener != nil && s.config.Listen != nil && s.config.Listen.String() == o.config.Listen.String() {
+		s.from = o
+	}
+	return s.from != nil
+}
+
+// passTo makes s a side of another hub. Its connection, and what waits for it, go on.
+func (s *streamSide) passTo(h *hub, _ side) side {
+	s.owner.Store(h)
+	return s
+}
+
+// takeSocket takes over the socket of the side that listened in the same place.
+func (s *streamSide) takeSocket() (err error) {
+	if s.from != nil {
+		s.listener, err = s.from.listener.Transfer(s.hub().route.listenOptions(s.config))
+		s.from = nil
+	}
+	return err
 }
 
 func (s *streamSide) open(ctx context.Context) error {
 	if s.config.Listen == nil {
 		return nil
 	}
-	l, err := s.hub.route.listenOn(ctx, s.config)
+	l, err := s.hub().route.listenOn(ctx, s.config)
 	s.listener = l
 	return err
 }
 
 // prepare lets what comes for an endpoint that is dialed wait for its connection.
 func (s *streamSide) prepare() error {
-	r := s.hub.route
-	if s.listener != nil || s.config.Direction == config.Receive {
+	if s.config.Listen != nil {
+		return nil
+	}
+	select {
+	case s.turn <- struct{}{}:
+		s.hasTurn = true
+		return s.openOutbox()
+	default: // a connection of before is there, and gets what comes
+		return nil
+	}
+}
+
+// openOutbox makes the queue of what is dialed.
+func (s *streamSide) openOutbox() error {
+	r := s.hub().route
+	if s.config.Direction == config.Receive {
 		return nil
 	}
 	codec, err := r.tappedCodec(r.ctx, r.log.With("endpoint", s.describe()), s.config.Codec)
 	if err != nil {
 		return err
 	}
-	outbox, err := s.hub.Outbox(relay.OutboxConfig{Codec: codec, Queue: queueOf(s.config), Echo: s.config.Echo})
+	outbox, err := s.hub().Outbox(relay.OutboxConfig{Codec: codec, Queue: queueOf(s.config), Echo: s.config.Echo})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outbox = outbox
@@ -70,7 +138,8 @@ func (s *streamSide) away() *MemberStatus {
 }
 
 func (s *streamSide) start() {
-	r := s.hub.route
+	s.begun = true
+	r := s.hub().route
 	if s.listener == nil {
 		r.work.Go(s.redial)
 		return
@@ -88,9 +157,20 @@ func (s *streamSide) start() {
 	})
 }
 
-// redial keeps one connection, and makes it again when it ends.
+// redial keeps one connection, and makes it again when it ends. Once s is a side of another route, that goes on with it.
 func (s *streamSide) redial() {
-	r := s.hub.route
+	r := s.hub().route
+	if !s.hasTurn {
+		select {
+		case s.turn <- struct{}{}:
+			s.hasTurn = true
+		case <-r.dials.Done():
+			return
+		}
+		if err := s.openOutbox(); err != nil {
+			r.log.Error("what comes for an endpoint is lost while it is not connected", "endpoint", s.describe(), "error", err)
+		}
+	}
 	redialer := r.redialer(s.config)
 	dropped := int64(0)
 	// A drain goes on to dial as long as the hub does: something may wait for the connection.
@@ -100,14 +180,22 @@ func (s *streamSide) redial() {
 	defer close(stop)
 	go func() {
 		select {
-		case <-s.hub.Ended():
+		case <-s.hub().Ended():
+			cancel(relay.Drained)
+		case <-r.retired:
 			cancel(relay.Drained)
 		case <-stop:
 		}
 	}()
 	for {
 		conn, err := redialer.Next(dials)
+		if now := s.hub().route; err != nil && now != r {
+			now.work.Go(s.redial)
+			return
+		}
 		if err != nil {
+			s.close() // what waits can't be sent any more
+			<-s.turn
 			return
 		}
 		if outbox := s.waiting(); outbox != nil {
@@ -123,9 +211,9 @@ func (s *streamSide) redial() {
 // logWaiting logs what waited for a connection, and what was dropped meanwhile: more than dropped. It returns what was in
 // all.
 func (s *streamSide) logWaiting(stats relay.MemberStats, dropped int64) int64 {
-	log, fields := s.hub.route.log.Info, []any{"endpoint", s.describe(), "frames", stats.QueuedFrames, "bytes", stats.QueuedBytes}
+	log, fields := s.hub().route.log.Info, []any{"endpoint", s.describe(), "frames", stats.QueuedFrames, "bytes", stats.QueuedBytes}
 	if stats.DroppedFrames > dropped {
-		log, fields = s.hub.route.log.Warn, append(fields, "frames_dropped", stats.DroppedFrames-dropped)
+		log, fields = s.hub().route.log.Warn, append(fields, "frames_dropped", stats.DroppedFrames-dropped)
 	}
 	if stats.QueuedFrames > 0 || stats.DroppedFrames > dropped {
 		log("connected, and what waited for that is sent", fields...)
@@ -135,7 +223,7 @@ func (s *streamSide) logWaiting(stats relay.MemberStats, dropped int64) int64 {
 
 // serve makes a member of conn, which it takes over, and returns when it is over.
 func (s *streamSide) serve(conn *endpoint.Conn, codec string) {
-	r := s.hub.route
+	r := s.hub().route
 	m := &member{id: r.host.sessions.Add(1), endpoint: s.describe(), peer: addressOf(conn), codec: codec}
 	m.log = r.log.With("member", m.id, "peer", m.peer)
 	l := newLink(conn)
@@ -146,18 +234,18 @@ func (s *streamSide) serve(conn *endpoint.Conn, codec string) {
 		return
 	}
 	m.Member = joined
-	s.hub.run(m)
+	s.hub().run(m)
 	l.wait()
 }
 
 func (s *streamSide) join(m *member, l *link, ip string) (*relay.Member, error) {
-	r := s.hub.route
+	r := s.hub().route
 	codec, err := r.tappedCodec(r.ctx, m.log, m.codec)
 	if err != nil {
 		return nil, err
 	}
 	c := relay.StreamMember{
-		MemberConfig: s.hub.memberConfig(m, s.config, codec), Link: l, Shutdown: s.config.Shutdown,
+		MemberConfig: s.hub().memberConfig(m, s.config, codec), Link: l, Shutdown: s.config.Shutdown,
 		Timeouts: r.timeouts(), Classify: reasonOf, Outbox: s.waiting(),
 	}
 	if s.listener != nil {
@@ -166,7 +254,7 @@ func (s *streamSide) join(m *member, l *link, ip string) (*relay.Member, error) 
 	c.Peer = ip
 	m.reports = r.memberReporter(m.log, m.id, m.peer, m.codec, false)
 	c.Violation = m.reports.violation
-	return s.hub.Stream(c)
+	return s.hub().Stream(c)
 }
 
 func (s *streamSide) halt() {
@@ -174,6 +262,8 @@ func (s *streamSide) halt() {
 		_ = s.listener.Close()
 	}
 }
+
+func (s *streamSide) retire() {}
 
 func (s *streamSide) close() {
 	outbox := s.waiting()
@@ -186,7 +276,7 @@ func (s *streamSide) close() {
 	if stats.FramesNotDelivered == before {
 		return
 	}
-	r := s.hub.route
+	r := s.hub().route
 	r.log.Warn("what waited for a connection is not delivered", "endpoint", s.describe(), "reason", string(relay.DrainTimeout),
 		"frames_not_delivered", stats.FramesNotDelivered, "bytes_not_delivered", stats.BytesNotDelivered)
 	r.mu.Lock()
@@ -195,6 +285,9 @@ func (s *streamSide) close() {
 }
 
 func (s *streamSide) listening() (*config.Endpoint, endpoint.Address) {
+	if s.from != nil {
+		return s.config, s.from.listener.Addr()
+	}
 	if s.listener == nil {
 		return nil, endpoint.Address{}
 	}

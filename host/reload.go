@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -13,65 +12,90 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// Reload makes c run in place of the present configuration. Routes that are the same in both, codecs included, go on
-// untouched. Those that are new are started; those that are gone or changed stop listening, and their sessions end as in
-// a drain. Plugins that both name alike go on with their processes.
+// Reload makes c run in place of the present configuration. It ends no session. Routes that are the same in both, codecs
+// included, go on untouched. Those that changed take over what the old ones have: listeners whose address is the same keep
+// their socket, hubs their members, and a pair of dialed connections goes on until it ends. Sessions keep what they
+// opened with; connections that come get the new values. Routes that are gone stop listening, and their sessions go on.
+// Plugins that both name alike go on with their processes.
 //
 // c is tried out first: when a plugin does not start, a codec's options are wrong, or a new address can't be listened on,
-// Reload returns everything that is wrong and has changed nothing. Only the address of a route that changed and keeps
-// its address can't be tried out before it is given up; should it then fail, that route is down, and the error says so.
+// Reload returns everything that is wrong and has changed nothing. Only an address that collides with one that the present
+// configuration gives up, as 0.0.0.0:7001 does with 127.0.0.1:7001, can't be tried out before; should it then fail, that route
+// is down, and the error says so.
 //
-// log.level applies at once. Of limits only max_connections does beyond what routes have of their own; a change of
-// limits.memory, control, log.format, log.payload_bytes, log.wire_bytes or quarantine is refused, for it needs a new start; so is one of
-// discovery once a route has used it. The key is read then, too.
+// log.level applies at once. Of limits only max_connections does beyond what routes have of their own; a change of what
+// [config.Settings] lists as Restart is refused, for it needs a restart; discovery only once a route has used it. The key
+// is read then, too.
+//
+// When ctx ends, or the host, Reload has changed nothing; it returns as soon as what is under way lets it.
 func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 	h.reloading.Lock()
 	defer h.reloading.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(h.life, func() { cancel(context.Cause(h.life)) })()
 	h.mu.Lock()
 	old, oldRoutes, draining, hadLAN := h.config, h.routes, h.draining, h.lan != nil
 	h.mu.Unlock()
 	if draining {
-		return errors.New("reload: the host is ending")
+		return errEnding
 	}
-	if err := h.needsRestart(old, c); err != nil {
+	from, to := h.settings(old), c.Settings()
+	if err := needsRestart(from, to); err != nil {
 		return err
 	}
+	changes := from.RouteChanges(to)
 	codecs := newCodecs(c, h.pool)
-	plan, err := h.plan(ctx, c, codecs, oldRoutes)
-	if err != nil {
-		if !hadLAN {
-			h.closeLAN()
-		}
+	plan, err := h.plan(ctx, c, codecs, oldRoutes, changes)
+	if err == nil {
+		err = h.commit(ctx, plan, changes)
+	} else if !hadLAN {
+		h.closeLAN()
+	}
+	if plan == nil || !plan.done {
 		return errors.Join(err, codecs.Close())
 	}
-	h.log.SetLevel(hclog.LevelFromString(string(c.Log.Level)))
-	for _, warning := range c.Warnings {
-		h.log.Warn(warning.String())
-	}
-	h.connections.SetLimits(h.connectionsAllowed(c), 0)
-	errs := h.carryOut(ctx, plan)
+	return err
+}
 
+var errEnding = errors.New("reload: the host is ending")
+
+// settings are those of c, as far as a change of them matters.
+func (h *Host) settings(c *config.Config) *config.Settings {
 	h.mu.Lock()
-	h.config, h.routes = c, plan.routes
-	h.mu.Unlock()
-	for _, r := range plan.routes {
-		r.adopt(codecs)
+	defer h.mu.Unlock()
+	s := c.Settings()
+	if h.lan == nil { // discovery begins with whatever the configuration says then
+		for key := range s.Restart {
+			if strings.HasPrefix(key, "discovery.") {
+				delete(s.Restart, key)
+			}
+		}
 	}
-	h.retire(plan.ending, codecs)
-	h.log.Info("configuration reloaded", "routes", len(plan.routes), "started", len(plan.starting), "ended", len(plan.ending))
-	return errors.Join(errs...)
+	return s
+}
+
+// Settings returns the values of the configuration that runs.
+func (h *Host) Settings() *config.Settings {
+	h.mu.Lock()
+	c := h.config
+	h.mu.Unlock()
+	return h.settings(c)
 }
 
 // A plan is what a reload changes.
 type plan struct {
+	config   *config.Config
+	codecs   *Codecs
 	routes   []*route // of the new configuration, in its order
-	starting []*route // those of them that are new
+	starting []*route // those of them that are new, or replace one
 	late     []*route // those of starting that can listen only once an ending route has given up its address
-	ending   []*route // that the new configuration does not have
+	ending   []*route // that the new configuration does not have, or has otherwise
+	done     bool     // it was carried out
 }
 
 // plan configures the codecs of c and opens the listeners of new routes. With an error, nothing is left of that.
-func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old []*route) (*plan, error) {
+func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old []*route, changes []config.RouteChange) (*plan, error) {
 	var keys []codecKey
 	for i := range c.Routes {
 		r := &c.Routes[i]
@@ -86,19 +110,21 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old [
 	if err := h.openLAN(ctx, c); err != nil {
 		return nil, err
 	}
-	p := &plan{ending: slices.Clone(old)}
+	p := &plan{config: c, codecs: codecs, ending: slices.Clone(old)}
 	var errs []error
 	for i := range c.Routes {
 		want := &c.Routes[i]
-		if same := slices.IndexFunc(p.ending, func(r *route) bool { return r.is(ctx, want, codecs) }); same >= 0 {
-			p.routes = append(p.routes, p.ending[same])
-			p.ending = slices.Delete(p.ending, same, same+1)
+		before := slices.IndexFunc(old, func(r *route) bool { return r.config.Name == want.Name })
+		if before >= 0 && changes[i].Change == config.Same {
+			p.routes = append(p.routes, old[before])
+			p.ending = slices.DeleteFunc(p.ending, func(r *route) bool { return r == old[before] })
 			continue
 		}
-		r := newRoute(h, want, codecs)
+		r := newRoute(h, want, codecs, h.ledgerOf(want))
 		p.routes, p.starting = append(p.routes, r), append(p.starting, r)
 		errs = append(errs, codecs.checkMemory(ctx, want), codecs.checkStateless(ctx, want))
 	}
+	errs = append(errs, p.takeOver())
 	for _, r := range p.starting {
 		if slices.ContainsFunc(p.ending, func(o *route) bool { return r.sharesAddress(o) }) {
 			p.late = append(p.late, r)
@@ -107,20 +133,135 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old [
 		errs = append(errs, r.listen(ctx))
 	}
 	if err := config.Join(errs...); err != nil {
-		for _, r := range p.starting {
-			r.stop()
-		}
+		p.abandon()
 		return nil, err
 	}
 	return p, nil
 }
 
-// carryOut ends and starts routes.
-func (h *Host) carryOut(ctx context.Context, p *plan) []error {
-	for _, r := range p.ending {
-		r.drain()
+// ledgerOf returns the ledger of the routes that have the name of r, also of one that a reload took out and whose sessions
+// go on; or a new one.
+func (h *Host) ledgerOf(r *config.Route) *ledger {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, o := range slices.Concat(h.routes, h.retired) {
+		if o.config.Name == r.Name {
+			return o.ledger
+		}
 	}
+	return newLedger(h.memory, &r.Limits)
+}
+
+// takeOver decides which listeners are taken over, and by which route: of the same name first.
+func (p *plan) takeOver() error {
 	var errs []error
+	taken := map[*route]bool{}
+	for _, sameName := range []bool{true, false} {
+		for _, r := range p.starting {
+			if r.takes != nil {
+				continue
+			}
+			for _, o := range p.ending {
+				if (o.config.Name == r.config.Name) != sameName || taken[o] {
+					continue
+				}
+				can, err := r.canTakeOver(o)
+				if errs = append(errs, err); can {
+					r.takes, taken[o] = o, true
+					break
+				}
+			}
+		}
+	}
+	return config.Join(errs...)
+}
+
+// canTakeOver reports whether r listens where o does. A socket of datagrams has options that can't be changed.
+func (r *route) canTakeOver(o *route) (bool, error) {
+	a, b := r.config.From.Listen, o.config.From.Listen
+	switch {
+	case r.hub != nil && o.hub != nil:
+		return r.config.Name == o.config.Name, nil
+	case r.hub != nil || o.hub != nil || a == nil || b == nil || a.String() != b.String():
+		return false, nil
+	case a.Port == 0 && a.Scheme != "unix" && r.config.Name != o.config.Name: // another port for each
+		return false, nil
+	case r.flows != nil:
+		if o.flows == nil || o.flows.conn == nil {
+			return false, nil
+		}
+		if !sameSocket(&r.config.From, &o.config.From) {
+			return false, config.Errors{r.config.From.At.Error("other interfaces, or another receive_buffer, for a port whose flows go on",
+				"those of before, or a restart")}
+		}
+		return true, nil
+	}
+	return o.flows == nil && o.listener != nil, nil
+}
+
+func sameSocket(a, b *config.Endpoint) bool {
+	return slices.Equal(a.UDP.Interfaces, b.UDP.Interfaces) && slices.Equal(a.UDP.Groups, b.UDP.Groups) &&
+		a.UDP.ReceiveBuffer == b.UDP.ReceiveBuffer
+}
+
+// abandon stops what was prepared.
+func (p *plan) abandon() {
+	for _, r := range p.starting {
+		r.takes = nil
+		r.stop()
+	}
+}
+
+// commit carries the plan out, unless the host is ending or ctx has ended. An error may be of what went wrong after that.
+func (h *Host) commit(ctx context.Context, p *plan, changes []config.RouteChange) error {
+	h.changing.Lock()
+	defer h.changing.Unlock()
+	h.mu.Lock()
+	draining := h.draining
+	h.mu.Unlock()
+	if draining || ctx.Err() != nil {
+		p.abandon()
+		if draining {
+			return errEnding
+		}
+		return fmt.Errorf("reload: %w", context.Cause(ctx))
+	}
+	p.done = true
+	h.log.SetLevel(hclog.LevelFromString(string(p.config.Log.Level)))
+	for _, warning := range p.config.Warnings {
+		h.log.Warn(warning.String())
+	}
+	h.connections.SetLimits(h.connectionsAllowed(p.config), 0)
+	errs := h.carryOut(ctx, p)
+	h.mu.Lock()
+	h.config, h.routes = p.config, p.routes
+	h.earlier = append(h.earlier, h.codecs)
+	h.codecs = p.codecs
+	h.retired = append(h.retired, p.ending...)
+	h.mu.Unlock()
+	for _, r := range p.routes {
+		r.adopt(p.codecs)
+	}
+	for _, r := range p.ending {
+		h.retiring.Go(func() { h.seeOff(r) })
+	}
+	h.closeUnused()
+	h.logReload(changes)
+	return errors.Join(errs...)
+}
+
+// carryOut lets the new routes take over from the old ones.
+func (h *Host) carryOut(ctx context.Context, p *plan) []error {
+	var errs []error
+	for _, r := range p.starting {
+		r.connections.SetLimits(r.config.Limits.MaxConnections, r.config.Limits.MaxConnectionsPerAddress)
+		if err := r.takeOver(); err != nil {
+			errs = append(errs, fmt.Errorf("reload: %w", err))
+		}
+	}
+	for _, r := range p.ending {
+		r.retire()
+	}
 	for _, r := range p.late {
 		if err := r.listen(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("reload: the route is down: %w", err))
@@ -135,23 +276,45 @@ func (h *Host) carryOut(ctx context.Context, p *plan) []error {
 	return errs
 }
 
-// retire waits, elsewhere, for routes that have ended. The codecs of earlier configurations are closed when no route
-// has them any more; those of routes that go on are left.
-func (h *Host) retire(ending []*route, current *Codecs) {
+// seeOff waits for the sessions of a route that a reload took out, which keeps its own codecs and not those of others.
+func (h *Host) seeOff(r *route) {
+	own := newCodecs(r.has().config, h.pool)
+	if err := own.configureAll(h.life, usesOf(own.config, r.config)); err == nil {
+		r.adopt(own)
+	}
 	h.mu.Lock()
-	if h.codecs != current {
-		h.earlier = append(h.earlier, h.codecs)
-		h.codecs = current
-	}
+	h.earlier = append(h.earlier, own)
 	h.mu.Unlock()
-	for _, r := range ending {
-		h.retiring.Go(func() {
-			r.end(h.life)
-			r.stop()
-			h.closeUnused()
-		})
-	}
 	h.closeUnused()
+	r.work.Wait()
+	r.stop()
+	h.mu.Lock()
+	h.retired = slices.DeleteFunc(h.retired, func(o *route) bool { return o == r })
+	h.past.add(r.ledger)
+	h.mu.Unlock()
+	h.closeUnused()
+}
+
+// logReload names the routes that a reload changed.
+func (h *Host) logReload(changes []config.RouteChange) {
+	count := map[config.Change]int{}
+	for _, c := range changes {
+		count[c.Change]++
+		switch c.Change {
+		case config.Changed:
+			values := make([]string, len(c.Values))
+			for i, v := range c.Values {
+				values[i] = v.String()
+			}
+			h.log.Info("route changed: its sessions go on as they began", "route", c.Name, "changes", strings.Join(values, "; "))
+		case config.Removed:
+			h.log.Info("route removed: it does not listen any more, and its sessions go on", "route", c.Name)
+		case config.Added:
+			h.log.Info("route added", "route", c.Name)
+		}
+	}
+	h.log.Info("configuration reloaded", "added", count[config.Added], "changed", count[config.Changed],
+		"removed", count[config.Removed], "same", count[config.Same])
 }
 
 // closeUnused closes the codecs of earlier configurations that no route has any more.
@@ -173,57 +336,18 @@ func (h *Host) closeUnused() {
 	}
 }
 
-// is reports whether the route is what the configuration wants, places in files aside.
-func (r *route) is(ctx context.Context, want *config.Route, codecs *Codecs) bool {
-	if !reflect.DeepEqual(withoutPlaces(*r.config), withoutPlaces(*want)) {
-		return false
-	}
-	has := r.has()
-	present := usesOf(has.config, r.config)
-	for _, key := range usesOf(codecs.config, want) {
-		if !slices.Contains(present, key) || !sameCodec(ctx, has, codecs, key) {
-			return false
-		}
-	}
-	return true
-}
-
-// sameCodec reports whether a codec is the same one in both: the same plugin process, options and limit.
-func sameCodec(ctx context.Context, a, b *Codecs, key codecKey) bool {
-	one, errOne := a.Codec(ctx, key.name, key.maxFrame)
-	other, errOther := b.Codec(ctx, key.name, key.maxFrame)
-	return errOne == nil && errOther == nil && one == other
-}
-
-// withoutPlaces returns r without the places where it was written.
-func withoutPlaces(r config.Route) config.Route {
-	nowhere := config.Position{}
-	r.At = nowhere
-	r.More = slices.Clone(r.More)
-	for _, e := range r.Sides() {
-		e.At = nowhere
-		for _, address := range []**config.Address{&e.Listen, &e.Dial} {
-			if *address != nil {
-				a := **address
-				a.At = nowhere
-				*address = &a
-			}
-		}
-		e.Select = slices.Clone(e.Select)
-		for i := range e.Select {
-			e.Select[i].At = nowhere
-		}
-	}
-	return r
-}
-
 // sharesAddress reports whether both may listen on one address. Datagrams can be listened for twice, unless they are
 // answered.
 func (r *route) sharesAddress(o *route) bool {
+	if r.takes == o && r.hub == nil {
+		return false
+	}
 	return slices.ContainsFunc(r.exclusive(), func(a *config.Address) bool {
 		return slices.ContainsFunc(o.exclusive(), func(b *config.Address) bool {
 			switch {
 			case a.Scheme != b.Scheme:
+				return false
+			case r.takes == o && a.String() == b.String(): // the socket is taken over
 				return false
 			case a.Scheme == "unix":
 				return a.Path == b.Path
@@ -243,27 +367,14 @@ func (r *route) exclusive() (all []*config.Address) {
 	return all
 }
 
-// needsRestart refuses changes that only a new start can bring.
-func (h *Host) needsRestart(old, c *config.Config) error {
+// needsRestart refuses changes that only a restart can bring.
+func needsRestart(from, to *config.Settings) error {
 	var changed []string
-	for _, setting := range []struct {
-		name string
-		same bool
-	}{
-		{"limits.memory", old.Limits.Memory == c.Limits.Memory},
-		{"control", old.Control == c.Control},
-		{"log.format", old.Log.Format == c.Log.Format},
-		{"log.payload_bytes", old.Log.PayloadBytes == c.Log.PayloadBytes},
-		{"log.wire_bytes", old.Log.WireBytes == c.Log.WireBytes},
-		{"quarantine", old.Quarantine == c.Quarantine},
-		{"discovery", h.lan.sameSettings(c)},
-	} {
-		if !setting.same {
-			changed = append(changed, setting.name)
-		}
+	for _, c := range from.RestartChanges(to) {
+		changed = append(changed, c.String())
 	}
 	if len(changed) == 0 {
 		return nil
 	}
-	return fmt.Errorf("reload: a change of %s needs a new start", strings.Join(changed, ", "))
+	return fmt.Errorf("reload: nothing was changed, since this needs a restart: %s", strings.Join(changed, "; "))
 }

@@ -30,27 +30,133 @@ func pluginNames(s *Status) string {
 	return strings.Join(names, " ")
 }
 
-// A route that changes and keeps its address ends its sessions and listens there again.
-func TestReloadKeepsTheAddress(t *testing.T) {
+// A route that changes keeps its socket and its sessions: those go on as they began, and only new ones get the new values.
+func TestReloadChangesARoute(t *testing.T) {
 	up := listenUpstream(t)
 	route := fmt.Sprintf(`
 routes:
-  - {name: r, from: {listen: "tcp://127.0.0.1:%s", codec: line}, to: {dial: "tcp://%s", codec: CODEC}}`, freePort(t), up.Addr())
+  - {name: r, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://%s", codec: CODEC}}`, up.Addr())
 	h := start(t, strings.ReplaceAll(route, "CODEC", "long"))
+	address := h.Addr("r").Address
 	before := dialRoute(t, h, "r")
 	send(t, before, "one\n")
 	peer := up.accept()
 	expect(t, peer, "\x00\x00\x00\x03one")
 
 	reload(t, h, strings.ReplaceAll(route, "CODEC", "line"))
-	expectEnd(t, peer, io.EOF)
-	expectEnd(t, before, io.EOF)
-	before.Close()
-	peer.Close()
+	if got := h.Addr("r").Address; got != address {
+		t.Errorf("the route listens on %s, before on %s", got, address)
+	}
 	after := dialRoute(t, h, "r")
 	send(t, after, "two\n")
 	expect(t, up.accept(), "two\n")
-	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" }) // long has nobody any more
+	send(t, before, "three\n")
+	expect(t, peer, "\x00\x00\x00\x05three")
+	if s := h.Status(); len(s.Routes) != 1 || len(s.Routes[0].Sessions) != 2 || s.Routes[0].Accepted != 2 || pluginNames(s) != "line long" {
+		t.Errorf("got %+v, want one route with both sessions, and both plugins", s.Routes)
+	}
+	before.Close()
+	peer.Close()
+	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" }) // long has no user any more
+}
+
+// A value that all routes inherit changes nothing for sessions that live, and a route that is removed only stops listening.
+func TestReloadEndsNoSession(t *testing.T) {
+	up := listenUpstream(t)
+	route := func(name string) string {
+		return fmt.Sprintf("  - {name: %s, from: {listen: \"tcp://127.0.0.1:0\", codec: line}, to: {dial: \"tcp://%s\", codec: long}}\n", name, up.Addr())
+	}
+	var book logBook
+	h, err := Start(t.Context(), parse(t, "timeouts: {idle: 60s}\nroutes:\n"+route("a")+route("b")), Options{Logger: book.logger(hclog.Info)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var downs, ups []*net.TCPConn
+	for _, name := range []string{"a", "b"} {
+		down := dialRoute(t, h, name)
+		send(t, down, "hi\n")
+		peer := up.accept()
+		expect(t, peer, "\x00\x00\x00\x02hi")
+		downs, ups = append(downs, down), append(ups, peer)
+	}
+	gone := h.Addr("b").Address
+	reload(t, h, "timeouts: {idle: 61s}\nroutes:\n"+route("a")+route("c"))
+	if c, err := net.Dial("tcp", gone); err == nil {
+		c.Close()
+		t.Error("the route that was removed still listens")
+	}
+	for i := range downs {
+		send(t, downs[i], "ho\n")
+		expect(t, ups[i], "\x00\x00\x00\x02ho")
+		send(t, ups[i], "\x00\x00\x00\x02ha")
+		expect(t, downs[i], "ha\n")
+	}
+	s := h.Status()
+	if len(s.Routes) != 3 || s.Routes[2].Name != "b" || !s.Routes[2].Removed || len(s.Routes[2].Sessions) != 1 {
+		t.Errorf("got routes %+v, want a, c, and b as removed with a session", s.Routes)
+	}
+	// What a drain does with the session of a route that was removed is what it does with others.
+	done := make(chan error)
+	go func() { done <- h.Shutdown(context.Background()) }()
+	for i := range downs {
+		expectEnd(t, ups[i], io.EOF)
+		expectEnd(t, downs[i], io.EOF)
+		ups[i].Close()
+		downs[i].Close()
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for message, want := range map[string]string{"route changed: its sessions go on as they began": "a",
+		"route removed: it does not listen any more, and its sessions go on": "b", "route added": "c"} {
+		if lines := book.find(t, message); len(lines) != 1 || lines[0]["route"] != want {
+			t.Errorf("%s: got lines %v, want one for route %s", message, lines, want)
+		}
+	}
+	if lines := book.find(t, "route changed: its sessions go on as they began"); len(lines) != 1 || lines[0]["changes"] != "timeouts.idle: 1m0s -> 1m1s" {
+		t.Errorf("got lines %v, want what changed", lines)
+	}
+	if lines := book.find(t, "stopped"); len(lines) != 1 || number(lines[0], "frames_out") != 6 || lines[0]["ended"] != "2 drained" {
+		t.Errorf("got lines %v, want a last one with all frames, also of the route that was removed", lines)
+	}
+}
+
+// The limit of a route counts the connections that it had before a reload.
+func TestReloadCountsConnectionsTogether(t *testing.T) {
+	up := listenUpstream(t)
+	const yaml = `
+routes:
+  - {name: r, timeouts: {idle: %s}, limits: {max_connections: 1}, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://%s", codec: long}}`
+	h := start(t, fmt.Sprintf(yaml, "1h", up.Addr()))
+	first := dialRoute(t, h, "r")
+	send(t, first, "one\n")
+	expect(t, up.accept(), "\x00\x00\x00\x03one")
+	reload(t, h, fmt.Sprintf(yaml, "2h", up.Addr()))
+	expectReset(t, h, "r")
+}
+
+// A pair of dialed connections goes on; the next one uses the new values.
+func TestReloadKeepsAPair(t *testing.T) {
+	from, to := listenUpstream(t), listenUpstream(t)
+	const yaml = `
+routes:
+  - {name: r, from: {dial: "tcp://%s", codec: line}, to: {dial: "tcp://%s", codec: %s}}`
+	h := start(t, fmt.Sprintf(yaml, from.Addr(), to.Addr(), "long"))
+	a, b := from.accept(), to.accept()
+	send(t, a, "one\n")
+	expect(t, b, "\x00\x00\x00\x03one")
+	reload(t, h, fmt.Sprintf(yaml, from.Addr(), to.Addr(), "line"))
+	reload(t, h, fmt.Sprintf(yaml, from.Addr(), to.Addr(), "short"))
+	send(t, a, "two\n")
+	expect(t, b, "\x00\x00\x00\x03two")
+	a.Close()
+	b.Close()
+	a, b = from.accept(), to.accept()
+	send(t, a, "three\n")
+	expect(t, b, "three\n")
+	if s := h.Status(); len(s.Routes) != 1 || len(s.Routes[0].Sessions) != 1 || s.Routes[0].Closed["fin"] != 1 {
+		t.Errorf("got %+v, want one session, after one that ended", s.Routes)
+	}
 }
 
 // Where the address is lost between the old route and the new one, the error says so, the others go on, and a later
@@ -215,7 +321,7 @@ routes:
 	}{
 		{"memory", "limits: {memory: 2GiB}" + good, "limits.memory"},
 		{"several", "limits: {memory: 2GiB}\nlog: {format: json, payload_bytes: 1, wire_bytes: 1}\ncontrol: {socket: /tmp/other}" + good,
-			"limits.memory, control, log.format, log.payload_bytes, log.wire_bytes"},
+			"control.socket: (none) -> /tmp/other; limits.memory: 1GiB -> 2GiB; log.format: text -> json; log.payload_bytes: 0B -> 1B; log.wire_bytes: 32B -> 1B"},
 		{"frames beyond the memory", strings.Replace(good, "codec: long}", "codec: long}, limits: {max_frame: 1GiB}", 1), "bytes of memory"},
 		{"a place where somebody listens", good + `  - {name: s, from: {listen: "tcp://UP", codec: line}, to: {dial: "tcp://UP", codec: long}}`, "route s"},
 	}

@@ -21,16 +21,19 @@ import (
 )
 
 // A route is a running route of the configuration. It makes sessions, unless it is a hub.
+//
+// A reload that changes a route makes another one, which has what the two have in common: their ledger, the sockets of
+// listeners whose address is the same, and of a hub its members. The old one goes on for as long as its sessions do.
 type route struct {
-	host        *Host
-	config      *config.Route
-	log         hclog.Logger
-	memory      *relay.Memory
-	listener    *endpoint.Listener // nil where both sides are dialled, and where hub or flows are not
-	hub         *hub               // nil: the route is paired
-	flows       *flows             // nil: it does not answer datagrams
-	chooser     *chooser
-	connections *endpoint.Connections
+	*ledger
+	host     *Host
+	config   *config.Route
+	log      hclog.Logger
+	listener *endpoint.Listener // nil where both sides are dialled, and where hub or flows are not
+	takes    *route             // whose listener, or flows, the route takes over when it starts; nil: none
+	hub      *hub               // nil: the route is paired
+	flows    *flows             // nil: it does not answer datagrams
+	chooser  *chooser
 
 	ctx     context.Context // of its sessions; its cause is a relay.Reason, as it is of those that follow
 	cancel  context.CancelCauseFunc
@@ -38,6 +41,7 @@ type route struct {
 	unpair  context.CancelCauseFunc
 	dials   context.Context // of what makes connections, announces and looks for services
 	halt    context.CancelCauseFunc
+	retired chan struct{} // closed when a reload has taken the route out
 	work    sync.WaitGroup
 
 	announcers []*announcer
@@ -50,17 +54,38 @@ type route struct {
 
 	violations *violations // the last ones, also of a route of that name before a reload
 
-	mu       sync.Mutex
+	// What follows is guarded by the ledger's mu.
 	codecs   *Codecs // of the configuration that runs, as long as the route goes on
 	stopped  bool    // so the codecs have lost this user
 	live     map[uint64]liveSession
 	draining bool
 	cutting  bool
+	notReady string // why it does not relay yet; "": it does
+}
+
+// A ledger is what all routes have in common that have, or had, one name.
+type ledger struct {
+	memory      *relay.Memory // as much as a route may hold
+	connections *endpoint.Connections
+	pair        chan struct{} // holds a token while there is a pair of dialed connections
+
+	mu       sync.Mutex
+	routes   []*route // those that have not stopped, oldest first
 	accepted int64
 	refused  int64
-	notReady string // why it does not relay yet; "": it does
 	closed   map[string]int64
-	done     relay.Stats // of sessions that ended
+	done     relay.Stats              // of sessions that ended
+	room     *room                    // of hubs; nil: none of the routes has been one
+	turns    map[string]chan struct{} // of what hubs dial
+	added    bool                     // to what the host has done in the past
+}
+
+func newLedger(memory *relay.Memory, limits *config.Limits) *ledger {
+	return &ledger{
+		memory:      memory.Route(),
+		connections: endpoint.NewConnections(limits.MaxConnections, limits.MaxConnectionsPerAddress),
+		pair:        make(chan struct{}, 1), closed: map[string]int64{},
+	}
 }
 
 // A liveSession is a session as its route sees it.
@@ -70,15 +95,18 @@ type liveSession interface {
 	status() SessionStatus
 }
 
-func newRoute(h *Host, c *config.Route, codecs *Codecs) *route {
+// newRoute returns a route that is to be opened and started, or stopped. l is the ledger of the routes that have its name.
+func newRoute(h *Host, c *config.Route, codecs *Codecs, l *ledger) *route {
 	r := &route{
-		host: h, config: c, codecs: codecs, log: h.log.With("route", c.Name), memory: h.memory.Route(),
-		chooser:     newChooser(&c.From, c.Timeouts.Select),
-		connections: endpoint.NewConnections(c.Limits.MaxConnections, c.Limits.MaxConnectionsPerAddress),
-		violations:  h.violationsOf(c.Name),
-		live:        map[uint64]liveSession{}, closed: map[string]int64{}, resolvers: map[string]*discovery.Resolver{},
+		ledger: l, host: h, config: c, codecs: codecs, log: h.log.With("route", c.Name),
+		chooser:    newChooser(&c.From, c.Timeouts.Select),
+		violations: h.violationsOf(c.Name), retired: make(chan struct{}),
+		live: map[uint64]liveSession{}, resolvers: map[string]*discovery.Resolver{},
 	}
 	codecs.users.Add(1)
+	l.mu.Lock()
+	l.routes = append(l.routes, r)
+	l.mu.Unlock()
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	r.pairing, r.unpair = context.WithCancelCause(r.ctx)
 	r.dials, r.halt = context.WithCancelCause(r.ctx)
@@ -86,7 +114,7 @@ func newRoute(h *Host, c *config.Route, codecs *Codecs) *route {
 	case c.IsHub():
 		r.hub = newHub(r)
 	case answers(c):
-		r.flows = &flows{route: r}
+		r.flows = newFlows(r)
 	}
 	return r
 }
@@ -104,6 +132,7 @@ func (r *route) open(ctx context.Context) (err error) {
 	switch {
 	case r.hub != nil:
 		return r.hub.listen(ctx)
+	case r.takes != nil:
 	case r.flows != nil:
 		return r.flows.listen(ctx)
 	case r.config.From.Listen != nil:
@@ -112,8 +141,31 @@ func (r *route) open(ctx context.Context) (err error) {
 	return err
 }
 
+// takeOver takes over the sockets of the route whose address is the same.
+func (r *route) takeOver() (err error) {
+	switch {
+	case r.takes == nil:
+		return nil
+	case r.hub != nil:
+		err = r.hub.takeOver(r.takes.hub)
+	case r.flows != nil:
+		r.flows = r.takes.flows.passTo(r)
+	default:
+		r.listener, err = r.takes.listener.Transfer(r.listenOptions(&r.config.From))
+	}
+	r.takes = nil
+	if err != nil {
+		return fmt.Errorf("route %s: %w", r.config.Name, err)
+	}
+	return nil
+}
+
 // listenOn opens a listener for connections.
 func (r *route) listenOn(ctx context.Context, e *config.Endpoint) (*endpoint.Listener, error) {
+	return endpoint.Listen(ctx, addressOfEndpoint(e.Listen), r.listenOptions(e))
+}
+
+func (r *route) listenOptions(e *config.Endpoint) endpoint.ListenOptions {
 	options := endpoint.ListenOptions{
 		Keepalive: r.keepalive(),
 		Admission: endpoint.Admission{Allow: e.Allow, Deny: e.Deny, Limit: []*endpoint.Connections{r.host.connections, r.connections}},
@@ -125,7 +177,7 @@ func (r *route) listenOn(ctx context.Context, e *config.Endpoint) (*endpoint.Lis
 	if e.Listen.Scheme == "unix" {
 		options.Mode = e.Mode
 	}
-	return endpoint.Listen(ctx, addressOfEndpoint(e.Listen), options)
+	return options
 }
 
 // start begins to relay.
@@ -136,7 +188,7 @@ func (r *route) start() {
 	case r.hub != nil:
 		r.hub.start()
 	case r.flows != nil:
-		r.flows.start()
+		r.flows.start(r)
 	case r.listener == nil:
 		r.work.Go(r.pairDials)
 	default:
@@ -239,8 +291,15 @@ func (r *route) leave(id uint64, result relay.Result) {
 	r.done.ToDownstream = r.done.ToDownstream.Plus(&result.Stats.ToDownstream)
 }
 
-// pairDials keeps one session between two dialled connections, and makes it again when it ends.
+// pairDials keeps one session between two dialled connections, and makes it again when it ends. The pair of a route that a
+// reload has changed goes on, and this one waits for its end.
 func (r *route) pairDials() {
+	select {
+	case r.pair <- struct{}{}:
+	case <-r.dials.Done():
+		return
+	}
+	defer func() { <-r.pair }()
 	from, to := r.redialer(&r.config.From), r.redialer(&r.config.To)
 	for {
 		downstream, err := from.Next(r.dials)
@@ -290,20 +349,36 @@ func (r *route) refuse(remote net.Addr, reason string) {
 	r.refusals.log(r.log.Warn, "connection refused", "downstream", remote.String(), "reason", string(relay.Refused), "why", reason)
 }
 
-// drain ends listening and dialling, and asks the sessions to end well. They go on until they can.
+// retire ends listening, dialing and announcing. Sessions go on.
+func (r *route) retire() {
+	close(r.retired)
+	r.closeDoors()
+	if r.hub != nil {
+		r.hub.retire()
+	}
+}
+
+func (r *route) closeDoors() {
+	r.halt(relay.Drained)
+	switch {
+	case r.hub != nil:
+		r.hub.halt()
+	case r.flows != nil:
+		r.flows.retire(r)
+	case r.listener != nil:
+		_ = r.listener.Close()
+	}
+}
+
+// drain ends listening, dialing and announcing, and asks sessions to end well. They go on until they can.
 func (r *route) drain() {
 	r.mu.Lock()
 	r.draining = true
 	live := slices.Collect(maps.Values(r.live))
 	r.mu.Unlock()
-	r.halt(relay.Drained)
-	switch {
-	case r.hub != nil:
-		r.hub.drain(relay.Drained)
-	case r.flows != nil:
-		r.flows.drain()
-	case r.listener != nil:
-		_ = r.listener.Close()
+	r.closeDoors()
+	if r.hub != nil {
+		r.hub.Drain(relay.Drained)
 	}
 	for _, s := range live {
 		s.Drain()
@@ -387,7 +462,7 @@ func (r *route) stop() {
 	case r.hub != nil:
 		r.hub.close()
 	case r.flows != nil:
-		r.flows.close()
+		r.flows.abandon(r)
 	}
 	r.work.Wait()
 	r.ends.flush()
@@ -396,6 +471,7 @@ func (r *route) stop() {
 	if !r.stopped {
 		r.stopped = true
 		r.codecs.users.Add(-1)
+		r.routes = slices.DeleteFunc(r.routes, func(o *route) bool { return o == r })
 	}
 }
 
@@ -423,6 +499,8 @@ func (r *route) places() []place {
 	switch {
 	case r.hub != nil:
 		return r.hub.places()
+	case r.takes != nil:
+		return []place{{&r.config.From, r.takes.places()[0].address}}
 	case r.flows != nil && r.flows.conn != nil:
 		return []place{{&r.config.From, r.flows.addr()}}
 	case r.listener != nil:
@@ -485,7 +563,7 @@ func (r *route) status() RouteStatus {
 	for _, a := range r.announcers {
 		status.Announced = append(status.Announced, a.status())
 	}
-	for _, s := range r.live {
+	for _, s := range r.allLive() {
 		one := s.status()
 		status.ToUpstream = status.ToUpstream.Plus(&one.ToUpstream)
 		status.ToDownstream = status.ToDownstream.Plus(&one.ToDownstream)
@@ -499,6 +577,27 @@ func (r *route) status() RouteStatus {
 		status.Flows = r.flows.status()
 	}
 	return status
+}
+
+// turnOf returns the turn to have a connection to what hubs of the ledger dial under that name.
+func (l *ledger) turnOf(name string) chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.turns == nil {
+		l.turns = map[string]chan struct{}{}
+	}
+	if l.turns[name] == nil {
+		l.turns[name] = make(chan struct{}, 1)
+	}
+	return l.turns[name]
+}
+
+// allLive returns the live sessions of all routes of one name. The caller holds mu.
+func (l *ledger) allLive() (all []liveSession) {
+	for _, r := range l.routes {
+		all = slices.AppendSeq(all, maps.Values(r.live))
+	}
+	return all
 }
 
 func addressOfEndpoint(a *config.Address) endpoint.Address {

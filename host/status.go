@@ -61,6 +61,7 @@ func pluginStatus(p *pluginproc.Plugin) PluginStatus {
 // RouteStatus is a route with what it has done since it was started.
 type RouteStatus struct {
 	Name     string           `json:"name"`
+	Removed  bool             `json:"removed,omitempty"` // the configuration has it no more, and sessions of it go on
 	From     string           `json:"from"`
 	To       string           `json:"to"`
 	Accepted int64            `json:"accepted"`

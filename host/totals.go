@@ -19,8 +19,20 @@ type totals struct {
 	all               relay.FlowStats  // of both directions, and of hubs
 }
 
-// add adds what a route has done.
-func (t *totals) add(s *RouteStatus) {
+// add adds what routes of one name have done that have ended.
+func (t *totals) add(l *ledger) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.routes) > 0 || l.added {
+		return
+	}
+	l.added = true
+	t.addStatus(&RouteStatus{Accepted: l.accepted, Refused: l.refused, Closed: l.closed,
+		ToUpstream: l.done.ToUpstream, ToDownstream: l.done.ToDownstream})
+}
+
+// addStatus adds what a route has done.
+func (t *totals) addStatus(s *RouteStatus) {
 	t.accepted += s.Accepted
 	t.refused += s.Refused
 	if t.closed == nil {
@@ -39,13 +51,36 @@ func (t *totals) add(s *RouteStatus) {
 // totals returns what the host has done up to now.
 func (h *Host) totals() (t totals) {
 	h.mu.Lock()
-	routes := h.routes
+	routes, retired := h.routes, h.retired
+	t = h.past
+	t.closed = maps.Clone(h.past.closed)
 	h.mu.Unlock()
 	for _, r := range routes {
 		s := r.status()
-		t.add(&s)
+		t.addStatus(&s)
+	}
+	for _, s := range removed(routes, retired) {
+		t.addStatus(&s)
 	}
 	return t
+}
+
+// removed returns the status of routes that a reload took out, and whose sessions go on, without those whose name a
+// route of the configuration has.
+func removed(routes, retired []*route) (all []RouteStatus) {
+	seen := map[*ledger]bool{}
+	for _, r := range routes {
+		seen[r.ledger] = true
+	}
+	for _, r := range slices.Backward(retired) {
+		if !seen[r.ledger] {
+			seen[r.ledger] = true
+			s := r.status()
+			s.Removed = true
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // log is the last line of a host.

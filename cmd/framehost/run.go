@@ -38,9 +38,10 @@ func newRun() *cobra.Command {
 Without a file there is an embedded configuration: one route between loopback ports, whose upstream is an
 echo that framehost starts itself. A line to try is printed at start.
 
-SIGTERM and SIGINT end it in good order: listeners close, and sessions deliver what they have received, for
-at most timeouts.drain. The second one cuts what is left. SIGHUP reads the file again: what is wrong with it
-is logged and changes nothing; sessions of routes that stay as they were go on.
+SIGTERM and SIGINT end it in good order: listeners close, and sessions go on until they end or rest for a
+second, for at most timeouts.drain. What is left then is cut, and so is all by a second signal. SIGHUP reads the
+file again: what is wrong with it is logged and changes nothing. A reload ends no session: those that live go on
+as they began, and only new ones get the new values. check --running says what a reload would change.
 
 The log goes to standard error. Nothing waits for its reader: lines that it does not take in time are dropped
 and counted, and the relay goes on when it is closed. Variables such as FRAMEHOST_LIMITS_MAX_FRAME count as well, and --set goes
@@ -102,14 +103,17 @@ func (r *runner) run(ctx context.Context, stderr *standardError) error {
 		r.announce(c)
 	}
 	r.log.Info("ready", "routes", len(c.Routes), "pid", os.Getpid())
-	for {
-		select {
-		case <-reloads:
+	// A reload may hang, in a file that is a pipe or in a plugin: the signal that ends framehost does not wait for it. A SIGHUP
+	// that comes meanwhile waits its turn, and further ones are one with it.
+	go func() {
+		for range reloads {
 			r.reload(ctx, h)
-		case <-ctx.Done():
-			return failed(r.end(h, context.Cause(ctx)))
 		}
-	}
+	}()
+	<-ctx.Done()
+	signal.Stop(reloads) // so that nothing is sent after the close
+	close(reloads)
+	return failed(r.end(h, context.Cause(ctx)))
 }
 
 // reload reads the file again and makes it run. What is wrong is logged.
@@ -122,7 +126,7 @@ func (r *runner) reload(ctx context.Context, h *host.Host) {
 	if err == nil {
 		err = h.Reload(ctx, c)
 	}
-	if err == nil {
+	if err == nil || ctx.Err() != nil { // the host is ending, which is said elsewhere
 		return
 	}
 	for line := range strings.Lines(err.Error()) {
@@ -134,7 +138,7 @@ func (r *runner) reload(ctx context.Context, h *host.Host) {
 func (r *runner) end(h *host.Host, why error) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	r.log.Info("ending: sessions may deliver what they have received; another signal cuts them", "why", why)
+	r.log.Info("ending: sessions go on until they end or rest; another signal cuts them", "why", why)
 	return h.Shutdown(ctx)
 }
 

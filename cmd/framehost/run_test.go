@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -221,6 +224,108 @@ func reloadOn(t *testing.T, plane string) {
 	if got := len(p.status().Routes); got != 2 {
 		t.Errorf("status: got %d routes, want 2", got)
 	}
+}
+
+// A reload that hangs, since the file has become a pipe without a writer, holds up neither traffic nor the end.
+func TestReloadThatHangs(t *testing.T) {
+	u := newUpstream(t)
+	p := start(t, u.route("newline", "netstring", ""))
+	conn := p.dial("relay")
+	upstream := u.accept()
+	if err := errors.Join(os.Remove(p.file), syscall.Mkfifo(p.file, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		p.signal(syscall.SIGHUP)
+	}
+	send(t, conn, "one\n")
+	expect(t, upstream, "3:one,")
+	p.signal(syscall.SIGTERM)
+	expectEnd(t, conn)
+	expectEnd(t, upstream)
+	if err := errors.Join(conn.Close(), upstream.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.awaitExit(); code != exitOK {
+		t.Errorf("got exit code %d, want %d", code, exitOK)
+	}
+	p.awaitMessage("stopped", "frames_out", "1")
+}
+
+// While streams flow, reloads that change their route end none of them early, close no innocent, and refuse no connect.
+func TestReloadsUnderTraffic(t *testing.T) {
+	const reloads, streams, frames = 23, 8, 2000
+	u := newUpstream(t)
+	configuration := u.route("newline", "netstring", "")
+	p := start(t, configuration+"\ntimeouts: {idle: 100s}")
+	address := p.address("relay")
+	stop := make(chan struct{})
+	var work sync.WaitGroup
+	var early, refused, broken, whole atomic.Int64
+	work.Go(func() { // the upstream counts what each stream brings, to its end
+		for {
+			conn, err := u.Accept()
+			if err != nil {
+				return
+			}
+			work.Go(func() {
+				defer conn.Close()
+				got, err := io.ReadAll(conn)
+				switch n := bytes.Count(got, []byte("5:hello,")); {
+				case err != nil:
+					broken.Add(1)
+				case n != frames || len(got) != n*len("5:hello,"):
+					early.Add(1)
+				default:
+					whole.Add(1)
+				}
+			})
+		}
+	})
+	var senders sync.WaitGroup
+	for range streams {
+		senders.Go(func() {
+			for ended := false; !ended; {
+				select {
+				case <-stop:
+					ended = true // after one more
+				default:
+				}
+				conn, err := net.Dial("tcp", address)
+				if err != nil {
+					refused.Add(1)
+					continue
+				}
+				for range frames / 100 {
+					if _, err := io.WriteString(conn, strings.Repeat("hello\n", 100)); err != nil {
+						broken.Add(1)
+						break
+					}
+				}
+				if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+					broken.Add(1)
+				}
+				if _, err := io.Copy(io.Discard, conn); err != nil {
+					broken.Add(1)
+				}
+				_ = conn.Close()
+			}
+		})
+	}
+	from := 0
+	for i := range reloads {
+		p.rewrite(configuration + fmt.Sprintf("\ntimeouts: {idle: %ds}", 101+i))
+		_, from = p.await("the reload", from, func(e entry) bool { return e.text("@message") == "configuration reloaded" })
+	}
+	close(stop)
+	senders.Wait()
+	_ = u.Close()
+	work.Wait()
+	if early.Load() != 0 || broken.Load() != 0 || refused.Load() != 0 || whole.Load() == 0 {
+		t.Errorf("in %d reloads: %d streams ended early, %d innocents closed, %d connects refused, %d streams whole; want 0, 0, 0 and some",
+			reloads, early.Load(), broken.Load(), refused.Load(), whole.Load())
+	}
+	t.Logf("%d reloads: %d streams whole", reloads, whole.Load())
 }
 
 // Status shows routes, sessions and plugins in aligned columns.

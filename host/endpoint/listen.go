@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -30,11 +31,17 @@ type ListenOptions struct {
 type Listener struct {
 	addr    Address
 	options ListenOptions
-	accept  func() (net.Conn, error)
-	release func() error // ends accept, and gives the address free
+	socket  listenSocket
+	waiting sync.RWMutex // held for reading by each Accept that waits for the socket
 	closed  chan struct{}
 	end     sync.Once
 	endErr  error
+}
+
+// listenSocket is what *net.TCPListener and *unixListener have in common. Close gives the address free.
+type listenSocket interface {
+	net.Listener
+	SetDeadline(time.Time) error
 }
 
 // Listen listens on addr. An error begins with "listen " and the URL of addr. ctx is for making the listener only.
@@ -63,7 +70,7 @@ func listen(ctx context.Context, addr Address, options ListenOptions) (*Listener
 		if err != nil {
 			return nil, bare(err)
 		}
-		l.accept, l.release = s.Accept, s.Close
+		l.socket = s
 		return l, nil
 	}
 	if options.Mode != 0 {
@@ -76,7 +83,7 @@ func listen(ctx context.Context, addr Address, options ListenOptions) (*Listener
 		return nil, bare(err)
 	}
 	l.addr.Address = s.Addr().String()
-	l.accept, l.release = s.Accept, s.Close
+	l.socket = s.(*net.TCPListener)
 	return l, nil
 }
 
@@ -85,21 +92,22 @@ func (l *Listener) Addr() Address { return l.addr }
 
 // Accept waits for a connection that is admitted and returns it. Connections that are refused don't end it, and are
 // taken out of the backlog as long as somebody is in Accept; nor does a failing system, which is asked again after a
-// wait of 5 milliseconds to one second. The only error is net.ErrClosed, after Close. Accept may be called concurrently.
+// wait of 5 milliseconds to one second. The only error is net.ErrClosed, after Close or Transfer. Accept may be called
+// concurrently.
 func (l *Listener) Accept() (*Conn, error) {
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	wait := shortest
 	for {
 		nc, err := l.accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil, net.ErrClosed
+		}
 		if err == nil {
 			wait = shortest
 			if c := l.admit(nc.(socket)); c != nil {
 				return c, nil
 			}
 			continue
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return nil, net.ErrClosed
 		}
 		if l.options.AcceptFailed != nil {
 			l.options.AcceptFailed(bare(err), wait)
@@ -113,6 +121,43 @@ func (l *Listener) Accept() (*Conn, error) {
 		}
 		wait = min(2*wait, longest)
 	}
+}
+
+// accept waits for one connection.
+func (l *Listener) accept() (net.Conn, error) {
+	l.waiting.RLock()
+	defer l.waiting.RUnlock()
+	select {
+	case <-l.closed: // perhaps the socket is another Listener's
+		return nil, net.ErrClosed
+	default:
+	}
+	nc, err := l.socket.Accept()
+	if errors.Is(err, os.ErrDeadlineExceeded) { // which only Transfer sets
+		return nil, net.ErrClosed
+	}
+	return nc, err
+}
+
+// Transfer ends l and returns another Listener with its socket, and other options: no connection is refused meanwhile. What
+// l has not accepted comes to the other one. Where options.Mode differs the file gets it; an error is of that alone, and the
+// listener is good. After Close, the error is net.ErrClosed and there is none.
+func (l *Listener) Transfer(options ListenOptions) (to *Listener, err error) {
+	l.end.Do(func() {
+		close(l.closed)
+		_ = l.socket.SetDeadline(time.Unix(1, 0)) // wakes Accept; fails only on a closed socket
+		l.waiting.Lock()
+		defer l.waiting.Unlock()
+		_ = l.socket.SetDeadline(time.Time{})
+		to = &Listener{addr: l.addr, options: options, socket: l.socket, closed: make(chan struct{})}
+	})
+	switch {
+	case to == nil:
+		return nil, net.ErrClosed
+	case options.Mode != 0 && options.Mode != l.options.Mode:
+		err = os.Chmod(l.addr.Address, options.Mode)
+	}
+	return to, err
 }
 
 // admit makes a Conn of s, or resets it and returns nil.
@@ -141,7 +186,7 @@ func (l *Listener) admit(s socket) *Conn {
 func (l *Listener) Close() error {
 	l.end.Do(func() {
 		close(l.closed)
-		l.endErr = bare(l.release())
+		l.endErr = bare(l.socket.Close())
 	})
 	return l.endErr
 }

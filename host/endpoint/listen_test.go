@@ -138,16 +138,69 @@ func TestRefusedConnectionsAreResetAndReported(t *testing.T) {
 	}
 }
 
+// A failingSocket accepts as it is told.
+type failingSocket struct {
+	listenSocket
+	accept func() (net.Conn, error)
+}
+
+func (s failingSocket) Accept() (net.Conn, error) { return s.accept() }
+func (failingSocket) Close() error                { return nil }
+
+// A socket that is handed over accepts what comes meanwhile, and refuses nothing.
+func TestTransfer(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		limit := NewConnections(1, 0)
+		l := listening(t, somewhere(t, network), ListenOptions{Admission: Admission{Limit: []*Connections{limit}}})
+		accepted := make(chan error, 1)
+		go func() {
+			_, err := l.Accept()
+			accepted <- err
+		}()
+		to, err := l.Transfer(ListenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-accepted; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("who waited got %v, want net.ErrClosed", err)
+		}
+		for range 2 { // more than the former limit, and after the former listener was closed
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+			peer, err := net.Dial(network, l.Addr().Address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer peer.Close()
+			c, err := to.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+		}
+		if _, err := l.Transfer(ListenOptions{}); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a second transfer: got %v, want net.ErrClosed", err)
+		}
+		if err := to.Close(); err != nil {
+			t.Error(err)
+		}
+		if c, err := net.Dial(network, l.Addr().Address); err == nil {
+			c.Close()
+			t.Error("after the end of both, somebody listens")
+		}
+	})
+}
+
 func TestAcceptSurvivesAFailingSystem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failures := 0
 		full := errors.New("too many open files")
 		var waits []string
-		l := &Listener{closed: make(chan struct{}), release: func() error { return nil }}
-		l.accept = func() (net.Conn, error) {
+		l := &Listener{closed: make(chan struct{}), socket: failingSocket{accept: func() (net.Conn, error) {
 			failures++
 			return nil, &net.OpError{Op: "accept", Err: full}
-		}
+		}}}
 		l.options.AcceptFailed = func(err error, wait time.Duration) {
 			waits = append(waits, fmt.Sprint(err, " ", wait))
 			if len(waits) == 10 {

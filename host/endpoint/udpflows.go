@@ -64,6 +64,13 @@ func NewFlows(write func([]Datagram) error, options FlowOptions) *Flows {
 	return &Flows{options: options.withDefaults(), write: write, byPeer: map[netip.AddrPort]*Flow{}}
 }
 
+// SetLimits replaces Max and Idle of the options, for flows to come.
+func (f *Flows) SetLimits(most int, idle time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.options.Max, f.options.Idle = most, idle
+}
+
 // FlowStats count since the table was made, except Live.
 type FlowStats struct {
 	Live    int    // flows that were not closed yet, or not accepted
@@ -120,9 +127,9 @@ func (f *Flows) flow(d *Datagram) *Flow {
 		f.refuses = true
 		return nil
 	}
-	flow := &Flow{flows: f, peer: d.Remote, used: time.Now(), news: make(chan struct{}, 1)}
+	flow := &Flow{flows: f, peer: d.Remote, idleTime: f.options.Idle, used: time.Now(), news: make(chan struct{}, 1)}
 	flow.mu.Lock() // idle may run at once
-	flow.timer = time.AfterFunc(f.options.Idle, flow.idle)
+	flow.timer = time.AfterFunc(flow.idleTime, flow.idle)
 	flow.mu.Unlock()
 	f.byPeer[d.Remote] = flow
 	f.live++
@@ -197,10 +204,11 @@ func (f *Flows) release() {
 
 // A Flow is the datagrams from and to one peer. One goroutine may read while others write.
 type Flow struct {
-	flows *Flows
-	peer  netip.AddrPort
-	timer *time.Timer
-	news  chan struct{} // a datagram was queued, or the flow ended
+	flows    *Flows
+	peer     netip.AddrPort
+	idleTime time.Duration
+	timer    *time.Timer
+	news     chan struct{} // a datagram was queued, or the flow ended
 
 	mu     sync.Mutex
 	used   time.Time
@@ -282,7 +290,7 @@ func (w *Flow) idle() {
 		w.mu.Unlock()
 		return
 	}
-	if left := w.flows.options.Idle - time.Since(w.used); left > 0 {
+	if left := w.idleTime - time.Since(w.used); left > 0 {
 		w.timer.Reset(left)
 		w.mu.Unlock()
 		return

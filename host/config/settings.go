@@ -1,0 +1,239 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Settings are values of a configuration as text, by key, such as timeouts.idle: two configurations that mean the same have
+// the same. Their JSON is what a running framehost answers for `framehost check --running`.
+type Settings struct {
+	Restart map[string]string `json:"restart"` // of which a change needs a restart
+	Live    map[string]string `json:"live"`    // that a reload applies at once
+	Routes  []RouteSettings   `json:"routes"`
+}
+
+// RouteSettings are the values that a route has, also those that it inherits, with those of its codecs and their plugins.
+type RouteSettings struct {
+	Name   string            `json:"name"`
+	Values map[string]string `json:"values"`
+}
+
+// Change is what happens to a route, or to the value of a key.
+type Change string
+
+// The changes.
+const (
+	Same    Change = "same"
+	Added   Change = "added"
+	Changed Change = "changed"
+	Removed Change = "removed"
+)
+
+// A RouteChange is what a reload does with a route.
+type RouteChange struct {
+	Name   string
+	Change Change
+	Values []ValueChange // of Changed
+}
+
+// A ValueChange is a value that differs; From or To is "" where there is none.
+type ValueChange struct{ Key, From, To string }
+
+// String returns "KEY: FROM -> TO".
+func (c ValueChange) String() string {
+	return fmt.Sprintf("%s: %s -> %s", c.Key, orNone(c.From), orNone(c.To))
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "(none)"
+	}
+	return text
+}
+
+// Settings returns the values of c.
+func (c *Config) Settings() *Settings {
+	s := &Settings{Restart: map[string]string{}, Live: map[string]string{}}
+	flatten(s.Restart, "log", reflect.ValueOf(c.Log))
+	s.Live["log.level"] = s.Restart["log.level"]
+	delete(s.Restart, "log.level")
+	flatten(s.Restart, "control", reflect.ValueOf(c.Control))
+	flatten(s.Restart, "metrics", reflect.ValueOf(c.Metrics))
+	flatten(s.Restart, "quarantine", reflect.ValueOf(c.Quarantine))
+	flatten(s.Restart, "discovery", reflect.ValueOf(c.Discovery))
+	s.Restart["limits.memory"] = c.Limits.Memory.String()
+	s.Live["limits.max_connections"] = strconv.Itoa(c.Limits.MaxConnections)
+	for i := range c.Routes {
+		s.Routes = append(s.Routes, RouteSettings{c.Routes[i].Name, c.routeSettings(&c.Routes[i])})
+	}
+	return s
+}
+
+func (c *Config) routeSettings(r *Route) map[string]string {
+	values := map[string]string{}
+	flatten(values, "", reflect.ValueOf(*r))
+	values["hub"] = strconv.FormatBool(r.IsHub())
+	for i, side := range r.Sides() {
+		if i > 1 {
+			flatten(values, fmt.Sprintf("to[%d]", i-1), reflect.ValueOf(*side))
+		}
+		names := []string{side.Codec}
+		for _, rule := range side.Select {
+			names = append(names, rule.Codec)
+		}
+		for _, name := range names {
+			if codec := c.Codec(name); codec != nil {
+				c.codecSettings(values, r, codec)
+			}
+		}
+	}
+	return values
+}
+
+func (c *Config) codecSettings(values map[string]string, r *Route, codec *Codec) {
+	key := "codecs." + codec.Name
+	values[key+".plugin"] = codec.Plugin
+	values[key+".options"] = codec.Options.text()
+	values[key+".max_frame"] = Size(r.MaxFrame(codec)).String()
+	plane := c.DataPlane
+	if p := c.Plugin(codec.Plugin); p != nil {
+		flatten(values, "plugins."+p.Name, reflect.ValueOf(*p))
+		if p.DataPlane != "" {
+			plane = p.DataPlane
+		}
+	}
+	values["plugins."+codec.Plugin+".data_plane"] = string(plane)
+}
+
+// SameEndpoint reports whether two endpoints mean the same.
+func SameEndpoint(a, b *Endpoint) bool {
+	one, other := map[string]string{}, map[string]string{}
+	flatten(one, "", reflect.ValueOf(*a))
+	flatten(other, "", reflect.ValueOf(*b))
+	return maps.Equal(one, other)
+}
+
+// flatten puts the values in v, which has tags, into values.
+func flatten(values map[string]string, key string, v reflect.Value) {
+	if text, ok := v.Interface().(fmt.Stringer); ok && (v.Kind() != reflect.Pointer || !v.IsNil()) {
+		values[key] = text.String()
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			flatten(values, key, v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Tag.Get("config")
+			if name == "" || name == "-" {
+				continue
+			}
+			if key != "" {
+				name = key + "." + name
+			}
+			flatten(values, name, v.Field(i))
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			flatten(values, fmt.Sprintf("%s[%d]", key, i), v.Index(i))
+		}
+	case reflect.Map:
+		for _, k := range v.MapKeys() {
+			text := v.MapIndex(k).String()
+			if strings.HasSuffix(key, ".env") { // which may be secret
+				sum := sha256.Sum256([]byte(text))
+				text = "sha256:" + hex.EncodeToString(sum[:8])
+			}
+			values[key+"."+k.String()] = text
+		}
+	default:
+		values[key] = fmt.Sprint(v.Interface())
+	}
+}
+
+// text returns the options as the configuration writes them, laid over those of the profile.
+func (o *Options) text() string {
+	return strings.TrimSpace(o.base.flow() + " " + o.own.flow())
+}
+
+// flow returns n as YAML in one line; "" for nil. Keys are sorted, since their order means nothing.
+func (n *node) flow() string {
+	if n == nil {
+		return ""
+	}
+	var parts []string
+	switch n.kind {
+	case mapping:
+		for _, e := range n.entries {
+			parts = append(parts, e.key+": "+e.value.flow())
+		}
+		slices.Sort(parts)
+		return "{" + strings.Join(parts, ", ") + "}"
+	case list:
+		for _, item := range n.items {
+			parts = append(parts, item.flow())
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	default:
+		return strconv.QuoteToASCII(n.text)
+	}
+}
+
+// RestartChanges returns what differs of the values that only a restart can change. Where s has nothing of discovery, that
+// is not in use, and begins with what to says.
+func (s *Settings) RestartChanges(to *Settings) []ValueChange {
+	all := valueChanges(s.Restart, to.Restart)
+	if _, used := s.Restart["discovery.port"]; !used {
+		all = slices.DeleteFunc(all, func(c ValueChange) bool { return strings.HasPrefix(c.Key, "discovery.") })
+	}
+	return all
+}
+
+// LiveChanges returns what differs of the values that a reload applies at once.
+func (s *Settings) LiveChanges(to *Settings) []ValueChange { return valueChanges(s.Live, to.Live) }
+
+// RouteChanges returns what a reload does with each route: those of to in their order, and then those that it does not have.
+func (s *Settings) RouteChanges(to *Settings) (all []RouteChange) {
+	find := func(in *Settings, name string) *RouteSettings {
+		if i := slices.IndexFunc(in.Routes, func(r RouteSettings) bool { return r.Name == name }); i >= 0 {
+			return &in.Routes[i]
+		}
+		return nil
+	}
+	for _, r := range to.Routes {
+		change := RouteChange{Name: r.Name, Change: Added}
+		if old := find(s, r.Name); old != nil {
+			change.Change = Same
+			if change.Values = valueChanges(old.Values, r.Values); len(change.Values) > 0 {
+				change.Change = Changed
+			}
+		}
+		all = append(all, change)
+	}
+	for _, r := range s.Routes {
+		if find(to, r.Name) == nil {
+			all = append(all, RouteChange{Name: r.Name, Change: Removed})
+		}
+	}
+	return all
+}
+
+func valueChanges(from, to map[string]string) (all []ValueChange) {
+	keys := maps.Clone(from)
+	maps.Copy(keys, to)
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if from[key] != to[key] {
+			all = append(all, ValueChange{key, from[key], to[key]})
+		}
+	}
+	return all
+}
