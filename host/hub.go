@@ -73,7 +73,9 @@ func (h *hub) takeOver(before *hub) error {
 	var errs []error
 	for i, s := range h.sides {
 		if old := h.passed[s]; old != nil {
-			before.sides = slices.DeleteFunc(before.sides, func(o side) bool { return o == old })
+			before.mu.Lock() // status may be looking at them
+			before.sides = slices.DeleteFunc(slices.Clone(before.sides), func(o side) bool { return o == old })
+			before.mu.Unlock()
 			h.sides[i] = old.passTo(h, s)
 		} else if streams, ok := s.(*streamSide); ok {
 			errs = append(errs, streams.takeSocket())
@@ -81,6 +83,13 @@ func (h *hub) takeOver(before *hub) error {
 	}
 	clear(h.passed)
 	return errors.Join(errs...)
+}
+
+// current returns the sides that the hub has now.
+func (h *hub) current() []side {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sides
 }
 
 // listen opens what the hub listens on and where it sends datagrams.
@@ -165,7 +174,7 @@ func (h *hub) plan() ([]side, error) {
 // places returns where the hub listens, in the order of the route's endpoints.
 func (h *hub) places() []place {
 	var all []place
-	for _, s := range h.sides {
+	for _, s := range h.current() {
 		if e, address := s.listening(); e != nil {
 			all = append(all, place{e, address})
 		}
@@ -263,7 +272,7 @@ func (h *hub) run(m *member) relay.MemberResult {
 func (h *hub) status(status *RouteStatus) {
 	stats := h.Stats()
 	status.Hub = &HubStatus{MemberCounts: stats.MemberCounts}
-	for _, s := range h.sides {
+	for _, s := range h.current() {
 		if kernel := s.kernel(); kernel != nil {
 			status.Hub.Datagrams = append(status.Hub.Datagrams, *kernel)
 		}

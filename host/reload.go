@@ -289,7 +289,7 @@ func (h *Host) seeOff(r *route) {
 	r.work.Wait()
 	r.stop()
 	h.mu.Lock()
-	h.retired = slices.DeleteFunc(h.retired, func(o *route) bool { return o == r })
+	h.retired = slices.DeleteFunc(slices.Clone(h.retired), func(o *route) bool { return o == r })
 	h.past.add(r.ledger)
 	h.mu.Unlock()
 	h.closeUnused()
