@@ -18,6 +18,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// A short run, with all that happens in a long one.
+func TestChaos(t *testing.T) {
+	var out, progress bytes.Buffer
+	args := []string{"-seed", "1", "-frames", "30000", "-deaths", "10", "-drains", "2", "-sessions", "8", "-limit", "4m"}
+	if err := run(t.Context(), args, &out, &progress); err != nil {
+		t.Fatalf("%v\n%s%s", err, &progress, &out)
+	}
+	for _, want := range []string{" in which ", "an answer after a kill:  p50 ", "     0  connects refused"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the report has no %q:\n%s", want, &out)
+		}
+	}
+	t.Log(out.String())
+}
+
 func TestArgumentsThatAreRefused(t *testing.T) {
 	tests := []struct{ args, want string }{
 		{"-frames 0", "-frames, -deaths, -drains and -sessions: want positive numbers"},
