@@ -42,13 +42,12 @@ type entry struct {
 	text    string
 }
 
-// start starts framehost and returns when it is ready. Each line of its log goes to keep.
+// start starts framehost and returns when it is ready. Each line of its log goes to keep. It ends by drain or kill: a signal
+// that comes with the end of ctx would be the second one of a drain.
 func start(ctx context.Context, program, file, socket, temp string, keep func(entry)) (*process, error) {
 	p := &process{socket: socket, exited: make(chan struct{}), changed: make(chan struct{})}
-	p.cmd = exec.CommandContext(ctx, program, "run", "-c", file, "--log-format", "json")
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), program, "run", "-c", file, "--log-format", "json")
 	p.cmd.Env = append(os.Environ(), "TMPDIR="+temp)
-	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
-	p.cmd.WaitDelay = patience
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		return nil, err

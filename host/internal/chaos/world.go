@@ -285,8 +285,7 @@ func (w *world) drain(ctx context.Context, cut bool) error {
 		return err
 	}
 	w.tally.drains.Add(1)
-	cuts := w.tally.cuts.Load()
-	if code > 1 || code == 1 && !cut && cuts == 0 {
+	if code > 1 || code == 1 && !cut {
 		w.tally.wrong(&w.tally.exits, "framehost ended with exit code %d", code)
 	}
 	w.process = nil
