@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -261,19 +262,7 @@ routes:
 			payload := strings.Repeat("x", size)
 			sent, lost := 0, make(chan struct{})
 			var work sync.WaitGroup
-			work.Go(func() {
-				for going := true; going; sent++ {
-					select {
-					case <-lost:
-						payload, going = "the end", false
-					default:
-					}
-					if _, err := sender.Write([]byte(long(payload))); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			})
+			work.Go(func() { sent = sendUntil(t, sender, payload, lost) })
 			got := make(chan int)
 			go func() { got <- countLong(t, fast, "the end") }()
 			if policy == "disconnect" {
@@ -292,6 +281,22 @@ routes:
 			slow.Close()
 		})
 	}
+}
+
+// sendUntil sends payload as frames until enough is closed, and then a frame that is "the end"; it returns how many it sent.
+func sendUntil(t *testing.T, c net.Conn, payload string, enough <-chan struct{}) (frames int) {
+	for going := true; going; frames++ {
+		select {
+		case <-enough:
+			payload, going = "the end", false
+		default:
+		}
+		if _, err := c.Write([]byte(long(payload))); err != nil {
+			t.Error(err)
+			return frames
+		}
+	}
+	return frames
 }
 
 // countLong reads frames up to the one whose payload is end, and returns how many there were.
@@ -315,7 +320,7 @@ func countLong(t *testing.T, c net.Conn, end string) (frames int) {
 
 // With block the sender waits for the slow one, and nothing is lost.
 func TestBlockingReceiver(t *testing.T) {
-	const frames, size = 1000, 8 << 10
+	const size = 64 << 10
 	h := start(t, `
 routes:
   - name: hub
@@ -324,10 +329,18 @@ routes:
 `)
 	sender, slow := dialAt(t, h, "hub", 0), dialAt(t, h, "hub", 1)
 	members(t, h, 2)
-	wire := strings.Repeat(long(strings.Repeat("x", size)), frames)
-	go sender.Write([]byte(wire))
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.Live[1].QueuedFrames == 1 })
-	expect(t, slow, wire)
+	sent, full := 0, make(chan struct{})
+	var work sync.WaitGroup
+	work.Go(func() { sent = sendUntil(t, sender, strings.Repeat("x", size), full) })
+	waitFor(t, h, func(s *Status) bool {
+		return slices.ContainsFunc(s.Routes[0].Hub.Live, func(m MemberStatus) bool { return m.QueuedFrames == 1 })
+	})
+	close(full)
+	got := countLong(t, slow, "the end")
+	work.Wait()
+	if got != sent {
+		t.Errorf("got %d frames, want all %d", got, sent)
+	}
 	if got := h.Status().Routes[0].Hub.DroppedFrames; got != 0 {
 		t.Errorf("got %d dropped frames, want none", got)
 	}

@@ -35,6 +35,7 @@ type PluginStatus struct {
 	Path            string    `json:"path"` // "" for one that is built in
 	Up              bool      `json:"up"`
 	PID             int       `json:"pid"`                         // 0 while it is down
+	Spares          []int     `json:"spares"`                      // processes that take over when that one ends
 	Since           time.Time `json:"since"`                       // when it came up, or went down
 	DataPlane       string    `json:"data_plane"`                  // grpc or shm
 	DataPlaneReason string    `json:"data_plane_reason,omitempty"` // why that one; "": the configuration names it
@@ -50,7 +51,7 @@ func pluginStatus(p *pluginproc.Plugin) PluginStatus {
 	status := PluginStatus{
 		Name: s.Name, Version: s.Codec.Version, Path: s.Path, Up: s.PID != 0, PID: s.PID, Since: s.Since,
 		DataPlane: s.DataPlane, DataPlaneReason: s.DataPlaneReason, Calls: s.Calls, Outstanding: s.Outstanding,
-		Restarts: s.Restarts, LastErrorAt: s.LastErrorAt,
+		Restarts: s.Restarts, LastErrorAt: s.LastErrorAt, Spares: append([]int{}, s.Spares...),
 	}
 	if s.LastError != nil {
 		status.LastError = s.LastError.Error()

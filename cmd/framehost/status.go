@@ -116,6 +116,9 @@ func printPlugins(w io.Writer, plugins []host.PluginStatus, now time.Time) error
 		if p.Up {
 			process = strconv.Itoa(p.PID)
 		}
+		if len(p.Spares) > 0 {
+			process += fmt.Sprintf(" (spare %s)", strings.Trim(fmt.Sprint(p.Spares), "[]"))
+		}
 		t.row(p.Name, p.Version, process, since(now, p.Since), dataPlane(p.DataPlane, p.DataPlaneReason), p.Restarts, oneLine(p.LastError))
 	}
 	return t.Flush()

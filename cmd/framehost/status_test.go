@@ -19,7 +19,7 @@ func TestPrintStatus(t *testing.T) {
 				Name: "cobs", Path: "/opt/cobs", Since: now.Add(-time.Second), DataPlane: "grpc", DataPlaneReason: "it has no other",
 				Restarts: 3, LastError: "exit code 1\nand more",
 			},
-			{Name: "escape", Version: "1.0.0", Up: true, PID: 34, Since: now.Add(-time.Hour), DataPlane: "grpc"},
+			{Name: "escape", Version: "1.0.0", Up: true, PID: 34, Spares: []int{35, 36}, Since: now.Add(-time.Hour), DataPlane: "grpc"},
 		},
 		Routes: []host.RouteStatus{
 			{
@@ -42,9 +42,9 @@ func TestPrintStatus(t *testing.T) {
 2 connections, 1.5KiB of memory for buffers (no limit)
 it is ending: no connections are accepted, and sessions deliver what they have received
 
-PLUGIN  VERSION  PROCESS  SINCE   DATA PLANE              RESTARTS  LAST ERROR
-cobs    -        down     1s      grpc (it has no other)  3         exit code 1…
-escape  1.0.0    34       1h0m0s  grpc                    0         -
+PLUGIN  VERSION  PROCESS           SINCE   DATA PLANE              RESTARTS  LAST ERROR
+cobs    -        down              1s      grpc (it has no other)  3         exit code 1…
+escape  1.0.0    34 (spare 35 36)  1h0m0s  grpc                    0         -
 
 ROUTE   FROM                         TO                       SESSIONS  ACCEPTED  REFUSED  TO UPSTREAM                   TO DOWNSTREAM  DROPPED                           ENDED
 scales  listen tcp://127.0.0.1:7001  dial unix:///run/a.sock  1         12        1        1 frame, 1MiB, 3B unfinished  5B             2 violations, 1 tail, 7B skipped  7 fin, 1 drained, 1 reset

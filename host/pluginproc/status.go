@@ -14,6 +14,7 @@ type Status struct {
 	DataPlane       string      // by which calls to the process that came up last travel: grpc or shm
 	DataPlaneReason string      // why by that one; empty: Spec.DataPlane names it
 	PID             int         // of the process; 0: none is up
+	Spares          []int       // processes that are up and take over when that one ends
 	Since           time.Time   // when it came up or, if none is up, when the last one ended
 	Restarts        int         // processes that ended without being asked to
 	LastError       error       // why the last of those ended, or why no other could be started; nil: never
@@ -34,6 +35,9 @@ func (p *Plugin) Status() Status {
 	}
 	if in := p.current; in != nil {
 		s.PID, s.Since, s.Outstanding, s.Calls = in.pid(), in.since, int(in.outstanding.Load()), in.sent.Load()
+	}
+	for _, in := range p.spares {
+		s.Spares = append(s.Spares, in.pid())
 	}
 	return s
 }

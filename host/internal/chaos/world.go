@@ -266,7 +266,7 @@ func (w *world) drain(ctx context.Context, cut bool) error {
 	}
 	stay := 0
 	if cut {
-		stay = 2
+		stay = 4 // some of them have sent all that they had to
 	}
 	for _, s := range w.sessions() {
 		switch {
