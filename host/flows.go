@@ -81,7 +81,7 @@ func (f *flows) listen(ctx context.Context) error {
 }
 
 // start begins to relay, unless f has begun for another route.
-func (f *flows) start(r *route) {
+func (f *flows) start() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.begun {

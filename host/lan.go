@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -141,11 +140,6 @@ func checkKey(c *config.Config) error {
 	}
 	_, err := discoveryKey(c)
 	return err
-}
-
-// sameSettings reports whether discovery can go on with the settings of c.
-func (l *lan) sameSettings(c *config.Config) bool {
-	return l == nil || reflect.DeepEqual(l.settings, c.Discovery)
 }
 
 // tellIgnored warns once of packets that are ignored for want of the right signature: a key that is wrong somewhere looks

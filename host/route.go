@@ -188,7 +188,7 @@ func (r *route) start() {
 	case r.hub != nil:
 		r.hub.start()
 	case r.flows != nil:
-		r.flows.start(r)
+		r.flows.start()
 	case r.listener == nil:
 		r.work.Go(r.pairDials)
 	default:

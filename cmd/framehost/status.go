@@ -32,8 +32,8 @@ func newStatus() *cobra.Command {
 		Short: "Show what a running framehost is doing",
 		Long: `Show what a running framehost is doing: its plugins, with the data plane by which payloads travel to them and why
 it is that one; its routes with what they have carried; and its live sessions. It is asked on its control socket: the
-one that --socket names, or control.socket of the configuration, or else the default place. What else is wrong with that file does not matter. The exit code is 1 if none
-runs there.`,
+one that --socket names, or control.socket of the configuration, or else the default place. What else is wrong with
+that file does not matter. The exit code is 1 if none runs there.`,
 		Example: `  framehost status
   framehost status -c relay.yaml --json`,
 		Args: arguments(0, 0),
@@ -141,7 +141,8 @@ func printRoutes(w io.Writer, routes []host.RouteStatus) error {
 		if r.Hub != nil {
 			toUpstream, toDownstream = brought(&r.Hub.FlowStats), received(&r.Hub.FlowStats)
 		}
-		t.row(r.Name, r.From, r.To, len(r.Sessions), r.Accepted, r.Refused, toUpstream, toDownstream, routeDropped(r), host.Reasons(r.Closed))
+		t.row(r.Name, r.From, r.To, len(r.Sessions), r.Accepted, r.Refused, toUpstream, toDownstream, routeDropped(r),
+			host.Reasons(r.Closed))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -164,7 +165,8 @@ func printSessions(w io.Writer, routes []host.RouteStatus) error {
 		for i := range r.Sessions {
 			s := &r.Sessions[i]
 			t.row(s.ID, r.Name, s.Age.Round(time.Second), s.Downstream, s.DownstreamCodec, s.Upstream, s.UpstreamCodec,
-				carried(&s.ToUpstream), carried(&s.ToDownstream), dropped(&relay.MemberCounts{FlowStats: sum(&s.ToUpstream, &s.ToDownstream)}))
+				carried(&s.ToUpstream), carried(&s.ToDownstream),
+				dropped(&relay.MemberCounts{FlowStats: sum(&s.ToUpstream, &s.ToDownstream)}))
 		}
 	}
 	return t.Flush()

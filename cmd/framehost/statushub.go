@@ -24,8 +24,8 @@ func printHubs(w io.Writer, routes []host.RouteStatus) error {
 		for i := range r.Hub.Live {
 			m := &r.Hub.Live[i]
 			t.row(m.ID, r.Name, m.Age.Round(time.Second), m.Endpoint, m.Peer, m.Codec,
-				brought(&m.FlowStats), received(&m.FlowStats), listed(framesText(int64(m.QueuedFrames)), sizeText(int64(m.QueuedBytes), "")),
-				dropped(&m.MemberCounts))
+				brought(&m.FlowStats), received(&m.FlowStats),
+				listed(framesText(int64(m.QueuedFrames)), sizeText(int64(m.QueuedBytes), "")), dropped(&m.MemberCounts))
 		}
 		for i := range r.Hub.Away {
 			m := &r.Hub.Away[i]

@@ -78,7 +78,8 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		}
 		switch truncated := errors.Is(f.Err, codecs.ErrTruncated); {
 		case truncated && (!in.EOF || f.At != shown || f.Resume != codecs.Never && f.Resume != shown):
-			return misbehaved("truncated at %d of %d bytes (eof %t), resume at %d: want the end of the stream", f.At, shown, in.EOF, f.Resume)
+			return misbehaved("truncated at %d of %d bytes (eof %t), resume at %d: want the end of the stream",
+				f.At, shown, in.EOF, f.Resume)
 		case errors.Is(f.Err, codecs.ErrUnrepresentable):
 			return misbehaved("decoding is at fault for %v", f.Err)
 		case f.Offset < out.Consumed || f.Offset > shown || f.At < f.Offset || f.At > shown:
@@ -118,7 +119,7 @@ func (in *Decode) checkSkipped(p *Properties, out *Decoded) error {
 			return err
 		}
 		switch {
-		case f.Err != codecs.ErrTooLong && f.Err != codecs.ErrMalformed: //nolint:errorlint // checkFault knows no others
+		case f.Err != codecs.ErrTooLong && f.Err != codecs.ErrMalformed:
 			return misbehaved("skipped a fault for %v", f.Err)
 		case f.Payloads < payloads || f.Payloads > len(out.Refs):
 			return misbehaved("a skipped fault behind %d payloads, not between %d and %d", f.Payloads, payloads, len(out.Refs))

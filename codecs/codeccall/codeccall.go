@@ -116,7 +116,7 @@ type Decoded struct {
 	Data       []byte       // payloads that were built
 	Consumed   int          // bytes taken from the front of Wire
 	Examined   int          // searched so far: Consumed..len(Wire)
-	Need       int          // another call finds nothing in fewer bytes after Consumed; 0: not known. Check clears it unless more is awaited
+	Need       int          // another call finds nothing in fewer bytes after Consumed; 0: not known. Check clears it beside more
 	More       bool         // stopped for want of room: call again at once
 	RoomNeeded int          // with More and no progress: the room without which there can't be any
 	Skipped    int          // empty frames dropped
@@ -138,7 +138,7 @@ const (
 // A SkippedFault is a fault after which decoding went on within its call. Its Resume is within what was consumed. A fault
 // that is codecs.ErrTruncated is never skipped so, nor one that says not to go on, nor one that says to go on beyond what
 // was shown.
-type SkippedFault struct {
+type SkippedFault struct { //nolint:errname // a fault by the word for it everywhere
 	codecs.Fault
 	Payloads int // how many of the result's precede it
 	Dropped  int // bytes from Resume on that are the rest of the faulty frame, as Decoded.Dropped are of an earlier one

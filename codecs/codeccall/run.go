@@ -95,7 +95,7 @@ func skippable(in *Decode, begin, longest int, fault *codecs.Fault) bool {
 	case fault.Resume > shown || fault.Resume == shown && in.EOF: // the end of the stream is a call of its own
 		return false
 	default:
-		return fault.Err == codecs.ErrTooLong || fault.Err == codecs.ErrMalformed //nolint:errorlint // the sentinels themselves, see Fault
+		return fault.Err == codecs.ErrTooLong || fault.Err == codecs.ErrMalformed
 	}
 }
 

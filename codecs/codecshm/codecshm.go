@@ -38,9 +38,9 @@
 //  4. waits until the slot's answer carries the attempt.
 //
 // In the plugin one worker owns the lane. It takes the slot off the ring, writes its attempt as begun, makes the call on the
-// memory as it is mapped, with the result built in its place, writes the answer, and its attempt last. A call that has held the lane for 10 ms, or
-// for 1 ms where that has happened lately, keeps its worker and loses the lane to another one, so that slow calls don't
-// hold up others.
+// memory as it is mapped, with the result built in its place, writes the answer, and its attempt last. A call that has
+// held the lane for 10 ms, or for 1 ms where that has happened lately, keeps its worker and loses the lane to another
+// one, so that slow calls don't hold up others.
 //
 // Where nothing is to be had at once, both sides first look again for a moment (spinner), if such waits have been short
 // lately: the plugin always, the host where a call shows at most 8 KiB and is alone on its lane. Then they sleep:

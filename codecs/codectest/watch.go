@@ -44,8 +44,8 @@ type watch struct {
 var errEnded = errors.New("the call ended its goroutine, as by runtime.Goexit or t.FailNow: want it to return")
 
 // call makes a call.
-func (w *watch) call(make func() error) error {
-	done := newCall(make)
+func (w *watch) call(run func() error) error {
+	done := newCall(run)
 	timer := time.NewTimer(w.timeout)
 	defer timer.Stop()
 	select {

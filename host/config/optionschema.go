@@ -95,7 +95,7 @@ func checkDepth(raw json.RawMessage) error {
 func (s *schema) validate(value any) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			if r != errSchemaWork { //nolint:errorlint // the very value
+			if r != errSchemaWork {
 				panic(r)
 			}
 			err = errSchemaWork

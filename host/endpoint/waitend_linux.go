@@ -47,7 +47,7 @@ func (c *Conn) state(fd int) (half bool, end error) {
 	if _, ok := c.socket.(*net.TCPConn); !ok {
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 		if _, err := unix.Poll(poll, 0); err != nil {
-			return false, nil // it is asked again
+			return false, nil //nolint:nilerr // it is asked again
 		}
 		if poll[0].Revents&unix.POLLHUP != 0 {
 			return true, io.EOF
@@ -56,7 +56,7 @@ func (c *Conn) state(fd int) (half bool, end error) {
 	}
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
-		return false, nil
+		return false, nil //nolint:nilerr // it is asked again
 	}
 	switch info.State {
 	case tcpClose:

@@ -27,11 +27,11 @@ func TestWaitEnd(t *testing.T) {
 			c, peer := pair(t, tt.network)
 			half, ended := make(chan struct{}), make(chan error, 1)
 			go func() { ended <- c.WaitEnd(func() { close(half) }, nil) }()
-			if err := peer.(socket).CloseWrite(); err != nil {
+			if err := peer.CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
 			<-half
-			tt.then(c, peer.(socket))
+			tt.then(c, peer)
 			if err := <-ended; !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}

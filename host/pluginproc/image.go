@@ -157,5 +157,6 @@ func (s stamp) replacedBy(now stamp) bool {
 	if now.file == nil {
 		return false
 	}
-	return s.file == nil || !os.SameFile(s.file, now.file) || s.file.Size() != now.file.Size() || !s.file.ModTime().Equal(now.file.ModTime())
+	return s.file == nil || !os.SameFile(s.file, now.file) || s.file.Size() != now.file.Size() ||
+		!s.file.ModTime().Equal(now.file.ModTime())
 }

@@ -80,7 +80,9 @@ func launch(ctx context.Context, spec *Spec, im *image, options Options) (proces
 		return nil, fmt.Errorf("%s: %w", spec.what(), err)
 	}
 	log := options.Logger.Named(spec.Name)
-	p := &osProcess{spec: spec, runner: newRunner(spec, im, log), dir: dir, mark: markVariable + "=" + rand.Text(), ended: make(chan struct{})}
+	p := &osProcess{
+		spec: spec, runner: newRunner(spec, im, log), dir: dir, mark: markVariable + "=" + rand.Text(), ended: make(chan struct{}),
+	}
 	p.offerPlane()
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  codecrpc.Handshake,

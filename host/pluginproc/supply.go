@@ -59,7 +59,8 @@ func (p *Plugin) retire(in *instance) {
 		p.promote()
 	}
 	p.log.Error("plugin process has ended; its calls are made again on another",
-		"pid", in.pid(), "up", time.Since(in.since).Round(time.Millisecond), "calls", in.sent.Load(), "spare", p.current != nil, "error", how)
+		"pid", in.pid(), "up", time.Since(in.since).Round(time.Millisecond), "calls", in.sent.Load(),
+		"spare", p.current != nil, "error", how)
 }
 
 // promote has the first spare that is of use take over. p.mu is held.

@@ -114,7 +114,7 @@ func (s *Session) finished() {
 			return
 		}
 		s.clock.wake()
-	case s.cutSince.Load() != 0 && !(s.flows[0].endedItself() && s.flows[1].endedItself()):
+	case s.cutSince.Load() != 0 && (!s.flows[0].endedItself() || !s.flows[1].endedItself()):
 		s.endDrain()
 	}
 }
@@ -210,7 +210,7 @@ func (f *flow) linger(n int, err error) error {
 		}
 		f.counts.bytesDiscarded.Add(int64(n))
 		if err != nil || f.session.over.Load() {
-			return nil
+			return nil //nolint:nilerr // both streams have ended well before
 		}
 		n, err = f.from.Link.Read(f.grab, f.release)
 		f.inbox.took(n)

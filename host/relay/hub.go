@@ -47,9 +47,10 @@ import (
 // # Ends
 //
 // A stream has a clean end only behind everything that was in its queue, when the hub or the member ends, or the hub rests
-// while it drains ([Hub.Drain]). One that is ended otherwise, for its queue was full with the policy [Disconnect] for instance, sees a reset. When a peer ends its
-// own direction, it goes on receiving, as long as something is written to it within Timeouts.HalfClose. A connection that is
-// over is noticed when that comes, also where nothing is read from it or written to it.
+// while it drains ([Hub.Drain]). One that is ended otherwise, for its queue was full with the policy [Disconnect] for
+// instance, sees a reset. When a peer ends its own direction, it goes on receiving, as long as something is written to it
+// within Timeouts.HalfClose. A connection that is over is noticed when that comes, also where nothing is read from it or
+// written to it.
 //
 // A payload that the framing of some receivers can't carry is the sender's violation: the other receivers get it, and
 // with CloseSession the sender is over then. When the codec of some receivers fails, these receivers are over.

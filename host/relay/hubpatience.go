@@ -170,13 +170,13 @@ func (q *queue) caughtUp() {
 }
 
 // enter accounts for the time since the last entry, of which share parts may be spent waiting for each part that is not.
-func (a *account) enter(now time.Time, share time.Duration) {
+func (a *account) enter(now time.Time, share int64) {
 	passed := now.Sub(a.at)
 	switch {
 	case a.waiting:
 		a.sum += passed
 	case passed < a.sum: // so that the product does not overflow
-		a.sum -= min(a.sum, share*passed)
+		a.sum -= min(a.sum, time.Duration(share*int64(passed)))
 	default:
 		a.sum = 0
 	}

@@ -35,8 +35,8 @@ func malformed(at int, want string) *mistake {
 	return &mistake{at: at, err: codecs.ErrMalformed, want: want, resume: codecs.Never}
 }
 
-// tooLong is the mistake of a frame that announces a payload of so many bytes and ends at end. One that no limit would allow is taken for a number read in the
-// wrong place, rather than for a frame to pass over.
+// tooLong is the mistake of a frame that announces a payload of so many bytes and ends at end. One that no limit would
+// allow is taken for a number read in the wrong place, rather than for a frame to pass over.
 func tooLong(at, maxFrame int, announced uint64, end int64) *mistake {
 	if end > codecs.MaxWire {
 		end = codecs.Never

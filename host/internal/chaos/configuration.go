@@ -51,7 +51,8 @@ func (w *world) configuration(v variation) string {
 	b.WriteString("plugins:\n")
 	for i := range framings {
 		name := framings[i].plugin
-		fmt.Fprintf(&b, "  - {name: %s-grpc, path: %q, data_plane: grpc}\n", name, filepath.Join(w.settings.programs, "framehost-codec-"+name))
+		program := filepath.Join(w.settings.programs, "framehost-codec-"+name)
+		fmt.Fprintf(&b, "  - {name: %s-grpc, path: %q, data_plane: grpc}\n", name, program)
 	}
 	for _, plane := range planes {
 		fmt.Fprintf(&b, "  - {name: fragile-%s, path: %q, args: [%s], data_plane: %s}\n", plane, w.self, fragileRole, plane)

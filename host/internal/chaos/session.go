@@ -217,7 +217,8 @@ func (s *session) judge(ctx context.Context) {
 			s.tally.lost.Add(int64(missing) - 1)
 			s.tally.wrong(&s.tally.lost, "%s: a clean end after %d of %d frames", s.about(out), out.received, out.sent)
 		case clean && missing != 0:
-			s.tally.wrong(&s.tally.early, "%s: a clean end after %d of %d frames, while more was sent", s.about(out), out.received, out.sent)
+			s.tally.wrong(&s.tally.early, "%s: a clean end after %d of %d frames, while more was sent",
+				s.about(out), out.received, out.sent)
 		case !clean:
 			s.wrongEnd("%s: %v after %d of %d frames", s.about(out), out.end, out.received, out.sent)
 		}

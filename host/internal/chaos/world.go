@@ -231,7 +231,7 @@ func (w *world) read(e entry) {
 		_, _ = fmt.Fprintln(w.log, e.text)
 	}
 	switch {
-	case strings.HasPrefix(e.Message, "panic: ") || strings.Contains(e.Message, "DATA RACE") || strings.HasPrefix(e.Message, "fatal error: "):
+	case strings.HasPrefix(e.Message, "panic: "), strings.HasPrefix(e.Message, "fatal error: "), strings.Contains(e.Message, "DATA RACE"):
 		w.tally.wrong(&w.tally.alarms, "log: %s", e.text)
 	case e.Reason == "codec_failed" && !strings.HasPrefix(e.Route, "fragile"):
 		w.tally.wrong(&w.tally.convicted, "log: %s", e.text)
@@ -334,30 +334,36 @@ func (w *world) sessions() (all []*session) {
 func (w *world) visit(ctx context.Context, visitor uint64) error {
 	random := rand.New(rand.NewPCG(w.settings.seed, 5000+visitor))
 	for pause(ctx, time.Duration(random.IntN(50))*time.Millisecond) {
-		w.gate.RLock()
-		if ctx.Err() != nil {
-			w.gate.RUnlock()
-			return nil
-		}
-		w.mu.Lock()
-		w.next++
-		s := newSession(w, w.next, w.routes[random.IntN(len(w.routes)-1)], random) // the last one is spare
-		w.mu.Unlock()
-		conn, err := w.dial(s.route)
-		if err != nil {
-			w.gate.RUnlock()
+		s, conn := w.open(ctx, random)
+		if s == nil {
 			continue
 		}
-		w.mu.Lock()
-		w.live[s.id] = s
-		w.mu.Unlock()
-		w.gate.RUnlock()
 		s.run(context.WithoutCancel(ctx), conn)
 		w.mu.Lock()
 		delete(w.live, s.id)
 		w.mu.Unlock()
 	}
 	return nil
+}
+
+// open begins a session, which is nil if there was enough or framehost refused it.
+func (w *world) open(ctx context.Context, random *rand.Rand) (*session, net.Conn) {
+	w.gate.RLock()
+	defer w.gate.RUnlock()
+	if ctx.Err() != nil {
+		return nil, nil
+	}
+	r := w.routes[random.IntN(len(w.routes)-1)] // the last one is spare
+	conn, err := w.dial(r)
+	if err != nil {
+		return nil, nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next++
+	s := newSession(w, w.next, r, random)
+	w.live[s.id] = s
+	return s, conn
 }
 
 // dial connects to framehost, which never refuses while the gate is open. The caller holds the gate.
