@@ -16,14 +16,24 @@ import (
 // route that uses it, or with its own if none does, has it encode and decode a payload, and looks whether sockets and
 // directories could be made. The error is of everything that is wrong; [config.Errors] have their places. What is
 // allowed but probably not meant is added to c.Warnings, and so is what is in use. Nothing is left running. log may be nil.
-func Check(ctx context.Context, c *config.Config, log hclog.Logger) (err error) {
+func Check(ctx context.Context, c *config.Config, log hclog.Logger) error {
+	return check(ctx, c, nil, log)
+}
+
+// CheckReload is Check for a configuration that running is to reload: what running uses is not in use, and an address that
+// another process has is an error.
+func CheckReload(ctx context.Context, c *config.Config, running *Running, log hclog.Logger) error {
+	return check(ctx, c, running, log)
+}
+
+func check(ctx context.Context, c *config.Config, running *Running, log hclog.Logger) (err error) {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
 	s := OpenCodecs(c, log)
 	defer func() { err = errors.Join(err, s.Close()) }()
 	keys, plugins := everything(c)
-	warnings, misplaced := checkPlaces(ctx, c)
+	warnings, misplaced := checkPlaces(ctx, c, running)
 	errs := []error{s.configureAll(ctx, slices.Clone(keys)), checkKey(c), misplaced}
 	c.Warnings = slices.Concat(c.Warnings, s.Warnings(), warnings)
 	for _, p := range plugins {

@@ -23,16 +23,20 @@ const queryPatience = 2 * time.Second
 
 // checkPlaces finds out whether c could be run here: whether its sockets and directories can be made. It makes none.
 // What is in use is a warning, for a framehost that runs with c may be who uses it; so are interfaces that are not there,
-// for they may come.
-func checkPlaces(ctx context.Context, c *config.Config) ([]config.Warning, error) {
-	p := placeCheck{config: c}
-	p.running(ctx)
-	p.control(ctx)
+// for they may come. If running is not nil, it is to reload c: [CheckReload].
+func checkPlaces(ctx context.Context, c *config.Config, running *Running) ([]config.Warning, error) {
+	p := placeCheck{config: c, reloads: running}
+	if running != nil {
+		p.status = running.Status
+	} else {
+		p.running(ctx)
+		p.control(ctx) // which a reload can't change
+	}
 	p.quarantine()
 	for i := range c.Routes {
 		for _, e := range c.Routes[i].Sides() {
 			if e.Listen != nil {
-				p.listens(ctx, e.Listen)
+				p.listens(ctx, e.Listen, !e.Datagrams() || e.UDP.Flows != nil)
 			}
 			at := e.Listen
 			if at == nil {
@@ -50,7 +54,8 @@ func checkPlaces(ctx context.Context, c *config.Config) ([]config.Warning, error
 
 type placeCheck struct {
 	config   *config.Config
-	status   *Status // of the framehost that serves the control socket; nil: there is none
+	reloads  *Running // the framehost that is to reload config; nil: it is to be run anew
+	status   *Status  // of the framehost that serves the control socket; nil: there is none
 	warnings []config.Warning
 	errs     config.Errors
 }
@@ -92,7 +97,7 @@ func (p *placeCheck) control(ctx context.Context) {
 		}
 		return
 	}
-	p.probe(ctx, at, endpoint.Address{Network: "unix", Address: path}, "")
+	p.probe(ctx, at, endpoint.Address{Network: "unix", Address: path}, "", false)
 }
 
 func (p *placeCheck) quarantine() {
@@ -126,16 +131,17 @@ func creatable(dir string) error {
 	}
 }
 
-func (p *placeCheck) listens(ctx context.Context, a *config.Address) {
-	if a.Scheme != "unix" && a.Port == 0 {
+func (p *placeCheck) listens(ctx context.Context, a *config.Address, exclusive bool) {
+	if a.Scheme != "unix" && a.Port == 0 || p.reloads != nil && p.reloads.Settings.Listens(a.String()) {
 		return
 	}
 	network, address := a.Network()
-	p.probe(ctx, a.At, endpoint.Address{Network: network, Address: address}, a.String())
+	p.probe(ctx, a.At, endpoint.Address{Network: network, Address: address}, a.String(), exclusive)
 }
 
-// probe warns if address is in use, and reports what else would keep run from listening there.
-func (p *placeCheck) probe(ctx context.Context, at config.Position, address endpoint.Address, text string) {
+// probe warns if address is in use, and reports what else would keep run from listening there. In use by another process, an
+// address that can't be shared keeps a reload from it.
+func (p *placeCheck) probe(ctx context.Context, at config.Position, address endpoint.Address, text string, exclusive bool) {
 	err := endpoint.Probe(ctx, address)
 	switch {
 	case err == nil:
@@ -143,6 +149,8 @@ func (p *placeCheck) probe(ctx context.Context, at config.Position, address endp
 		p.fail(at, err)
 	case p.status != nil && p.listensAt(text):
 		p.warn(at, "in use by %s", runner(p.status))
+	case p.reloads != nil && exclusive:
+		p.fail(at, errors.New("in use by another process"))
 	default:
 		p.warn(at, "in use by another process")
 	}
@@ -152,8 +160,9 @@ func (p *placeCheck) probe(ctx context.Context, at config.Position, address endp
 func (p *placeCheck) listensAt(text string) bool {
 	network, port := networkAndPort(text)
 	for _, r := range p.status.Routes {
-		for _, word := range strings.FieldsFunc(r.From+" "+r.To, func(c rune) bool { return c == ' ' || c == ',' }) {
-			if n, at := networkAndPort(word); strings.Contains(word, "://") && n == network && at == port {
+		words := strings.FieldsFunc(r.From+" "+r.To, func(c rune) bool { return c == ' ' || c == ',' })
+		for i, word := range words {
+			if n, at := networkAndPort(word); i > 0 && words[i-1] == "listen" && n == network && at == port {
 				return true
 			}
 		}

@@ -33,7 +33,7 @@ func DefaultControlSocket() string {
 	return filepath.Join(os.TempDir(), "framehost-"+strconv.Itoa(os.Getuid()), name)
 }
 
-// A control serves `framehost status`: HTTP over a Unix socket that only the user may connect to.
+// A control serves `framehost status`, `violations` and `check --running`: HTTP over a Unix socket that only the user may connect to.
 type control struct {
 	listener *endpoint.Listener
 	server   *http.Server
@@ -45,6 +45,8 @@ const (
 	statusPath = "/v1/status"
 	// violationsPath answers with a list of ViolationStatus as JSON, of the route that ?route= names, or of all.
 	violationsPath = "/v1/violations"
+	// settingsPath answers with a Running as JSON.
+	settingsPath = "/v1/settings"
 )
 
 // listenControl listens at path. Where that is a default place, its directory must be one that others can't change.
@@ -70,6 +72,10 @@ func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*
 	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(h.Status()) // who asked is gone if it fails
+	})
+	mux.HandleFunc("GET "+settingsPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(h.running()) // likewise
 	})
 	mux.HandleFunc("GET "+violationsPath, func(w http.ResponseWriter, r *http.Request) {
 		name := r.URL.Query().Get("route")

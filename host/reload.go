@@ -60,11 +60,14 @@ func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 
 var errEnding = errors.New("reload: the host is ending")
 
-// settings are those of c, as far as a change of them matters.
+// settings are those of c, the configuration that runs, as far as a change of them matters.
 func (h *Host) settings(c *config.Config) *config.Settings {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := c.Settings()
+	s.Routes = slices.DeleteFunc(s.Routes, func(r config.RouteSettings) bool { // which could not listen: a reload adds it
+		return !slices.ContainsFunc(h.routes, func(o *route) bool { return o.config.Name == r.Name })
+	})
 	if h.lan == nil { // discovery begins with whatever the configuration says then
 		for key := range s.Restart {
 			if strings.HasPrefix(key, "discovery.") {
@@ -73,14 +76,6 @@ func (h *Host) settings(c *config.Config) *config.Settings {
 		}
 	}
 	return s
-}
-
-// Settings returns the values of the configuration that runs.
-func (h *Host) Settings() *config.Settings {
-	h.mu.Lock()
-	c := h.config
-	h.mu.Unlock()
-	return h.settings(c)
 }
 
 // A plan is what a reload changes.
@@ -115,7 +110,7 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old [
 	for i := range c.Routes {
 		want := &c.Routes[i]
 		before := slices.IndexFunc(old, func(r *route) bool { return r.config.Name == want.Name })
-		if before >= 0 && changes[i].Change == config.Same {
+		if before >= 0 && changes[i].Change == config.Unchanged {
 			p.routes = append(p.routes, old[before])
 			p.ending = slices.DeleteFunc(p.ending, func(r *route) bool { return r == old[before] })
 			continue
@@ -124,7 +119,7 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old [
 		p.routes, p.starting = append(p.routes, r), append(p.starting, r)
 		errs = append(errs, codecs.checkMemory(ctx, want), codecs.checkStateless(ctx, want))
 	}
-	errs = append(errs, p.takeOver())
+	p.takeOver()
 	for _, r := range p.starting {
 		if slices.ContainsFunc(p.ending, func(o *route) bool { return r.sharesAddress(o) }) {
 			p.late = append(p.late, r)
@@ -153,8 +148,7 @@ func (h *Host) ledgerOf(r *config.Route) *ledger {
 }
 
 // takeOver decides which listeners are taken over, and by which route: of the same name first.
-func (p *plan) takeOver() error {
-	var errs []error
+func (p *plan) takeOver() {
 	taken := map[*route]bool{}
 	for _, sameName := range []bool{true, false} {
 		for _, r := range p.starting {
@@ -165,43 +159,30 @@ func (p *plan) takeOver() error {
 				if (o.config.Name == r.config.Name) != sameName || taken[o] {
 					continue
 				}
-				can, err := r.canTakeOver(o)
-				if errs = append(errs, err); can {
+				if r.canTakeOver(o) {
 					r.takes, taken[o] = o, true
 					break
 				}
 			}
 		}
 	}
-	return config.Join(errs...)
 }
 
-// canTakeOver reports whether r listens where o does. A socket of datagrams has options that can't be changed.
-func (r *route) canTakeOver(o *route) (bool, error) {
+// canTakeOver reports whether r listens where o does. The options of a socket of datagrams are the same then: needsRestart
+// refuses others.
+func (r *route) canTakeOver(o *route) bool {
 	a, b := r.config.From.Listen, o.config.From.Listen
 	switch {
 	case r.hub != nil && o.hub != nil:
-		return r.config.Name == o.config.Name, nil
+		return r.config.Name == o.config.Name
 	case r.hub != nil || o.hub != nil || a == nil || b == nil || a.String() != b.String():
-		return false, nil
+		return false
 	case a.Port == 0 && a.Scheme != "unix" && r.config.Name != o.config.Name: // another port for each
-		return false, nil
+		return false
 	case r.flows != nil:
-		if o.flows == nil || o.flows.conn == nil {
-			return false, nil
-		}
-		if !sameSocket(&r.config.From, &o.config.From) {
-			return false, config.Errors{r.config.From.At.Error("other interfaces, or another receive_buffer, for a port whose flows go on",
-				"those of before, or a restart")}
-		}
-		return true, nil
+		return o.flows != nil && o.flows.conn != nil
 	}
-	return o.flows == nil && o.listener != nil, nil
-}
-
-func sameSocket(a, b *config.Endpoint) bool {
-	return slices.Equal(a.UDP.Interfaces, b.UDP.Interfaces) && slices.Equal(a.UDP.Groups, b.UDP.Groups) &&
-		a.UDP.ReceiveBuffer == b.UDP.ReceiveBuffer
+	return o.flows == nil && o.listener != nil
 }
 
 // abandon stops what was prepared.
@@ -314,7 +295,7 @@ func (h *Host) logReload(changes []config.RouteChange) {
 		}
 	}
 	h.log.Info("configuration reloaded", "added", count[config.Added], "changed", count[config.Changed],
-		"removed", count[config.Removed], "same", count[config.Same])
+		"removed", count[config.Removed], "unchanged", count[config.Unchanged])
 }
 
 // closeUnused closes the codecs of earlier configurations that no route has any more.

@@ -39,13 +39,16 @@ Without a file there is an embedded configuration: one route between loopback po
 echo that framehost starts itself. A line to try is printed at start.
 
 SIGTERM and SIGINT end it in good order: listeners close, and sessions go on until they end or rest for a
-second, for at most timeouts.drain. What is left then is cut, and so is all by a second signal. SIGHUP reads the
-file again: what is wrong with it is logged and changes nothing. A reload ends no session: those that live go on
-as they began, and only new ones get the new values. check --running says what a reload would change.
+second, for at most timeouts.drain. What is left then is cut, and a second signal cuts all at once. The exit code
+is 1 if anything was cut that was not delivered.
+
+SIGHUP reads the file again: what is wrong with it is logged and changes nothing. A reload ends no session: those
+that live go on with what they opened with, also on routes that are gone, and only new ones get the new values.
+Listeners with the same address keep their socket. framehost check --running says beforehand what a reload would do.
 
 The log goes to standard error. Nothing waits for its reader: lines that it does not take in time are dropped
-and counted, and the relay goes on when it is closed. Variables such as FRAMEHOST_LIMITS_MAX_FRAME count as well, and --set goes
-before them.`,
+and counted, and the relay goes on when it is closed. Variables such as FRAMEHOST_LIMITS_MAX_FRAME count as well,
+and --set goes before them.`,
 		Example: `  framehost run
   framehost run -c relay.yaml --set timeouts.drain=5s --log-level debug`,
 		Args: arguments(0, 0),

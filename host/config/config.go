@@ -40,6 +40,8 @@ type Config struct {
 
 	// File is the name of the file that was read, as it was given; "" for none.
 	File string `config:"-"`
+	// Set are the values that flags and variables set, as KEY=VALUE, in the order of their keys. LoadOptions can have them.
+	Set []string `config:"-"`
 	// Warnings are about what is allowed but probably not meant, sorted by position.
 	Warnings []Warning `config:"-"`
 

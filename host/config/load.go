@@ -58,6 +58,7 @@ func Parse(name, format string, data []byte, opts LoadOptions) (*Config, error) 
 	root, errs, warnings := overlay(root, opts)
 	c := Default()
 	c.File = name
+	c.Set = setValues(root, filepath.Dir(name))
 	c.Warnings = warnings
 	d := &decoder{dir: filepath.Dir(name), positions: map[string]Position{}, errs: errs}
 	d.defaults = func(element reflect.Value) {

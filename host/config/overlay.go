@@ -60,6 +60,27 @@ func overlay(root *node, opts LoadOptions) (*node, Errors, []Warning) {
 	return root, errs, warnings
 }
 
+// setValues returns the values of root that flags and variables set, as KEY=VALUE. Paths, which are relative to dir, are absolute.
+func setValues(root *node, dir string) (set []string) {
+	for _, key := range singleKeys() {
+		section, name, nested := strings.Cut(key, ".")
+		n := root.get(section)
+		if nested && n != nil && n.kind == mapping {
+			n = n.get(name)
+		}
+		if n == nil || n.syntax != syntaxArgument {
+			continue
+		}
+		value := n.text
+		switch key {
+		case "control.socket", "quarantine.dir", "discovery.key_file":
+			value = under(dir, value)
+		}
+		set = append(set, key+"="+value)
+	}
+	return set
+}
+
 // singleKeys returns the keys that variables and flags can set: those of single values outside lists.
 func singleKeys() []string {
 	var keys []string

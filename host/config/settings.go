@@ -12,7 +12,8 @@ import (
 )
 
 // Settings are values of a configuration as text, by key, such as timeouts.idle: two configurations that mean the same have
-// the same. Their JSON is what a running framehost answers for `framehost check --running`.
+// the same. Their JSON is what a running framehost answers for `framehost check --running`. The values of environment
+// variables are hashes.
 type Settings struct {
 	Restart map[string]string `json:"restart"` // of which a change needs a restart
 	Live    map[string]string `json:"live"`    // that a reload applies at once
@@ -30,21 +31,28 @@ type Change string
 
 // The changes.
 const (
-	Same    Change = "same"
-	Added   Change = "added"
-	Changed Change = "changed"
-	Removed Change = "removed"
+	Unchanged Change = "unchanged"
+	Added     Change = "added"
+	Changed   Change = "changed"
+	Removed   Change = "removed"
 )
 
 // A RouteChange is what a reload does with a route.
 type RouteChange struct {
-	Name   string
-	Change Change
-	Values []ValueChange // of Changed
+	Name   string        `json:"name"`
+	Change Change        `json:"change"`
+	Values []ValueChange `json:"values,omitempty"` // of Changed
 }
 
-// A ValueChange is a value that differs; From or To is "" where there is none.
-type ValueChange struct{ Key, From, To string }
+// A ValueChange is a value that differs; From or To is "" where there is none. Values of environment variables are not shown.
+type ValueChange struct {
+	Key  string `json:"key"`
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// notShown stands for a value that may be secret.
+const notShown = "(not shown)"
 
 // String returns "KEY: FROM -> TO".
 func (c ValueChange) String() string {
@@ -188,14 +196,70 @@ func (n *node) flow() string {
 	}
 }
 
-// RestartChanges returns what differs of the values that only a restart can change. Where s has nothing of discovery, that
-// is not in use, and begins with what to says.
+// RestartChanges returns what differs of the values that only a restart can change. Discovery is not in use where s has no
+// values of it, and then begins with those of to.
 func (s *Settings) RestartChanges(to *Settings) []ValueChange {
 	all := valueChanges(s.Restart, to.Restart)
 	if _, used := s.Restart["discovery.port"]; !used {
 		all = slices.DeleteFunc(all, func(c ValueChange) bool { return strings.HasPrefix(c.Key, "discovery.") })
 	}
+	return append(all, s.socketChanges(to)...)
+}
+
+// socketChanges returns what differs of the sockets of UDP listeners with flows. A route of to takes such a socket over from
+// a route of s that listens at the same address, and the socket's options can't be changed.
+func (s *Settings) socketChanges(to *Settings) (all []ValueChange) {
+	for i := range to.Routes {
+		after := &to.Routes[i]
+		before := s.route(after.Name)
+		if before == nil || !before.sharesFlows(after) {
+			before = nil
+			for j := range s.Routes {
+				if !strings.HasSuffix(after.Values["from.listen"], ":0") && s.Routes[j].sharesFlows(after) {
+					before = &s.Routes[j]
+				}
+			}
+		}
+		if before == nil {
+			continue
+		}
+		for _, c := range valueChanges(before.Values, after.Values) {
+			for _, option := range []string{"interfaces", "groups", "receive_buffer"} {
+				if strings.HasPrefix(c.Key, "from.udp."+option) {
+					c.Key = "route " + after.Name + ", " + c.Key
+					all = append(all, c)
+				}
+			}
+		}
+	}
 	return all
+}
+
+// sharesFlows reports whether both routes have flows of datagrams at one address.
+func (r *RouteSettings) sharesFlows(o *RouteSettings) bool {
+	const flows = "from.udp.flows.max"
+	return r.Values[flows] != "" && o.Values[flows] != "" && r.Values["from.listen"] == o.Values["from.listen"]
+}
+
+// route returns the route of that name, or nil.
+func (s *Settings) route(name string) *RouteSettings {
+	if i := slices.IndexFunc(s.Routes, func(r RouteSettings) bool { return r.Name == name }); i >= 0 {
+		return &s.Routes[i]
+	}
+	return nil
+}
+
+// Listens reports whether a route listens at address, a URL.
+func (s *Settings) Listens(address string) bool {
+	return slices.ContainsFunc(s.Routes, func(r RouteSettings) bool {
+		for key, value := range r.Values {
+			side, isListen := strings.CutSuffix(key, ".listen")
+			if isListen && (side == "from" || strings.HasPrefix(side, "to")) && value == address {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // LiveChanges returns what differs of the values that a reload applies at once.
@@ -203,16 +267,10 @@ func (s *Settings) LiveChanges(to *Settings) []ValueChange { return valueChanges
 
 // RouteChanges returns what a reload does with each route: those of to in their order, and then those that it does not have.
 func (s *Settings) RouteChanges(to *Settings) (all []RouteChange) {
-	find := func(in *Settings, name string) *RouteSettings {
-		if i := slices.IndexFunc(in.Routes, func(r RouteSettings) bool { return r.Name == name }); i >= 0 {
-			return &in.Routes[i]
-		}
-		return nil
-	}
 	for _, r := range to.Routes {
 		change := RouteChange{Name: r.Name, Change: Added}
-		if old := find(s, r.Name); old != nil {
-			change.Change = Same
+		if old := s.route(r.Name); old != nil {
+			change.Change = Unchanged
 			if change.Values = valueChanges(old.Values, r.Values); len(change.Values) > 0 {
 				change.Change = Changed
 			}
@@ -220,7 +278,7 @@ func (s *Settings) RouteChanges(to *Settings) (all []RouteChange) {
 		all = append(all, change)
 	}
 	for _, r := range s.Routes {
-		if find(to, r.Name) == nil {
+		if to.route(r.Name) == nil {
 			all = append(all, RouteChange{Name: r.Name, Change: Removed})
 		}
 	}
@@ -231,9 +289,21 @@ func valueChanges(from, to map[string]string) (all []ValueChange) {
 	keys := maps.Clone(from)
 	maps.Copy(keys, to)
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		if from[key] != to[key] {
-			all = append(all, ValueChange{key, from[key], to[key]})
+		if from[key] == to[key] {
+			continue
 		}
+		change := ValueChange{key, from[key], to[key]}
+		if strings.HasPrefix(key, "plugins.") && strings.Contains(key, ".env.") {
+			change.From, change.To = hidden(change.From), hidden(change.To)
+		}
+		all = append(all, change)
 	}
 	return all
+}
+
+func hidden(value string) string {
+	if value == "" {
+		return ""
+	}
+	return notShown
 }
