@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -77,7 +78,15 @@ func newDNSSDClient(t *testing.T, name string) *dnssdClient {
 		t.Fatal(err)
 	}
 	c := &dnssdClient{t: t, lan: lan}
-	if c.said, err = net.ListenMulticastUDP("udp4", lan, mdnsGroup); err != nil {
+	// A process that is being started has, until it executes its program, a copy of each of our sockets, closed ones too.
+	late := time.Now().Add(patience)
+	for {
+		c.said, err = net.ListenMulticastUDP("udp4", lan, mdnsGroup)
+		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(late) {
+			break
+		}
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if c.asks, err = net.ListenUDP("udp4", nil); err != nil {
@@ -148,7 +157,7 @@ func (c *dnssdClient) ask() *dns.Msg {
 // hear waits for what nobody asked for: records of an instance, with a time to live, and returns them.
 func (c *dnssdClient) hear(instance string, ttl uint32) *dns.Msg {
 	c.t.Helper()
-	_ = c.said.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.said.SetReadDeadline(time.Now().Add(patience))
 	for {
 		m := c.read(c.said)
 		if m == nil {
@@ -278,7 +287,7 @@ func onlyListener(t *testing.T, port int) {
 	t.Helper()
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
-	for late := time.After(20 * time.Second); ; {
+	for late := time.After(patience); ; {
 		sockets := 0
 		for _, file := range []string{"/proc/self/net/udp", "/proc/self/net/udp6"} {
 			all, err := os.ReadFile(file)

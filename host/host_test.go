@@ -155,13 +155,13 @@ func listenUpstream(t *testing.T) upstream {
 
 func (u upstream) accept() *net.TCPConn {
 	u.t.Helper()
-	_ = u.Listener.(*net.TCPListener).SetDeadline(time.Now().Add(10 * time.Second))
+	_ = u.Listener.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
 	c, err := u.Accept()
 	if err != nil {
 		u.t.Fatal(err)
 	}
 	u.t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	return c.(*net.TCPConn)
 }
 
@@ -187,7 +187,7 @@ func dialRoute(t *testing.T, h *Host, route string) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	return c.(*net.TCPConn)
 }
 
@@ -545,10 +545,13 @@ routes:
 	}
 }
 
+// patience is how long a test waits for what should happen at once, before it fails instead of hanging.
+const patience = time.Minute
+
 // waitFor waits until the status is as ok wants it.
 func waitFor(t *testing.T, h *Host, ok func(*Status) bool) {
 	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()

@@ -70,7 +70,7 @@ routes:
 	if !errors.Is(err, ErrCut) {
 		t.Errorf("got %v, want %v", err, ErrCut)
 	}
-	_ = slow.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = slow.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.Copy(io.Discard, slow); err == nil {
 		t.Error("the slow one saw a clean end, want a reset")
 	}

@@ -297,7 +297,7 @@ func TestIntruders(t *testing.T) {
 			report.readOnly, report.flips, visits[0].Load(), visits[1].Load(), visits[2].Load())
 	}
 	after := takeStock(t)
-	for limit := time.After(10 * time.Second); after.goroutines > before.goroutines+garbageGoroutines || after.files > before.files; after = takeStock(t) {
+	for limit := time.After(patience); after.goroutines > before.goroutines+garbageGoroutines || after.files > before.files; after = takeStock(t) {
 		select {
 		case <-look.C:
 			continue

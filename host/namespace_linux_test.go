@@ -96,11 +96,11 @@ func dialMachine(t *testing.T, address string) *net.TCPConn {
 	t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
-	for late := time.After(20 * time.Second); ; {
+	for late := time.After(patience); ; {
 		c, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {
 			t.Cleanup(func() { c.Close() })
-			_ = c.SetDeadline(time.Now().Add(40 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(patience))
 			return c.(*net.TCPConn)
 		}
 		select {
@@ -414,7 +414,7 @@ func eventually(t *testing.T, ok func() bool) {
 	t.Helper()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
-	for late := time.After(20 * time.Second); !ok(); {
+	for late := time.After(patience); !ok(); {
 		select {
 		case <-look.C:
 		case <-late:

@@ -129,7 +129,7 @@ func (w watch) expect(kind discovery.ChangeKind, at *offering) discovery.ID {
 			w.t.Fatalf("%s %s at %v on %s, want %s at %v on lan", c.Found.Name, c.Kind, c.Found.Addresses, c.Found.Origin.Interface, kind, want)
 		}
 		return c.Found.ID
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		w.t.Fatalf("nothing changed, want %s at %v", kind, want)
 		panic("not reached")
 	}

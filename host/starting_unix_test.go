@@ -233,7 +233,7 @@ func TestPoolGivesUp(t *testing.T) {
 			select {
 			case <-ctx.Done():
 				return nil, ctx.Err()
-			case <-time.After(30 * time.Second):
+			case <-time.After(patience):
 				return nil, pluginproc.ErrStartTimeout
 			}
 		}

@@ -34,7 +34,7 @@ func TestStatusJSONIsStable(t *testing.T) {
 		"empties frames_in frames_not_delivered frames_out " +
 		"payload_bytes unrepresentable violations"
 	want := strings.Fields("version pid started config draining connections memory plugins routes memory.used memory.limit")
-	for _, key := range strings.Fields("name version path up pid since data_plane data_plane_reason calls outstanding restarts last_error last_error_at") {
+	for _, key := range strings.Fields("name version path up pid spares since data_plane data_plane_reason calls outstanding restarts last_error last_error_at") {
 		want = append(want, "plugins."+key)
 	}
 	for _, key := range strings.Fields("name from to accepted refused closed closed.fin to_upstream to_downstream sessions") {
