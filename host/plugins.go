@@ -211,8 +211,14 @@ type Codecs struct {
 
 	mu         sync.Mutex
 	plugins    map[string]*pooled // by name
-	configured map[codecKey]codeccall.Codec
+	configured map[codecKey]configured
 	warnings   map[string][]config.Warning // of the options, by the codec's name
+}
+
+// configured is a codec with the plugin that releases it.
+type configured struct {
+	codeccall.Codec
+	plugin *pluginproc.Plugin
 }
 
 // codecKey is a codec of the configuration with the limit that a route sets it.
@@ -231,13 +237,17 @@ func OpenCodecs(c *config.Config, log hclog.Logger) *Codecs {
 }
 
 func newCodecs(c *config.Config, p *pool) *Codecs {
-	return &Codecs{config: c, pool: p, plugins: map[string]*pooled{}, configured: map[codecKey]codeccall.Codec{}}
+	return &Codecs{config: c, pool: p, plugins: map[string]*pooled{}, configured: map[codecKey]configured{}}
 }
 
-// Close ends the plugins that nobody else uses. No call may be made afterwards.
+// Close releases the codecs and ends the plugins that no other configuration uses. No call may be made afterwards.
 func (s *Codecs) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, c := range s.configured {
+		c.plugin.Release(c.Codec)
+	}
+	clear(s.configured)
 	var errs []error
 	for _, one := range s.plugins {
 		errs = append(errs, s.pool.leave(one))
@@ -276,32 +286,37 @@ func (s *Codecs) spec(name string) pluginproc.Spec {
 func (s *Codecs) Codec(ctx context.Context, name string, maxFrame int) (codeccall.Codec, error) {
 	key := codecKey{name, maxFrame}
 	s.mu.Lock()
-	codec, ok := s.configured[key]
+	known, ok := s.configured[key]
 	s.mu.Unlock()
 	if ok {
-		return codec, nil
+		return known.Codec, nil
 	}
 	c := s.find(name)
 	if c == nil {
 		return nil, fmt.Errorf("codec %q is not one of the configuration's", name)
 	}
-	codec, err := s.configure(ctx, c, maxFrame)
+	p, err := s.Plugin(ctx, c.Plugin)
+	if err != nil {
+		return nil, s.notUp(c.Plugin, err)
+	}
+	codec, err := s.configure(ctx, p, c, maxFrame)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.configured[key] = codec
+	if known, ok := s.configured[key]; ok { // another call was faster
+		p.Release(codec)
+		return known.Codec, nil
+	}
+	s.configured[key] = configured{codec, p}
 	return codec, nil
 }
 
-func (s *Codecs) configure(ctx context.Context, c *config.Codec, maxFrame int) (codeccall.Codec, error) {
-	p, err := s.Plugin(ctx, c.Plugin)
+// configure has p configure c. The codec that it returns is to be released.
+func (s *Codecs) configure(ctx context.Context, p *pluginproc.Plugin, c *config.Codec, maxFrame int) (codeccall.Codec, error) {
+	options, err := c.OptionsJSON(p.Description().Schema)
 	if err != nil {
-		return nil, s.notUp(c.Plugin, err)
-	}
-	var options json.RawMessage
-	if options, err = c.OptionsJSON(p.Description().Schema); err != nil {
 		if errors.As(err, new(config.Errors)) {
 			return nil, err
 		}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
@@ -26,6 +28,7 @@ type Client struct {
 	control codecpb.CodecClient
 	timeout atomic.Int64 // nanoseconds
 	shared  atomic.Pointer[codecshm.Plane]
+	keeps   atomic.Bool // the process does not know Release
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 
@@ -98,8 +101,8 @@ func (c *Client) Describe(ctx context.Context) (*Description, error) {
 
 // Configure puts options in force; see [codecs.Codec]; none are as {}. info goes into the properties of the codec. Calls
 // of the codec fail with codeccall.ErrGone, codeccall.ErrOverdue or codeccall.ErrMisbehaved, after which the process has
-// to be killed and the call may be made again on another; or with codeccall.ErrCodecFailed. What is configured is kept as
-// long as the process.
+// to be killed and the call may be made again on another; or with codeccall.ErrCodecFailed. The process keeps the codec until
+// Release, or its end.
 func (c *Client) Configure(ctx context.Context, info codecs.Info, options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 	if maxFrame < 1 || maxFrame > codecs.MaxFrame {
 		return nil, fmt.Errorf("max_frame: got %d bytes, want 1 to %d", maxFrame, codecs.MaxFrame)
@@ -128,6 +131,27 @@ func (c *Client) Configure(ctx context.Context, info codecs.Info, options json.R
 	return &remote{client: c, number: number, properties: codeccall.Properties{
 		Info: info, Options: r.Options, MaxFrame: maxFrame, MaxWire: int(r.MaxWire), UsesState: r.UsesState,
 	}}, nil
+}
+
+// Release has the process drop codec, which Configure returned: its calls have ended, and no other is made. released is false,
+// without an error, if the process does not know how: it then keeps the codec, which can still be called, and is not asked again.
+func (c *Client) Release(ctx context.Context, codec codeccall.Codec) (released bool, err error) {
+	r, ok := codec.(*remote)
+	if !ok || r.client != c {
+		return false, fmt.Errorf("release: got a codec of type %T that this process did not configure", codec)
+	}
+	if c.keeps.Load() {
+		return false, nil
+	}
+	_, err = c.control.Release(ctx, &codecpb.ReleaseRequest{Codec: r.number})
+	switch {
+	case status.Code(err) == codes.Unimplemented:
+		c.keeps.Store(true)
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("release: %w", err)
+	}
+	return true, nil
 }
 
 // Failed is closed when the connection to the process no longer serves, of which Err then tells the reason. That is so

@@ -50,6 +50,14 @@ func (s *server) Configure(_ context.Context, in *codecpb.ConfigureRequest) (*co
 	return &codecpb.ConfigureResponse{MaxWire: uint32(c.MaxWire), UsesState: codecs.UsesState(framing), Options: inForce}, nil
 }
 
+// Release implements codecpb.CodecServer. Calls under way keep what they have looked up.
+func (s *server) Release(_ context.Context, in *codecpb.ReleaseRequest) (*codecpb.ReleaseResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.configured, in.Codec)
+	return &codecpb.ReleaseResponse{}, nil
+}
+
 // optionErrors takes joined errors apart. One that is no OptionError concerns the options as a whole.
 func optionErrors(err error) []*codecpb.OptionError {
 	if many, ok := err.(interface{ Unwrap() []error }); ok {

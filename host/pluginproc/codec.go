@@ -20,13 +20,19 @@ type codec struct {
 	options    json.RawMessage
 	maxFrame   int
 	properties atomic.Pointer[codeccall.Properties] // as the process that was configured last answered
+
+	// What follows is guarded by the plugin's mu.
+	users      int  // calls of Configure that returned it, less those of Release
+	directions int  // that are open
+	released   bool // no process has it, since there were neither
 }
 
 // Properties implements codeccall.Codec.
 func (c *codec) Properties() codeccall.Properties { return *c.properties.Load() }
 
-// Open implements codeccall.Codec.
+// Open implements codeccall.Codec. Processes keep the codec at least until the direction is closed.
 func (c *codec) Open() codeccall.Direction {
+	c.plugin.opened(c)
 	properties := c.Properties()
 	return &direction{
 		decoding: flow{codec: c, properties: properties},
@@ -47,7 +53,10 @@ func (c *codec) Lend(size int) codeccall.Loan {
 
 // A direction keeps its decode and its encode calls apart, since one of each may be under way, perhaps on different
 // processes.
-type direction struct{ decoding, encoding flow }
+type direction struct {
+	decoding, encoding flow
+	closed             bool
+}
 
 // Decode implements codeccall.Direction.
 func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codeccall.Decoded) error {
@@ -78,8 +87,13 @@ func (d *direction) Encode(ctx context.Context, in *codeccall.Encode, out *codec
 
 // Close implements codeccall.Direction.
 func (d *direction) Close() {
+	if d.closed {
+		return
+	}
+	d.closed = true
 	d.decoding.close()
 	d.encoding.close()
+	d.decoding.codec.plugin.closedDirection(d.decoding.codec)
 }
 
 // A flow makes one call after another, each on the process that is up.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,6 +36,8 @@ type fake struct {
 	mu     sync.Mutex
 	shown  []codeccall.Decode
 	killed bool
+	held   map[*fakeCodec]bool
+	keeps  bool // it does not know how to release codecs
 }
 
 // fakes launches one fake after another, each made by next, which may return an error instead.
@@ -108,7 +111,40 @@ func (f *fake) Configure(_ context.Context, info codecs.Info, options json.RawMe
 	}
 	properties := f.properties
 	properties.Info, properties.Options, properties.MaxFrame = info, options, maxFrame
-	return &fakeCodec{f, properties}, nil
+	c := &fakeCodec{f, properties}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.held == nil {
+		f.held = map[*fakeCodec]bool{}
+	}
+	f.held[c] = true
+	return c, nil
+}
+
+func (f *fake) Release(_ context.Context, codec codeccall.Codec) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := codec.(*fakeCodec)
+	if !ok || !f.held[c] {
+		return false, errors.New("released what is not configured")
+	}
+	if f.keeps {
+		return false, nil
+	}
+	delete(f.held, c)
+	return true, nil
+}
+
+// holds returns the limits for payloads of the codecs that the process has, in order.
+func (f *fake) holds() []int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	limits := []int{}
+	for c := range f.held {
+		limits = append(limits, c.properties.MaxFrame)
+	}
+	slices.Sort(limits)
+	return limits
 }
 
 type fakeCodec struct {

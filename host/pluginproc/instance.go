@@ -37,8 +37,9 @@ type instance struct {
 	doomed  chan struct{} // closed when the process has to be killed, or is dead
 	cause   error         // why; set before doomed is closed
 
-	mu      sync.Mutex
+	// Guarded by the plugin's mu.
 	entries map[*codec]*entry
+	kept    map[settings]codeccall.Codec // without a user, in a process that can't release them
 }
 
 // An entry is a codec configured in this process, or on the way there.
@@ -67,30 +68,56 @@ func (in *instance) prepare(ctx context.Context) error {
 	if in.dataPlane, in.planeReason, err = in.settle(ctx, description.DataPlanes); err != nil {
 		return err
 	}
-	in.plugin.mu.Lock()
-	all := in.plugin.codecs[:len(in.plugin.codecs):len(in.plugin.codecs)]
-	in.plugin.mu.Unlock()
-	for _, c := range all {
-		if _, err := in.configured(ctx, c); in.condemned() || ctx.Err() != nil {
-			return err
-		} else if err != nil {
-			in.plugin.log.Error("plugin refuses options that it had accepted", "options", string(c.options), "error", err)
+	for {
+		c, e := in.unconfigured()
+		if c == nil {
+			return nil
+		}
+		in.configure(c, e)
+		if in.condemned() || ctx.Err() != nil {
+			return e.err
+		}
+		if e.err != nil {
+			in.plugin.log.Error("plugin refuses options that it had accepted", "options", string(c.options), "error", e.err)
 		}
 	}
-	return nil
+}
+
+// unconfigured returns the first of the plugin's codecs that this process was not configured with, and its entry, which the
+// caller configures; or nil.
+func (in *instance) unconfigured() (*codec, *entry) {
+	in.plugin.mu.Lock()
+	defer in.plugin.mu.Unlock()
+	for _, c := range in.plugin.codecs {
+		if in.entries[c] == nil {
+			e := &entry{ready: make(chan struct{})}
+			in.entries[c] = e
+			return c, e
+		}
+	}
+	return nil, nil
+}
+
+// entryOf returns the entry of c, and whether the caller is to configure it; nil if c has been released.
+func (in *instance) entryOf(c *codec) (e *entry, isNew bool) {
+	in.plugin.mu.Lock()
+	defer in.plugin.mu.Unlock()
+	e, ok := in.entries[c]
+	if !ok && c.inUse() {
+		e, isNew = &entry{ready: make(chan struct{})}, true
+		in.entries[c] = e
+	}
+	return e, isNew
 }
 
 // configured returns c as configured in this process, and configures it if nobody has. An error is about the
 // options, unless in is condemned by then.
 func (in *instance) configured(ctx context.Context, c *codec) (codeccall.Codec, error) {
-	in.mu.Lock()
-	e, ok := in.entries[c]
-	if !ok {
-		e = &entry{ready: make(chan struct{})}
-		in.entries[c] = e
+	e, isNew := in.entryOf(c)
+	if e == nil {
+		return nil, errReleased
 	}
-	in.mu.Unlock()
-	if !ok {
+	if isNew {
 		in.configure(c, e)
 	}
 	select {
@@ -104,6 +131,11 @@ func (in *instance) configured(ctx context.Context, c *codec) (codeccall.Codec, 
 // configure does not follow the ctx of the one who happened to come first, since others wait for the outcome.
 func (in *instance) configure(c *codec, e *entry) {
 	defer close(e.ready)
+	if e.codec = in.takeKept(c); e.codec != nil {
+		properties := e.codec.Properties()
+		c.properties.Store(&properties)
+		return
+	}
 	ctx, cancel := in.plugin.options.starting(context.Background())
 	defer cancel()
 	e.codec, e.err = in.Configure(ctx, in.description.Info, c.options, c.maxFrame)

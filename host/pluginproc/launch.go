@@ -28,6 +28,7 @@ import (
 type remote interface {
 	Describe(ctx context.Context) (*codecrpc.Description, error)
 	Configure(ctx context.Context, info codecs.Info, options json.RawMessage, maxFrame int) (codeccall.Codec, error)
+	Release(ctx context.Context, codec codeccall.Codec) (released bool, err error)
 	Failed() <-chan struct{}
 	Err() error
 }

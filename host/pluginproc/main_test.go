@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
+	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codecrpc"
@@ -55,8 +60,28 @@ func numberedCodec(version string) codecs.Codec {
 			if o.Refuse != "" {
 				return nil, &codecs.OptionError{Option: "refuse", Got: o.Refuse, Want: "nothing"}
 			}
-			return numbered{}, nil
+			held.Add(1)
+			f := &heldFraming{}
+			runtime.AddCleanup(f, func(n *atomic.Int64) { n.Add(-1) }, &held)
+			return f, nil
 		})
+}
+
+// A heldFraming is a numbered framing that is counted as long as something refers to it.
+type heldFraming struct {
+	numbered
+	_ [32]byte // so that it shares its memory with nothing
+}
+
+var held atomic.Int64
+
+// awaitHeld returns when the process holds that many codecs.
+func awaitHeld(count string) {
+	for deadline := time.Now().Add(bound / 2); strconv.FormatInt(held.Load(), 10) != count; runtime.GC() {
+		if time.Now().After(deadline) {
+			panic(fmt.Sprintf("the process holds %d codecs, want %s", held.Load(), count))
+		}
+	}
 }
 
 func (numbered) MaxWire(maxFrame int) int { return maxFrame + 22 }
@@ -127,6 +152,13 @@ func mischief(payload string) {
 			stopMyself()
 			select {} // it may run on for a while
 		}
+	case "!wait": // until the other end closes the connection
+		if conn, err := net.Dial("tcp", argument); err == nil {
+			_, _ = io.Copy(io.Discard, conn)
+			conn.Close()
+		}
+	case "!held": // until the process holds so many codecs
+		awaitHeld(argument)
 	case "!hang":
 		select {}
 	case "!panic-elsewhere": // where nothing recovers it

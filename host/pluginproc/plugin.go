@@ -50,11 +50,12 @@ type Plugin struct {
 	suspects suspects
 
 	mu          sync.Mutex
-	current     *instance     // nil while there is none
-	spares      []*instance   // ready to take over; the first first
-	warned      time.Time     // when a call last took a process down
-	pausing     bool          // the last process ended before it was of any use
-	changed     chan struct{} // closed when current, spares or closed change, and replaced
+	current     *instance          // nil while there is none
+	spares      []*instance        // ready to take over; the first first
+	instances   map[*instance]bool // all processes, those included that are not up yet, and the one for suspects
+	warned      time.Time          // when a call last took a process down
+	pausing     bool               // the last process ended before it was of any use
+	changed     chan struct{}      // closed when current, spares or closed change, and replaced
 	closed      bool
 	description codecrpc.Description // of the last process that came up, as are:
 	dataPlane   DataPlane
@@ -89,7 +90,8 @@ func Start(ctx context.Context, spec Spec, options Options) (*Plugin, error) {
 // newPlugin returns a plugin that is not started, with any way to launch a process.
 func newPlugin(spec Spec, options Options, launch func(context.Context) (process, error)) *Plugin {
 	p := &Plugin{spec: spec, options: options, log: options.Logger.Named(spec.Name), launch: launch,
-		changed: make(chan struct{}), kicked: make(chan struct{}, 1), patient: make(chan struct{}, patientCalls)}
+
+		instances: map[*instance]bool{}, changed: make(chan struct{}), kicked: make(chan struct{}, 1), patient: make(chan struct{}, patientCalls)}
 	p.suspects.plugin = p
 	return p
 }
@@ -120,8 +122,8 @@ func (p *Plugin) Description() codecrpc.Description {
 }
 
 // Configure puts options, a JSON object (nil: all defaults), and a limit for payloads, in bytes, in force. Configuring
-// the same again returns the same codec. It waits for a process that is up; ctx ends the wait. The error wraps a
-// codecs.OptionError for each option at fault, or codeccall.ErrCodecFailed.
+// the same again returns the same codec. Each codec that is returned needs a Release. Configure waits for a process that is up;
+// ctx ends the wait. The error wraps a codecs.OptionError for each option at fault, or codeccall.ErrCodecFailed.
 //
 // The codec is configured again on each process that follows. A replaced program may answer differently: from then
 // on the codec has the new properties, and sessions that begin get them. A direction that was opened before goes on,
@@ -129,7 +131,17 @@ func (p *Plugin) Description() codecrpc.Description {
 // refused, the longest wire of a frame has grown, frames have come to depend on those before them, or the direction has
 // state of another state version.
 func (p *Plugin) Configure(ctx context.Context, options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
-	c := p.known(options, maxFrame)
+	c := p.acquire(options, maxFrame)
+	configured, err := p.configure(ctx, c)
+	if err != nil {
+		p.Release(c)
+		return nil, err
+	}
+	return configured, nil
+}
+
+// configure is Configure for c, of which the caller is a user.
+func (p *Plugin) configure(ctx context.Context, c *codec) (codeccall.Codec, error) {
 	for attempt := 1; ; attempt++ {
 		in, err := p.await(ctx)
 		if err != nil {
@@ -148,41 +160,6 @@ func (p *Plugin) Configure(ctx context.Context, options json.RawMessage, maxFram
 				p.spec.Name, codeccall.ErrCodecFailed, attempt, err)
 		}
 	}
-}
-
-// known returns the codec with these options, or a new one that nobody knows yet.
-func (p *Plugin) known(options json.RawMessage, maxFrame int) *codec {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.codecs {
-		if c.maxFrame == maxFrame && string(c.options) == string(options) {
-			return c
-		}
-	}
-	return &codec{plugin: p, options: append(json.RawMessage(nil), options...), maxFrame: maxFrame}
-}
-
-// remember sees to it that processes to come are configured with c. Where another call of Configure was faster with the
-// same options, it returns that one's codec.
-func (p *Plugin) remember(c *codec) *codec {
-	known := p.known(c.options, c.maxFrame)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if known.properties.Load() != nil && known != c {
-		return known
-	}
-	for _, other := range p.codecs {
-		if other == c {
-			return c
-		}
-	}
-	p.codecs = append(p.codecs, c)
-	for _, in := range p.spares {
-		if !p.closed {
-			p.work.Go(func() { _, _ = in.configured(p.ctx, c) }) // if it fails, it does so again when it matters
-		}
-	}
-	return c
 }
 
 // Close ends the process, and everything that was started for it, and returns when that is done. Calls under way fail.
@@ -225,9 +202,15 @@ func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
 	}
 	in := newInstance(p, proc)
 	in.program = program
+	p.mu.Lock()
+	p.instances[in] = true
+	p.mu.Unlock()
 	if err = in.prepare(ctx); err == nil {
 		return in, nil
 	}
+	p.mu.Lock()
+	delete(p.instances, in)
+	p.mu.Unlock()
 	in.condemn(err)
 	in.mayDieByItself(ctx)
 	proc.kill()

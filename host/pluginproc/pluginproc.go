@@ -7,6 +7,8 @@
 //	codec, err := p.Configure(ctx, json.RawMessage(`{"delimiter": "NUL"}`), 1<<20)
 //	direction := codec.Open()                  // one for each flow of each session
 //	err = direction.Decode(ctx, &in, &out)     // on whichever process is up
+//	direction.Close()
+//	p.Release(codec)                           // processes drop it when nothing uses it any more
 //	err = p.Close()
 //
 // One process makes the calls of a plugin, for all of its configured codecs and all of their directions. Beside it there may be

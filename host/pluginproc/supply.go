@@ -36,6 +36,7 @@ func (p *Plugin) guard(in *instance) {
 func (p *Plugin) retire(in *instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	delete(p.instances, in)
 	wasCurrent := p.current == in
 	if wasCurrent {
 		p.current, p.downSince = nil, time.Now()

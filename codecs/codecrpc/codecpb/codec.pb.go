@@ -124,7 +124,7 @@ func (x Fault_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Fault_Kind.Descriptor instead.
 func (Fault_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_codec_proto_rawDescGZIP(), []int{9, 0}
+	return file_codec_proto_rawDescGZIP(), []int{11, 0}
 }
 
 type DescribeRequest struct {
@@ -375,6 +375,86 @@ func (x *ConfigureResponse) GetErrors() []*OptionError {
 	return nil
 }
 
+type ReleaseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Codec         uint32                 `protobuf:"varint,1,opt,name=codec,proto3" json:"codec,omitempty"` // the number of Configure
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseRequest) Reset() {
+	*x = ReleaseRequest{}
+	mi := &file_codec_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRequest) ProtoMessage() {}
+
+func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_codec_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_codec_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReleaseRequest) GetCodec() uint32 {
+	if x != nil {
+		return x.Codec
+	}
+	return 0
+}
+
+type ReleaseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseResponse) Reset() {
+	*x = ReleaseResponse{}
+	mi := &file_codec_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseResponse) ProtoMessage() {}
+
+func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_codec_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseResponse) Descriptor() ([]byte, []int) {
+	return file_codec_proto_rawDescGZIP(), []int{5}
+}
+
 type OptionError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Option        string                 `protobuf:"bytes,1,opt,name=option,proto3" json:"option,omitempty"` // its path, such as "terminator" or "map.0xC0"
@@ -386,7 +466,7 @@ type OptionError struct {
 
 func (x *OptionError) Reset() {
 	*x = OptionError{}
-	mi := &file_codec_proto_msgTypes[4]
+	mi := &file_codec_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +478,7 @@ func (x *OptionError) String() string {
 func (*OptionError) ProtoMessage() {}
 
 func (x *OptionError) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_proto_msgTypes[4]
+	mi := &file_codec_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +491,7 @@ func (x *OptionError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OptionError.ProtoReflect.Descriptor instead.
 func (*OptionError) Descriptor() ([]byte, []int) {
-	return file_codec_proto_rawDescGZIP(), []int{4}
+	return file_codec_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *OptionError) GetOption() string {
@@ -448,7 +528,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_codec_proto_msgTypes[5]
+	mi := &file_codec_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -460,7 +540,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_proto_msgTypes[5]
+	mi := &file_codec_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -473,7 +553,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_codec_proto_rawDescGZIP(), []int{5}
+	return file_codec_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Call) GetId() uint64 {
@@ -524,7 +604,7 @@ type CallHead struct {
 
 func (x *CallHead) Reset() {
 	*x = CallHead{}
-	mi := &file_codec_proto_msgTypes[6]
+	mi := &file_codec_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +616,7 @@ func (x *CallHead) String() string {
 func (*CallHead) ProtoMessage() {}
 
 func (x *CallHead) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_proto_msgTypes[6]
+	mi := &file_codec_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +629,7 @@ func (x *CallHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallHead.ProtoReflect.Descriptor instead.
 func (*CallHead) Descriptor() ([]byte, []int) {
-	return file_codec_proto_rawDescGZIP(), []int{6}
+	return file_codec_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CallHead) GetKind() Kind {
@@ -651,7 +731,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_codec_proto_msgTypes[7]
+	mi := &file_codec_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +743,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_proto_msgTypes[7]
+	mi := &file_codec_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +756,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_codec_proto_rawDescGZIP(), []int{7}
+	return file_codec_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Answer) GetId() uint64 {
@@ -744,7 +824,7 @@ type AnswerHead struct {
 
 func (x *AnswerHead) Reset() {
 	*x = AnswerHead{}
-	mi := &file_codec_proto_msgTypes[8]
+	mi := &file_codec_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +836,7 @@ func (x *AnswerHead) String() string {
 func (*AnswerHead) ProtoMessage() {}
 
 func (x *AnswerHead) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_proto_msgTypes[8]
+	mi := &file_codec_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +849,7 @@ func (x *AnswerHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerHead.ProtoReflect.Descriptor instead.
 func (*AnswerHead) Descriptor() ([]byte, []int) {
-	return file_codec_proto_rawDescGZIP(), []int{8}
+	return file_codec_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AnswerHead) GetDataSize() uint32 {
@@ -891,7 +971,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_codec_proto_msgTypes[9]
+	mi := &file_codec_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +983,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_proto_msgTypes[9]
+	mi := &file_codec_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +996,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_codec_proto_rawDescGZIP(), []int{9}
+	return file_codec_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Fault) GetKind() Fault_Kind {
@@ -978,7 +1058,7 @@ type SkippedFault struct {
 
 func (x *SkippedFault) Reset() {
 	*x = SkippedFault{}
-	mi := &file_codec_proto_msgTypes[10]
+	mi := &file_codec_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1070,7 @@ func (x *SkippedFault) String() string {
 func (*SkippedFault) ProtoMessage() {}
 
 func (x *SkippedFault) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_proto_msgTypes[10]
+	mi := &file_codec_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1083,7 @@ func (x *SkippedFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkippedFault.ProtoReflect.Descriptor instead.
 func (*SkippedFault) Descriptor() ([]byte, []int) {
-	return file_codec_proto_rawDescGZIP(), []int{10}
+	return file_codec_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SkippedFault) GetKind() Fault_Kind {
@@ -1085,7 +1165,10 @@ const file_codec_proto_rawDesc = "" +
 	"\n" +
 	"uses_state\x18\x02 \x01(\bR\tusesState\x12\x18\n" +
 	"\aoptions\x18\x03 \x01(\fR\aoptions\x127\n" +
-	"\x06errors\x18\x04 \x03(\v2\x1f.framehost.codec.v1.OptionErrorR\x06errors\"K\n" +
+	"\x06errors\x18\x04 \x03(\v2\x1f.framehost.codec.v1.OptionErrorR\x06errors\"&\n" +
+	"\x0eReleaseRequest\x12\x14\n" +
+	"\x05codec\x18\x01 \x01(\rR\x05codec\"\x11\n" +
+	"\x0fReleaseResponse\"K\n" +
 	"\vOptionError\x12\x16\n" +
 	"\x06option\x18\x01 \x01(\tR\x06option\x12\x10\n" +
 	"\x03got\x18\x02 \x01(\tR\x03got\x12\x12\n" +
@@ -1160,10 +1243,11 @@ const file_codec_proto_rawDesc = "" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vKIND_DECODE\x10\x01\x12\x0f\n" +
-	"\vKIND_ENCODE\x10\x022\xfa\x01\n" +
+	"\vKIND_ENCODE\x10\x022\xce\x02\n" +
 	"\x05Codec\x12U\n" +
 	"\bDescribe\x12#.framehost.codec.v1.DescribeRequest\x1a$.framehost.codec.v1.DescribeResponse\x12X\n" +
-	"\tConfigure\x12$.framehost.codec.v1.ConfigureRequest\x1a%.framehost.codec.v1.ConfigureResponse\x12@\n" +
+	"\tConfigure\x12$.framehost.codec.v1.ConfigureRequest\x1a%.framehost.codec.v1.ConfigureResponse\x12R\n" +
+	"\aRelease\x12\".framehost.codec.v1.ReleaseRequest\x1a#.framehost.codec.v1.ReleaseResponse\x12@\n" +
 	"\x04Lane\x12\x18.framehost.codec.v1.Call\x1a\x1a.framehost.codec.v1.Answer(\x010\x01B8Z6github.com/framehost/framehost/codecs/codecrpc/codecpbb\x06proto3"
 
 var (
@@ -1179,7 +1263,7 @@ func file_codec_proto_rawDescGZIP() []byte {
 }
 
 var file_codec_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_codec_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_codec_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_codec_proto_goTypes = []any{
 	(Kind)(0),                 // 0: framehost.codec.v1.Kind
 	(Fault_Kind)(0),           // 1: framehost.codec.v1.Fault.Kind
@@ -1187,31 +1271,35 @@ var file_codec_proto_goTypes = []any{
 	(*DescribeResponse)(nil),  // 3: framehost.codec.v1.DescribeResponse
 	(*ConfigureRequest)(nil),  // 4: framehost.codec.v1.ConfigureRequest
 	(*ConfigureResponse)(nil), // 5: framehost.codec.v1.ConfigureResponse
-	(*OptionError)(nil),       // 6: framehost.codec.v1.OptionError
-	(*Call)(nil),              // 7: framehost.codec.v1.Call
-	(*CallHead)(nil),          // 8: framehost.codec.v1.CallHead
-	(*Answer)(nil),            // 9: framehost.codec.v1.Answer
-	(*AnswerHead)(nil),        // 10: framehost.codec.v1.AnswerHead
-	(*Fault)(nil),             // 11: framehost.codec.v1.Fault
-	(*SkippedFault)(nil),      // 12: framehost.codec.v1.SkippedFault
+	(*ReleaseRequest)(nil),    // 6: framehost.codec.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),   // 7: framehost.codec.v1.ReleaseResponse
+	(*OptionError)(nil),       // 8: framehost.codec.v1.OptionError
+	(*Call)(nil),              // 9: framehost.codec.v1.Call
+	(*CallHead)(nil),          // 10: framehost.codec.v1.CallHead
+	(*Answer)(nil),            // 11: framehost.codec.v1.Answer
+	(*AnswerHead)(nil),        // 12: framehost.codec.v1.AnswerHead
+	(*Fault)(nil),             // 13: framehost.codec.v1.Fault
+	(*SkippedFault)(nil),      // 14: framehost.codec.v1.SkippedFault
 }
 var file_codec_proto_depIdxs = []int32{
-	6,  // 0: framehost.codec.v1.ConfigureResponse.errors:type_name -> framehost.codec.v1.OptionError
-	8,  // 1: framehost.codec.v1.Call.head:type_name -> framehost.codec.v1.CallHead
+	8,  // 0: framehost.codec.v1.ConfigureResponse.errors:type_name -> framehost.codec.v1.OptionError
+	10, // 1: framehost.codec.v1.Call.head:type_name -> framehost.codec.v1.CallHead
 	0,  // 2: framehost.codec.v1.CallHead.kind:type_name -> framehost.codec.v1.Kind
-	10, // 3: framehost.codec.v1.Answer.head:type_name -> framehost.codec.v1.AnswerHead
-	11, // 4: framehost.codec.v1.AnswerHead.fault:type_name -> framehost.codec.v1.Fault
-	12, // 5: framehost.codec.v1.AnswerHead.skipped_faults:type_name -> framehost.codec.v1.SkippedFault
+	12, // 3: framehost.codec.v1.Answer.head:type_name -> framehost.codec.v1.AnswerHead
+	13, // 4: framehost.codec.v1.AnswerHead.fault:type_name -> framehost.codec.v1.Fault
+	14, // 5: framehost.codec.v1.AnswerHead.skipped_faults:type_name -> framehost.codec.v1.SkippedFault
 	1,  // 6: framehost.codec.v1.Fault.kind:type_name -> framehost.codec.v1.Fault.Kind
 	1,  // 7: framehost.codec.v1.SkippedFault.kind:type_name -> framehost.codec.v1.Fault.Kind
 	2,  // 8: framehost.codec.v1.Codec.Describe:input_type -> framehost.codec.v1.DescribeRequest
 	4,  // 9: framehost.codec.v1.Codec.Configure:input_type -> framehost.codec.v1.ConfigureRequest
-	7,  // 10: framehost.codec.v1.Codec.Lane:input_type -> framehost.codec.v1.Call
-	3,  // 11: framehost.codec.v1.Codec.Describe:output_type -> framehost.codec.v1.DescribeResponse
-	5,  // 12: framehost.codec.v1.Codec.Configure:output_type -> framehost.codec.v1.ConfigureResponse
-	9,  // 13: framehost.codec.v1.Codec.Lane:output_type -> framehost.codec.v1.Answer
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
+	6,  // 10: framehost.codec.v1.Codec.Release:input_type -> framehost.codec.v1.ReleaseRequest
+	9,  // 11: framehost.codec.v1.Codec.Lane:input_type -> framehost.codec.v1.Call
+	3,  // 12: framehost.codec.v1.Codec.Describe:output_type -> framehost.codec.v1.DescribeResponse
+	5,  // 13: framehost.codec.v1.Codec.Configure:output_type -> framehost.codec.v1.ConfigureResponse
+	7,  // 14: framehost.codec.v1.Codec.Release:output_type -> framehost.codec.v1.ReleaseResponse
+	11, // 15: framehost.codec.v1.Codec.Lane:output_type -> framehost.codec.v1.Answer
+	12, // [12:16] is the sub-list for method output_type
+	8,  // [8:12] is the sub-list for method input_type
 	8,  // [8:8] is the sub-list for extension type_name
 	8,  // [8:8] is the sub-list for extension extendee
 	0,  // [0:8] is the sub-list for field type_name
@@ -1228,7 +1316,7 @@ func file_codec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_codec_proto_rawDesc), len(file_codec_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

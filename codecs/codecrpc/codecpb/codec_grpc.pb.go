@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Codec_Describe_FullMethodName  = "/framehost.codec.v1.Codec/Describe"
 	Codec_Configure_FullMethodName = "/framehost.codec.v1.Codec/Configure"
+	Codec_Release_FullMethodName   = "/framehost.codec.v1.Codec/Release"
 	Codec_Lane_FullMethodName      = "/framehost.codec.v1.Codec/Lane"
 )
 
@@ -35,6 +36,8 @@ type CodecClient interface {
 	// Configure puts options in force under a number that calls then name. The same number may be configured again, with
 	// the same request.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
+	// Release says that no call names a number any more, so that the plugin can drop the codec. A plugin may leave the method out.
+	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 	// Lane carries calls and answers, each cut into parts of at most 256 KiB. A host opens a few lanes, and keeps them
 	// open as long as the process lives.
 	Lane(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Call, Answer], error)
@@ -68,6 +71,16 @@ func (c *codecClient) Configure(ctx context.Context, in *ConfigureRequest, opts 
 	return out, nil
 }
 
+func (c *codecClient) Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReleaseResponse)
+	err := c.cc.Invoke(ctx, Codec_Release_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *codecClient) Lane(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Call, Answer], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Codec_ServiceDesc.Streams[0], Codec_Lane_FullMethodName, cOpts...)
@@ -90,6 +103,8 @@ type CodecServer interface {
 	// Configure puts options in force under a number that calls then name. The same number may be configured again, with
 	// the same request.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
+	// Release says that no call names a number any more, so that the plugin can drop the codec. A plugin may leave the method out.
+	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	// Lane carries calls and answers, each cut into parts of at most 256 KiB. A host opens a few lanes, and keeps them
 	// open as long as the process lives.
 	Lane(grpc.BidiStreamingServer[Call, Answer]) error
@@ -108,6 +123,9 @@ func (UnimplementedCodecServer) Describe(context.Context, *DescribeRequest) (*De
 }
 func (UnimplementedCodecServer) Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Configure not implemented")
+}
+func (UnimplementedCodecServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
 }
 func (UnimplementedCodecServer) Lane(grpc.BidiStreamingServer[Call, Answer]) error {
 	return status.Error(codes.Unimplemented, "method Lane not implemented")
@@ -169,6 +187,24 @@ func _Codec_Configure_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Codec_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CodecServer).Release(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Codec_Release_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CodecServer).Release(ctx, req.(*ReleaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Codec_Lane_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(CodecServer).Lane(&grpc.GenericServerStream[Call, Answer]{ServerStream: stream})
 }
@@ -190,6 +226,10 @@ var Codec_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Configure",
 			Handler:    _Codec_Configure_Handler,
+		},
+		{
+			MethodName: "Release",
+			Handler:    _Codec_Release_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecrpc/codecpb"
 	"github.com/framehost/framehost/codecs/codecrpc/rpctest"
 	"github.com/framehost/framehost/codecs/codectest"
 )
@@ -74,6 +75,24 @@ func TestCallsKeepTheirLimits(t *testing.T) {
 		if !bytes.Equal(got, want) || found.Fault != nil {
 			t.Errorf("max_frame %d: got %d bytes and fault %v, want %d bytes as they were", maxFrame, len(got), found.Fault, len(want))
 		}
+	}
+}
+
+func TestRelease(t *testing.T) {
+	var s codecServer
+	for _, number := range []uint32{1, 2} {
+		if _, err := s.Configure(t.Context(), &codecpb.ConfigureRequest{Codec: number, Options: []byte("{}"), MaxFrame: 9}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // a number that is not configured is no error
+		if _, err := s.Release(t.Context(), &codecpb.ReleaseRequest{Codec: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, one := s.codec(1)
+	if _, two := s.codec(2); one || !two {
+		t.Errorf("codecs 1 and 2 are configured: got %t and %t, want false and true", one, two)
 	}
 }
 

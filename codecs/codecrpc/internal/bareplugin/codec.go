@@ -66,6 +66,13 @@ func (s *codecServer) Configure(_ context.Context, in *codecpb.ConfigureRequest)
 	return &codecpb.ConfigureResponse{MaxWire: uint32(l.maxWire()), Options: inForce}, nil
 }
 
+func (s *codecServer) Release(_ context.Context, in *codecpb.ReleaseRequest) (*codecpb.ReleaseResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.codecs, in.Codec)
+	return &codecpb.ReleaseResponse{}, nil
+}
+
 // codec returns what was configured under number.
 func (s *codecServer) codec(number uint32) (lines, bool) {
 	s.mu.RLock()
