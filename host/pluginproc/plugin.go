@@ -91,7 +91,8 @@ func Start(ctx context.Context, spec Spec, options Options) (*Plugin, error) {
 func newPlugin(spec Spec, options Options, launch func(context.Context) (process, error)) *Plugin {
 	p := &Plugin{spec: spec, options: options, log: options.Logger.Named(spec.Name), launch: launch,
 
-		instances: map[*instance]bool{}, changed: make(chan struct{}), kicked: make(chan struct{}, 1), patient: make(chan struct{}, patientCalls)}
+		instances: map[*instance]bool{}, changed: make(chan struct{}), kicked: make(chan struct{}, 1),
+		patient: make(chan struct{}, patientCalls)}
 	p.suspects.plugin = p
 	return p
 }
