@@ -120,17 +120,17 @@ func printChanges(w *strings.Builder, prefix string, changes []config.ValueChang
 
 // happens says what a reload does with a route's sessions.
 func happens(r *host.RoutePreview) string {
-	live, goOn := count(r.Sessions, "session"), "go on with what they opened with"
+	live := count(r.Sessions, "session")
 	if r.Members > 0 {
 		live = count(r.Members, "member")
 	}
-	if r.Sessions+r.Members == 1 {
-		goOn = "goes on with what it opened with"
-	}
-	if r.Sessions+r.Members == 0 {
-		live, goOn = "no live session", ""
-	} else {
-		live += " " + goOn
+	switch r.Sessions + r.Members {
+	case 0:
+		live = "no live session"
+	case 1:
+		live += " goes on with what it opened with"
+	default:
+		live += " go on with what they opened with"
 	}
 	switch {
 	case r.Change == config.Added:
