@@ -25,7 +25,7 @@ import (
 )
 
 // patience is how long a test waits for what should happen at once, before it fails instead of hanging.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // A process is `framehost run` as a process of its own: the test binary under another name.
 type process struct {

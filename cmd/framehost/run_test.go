@@ -187,7 +187,11 @@ func drainAfterAHalfClose(t *testing.T, plane string) {
 	if code := p.awaitExit(); code != exitOK {
 		t.Errorf("got exit code %d, want %d", code, exitOK)
 	}
-	p.awaitMessage("session ended", "reason", "fin", "frames_to_upstream", strconv.Itoa(frames))
+	// By itself, or at rest: the receiver may take longer than a second for what the system has for it.
+	e := p.awaitMessage("session ended", "frames_to_upstream", strconv.Itoa(frames))
+	if reason := e.text("reason"); reason != "fin" && reason != "drained" {
+		t.Errorf("the session ended with %q, want fin or drained", reason)
+	}
 	p.awaitMessage("stopped", "frames_out", strconv.Itoa(frames), "frames_not_delivered", "0")
 }
 
