@@ -151,7 +151,8 @@ func (in *instance) release(c *codec, e *entry) {
 	switch {
 	case status.Code(err) == codes.Unavailable, status.Code(err) == codes.Canceled: // the process is gone, or the plugin is closed
 	case err != nil:
-		p.log.Warn("plugin did not release a codec, which stays in its process", "pid", in.pid(), "options", string(c.options), "error", err)
+		p.log.Warn("plugin did not release a codec, which stays in its process",
+			"pid", in.pid(), "options", string(c.options), "error", err)
 	case !released:
 		p.mu.Lock()
 		defer p.mu.Unlock()
