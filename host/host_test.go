@@ -17,6 +17,7 @@ import (
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/pluginproc"
 )
 
@@ -168,16 +169,25 @@ func (u upstream) accept() *net.TCPConn {
 // freePort returns a port that nobody listens on at present.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, port := listenElsewhere(t)
+	l.Close()
 	return port
+}
+
+// listenElsewhere listens on a port of 127.0.0.1. Once it is closed the port is free at once, which it is not with a
+// net.Listener while a plugin is being started.
+func listenElsewhere(t *testing.T) (l *endpoint.Listener, port string) {
+	t.Helper()
+	l, err := endpoint.Listen(t.Context(), endpoint.Address{Network: "tcp", Address: "127.0.0.1:0"}, endpoint.ListenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	_, port, err = net.SplitHostPort(l.Addr().Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, port
 }
 
 func dialRoute(t *testing.T, h *Host, route string) *net.TCPConn {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -41,6 +42,7 @@ type Listener struct {
 // listenSocket is what *net.TCPListener and *unixListener have in common. Close gives the address free.
 type listenSocket interface {
 	net.Listener
+	syscall.Conn
 	SetDeadline(time.Time) error
 }
 
@@ -133,8 +135,12 @@ func (l *Listener) accept() (net.Conn, error) {
 	default:
 	}
 	nc, err := l.socket.Accept()
-	if errors.Is(err, os.ErrDeadlineExceeded) { // which only Transfer sets
-		return nil, net.ErrClosed
+	if err != nil {
+		select {
+		case <-l.closed: // the deadline of Transfer, or what a socket that was shut down answers
+			return nil, net.ErrClosed
+		default:
+		}
 	}
 	return nc, err
 }
@@ -186,6 +192,7 @@ func (l *Listener) admit(s socket) *Conn {
 func (l *Listener) Close() error {
 	l.end.Do(func() {
 		close(l.closed)
+		stopListening(l.socket)
 		l.endErr = bare(l.socket.Close())
 	})
 	return l.endErr

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,6 +150,8 @@ type failingSocket struct {
 func (s failingSocket) Accept() (net.Conn, error) { return s.accept() }
 func (failingSocket) Close() error                { return nil }
 
+func (failingSocket) SyscallConn() (syscall.RawConn, error) { return nil, net.ErrClosed }
+
 // A socket that is handed over accepts what comes meanwhile, and refuses nothing.
 func TestTransfer(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
@@ -188,6 +193,44 @@ func TestTransfer(t *testing.T) {
 		if c, err := net.Dial(network, l.Addr().Address); err == nil {
 			c.Close()
 			t.Error("after the end of both, somebody listens")
+		}
+	})
+}
+
+// A closed listener refuses connections at once, though another process holds a copy of its socket: one that is being
+// started does until it executes its program.
+func TestCloseOfACopiedSocket(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs a system that can shut a listening socket down: Linux")
+	}
+	each(t, func(t *testing.T, network string) {
+		l := listening(t, somewhere(t, network), ListenOptions{})
+		file, err := l.socket.(interface{ File() (*os.File, error) }).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		accepted := make(chan error, 1)
+		go func() {
+			_, err := l.Accept()
+			accepted <- err
+		}()
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-accepted; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept: got %v, want net.ErrClosed", err)
+		}
+		if c, err := net.Dial(network, l.Addr().Address); err == nil {
+			c.Close()
+			t.Error("the address still accepts connections")
+		}
+		again, err := Listen(t.Context(), l.Addr(), ListenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }
