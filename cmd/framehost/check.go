@@ -19,27 +19,29 @@ func newCheck() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "check [-c FILE] [--running [--socket PATH] [--json]]",
-		Short: "Say whether a configuration is right",
-		Long: `Say whether a configuration is right: read it, start every plugin that it names, configure every codec, also those
-that no route uses, and have each encode and decode a payload; and look whether sockets, ports and directories can
-be had. No endpoint is opened. Everything that is wrong is printed at once, each with its file, line, column and
-key; then the exit code is 2. Warnings are about what is allowed but probably not meant, and about what is in use:
-perhaps by a framehost that runs with this configuration.
+		Short: "Check a configuration, its plugins, and whether its addresses are available",
+		Long: `Check a configuration: read it, start every plugin that it names, configure every codec, also those that no route
+uses, and have each codec encode and decode a payload. Also test whether sockets, ports and directories are available;
+no endpoint is opened. All errors are printed at once, each with its file, line, column and key; then the exit code is
+2. Warnings are about values that are allowed but probably not meant, and about addresses that are in use, perhaps by
+a framehost that runs this configuration.
 
---running also says what a reload (SIGHUP) would do with it, and changes nothing. The framehost that runs is asked on its
-control socket: the one that --socket names, or control.socket of FILE, or else the default place. Without -c the file
-is the one that it runs. Its --set flags and FRAMEHOST_ variables count, as in a reload, and those of check don't. By route:
+--running also shows what a reload (SIGHUP) of the running framehost would do, and changes nothing. It asks at the
+control socket: that of --socket, else control.socket of FILE, else the default path. Without -c, the file is the one
+that framehost runs. As in a reload, the --set flags and FRAMEHOST_ variables of the running framehost count, and those
+of check do not. By route:
 
   added      it starts
   changed    with each key, its old and new value. Listeners with the same address keep their socket
   removed    it stops listening
   unchanged  it goes on untouched
 
-A reload ends no session: those that live go on with what they opened with, also on routes that are changed or removed,
-and only new ones get the new values. What only a restart can change is named, and then a reload would be refused.
+A reload ends no session: live sessions keep the values that they began with, also on routes that are changed or
+removed, and only new sessions get the new values. If the file changes a key that only a restart can change, the key is
+named, and a reload would be refused.
 
 The exit code is 0 if a reload would be accepted, also if it would change nothing; 2 if the configuration is wrong or a
-reload of it would be refused; 1 if no framehost runs there.`,
+reload of it would be refused; 1 if no framehost answers at the control socket.`,
 		Example: `  framehost check -c relay.yaml
   framehost check -c relay.yaml --set limits.max_frame=64KiB
   framehost check -c relay.yaml --running`,
@@ -54,9 +56,9 @@ reload of it would be refused; 1 if no framehost runs there.`,
 			return checkRunning(cmd.Context(), &s, socket, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	s.fileFlag(cmd, "the configuration `FILE`; none: the embedded default")
+	s.fileFlag(cmd, "the configuration `FILE`; without it, the embedded default")
 	s.setFlag(cmd)
-	cmd.Flags().BoolVar(&running, "running", false, "say what the framehost that runs would do on SIGHUP")
+	cmd.Flags().BoolVar(&running, "running", false, "show what the running framehost would do on SIGHUP")
 	cmd.Flags().StringVar(&socket, "socket", "", "with --running: the `PATH` of its control socket")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "with --running: as JSON")
 	cmd.MarkFlagsMutuallyExclusive("running", "set")
@@ -76,7 +78,7 @@ func check(ctx context.Context, s *source, out, stderr io.Writer) error {
 	}
 	name := c.File
 	if name == "" {
-		name = config.DefaultFile
+		name = "the embedded default configuration"
 	}
 	_, err = fmt.Fprintf(out, "%s: ok: %s, %s, %s\n", name,
 		count(len(c.Routes), "route"), count(len(c.Codecs), "codec"), count(len(c.Plugins), "plugin"))

@@ -12,7 +12,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// checkRunning is check --running.
+// checkRunning implements check --running.
 func checkRunning(ctx context.Context, s *source, socket string, asJSON bool, out, stderr io.Writer) error {
 	path, err := controlSocket(socket, s)
 	if err != nil {
@@ -22,7 +22,7 @@ func checkRunning(ctx context.Context, s *source, socket string, asJSON bool, ou
 	defer cancel()
 	running, err := host.QueryRunning(asking, path)
 	if err != nil {
-		if s.file != "" { // a mistake in it comes first
+		if s.file != "" { // a mistake in the file is reported first
 			if wrong := check(ctx, s, io.Discard, stderr); wrong != nil {
 				return wrong
 			}
@@ -30,7 +30,7 @@ func checkRunning(ctx context.Context, s *source, socket string, asJSON bool, ou
 		return failed(err)
 	}
 	if s.file == "" && running.File == "" {
-		return fmt.Errorf("process %d runs the embedded default configuration, and has no file to read again; compare one with -c FILE",
+		return fmt.Errorf("process %d runs the embedded default configuration, and has no file to reload; name one with -c FILE",
 			running.Status.PID)
 	}
 	again := source{file: running.File}
@@ -41,7 +41,7 @@ func checkRunning(ctx context.Context, s *source, socket string, asJSON bool, ou
 	if err != nil {
 		return err
 	}
-	if len(c.Routes) == 0 { // which a reload refuses
+	if len(c.Routes) == 0 { // a reload would refuse it
 		return errEmpty(c)
 	}
 	if err := checked(ctx, c, host.CheckReload(ctx, c, running, nil), stderr); err != nil {
@@ -59,7 +59,7 @@ func checkRunning(ctx context.Context, s *source, socket string, asJSON bool, ou
 	return refusal(p)
 }
 
-// refusal is an error where a reload would be refused.
+// refusal returns an error if a reload would be refused.
 func refusal(p *host.Preview) error {
 	if p.Accepted {
 		return nil
@@ -78,10 +78,10 @@ func refusal(p *host.Preview) error {
 	return errors.New("process " + fmt.Sprint(p.PID) + " would refuse a reload: " + strings.Join(why, "; "))
 }
 
-// longestShown is the longest value that is printed whole, in runes.
+// longestShown is the length in runes of the longest value that is printed whole.
 const longestShown = 80
 
-// printPreview writes p for people.
+// printPreview writes p as text.
 func printPreview(w io.Writer, p *host.Preview) error {
 	runs := p.Runs
 	if runs == "" {
@@ -90,11 +90,11 @@ func printPreview(w io.Writer, p *host.Preview) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "framehost, process %d, runs %s\n", p.PID, runs)
 	if p.Runs != "" && !sameFile(p.Runs, p.File) {
-		fmt.Fprintf(&text, "note: a reload reads that file, and this is about %s\n", p.File)
+		fmt.Fprintf(&text, "note: a reload reads that file; the following is about %s\n", p.File)
 	}
 	switch {
 	case !p.Accepted:
-		text.WriteString("a reload would be refused and change nothing; with these differences:\n")
+		text.WriteString("a reload would be refused, and change nothing; the differences:\n")
 	case !p.Changes():
 		text.WriteString("a reload would be accepted, and change nothing\n")
 	default:
@@ -118,7 +118,7 @@ func printChanges(w *strings.Builder, prefix string, changes []config.ValueChang
 	}
 }
 
-// happens says what a reload does with a route's sessions.
+// happens returns what a reload does with a route's sessions.
 func happens(r *host.RoutePreview) string {
 	live := count(r.Sessions, "session")
 	if r.Members > 0 {
@@ -128,9 +128,9 @@ func happens(r *host.RoutePreview) string {
 	case 0:
 		live = "no live session"
 	case 1:
-		live += " goes on with what it opened with"
+		live += " keeps the values that it began with"
 	default:
-		live += " go on with what they opened with"
+		live += " keep the values that they began with"
 	}
 	switch {
 	case r.Change == config.Added:
@@ -138,12 +138,12 @@ func happens(r *host.RoutePreview) string {
 	case r.Change == config.Removed:
 		return ": it stops listening; " + live
 	case r.Change == config.Changed && r.Members > 0:
-		return ": " + live + "; places of datagrams that changed are made anew"
+		return ": " + live + "; datagram endpoints that changed are opened anew"
 	}
 	return ": " + live
 }
 
-// shortened cuts a long value; --json has it whole.
+// shortened cuts a long value; --json shows it whole.
 func shortened(value string) string {
 	if runes := []rune(value); len(runes) > longestShown {
 		return string(runes[:longestShown]) + "..."

@@ -51,9 +51,9 @@ func TestCheckRunning(t *testing.T) {
 	runs := fmt.Sprintf("framehost, process %d, runs %s\n", p.cmd.Process.Pid, p.file)
 	// What run was given as flags counts as it does in a reload, and the file is found without -c.
 	unchanged := runs + `a reload would be accepted, and change nothing
-unchanged: route kept: 1 session goes on with what it opened with
-unchanged: route changed: 1 session goes on with what it opened with
-unchanged: route gone: 1 session goes on with what it opened with
+unchanged: route kept: 1 session keeps the values that it began with
+unchanged: route changed: 1 session keeps the values that it began with
+unchanged: route gone: 1 session keeps the values that it began with
 `
 	for _, file := range []string{"", p.file} {
 		if got := p.checked(file); got.code != exitOK || got.stdout != unchanged || got.stderr != "" {
@@ -70,14 +70,14 @@ unchanged: route gone: 1 session goes on with what it opened with
 	}
 	after := "log: {level: debug}\n" + head + route("kept", "") + route("changed", ", timeouts: {idle: 1h}") + route("new", "")
 	write(after)
-	want := runs + "note: a reload reads that file, and this is about " + next + `
+	want := runs + "note: a reload reads that file; the following is about " + next + `
 a reload would be accepted:
 at once: log.level: info -> debug
-unchanged: route kept: 1 session goes on with what it opened with
-changed: route changed: 1 session goes on with what it opened with
+unchanged: route kept: 1 session keeps the values that it began with
+changed: route changed: 1 session keeps the values that it began with
   timeouts.idle: 0s -> 1h0m0s
 added: route new
-removed: route gone: it stops listening; 1 session goes on with what it opened with
+removed: route gone: it stops listening; 1 session keeps the values that it began with
 `
 	if got := p.checked(next); got.code != exitOK || got.stdout != want || got.stderr != "" {
 		t.Errorf("got %+v, want 0 and\n%s", got, want)
@@ -91,7 +91,7 @@ removed: route gone: it stops listening; 1 session goes on with what it opened w
 
 	write("limits: {memory: 2GiB}\n" + after)
 	p.checked(next).wants(t, exitUsage,
-		"a reload would be refused and change nothing; with these differences:\nneeds a restart: limits.memory: 1GiB -> 2GiB\n",
+		"a reload would be refused, and change nothing; the differences:\nneeds a restart: limits.memory: 1GiB -> 2GiB\n",
 		fmt.Sprintf("framehost: process %d would refuse a reload: only a restart can change limits.memory\n", p.cmd.Process.Pid))
 	p.checked(next, "--json").wants(t, exitUsage, `"accepted": false`, "limits.memory")
 	write(strings.ReplaceAll(after, "profile: newline", "profile: newlin"))

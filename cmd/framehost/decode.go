@@ -33,16 +33,16 @@ by a newline or by what --separator says.
 ` + codecArgHelp + `
 
 With --json, each frame is a line:
-  offset          of the frame's first byte in the input; bytes that no frame has, such as those that part
-                  frames and empty frames that are skipped, lie in front of it
+  offset          of the frame's first byte in the input; bytes that belong to no frame, such as those
+                  between frames, and empty frames that are skipped, lie in front of it
   length          of the payload, in bytes
-  payload         as text, if it is valid UTF-8; else there is
-  payload_base64  instead
-It costs two calls more for each frame, to find out where it begins.
+  payload         as text, if it is valid UTF-8
+  payload_base64  instead, if it is not
+To find where each frame begins, --json makes two more calls of the codec for each frame.
 
-Where the input is not what the framing asks for, the payloads in front are written first; then the place, the
-faulty frame's first bytes and what was wanted are printed, and the exit code is 3. With --skip decoding goes on behind each
-such frame, where its framing can tell where that is; the exit code is 3 all the same.`,
+If the input breaks the framing, the payloads before that are written first; then the place, the faulty frame's first
+bytes and what was wanted are printed, and the exit code is 3. With --skip decoding goes on after each faulty frame, if the
+framing allows to find its end; the exit code is still 3.`,
 		Example: `  framehost decode octet-counting < syslog.bin
   framehost decode mllp --json < captured.bin
   framehost decode netstring --separator NUL < records.bin | xargs -0 -n 1 echo`,
@@ -61,7 +61,7 @@ such frame, where its framing can tell where that is; the exit code is 3 all the
 	d.addFlags(cmd)
 	cmd.Flags().StringVar(&d.separator, "separator", "LF", "what follows each payload: `BYTES` such as NUL, 0x0D0A, or text; may be empty")
 	cmd.Flags().BoolVar(&d.asJSON, "json", false, "one JSON object a frame")
-	cmd.Flags().BoolVar(&d.skip, "skip", false, "go on behind faults")
+	cmd.Flags().BoolVar(&d.skip, "skip", false, "go on after faulty frames")
 	cmd.MarkFlagsMutuallyExclusive("json", "separator")
 	return cmd
 }

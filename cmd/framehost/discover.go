@@ -45,15 +45,16 @@ func newDiscover() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "discover [SERVICE]",
 		Short: "Ask the LAN which services there are",
-		Long: `Ask the LAN by broadcast for the services that framehosts announce (announce: in a configuration), or for those of
-one name, and print each one as it answers. It waits for the whole of --timeout, since any number may answer; with
---watch it goes on until it is interrupted, and tells what appears, changes and goes.
+		Long: `Ask the LAN by broadcast for the services that framehosts announce (announce: in a configuration), or for those named
+SERVICE, and print each one as it answers. The command waits for the whole of --timeout, since any number may answer; with
+--watch it goes on until it is interrupted, and prints which services appear, change and go.
 
-With --json each is one JSON object on a line of its own. Where the LAN has a key (discovery.key_file), services are
-believed only if their announcements are signed with it: name the same file with --key-file. Without one, whatever
-anybody announces is shown; but who has a key does not answer, and is heard only when it announces by itself.
+With --json each service is a JSON object on a line of its own. If the framehosts of the LAN have a key
+(discovery.key_file), name the same file with --key-file: then only services whose announcements are signed with the key
+are shown. Without --key-file every announced service is shown; but a framehost with a key does not answer, so its
+services appear only when it next announces them by itself.
 
-The exit code is 1 if nothing answered.`,
+The exit code is 1 if no service answered.`,
 		Example: `  framehost discover
   framehost discover scales --json
   framehost discover --watch --interface eth0 --key-file lan.key`,
@@ -72,7 +73,7 @@ The exit code is 1 if nothing answered.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&s.asJSON, "json", false, "as JSON, an object a line")
-	f.BoolVar(&s.watch, "watch", false, "go on, and tell what changes, until interrupted")
+	f.BoolVar(&s.watch, "watch", false, "go on, and print what changes, until interrupted")
 	f.DurationVar(&s.timeout, "timeout", 3*time.Second, "wait this long for answers")
 	f.StringVar(&s.keyFile, "key-file", "", "the `FILE` with the key of the LAN")
 	s.port = discovery.DefaultPort
@@ -123,7 +124,7 @@ func (s *search) run(cmd *cobra.Command) error {
 	}
 }
 
-// errTimeOver is why a search that nobody ended has ended.
+// errTimeOver ends a search whose --timeout is over.
 var errTimeOver = errors.New("the time is over")
 
 // station opens the socket.
@@ -151,7 +152,7 @@ func (s *search) station(ctx context.Context, troubles *troubles) (*discovery.St
 	return station, nil
 }
 
-// nothing is the error of a search without an answer, with what may be the reason.
+// nothing returns the error of a search without an answer, with possible reasons.
 func (s *search) nothing(stats discovery.StationStats, trouble error) error {
 	what := "no service"
 	if s.service != "" {
@@ -159,10 +160,10 @@ func (s *search) nothing(stats discovery.StationStats, trouble error) error {
 	}
 	text := fmt.Sprintf("%s answered within %s", what, s.timeout)
 	if s.keyFile == "" {
-		text += "; where the LAN has a key, nobody answers without --key-file"
+		text += "; framehosts with a key answer only with --key-file"
 	}
 	if stats.Unsigned+stats.Forged > 0 {
-		text += fmt.Sprintf("; ignored were %s that %s not signed with this key",
+		text += fmt.Sprintf("; ignored %s that %s not signed with this key",
 			count(int(stats.Unsigned+stats.Forged), "packet"), wasWere(stats.Unsigned+stats.Forged))
 	}
 	if trouble != nil {
@@ -178,7 +179,7 @@ func wasWere(n int64) string {
 	return "were"
 }
 
-// troubles keep what went wrong with the socket; it is tried again, so this may pass.
+// troubles keeps the errors of the socket. It is tried again, so they may pass.
 type troubles struct {
 	told interface{ Write([]byte) (int, error) }
 	tell bool
@@ -187,7 +188,7 @@ type troubles struct {
 	last error
 }
 
-// add notes err, and tells it unless it was told last. Several goroutines may call it.
+// add keeps err, and with tell prints it unless it is the same as the last one. It is safe for concurrent use.
 func (t *troubles) add(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -111,14 +111,14 @@ func TestDiscover(t *testing.T) {
 	})
 	t.Run("a name that nobody has", func(t *testing.T) {
 		out, err := discover(t, port, "barometers", "--timeout", "300ms").CombinedOutput()
-		want := "framehost: no service barometers answered within 300ms; where the LAN has a key, nobody answers without --key-file\n"
+		want := "framehost: no service barometers answered within 300ms; framehosts with a key answer only with --key-file\n"
 		if exitOf(err) != exitFailed || string(out) != want {
 			t.Errorf("got %v and %q, want exit code %d and %q", err, out, exitFailed, want)
 		}
 	})
 	t.Run("unsigned where there is a key", func(t *testing.T) {
 		out, err := discover(t, port, "--key-file", key, "--timeout", "600ms").CombinedOutput()
-		want := "framehost: no service answered within 600ms; ignored were "
+		want := "framehost: no service answered within 600ms; ignored "
 		if exitOf(err) != exitFailed || !strings.HasPrefix(string(out), want) {
 			t.Errorf("got %v and %q, want exit code %d and %q", err, out, exitFailed, want)
 		}

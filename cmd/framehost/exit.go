@@ -14,7 +14,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // failed while running
 	exitUsage  = 2 // usage or configuration
-	exitFault  = 3 // a fault in encode or decode
+	exitFault  = 3 // a fault in encode, decode or send
 )
 
 // An exitError is an error with the code to exit with.
@@ -51,7 +51,7 @@ func exitCode(err error, stderr io.Writer) int {
 	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "framehost: interrupted")
-		return exitFailed // not the usage's fault, nor the configuration's
+		return exitFailed // neither usage nor configuration is wrong
 	}
 	if errors.As(err, new(config.Errors)) {
 		fmt.Fprintln(stderr, err) // each line begins with its place, as editors like it

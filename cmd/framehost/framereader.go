@@ -21,10 +21,10 @@ type frameReader struct {
 	codec  codeccall.Codec
 	// frame is given each payload, valid during the call, and where its frame begins in the stream: -1 unless places.
 	frame func(offset int64, payload []byte) error
-	// settled is called when all that has arrived is decoded, before more is waited for; nil: nobody asks.
+	// settled, unless nil, is called when everything that has arrived is decoded, before the next read.
 	settled func() error
 	places  bool
-	// faulty is told of each fault behind which decoding goes on; nil: it ends at the first.
+	// faulty is called for each fault after which decoding goes on; nil: decoding ends at the first fault.
 	faulty func(*wireFault)
 
 	direction codeccall.Direction
@@ -39,11 +39,11 @@ type frameReader struct {
 	needed    int // room without which the last call could do nothing; 0: it did something
 	state     []byte
 	found     codeccall.Decoded
-	over      bool // nothing behind can be decoded
+	over      bool // nothing after this can be decoded
 }
 
-// run decodes until the stream ends. A fault that ends it is a *wireFault, after the payloads in front of it were
-// handed out.
+// run decodes until the stream ends. If a fault ends decoding, run returns it as a *wireFault, after all payloads in front of
+// the fault were handed out.
 func (r *frameReader) run(ctx context.Context) error {
 	r.direction = r.codec.Open()
 	defer r.direction.Close()
@@ -127,7 +127,7 @@ func (r *frameReader) decode(ctx context.Context, eof bool) error {
 	}
 }
 
-// handOut gives the payloads of a call to whoever wants them.
+// handOut calls frame for each payload of a call, and faulty for each fault that was skipped within it.
 func (r *frameReader) handOut(ctx context.Context, in *codeccall.Decode) error {
 	batch := codeccall.Encode{Wire: in.Wire, Data: r.found.Data, Refs: r.found.Refs}
 	var begins []int
@@ -158,10 +158,10 @@ func (r *frameReader) handOut(ctx context.Context, in *codeccall.Decode) error {
 	return err
 }
 
-// passOver reports the skipped faults of the call in that are behind so many of its payloads, and returns the rest of them.
+// passOver reports those skipped faults that come after so many payloads of the call, and returns the rest.
 func (r *frameReader) passOver(in *codeccall.Decode, skipped []codeccall.SkippedFault, payloads int) ([]codeccall.SkippedFault, error) {
 	for ; len(skipped) > 0 && skipped[0].Payloads == payloads; skipped = skipped[1:] {
-		if err := r.settle(); err != nil { // what precedes it is told of first
+		if err := r.settle(); err != nil { // payloads before the fault come first
 			return nil, err
 		}
 		f := &skipped[0]
@@ -171,7 +171,7 @@ func (r *frameReader) passOver(in *codeccall.Decode, skipped []codeccall.Skipped
 	return skipped, nil
 }
 
-// take makes the result of a call that was shown that many bytes effective.
+// take applies the result of a call, which was shown that many bytes.
 func (r *frameReader) take(shown int) {
 	found := &r.found
 	r.state = append(r.state[:0], found.State...)
@@ -183,13 +183,13 @@ func (r *frameReader) take(shown int) {
 	r.offset += int64(found.Consumed)
 }
 
-// goOn skips the frame at fault, if that is wanted and possible. It is done when the stream was at its end there.
+// goOn skips the faulty frame, if that is wanted and possible. done reports that the stream ended in that frame.
 func (r *frameReader) goOn(fault *wireFault, eof bool) (done bool, err error) {
 	truncated := eof && errors.Is(fault.Err, codecs.ErrTruncated)
 	if r.faulty == nil {
 		return true, fault
 	}
-	if err := r.settle(); err != nil { // what precedes it is told of first
+	if err := r.settle(); err != nil { // payloads before the fault come first
 		return true, err
 	}
 	if fault.resume == codecs.Never && !truncated {
@@ -201,7 +201,7 @@ func (r *frameReader) goOn(fault *wireFault, eof bool) (done bool, err error) {
 	if truncated {
 		resume = r.offset + int64(r.wire.Len())
 	}
-	n := fault.Offset - r.offset // what lies before the faulty frame is none of it
+	n := fault.Offset - r.offset // bytes before the faulty frame are not part of it
 	r.wire.Next(int(n))
 	r.offset += n
 	r.discard = resume - r.offset
@@ -209,7 +209,7 @@ func (r *frameReader) goOn(fault *wireFault, eof bool) (done bool, err error) {
 	return truncated, nil
 }
 
-// skip drops what was received of what is to be skipped.
+// skip drops the received bytes that are to be skipped.
 func (r *frameReader) skip() {
 	n := min(r.discard, int64(r.wire.Len()))
 	r.wire.Next(int(n))
@@ -221,18 +221,18 @@ func (r *frameReader) skip() {
 // A wireFault says where a stream stopped being frames. Offsets count from its first byte.
 type wireFault struct { //nolint:errname // the word for it everywhere
 	Offset    int64 // of the faulty frame's first byte
-	At        int64 // of the byte that made it certain
+	At        int64 // of the byte where it is wrong
 	Err       error // codecs.ErrTooLong, ErrMalformed or ErrTruncated
 	Want      string
 	Got       string // the frame's first bytes, in hex and as text
-	Announced uint64 // the payload's length that a frame which is too long announces; 0: none
+	Announced uint64 // the payload length that a too long frame announces; 0: none
 	resume    int64  // where decoding may go on; codecs.Never
 }
 
-// excerpt is how many bytes of what is at fault are shown.
+// excerpt is how many bytes are shown where a frame is wrong; of its start, twice as many.
 const excerpt = 16
 
-// faultOnWire returns where fault, of a call that was shown bytes from offset on, is in the stream; nil for none.
+// faultOnWire returns fault with its place in the stream; the call was shown bytes from offset on. It returns nil for nil.
 func faultOnWire(offset int64, in *codeccall.Decode, fault *codecs.Fault) *wireFault {
 	if fault == nil {
 		return nil
@@ -247,8 +247,8 @@ func faultOnWire(offset int64, in *codeccall.Decode, fault *codecs.Fault) *wireF
 	return f
 }
 
-// frameText shows the first bytes of a frame that begins with b and is at fault for its byte at, in hex and as text; and the
-// bytes there, if they are further on.
+// frameText shows the first bytes of b, a frame whose byte at is wrong, in hex and as text; and the bytes from at on, if they
+// are not among the first.
 func frameText(b []byte, at int) string {
 	first := b[:min(2*excerpt, len(b))]
 	text := "nothing"
@@ -273,7 +273,7 @@ func more(there bool) string {
 	return ""
 }
 
-// bytesAt shows in hex what is in b from at on or, where that is its end, what precedes it.
+// bytesAt shows in hex the bytes of b from at on or, if at is the end of b, the bytes before it.
 func bytesAt(b []byte, at int, end string) string {
 	switch there := b[at:min(at+excerpt, len(b))]; {
 	case len(there) > 0 && at+len(there) < len(b):

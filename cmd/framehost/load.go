@@ -8,8 +8,8 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// A source is the configuration that a command is about: a file, or none for the embedded default, and what flags
-// change of it.
+// A source is the configuration that a command works on: a file, or the embedded default where file is empty, and the values
+// that flags set.
 type source struct {
 	file string
 	set  []string
@@ -41,13 +41,13 @@ func (s *source) load() (*config.Config, error) {
 	return c, nil
 }
 
-// errEmpty refuses a configuration that says nothing, such as a file that was cut to no bytes.
+// errEmpty returns the error for a configuration without routes, such as an empty file.
 func errEmpty(c *config.Config) error {
 	return config.Errors{config.Position{File: c.File}.Error("no routes",
 		"one at least; `framehost config init` prints a configuration to begin with")}
 }
 
-// loadRoutes is load for what is to be run.
+// loadRoutes is load for a configuration that is to run: routes are required.
 func (s *source) loadRoutes() (*config.Config, error) {
 	c, err := s.load()
 	if err == nil && len(c.Routes) == 0 {
@@ -56,8 +56,8 @@ func (s *source) loadRoutes() (*config.Config, error) {
 	return c, err
 }
 
-// wrongOrFailed is an error of something that a configuration was used for: the configuration's if it names places in
-// it, else a failure while running.
+// wrongOrFailed returns err as an error of the configuration if it has positions in the file, else as a failure while
+// running.
 func wrongOrFailed(err error) error {
 	if errors.As(err, new(config.Errors)) {
 		return err

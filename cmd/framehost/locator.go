@@ -6,9 +6,9 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A locator finds out where frames begin. A result says what was consumed for all of its payloads together, so the
-// wire is decoded again in prefixes: a frame ends with the shortest prefix that yields its payload, and begins behind
-// what a prefix that is a byte shorter has consumed, which are the frames before it and bytes that no frame has.
+// A locator finds where frames begin. A result has only the number of bytes consumed for all of its payloads together, so
+// the wire is decoded again in prefixes. A frame ends with the shortest prefix that yields its payload. It begins after the
+// bytes that the prefix one byte shorter consumes: the frames before it, and bytes that belong to no frame.
 type locator struct {
 	direction codeccall.Direction
 	out       codeccall.Decoded

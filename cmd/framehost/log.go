@@ -19,8 +19,8 @@ func newLogger(c *config.Config, w io.Writer) hclog.Logger {
 	})
 }
 
-// droppedLines returns a function that makes a line, in the format of the log, saying how many lines are missing. It is
-// made whatever the level.
+// droppedLines returns a function that makes the log line with the number of lines that are missing, in the format of the
+// log and at any level.
 func droppedLines(c *config.Config) func(lines int) []byte {
 	always := *c
 	always.Log.Level = "trace"

@@ -27,8 +27,8 @@ func newPluginList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [-c FILE]",
 		Short: "List the plugins that are built in, and those of a configuration",
-		Long: `List the plugins that are built in and, with a configuration, those that it names. The latter are started to
-learn what they are; the exit code is 1 if one does not start.`,
+		Long: `List the plugins that are built in and, with a configuration, those that it names. The plugins of a configuration are
+started to get their version and description; the exit code is 1 if one does not start.`,
 		Example: `  framehost plugin list
   framehost plugin list -c relay.yaml`,
 		Args: arguments(0, 0),
@@ -74,8 +74,8 @@ func newPluginDescribe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe NAME [-c FILE]",
 		Short: "Show a plugin's options with their types and defaults",
-		Long: `Start a plugin, which is built in or named in a configuration, and show what it says of itself: its version,
-by which data plane payloads travel to it, and its options with their types and defaults. With --json, the options are a JSON Schema.`,
+		Long: `Start a plugin, which is built in or named in a configuration, and show its version, the data plane by which
+payloads travel to it, and its options with their types and defaults. With --json, the options are a JSON Schema.`,
 		Example: `  framehost plugin describe lenprefix
   framehost plugin describe cobs -c relay.yaml --json`,
 		Args:              arguments(1, 1),

@@ -15,10 +15,10 @@ run as processes of their own and are chosen for each connection by a page of YA
   framehost demo                       see it work
   framehost run                        a relay with an embedded default configuration
   framehost config init -o relay.yaml  begin a configuration of your own
-  framehost check -c relay.yaml        is it right?
+  framehost check -c relay.yaml        check it
   framehost run -c relay.yaml          run it
 
-Exit codes: 0; 1 failed while running; 2 usage or configuration; 3 a fault in encode or decode.`,
+Exit codes: 0; 1 failed while running; 2 usage or configuration; 3 a fault in encode, decode or send.`,
 		Version:       versionLine(),
 		SilenceErrors: true,
 		SilenceUsage:  true,

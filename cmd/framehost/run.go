@@ -35,20 +35,20 @@ func newRun() *cobra.Command {
 		Short: "Run the routes of a configuration",
 		Long: `Run the routes of a configuration until a signal ends them.
 
-Without a file there is an embedded configuration: one route between loopback ports, whose upstream is an
-echo that framehost starts itself. A line to try is printed at start.
+Without a file an embedded configuration runs: one route between loopback ports, whose upstream is an echo that
+framehost starts itself. A command to try it is printed at start.
 
-SIGTERM and SIGINT end it in good order: listeners close, and sessions go on until they end or rest for a
-second, for at most timeouts.drain. What is left then is cut, and a second signal cuts all at once. The exit code
-is 1 if anything was cut that was not delivered.
+SIGTERM and SIGINT drain: listeners close, and sessions go on until they end or rest for a second, for at most
+timeouts.drain. Then the rest is cut; a second signal cuts at once. The exit code is 1 if anything that was cut had
+not been delivered.
 
-SIGHUP reads the file again: what is wrong with it is logged and changes nothing. A reload ends no session: those
-that live go on with what they opened with, also on routes that are gone, and only new ones get the new values.
-Listeners with the same address keep their socket. framehost check --running says beforehand what a reload would do.
+SIGHUP reads the file again; if anything in it is wrong, that is logged and nothing changes. A reload ends no session:
+live sessions keep the values that they began with, also on routes that are removed, and only new sessions get the new
+values. Listeners with the same address keep their socket. framehost check --running shows what a reload would do.
 
-The log goes to standard error. Nothing waits for its reader: lines that it does not take in time are dropped
-and counted, and the relay goes on when it is closed. Variables such as FRAMEHOST_LIMITS_MAX_FRAME count as well,
-and --set goes before them.`,
+The log goes to standard error. The relay never waits for its reader: lines that are not read in time are dropped and
+counted, and if standard error is closed, the relay goes on. Environment variables such as FRAMEHOST_LIMITS_MAX_FRAME
+override the file, and --set overrides both.`,
 		Example: `  framehost run
   framehost run -c relay.yaml --set timeouts.drain=5s --log-level debug`,
 		Args: arguments(0, 0),
@@ -66,7 +66,7 @@ and --set goes before them.`,
 	return cmd
 }
 
-// run runs the configuration until the first signal, which ends ctx, and drains it then.
+// run runs the configuration until the first signal ends ctx, and then drains it.
 func (r *runner) run(ctx context.Context, stderr *standardError) error {
 	stderr.startQueue()
 	reloads := make(chan os.Signal, 1)
@@ -93,7 +93,7 @@ func (r *runner) run(ctx context.Context, stderr *standardError) error {
 	}
 	h, err := host.Start(ctx, c, host.Options{Logger: r.log, Version: versionString(), Control: true})
 	if err != nil {
-		if ctx.Err() != nil { // which is then what is wrong with whatever was starting
+		if ctx.Err() != nil { // the signal is why the start failed
 			r.log.Info("ended while it was starting", "why", context.Cause(ctx))
 			return nil
 		}
@@ -106,20 +106,20 @@ func (r *runner) run(ctx context.Context, stderr *standardError) error {
 		r.announce(c)
 	}
 	r.log.Info("ready", "routes", len(c.Routes), "pid", os.Getpid())
-	// A reload may hang, in a file that is a pipe or in a plugin: the signal that ends framehost does not wait for it. A SIGHUP
-	// that comes meanwhile waits its turn, and further ones are one with it.
+	// A reload may hang, in a file that is a pipe or in a plugin, so it runs beside the wait for the signal that ends framehost.
+	// A SIGHUP that comes during a reload starts another one after it; several such SIGHUPs start one.
 	go func() {
 		for range reloads {
 			r.reload(ctx, h)
 		}
 	}()
 	<-ctx.Done()
-	signal.Stop(reloads) // so that nothing is sent after the close
+	signal.Stop(reloads) // nothing may be sent after the close
 	close(reloads)
 	return failed(r.end(h, context.Cause(ctx)))
 }
 
-// reload reads the file again and makes it run. What is wrong is logged.
+// reload reads the file again and applies it. Errors are logged.
 func (r *runner) reload(ctx context.Context, h *host.Host) {
 	if r.file == "" {
 		r.log.Warn("there is no configuration file to read again")
@@ -129,7 +129,7 @@ func (r *runner) reload(ctx context.Context, h *host.Host) {
 	if err == nil {
 		err = h.Reload(ctx, c)
 	}
-	if err == nil || ctx.Err() != nil { // the host is ending, which is said elsewhere
+	if err == nil || ctx.Err() != nil { // the host is ending; end logs that
 		return
 	}
 	for line := range strings.Lines(err.Error()) {
@@ -137,7 +137,7 @@ func (r *runner) reload(ctx context.Context, h *host.Host) {
 	}
 }
 
-// end drains h, which the next signal cuts short.
+// end drains h, until the next signal at the latest.
 func (r *runner) end(h *host.Host, why error) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -145,7 +145,7 @@ func (r *runner) end(h *host.Host, why error) error {
 	return h.Shutdown(ctx)
 }
 
-// announce prints what the embedded default configuration does, and a line to try.
+// announce prints what the embedded default configuration does, and a command to try it.
 func (r *runner) announce(c *config.Config) {
 	route := &c.Routes[0]
 	from, to := c.Codec(route.From.Codec), c.Codec(route.To.Codec)
@@ -153,8 +153,8 @@ func (r *runner) announce(c *config.Config) {
 		route.From.Listen, from.Profile, route.To.Dial, to.Profile, from.Profile, route.From.Listen)
 }
 
-// portsHint says how to choose other ports than those of the embedded default configuration, if err is that they are
-// taken.
+// portsHint adds to err, if it says that a port is in use, how to choose other ports than those of the embedded default
+// configuration.
 func portsHint(err error) error {
 	var system *os.SyscallError
 	if !errors.As(err, &system) || system.Syscall != "bind" {

@@ -368,8 +368,8 @@ func TestStatus(t *testing.T) {
 			`^SESSION  ROUTE  AGE  DOWNSTREAM +CODEC  UPSTREAM +CODEC  TO UPSTREAM  TO DOWNSTREAM  DROPPED$`,
 			`^1        relay  \d+s   127\.0\.0\.1:\d+ +down   127\.0\.0\.1:\d+ +up     1 frame, 6B  1 frame, 7B    -$`,
 			`^$`,
-			`^--json has more: .+\.$`,
-			`^framehost violations has the last violations\.$`,
+			`^--json shows more: .+\.$`,
+			`^framehost violations shows the last violations\.$`,
 		}
 		if len(got) != len(want) {
 			t.Fatalf("got %d lines, want %d:\n%s", len(got), len(want), out)

@@ -29,15 +29,15 @@ func newSend() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "send CODEC ADDRESS [TEXT...]",
 		Short: "Send strings through a codec, and print what comes back",
-		Long: `Connect to ADDRESS, which is tcp://HOST:PORT, HOST:PORT or unix://PATH, and send each TEXT as a frame; or a file,
-or standard input, as one payload or with --lines a payload a line. Then end that direction, and print what comes
-back until the peer ends its own: each payload, followed by a newline.
+		Long: `Connect to ADDRESS, which is tcp://HOST:PORT, HOST:PORT or unix://PATH, and send each TEXT as a frame. Without TEXT,
+send a file (--file) or standard input, as one payload or, with --lines, each line as a payload. Then end that
+direction, and print each payload that comes back, followed by a newline, until the peer ends its direction too.
 
 ` + codecArgHelp + ` What comes back is
 decoded with the same codec, unless --reply-codec names another.
 
-The exit code is 3 where a payload can't be sent, or the reply is not what its framing asks for, and 1 if the
-connection fails.`,
+The exit code is 3 if the framing can't carry a payload, or if the reply breaks its framing, and 1 if the connection
+fails.`,
 		Example: `  framehost send escaped tcp://127.0.0.1:7001 "hello"
   framehost send mllp hl7.example:2575 --file admission.hl7
   framehost send newline unix:///run/scale.sock --lines < readings.txt`,
@@ -47,11 +47,11 @@ connection fails.`,
 		},
 	}
 	s.addFlags(cmd)
-	cmd.Flags().StringVar(&s.replyCodec, "reply-codec", "", "the `CODEC` of what comes back, with its own options; -o is not for it")
+	cmd.Flags().StringVar(&s.replyCodec, "reply-codec", "", "the `CODEC` of what comes back, with its own options; -o does not apply to it")
 	cmd.Flags().StringVar(&s.file, "file", "", "send what `FILE` holds")
 	cmd.Flags().BoolVar(&s.lines, "lines", false, "of a file or standard input, each line is a payload")
 	cmd.Flags().DurationVar(&s.timeout, "timeout", 10*time.Second,
-		"how long, as a `DURATION`, connecting may take, the peer may take no byte, and, once all is sent, send none; 0s: for ever")
+		"the longest `DURATION` to connect, without the peer taking a byte, and, once all is sent, without a byte from it; 0s: no limit")
 	_ = cmd.MarkFlagFilename("file") // fails for unknown flags only
 	_ = cmd.RegisterFlagCompletionFunc("reply-codec", s.complete)
 	return cmd

@@ -18,7 +18,7 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// statusPatience is how long a running framehost may take to say how it is.
+// statusPatience is how long a running framehost may take to answer.
 const statusPatience = 10 * time.Second
 
 func newStatus() *cobra.Command {
@@ -30,10 +30,14 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [--socket PATH | -c FILE]",
 		Short: "Show what a running framehost is doing",
-		Long: `Show what a running framehost is doing: its plugins, with the data plane by which payloads travel to them and why
-it is that one; its routes with what they have carried; and its live sessions. It is asked on its control socket: the
-one that --socket names, or control.socket of the configuration, or else the default place. What else is wrong with
-that file does not matter. The exit code is 1 if none runs there.`,
+		Long: `Show what a running framehost is doing: its plugins, with the data plane by which payloads travel to them and why that
+one was chosen; its routes with what they have carried and dropped; and its live sessions.
+
+framehost is asked at its control socket: that of --socket, else control.socket of the configuration, else the default
+path. Other errors in the file do not matter. The exit code is 1 if no framehost answers there.
+
+TO UPSTREAM and TO DOWNSTREAM show the frames and bytes that were written to that side; for a hub, those that its
+members sent and received.`,
 		Example: `  framehost status
   framehost status -c relay.yaml --json`,
 		Args: arguments(0, 0),
@@ -79,11 +83,11 @@ func controlSocket(socket string, s *source) (string, error) {
 	return cmp.Or(path, host.DefaultControlSocket()), nil
 }
 
-// printStatus writes s for people.
+// printStatus writes s as text.
 func printStatus(w io.Writer, s *host.Status, now time.Time) error {
 	configuration, limit := s.Config, "no limit"
 	if configuration == "" {
-		configuration = "the embedded default"
+		configuration = "the embedded default configuration"
 	}
 	if s.Memory.Limit > 0 {
 		limit = "of " + bytesText(s.Memory.Limit)
@@ -91,19 +95,19 @@ func printStatus(w io.Writer, s *host.Status, now time.Time) error {
 	fmt.Fprintf(w, "framehost %s, process %d, up %s, runs %s\n", s.Version, s.PID, since(now, s.Started), configuration)
 	fmt.Fprintf(w, "%s, %s of memory for buffers (%s)\n", count(s.Connections, "connection"), bytesText(s.Memory.Used), limit)
 	if s.Draining {
-		fmt.Fprintln(w, "it is ending: no connections are accepted, and sessions deliver what they have received")
+		fmt.Fprintln(w, "it is ending: no connections are accepted, and sessions go on until they end or rest")
 	}
 	return errors.Join(printPlugins(w, s.Plugins, now), printRoutes(w, s.Routes), printSessions(w, s.Routes),
 		printHubs(w, s.Routes), printDatagrams(w, s.Routes),
 		printDiscovery(w, s, now), printElsewhere(w))
 }
 
-// onlyInJSON names what --json has and the tables have not.
+// onlyInJSON names the fields that --json shows and the tables do not.
 const onlyInJSON = "of plugins path, calls, outstanding and last_error_at; of directions bytes_read, frames_in and payload_bytes; " +
 	"of members datagrams_in and datagrams_out; of flows live; of discovery interfaces, signed, id and dns_sd"
 
 func printElsewhere(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "\n--json has more: %s.\nframehost violations has the last violations.\n", onlyInJSON)
+	_, err := fmt.Fprintf(w, "\n--json shows more: %s.\nframehost violations shows the last violations.\n", onlyInJSON)
 	return err
 }
 
@@ -124,7 +128,7 @@ func printPlugins(w io.Writer, plugins []host.PluginStatus, now time.Time) error
 	return t.Flush()
 }
 
-// dataPlane tells by which data plane a plugin is called, and why if nobody asked for that one by name.
+// dataPlane returns the data plane by which a plugin is called, and why, unless the configuration names it.
 func dataPlane(name, reason string) string {
 	if reason == "" {
 		return name
@@ -172,13 +176,13 @@ func printSessions(w io.Writer, routes []host.RouteStatus) error {
 	return t.Flush()
 }
 
-// carried returns what a direction carried to its receiver, and what waits in it; a direction without framing has no frames.
+// carried returns what a direction wrote to its receiver, and what waits in it. Without framing there are no frames.
 func carried(f *relay.FlowStats) string {
 	return listed(framesText(f.FramesOut), sizeText(f.BytesWritten, ""), sizeText(f.BytesWaiting, " unfinished"),
 		sizeText(f.BytesUnwritten, " unwritten"))
 }
 
-// brought returns what the members of a hub brought to it.
+// brought returns what the members of a hub sent to it.
 func brought(f *relay.FlowStats) string {
 	return listed(framesText(f.FramesIn), sizeText(f.BytesRead, ""), sizeText(f.BytesWaiting, " unfinished"))
 }
@@ -197,7 +201,7 @@ func sizeText(n int64, what string) string {
 	return bytesText(n) + what
 }
 
-// listed joins those of texts that are not empty.
+// listed joins the texts that are not empty.
 func listed(texts ...string) string {
 	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), ", ")
 }
@@ -215,13 +219,13 @@ func routeDropped(r *host.RouteStatus) string {
 	return listed(append([]string{dropped(&counts)}, flows...)...)
 }
 
-// dropped returns what was not delivered, and why: of a session, a member of a hub, or a route.
+// dropped returns what a session, a member of a hub, or a route did not deliver, and why.
 func dropped(c *relay.MemberCounts) string {
 	return listed(
 		manyText(c.Violations-c.DroppedTails, "violation"), numberText(c.Unrepresentable, "unrepresentable"),
 		manyText(c.DroppedTails, "tail"), sizeText(c.BytesSkipped, " skipped"),
 		numberText(c.DroppedFrames, "by its queue")+inBrackets(c.DroppedBytes),
-		numberText(c.NotSent, "not sent"), numberText(c.Starved, "for want of memory"),
+		numberText(c.NotSent, "not sent"), numberText(c.Starved, "no memory"),
 		numberText(c.Own, "our own"), numberText(c.Suppressed, "came back"),
 		numberText(c.Empties, "empty"), sizeText(c.BytesDiscarded, " discarded"), notDelivered(&c.FlowStats),
 	)
@@ -255,7 +259,7 @@ func inBrackets(size int64) string {
 	return " (" + bytesText(size) + ")"
 }
 
-// sum returns what the two directions of a session did together.
+// sum returns the totals of both directions of a session.
 func sum(a, b *relay.FlowStats) relay.FlowStats { return a.Plus(b) }
 
 func since(now, then time.Time) string {

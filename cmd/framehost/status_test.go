@@ -38,9 +38,9 @@ func TestPrintStatus(t *testing.T) {
 	if err := printStatus(&got, s, now); err != nil {
 		t.Fatal(err)
 	}
-	const want = `framehost v1.2.3, process 12, up 1m30s, runs the embedded default
+	const want = `framehost v1.2.3, process 12, up 1m30s, runs the embedded default configuration
 2 connections, 1.5KiB of memory for buffers (no limit)
-it is ending: no connections are accepted, and sessions deliver what they have received
+it is ending: no connections are accepted, and sessions go on until they end or rest
 
 PLUGIN  VERSION  PROCESS           SINCE   DATA PLANE              RESTARTS  LAST ERROR
 cobs    -        down              1s      grpc (it has no other)  3         exit code 1…
@@ -53,8 +53,8 @@ idle    dial tcp://a:1               dial tcp://b:2           0         0       
 SESSION  ROUTE   AGE   DOWNSTREAM  CODEC  UPSTREAM  CODEC  TO UPSTREAM                   TO DOWNSTREAM  DROPPED
 9        scales  1m1s  10.0.0.1:5  line   unix      none   2 frames, 3TiB, 5B unwritten  -              1 unrepresentable
 
---json has more: ` + onlyInJSON + `.
-framehost violations has the last violations.
+--json shows more: ` + onlyInJSON + `.
+framehost violations shows the last violations.
 `
 	if got.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", got.String(), want)

@@ -10,7 +10,7 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// printHubs writes who takes part in hubs now.
+// printHubs writes the members of hubs, and the dialled endpoints that are not connected.
 func printHubs(w io.Writer, routes []host.RouteStatus) error {
 	if !slices.ContainsFunc(routes, func(r host.RouteStatus) bool { return r.Hub != nil && len(r.Hub.Live)+len(r.Hub.Away) > 0 }) {
 		return nil
@@ -36,7 +36,7 @@ func printHubs(w io.Writer, routes []host.RouteStatus) error {
 	return t.Flush()
 }
 
-// received returns what a member of a hub was sent.
+// received returns what was written to a member of a hub, and what waits to be written.
 func received(f *relay.FlowStats) string {
 	return listed(framesText(f.FramesOut), sizeText(f.BytesWritten, ""), sizeText(f.BytesUnwritten, " unwritten"))
 }

@@ -35,7 +35,7 @@ func TestPrintHubs(t *testing.T) {
 	const want = `
 MEMBER  HUB   AGE   ENDPOINT                    PEER            CODEC   SENT       RECEIVED  QUEUED             DROPPED
 1       feed  1m0s  listen udp://0.0.0.0:10110  -               nmea    12 frames  -         -                  2 our own
-2       feed  1s    listen tcp://0.0.0.0:10110  192.0.2.7:5000  nmea    -          1 frame   6 frames           5 by its queue, 1 for want of memory
+2       feed  1s    listen tcp://0.0.0.0:10110  192.0.2.7:5000  nmea    -          1 frame   6 frames           5 by its queue, 1 no memory
 -       feed  -     dial tcp://192.0.2.9:601    not connected   counts  -          -         1024 frames, 2KiB  7 by its queue
 `
 	if got.String() != want {

@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	// queuedBytes bounds the lines that wait while standard error takes as many.
+	// queuedBytes bounds the lines that wait; as many again may be in the write under way.
 	queuedBytes = 256 << 10
-	// flushPatience is how long the end of the process waits for standard error to take what is queued.
+	// flushPatience is how long the process waits at its end for standard error to take the queued lines.
 	flushPatience = 2 * time.Second
 )
 
-// A standardError is where all messages of the process go. Commands that do one thing write directly, and wait for a
-// reader as long as it takes. A relay must not: with a queue, Write always returns at once.
+// A standardError takes all messages of the process. Without a queue, Write waits for the reader of standard error. A relay
+// must not wait: with a queue, Write always returns at once.
 type standardError struct {
 	to    io.Writer
 	queue atomic.Pointer[lineQueue]
@@ -40,15 +40,15 @@ func (e *standardError) Write(p []byte) (int, error) {
 // startQueue puts a queue in front of standard error, for the rest of the process. From then on neither standard error
 // nor standard output ends the process when its reader closes it.
 func (e *standardError) startQueue() {
-	// A write to either would raise SIGPIPE. Being notified of it, rather than ignoring it, leaves it as it is for the
-	// programs that are started.
+	// A write to a closed one raises SIGPIPE, which must not end the process. It is caught, not ignored, since the programs
+	// that are started would inherit that it is ignored.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	e.queue.Store(newLineQueue(e.to, func(lines int) []byte {
 		return fmt.Appendf(nil, "framehost: %s (%s)\n", linesDropped, count(lines, "line"))
 	}))
 }
 
-// setNotice sets what makes the line that says how many are missing.
+// setNotice sets the function that makes the line with the number of dropped lines.
 func (e *standardError) setNotice(notice func(lines int) []byte) {
 	q := e.queue.Load()
 	q.mu.Lock()
@@ -66,9 +66,9 @@ func (e *standardError) flush() {
 	}
 }
 
-// A lineQueue is a bounded queue of lines in front of a writer that may block or fail. Its Write does neither: what does
-// not fit, and what the writer refuses, is dropped and counted, and a line in front of the next that fits says how many
-// lines are missing. It is safe for concurrent use.
+// A lineQueue is a bounded queue of lines in front of a writer that may block or fail. Its Write does neither: lines that do
+// not fit, and lines that the writer refuses, are dropped and counted, and a notice in front of the next line that fits has
+// the number of lines that are missing. It is safe for concurrent use.
 type lineQueue struct {
 	to io.Writer
 
@@ -78,17 +78,17 @@ type lineQueue struct {
 	dropped  int // lines since the last notice
 	closed   bool
 	awake    chan struct{} // has an entry when there is something to do
-	finished chan struct{} // closed when all was written that ever will be
+	finished chan struct{} // closed after the last write
 }
 
-// newLineQueue returns a queue in front of to. notice makes the line that says how many are missing.
+// newLineQueue returns a queue in front of to. notice makes the line with the number of lines that are missing.
 func newLineQueue(to io.Writer, notice func(lines int) []byte) *lineQueue {
 	q := &lineQueue{to: to, notice: notice, awake: make(chan struct{}, 1), finished: make(chan struct{})}
 	go q.run()
 	return q
 }
 
-// Write queues p, which is one or several whole lines, or drops all of it. An empty queue takes a text of any length.
+// Write queues p, which is one or more whole lines, or drops all of it. An empty queue takes a text of any length.
 func (q *lineQueue) Write(p []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -105,7 +105,7 @@ func (q *lineQueue) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// confess queues the notice of lines that were dropped. It may exceed the bound by that line.
+// confess queues the notice of dropped lines, even beyond the bound.
 func (q *lineQueue) confess() {
 	if q.dropped > 0 {
 		q.waiting = append(q.waiting, q.notice(q.dropped)...)
@@ -120,7 +120,7 @@ func (q *lineQueue) wake() {
 	}
 }
 
-// run writes what waits, all of it at once, until the queue is closed and empty.
+// run writes the waiting lines, all of them in one write, until the queue is closed and empty.
 func (q *lineQueue) run() {
 	defer close(q.finished)
 	var batch []byte
@@ -157,7 +157,7 @@ func (q *lineQueue) run() {
 	}
 }
 
-// close drops what is written from now on and waits until the rest was written, for at most patience.
+// close waits until the queued lines were written, for at most patience. Lines that Write gets from now on are dropped.
 func (q *lineQueue) close(patience time.Duration) {
 	q.mu.Lock()
 	if !q.closed {
@@ -183,7 +183,7 @@ func countLines(p []byte) int {
 	return n
 }
 
-// redirectLibraries has libraries that log to standard error on their own (package log, gRPC, go-plugin) log to l.
+// redirectLibraries redirects to l the logs of libraries that write to standard error (package log, gRPC, go-plugin).
 func redirectLibraries(l hclog.Logger) {
 	hclog.SetDefault(l)
 	w := l.StandardWriter(&hclog.StandardLoggerOptions{ForceLevel: hclog.Warn})

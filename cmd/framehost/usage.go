@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// newGroup makes cmd a command that only has commands below it: alone it prints its help, and a word that is none of
-// them is an error.
+// newGroup makes cmd a command that has only subcommands: without arguments it prints its help, and any word that is not a
+// subcommand is an error.
 func newGroup(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
 	cmd.SuggestionsMinimumDistance = 2
 	cmd.DisableFlagsInUseLine = true
@@ -29,7 +29,7 @@ func newGroup(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// arguments asks for at least least and at most most arguments; most < 0: any number.
+// arguments requires at least least and at most most arguments; most < 0: any number.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && (most < 0 || len(args) <= most) {
@@ -47,7 +47,7 @@ func arguments(least, most int) cobra.PositionalArgs {
 	}
 }
 
-// refuseOthers makes cmd, which only has commands below it, refuse a word that is none of them.
+// refuseOthers makes cmd, which has only subcommands, refuse any other word.
 func refuseOthers(cmd *cobra.Command, what string) {
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -62,7 +62,7 @@ func refuseOthers(cmd *cobra.Command, what string) {
 	}
 }
 
-// isFile reports whether an argument was meant for a file of configuration.
+// isFile reports whether an argument was probably meant as a configuration file.
 func isFile(arg string) bool {
 	switch filepath.Ext(arg) {
 	case ".yaml", ".yml", ".toml", ".json":
@@ -72,7 +72,7 @@ func isFile(arg string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// flagError adds to what cobra says of a flag.
+// flagError adds the command, and how to get help, to cobra's error about a flag.
 func flagError(cmd *cobra.Command, err error) error {
 	if !cmd.HasParent() {
 		return fmt.Errorf("%w\n%s", err, seeHelp(cmd))

@@ -20,23 +20,28 @@ func newViolations() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "violations [ROUTE] [--socket PATH | -c FILE]",
-		Short: "Show what peers of a running framehost did that their framing forbids",
-		Long: `Show the last 64 violations of each route, or of one, the oldest first: frames that broke their framing, payloads that
-the other side's framing can't carry, and unfinished frames that timeouts.frame ended. Each has
+		Short: "Show the last violations of framing, with their bytes",
+		Long: `Show the last 64 violations of each route, or of ROUTE, the oldest first: frames that broke their framing, payloads that
+the other side's framing can't carry, and unfinished frames that timeouts.frame ended. Each violation has
 
   the route, the session (or the member of a hub), the peer that sent it, and the direction;
-  what is wrong, and whether the session went on (skipped) or ended;
-  offset     of the frame's first byte in what the peer sent, in bytes from the stream's start; of a datagram from its own
-  at         of the byte that made it certain, likewise
-  frame      how many frames preceded it
-  want       what the framing asks for there
-  announced  the payload's length that the frame announces, where it is too long; allow: the option that would allow it
-  held       how many bytes of an unfinished frame had come
-  got        the frame's first bytes, or those of the payload, in hex and as text: log.wire_bytes of them (32)
-  quarantined  the file that has all bytes that were skipped
+  what is wrong, and whether the frame was skipped or ended its session;
+  offset     where the frame begins, in bytes from the start of the stream, or of the datagram
+  at         where the byte is that is wrong, counted likewise
+  after      how many frames preceded it
+  want       what the framing asks for at that byte
+  announces  the payload length that a too long frame announces
+  had come   how many bytes of an unfinished frame had come
+  the first bytes of the frame or of the payload, and those at the wrong byte, in hex and as text: log.wire_bytes (32) at
+             most
+  what would allow it   the option that would allow a frame that is too long
+  kept in    the quarantine's file with all bytes that were skipped
 
-framehost is asked on its control socket: the one that --socket names, or control.socket of the configuration, or else the
-default place. The exit code is 1 if none runs there.`,
+With --json these are offset, at and payload_at, frame, want, announced, held, got and text, got_at, allow, quarantined
+and not_kept.
+
+framehost is asked at its control socket: that of --socket, else control.socket of the configuration, else the default
+path. The exit code is 1 if no framehost answers there.`,
 		Example: `  framehost violations
   framehost violations scales --json`,
 		Args: arguments(0, 1),
@@ -64,7 +69,7 @@ default place. The exit code is 1 if none runs there.`,
 	return cmd
 }
 
-// printViolations writes all for people.
+// printViolations writes all as text.
 func printViolations(w io.Writer, all []host.ViolationStatus) error {
 	if len(all) == 0 {
 		_, err := fmt.Fprintln(w, "no violations")
@@ -82,7 +87,7 @@ func printViolations(w io.Writer, all []host.ViolationStatus) error {
 }
 
 func printViolation(w *strings.Builder, v *host.ViolationStatus) {
-	outcome := "the end of its session"
+	outcome := "ended its session"
 	if v.Skipped {
 		outcome = "skipped"
 	}
@@ -117,7 +122,7 @@ func printViolation(w *strings.Builder, v *host.ViolationStatus) {
 	}
 	switch {
 	case v.Quarantined != "" && v.NotKept > 0:
-		fmt.Fprintf(w, "  kept in %s, but for %s\n", v.Quarantined, count(int(v.NotKept), "byte"))
+		fmt.Fprintf(w, "  kept in %s, except %s\n", v.Quarantined, count(int(v.NotKept), "byte"))
 	case v.Quarantined != "":
 		fmt.Fprintf(w, "  kept in %s\n", v.Quarantined)
 	case v.NotKept > 0:

@@ -185,7 +185,7 @@ routes: [{name: r, from: {listen: "tcp://127.0.0.1:0", codec: from}, to: {dial: 
 				t.Errorf("got %v, want %q, got %q and %s bytes held", ended, tt.want, tt.got, tt.held)
 			}
 			shown := p.ask("violations", "r")
-			for _, want := range []string{"unfinished frame, the end of its session", tt.held + " bytes had come", tt.want} {
+			for _, want := range []string{"unfinished frame, ended its session", tt.held + " bytes had come", tt.want} {
 				if !strings.Contains(shown, want) {
 					t.Errorf("got\n%s\nwant %q in it", shown, want)
 				}
