@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 // A short run, with all that happens in a long one.
 func TestChaos(t *testing.T) {
 	var out, progress bytes.Buffer
-	args := []string{"-seed", "1", "-frames", "30000", "-deaths", "10", "-drains", "2", "-sessions", "8", "-limit", "4m"}
+	args := []string{"-seed", "1", "-frames", "30000", "-deaths", "10", "-drains", "2", "-sessions", "8", "-limit", "8m"}
 	if err := run(t.Context(), args, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s%s", err, &progress, &out)
 	}

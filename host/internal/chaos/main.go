@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.Int64Var(&s.frames, "frames", 1_000_000, "how many frames are to arrive at least")
 	flags.Int64Var(&s.deaths, "deaths", 500, "how many plugin processes are to die at least")
 	flags.Int64Var(&s.drains, "drains", 3, "how often the process is drained and started again, at least")
-	flags.DurationVar(&s.limit, "limit", 20*time.Minute, "how long all of it may take")
+	flags.DurationVar(&s.limit, "limit", 20*time.Minute, "how long it may take, without building the programs")
 	flags.IntVar(&s.sessions, "sessions", 24, "how many sessions are live at a time")
 	flags.StringVar(&s.programs, "programs", "", "`directory` of framehost and the codec programs, instead of building them")
 	flags.StringVar(&s.keep, "log", "", "`file` to write the log of framehost to")
@@ -85,14 +85,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if s.frames < 1 || s.deaths < 1 || s.drains < 0 || s.sessions < 1 {
 		return errors.New("-frames, -deaths, -drains and -sessions: want positive numbers")
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, s.limit, fmt.Errorf("not done within %v, the limit", s.limit))
-	defer cancel()
 	fmt.Fprintf(stderr, "seed %d\n", s.seed)
 	w, err := newWorld(ctx, s, stderr)
 	if err != nil {
 		return err
 	}
 	defer w.close()
+	ctx, cancel := context.WithTimeoutCause(ctx, s.limit, fmt.Errorf("not done within %v, the limit", s.limit))
+	defer cancel()
 	err = w.run(ctx)
 	w.tally.print(stdout, s.seed)
 	return errors.Join(err, w.tally.verdict())
