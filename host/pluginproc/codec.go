@@ -121,7 +121,7 @@ func (f *flow) call(ctx context.Context, state []byte, try func(on codeccall.Dir
 		var err error
 		leave, alone := func() {}, record.apart()
 		if alone {
-			in, leave, err = p.suspects.alone(ctx, f.answers, number)
+			in, leave, err = p.suspects.alone(ctx, f.answers, number, &record)
 		} else {
 			in, err = p.await(ctx)
 		}
@@ -245,6 +245,10 @@ func (in *instance) outcomeOfGone(err error, alone bool) outcome {
 func (p *Plugin) warn() {
 	p.mu.Lock()
 	p.warned = time.Now()
+	if p.calm == nil {
+		p.calm = time.AfterFunc(wary, p.kick)
+	}
+	p.calm.Reset(wary)
 	p.mu.Unlock()
 	p.kick()
 }

@@ -42,9 +42,9 @@ type fake struct {
 
 // fakes launches one fake after another, each made by next, which may return an error instead.
 func fakes(next func(number int) (*fake, error)) func(context.Context) (process, error) {
-	number := 0
+	var last atomic.Int64 // two may be launched at a time
 	return func(context.Context) (process, error) {
-		number++
+		number := int(last.Add(1))
 		f, err := next(number)
 		if err != nil {
 			return nil, err

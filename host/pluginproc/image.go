@@ -10,14 +10,17 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 )
 
 // An image is what is executed as a plugin: the same program with each launch, until it is closed.
 type image struct {
 	spec   *Spec
-	sealed *os.File    // the verified bytes in memory that nothing can change; nil without a hash, or where there is none
-	dir    *privateDir // with the verified bytes; nil while not needed
+	sealed *os.File // the verified bytes in memory that nothing can change; nil without a hash, or where there is none
+
+	mu  sync.Mutex  // held by start
+	dir *privateDir // with the verified bytes; nil while not needed
 }
 
 // newImage opens, and where the spec has a hash verifies, what the spec says.
@@ -89,8 +92,10 @@ func (im *image) writeCopy(program io.Reader) error {
 func (im *image) copied() string { return filepath.Join(im.dir.path, filepath.Base(im.spec.Path)) }
 
 // start launches a process by way of start, which may be called twice: where executing sealed memory is forbidden
-// (vm.memfd_noexec, some security modules, no /proc), a private copy is executed instead.
+// (vm.memfd_noexec, some security modules, no /proc), a private copy is executed instead. It is safe for concurrent use.
 func (im *image) start(start func(*exec.Cmd) error) error {
+	im.mu.Lock() // of two launches, one makes the copy
+	defer im.mu.Unlock()
 	switch spec := im.spec; {
 	case spec.Path == "":
 		path, err := self()

@@ -17,8 +17,11 @@ import (
 const (
 	// settled is how long a process has to be up for its death not to count as one in a row.
 	settled = 10 * time.Second
-	// wary is how long, after a call has taken a process down, one more spare is kept: for calls that are made apart.
+	// wary is how long, after a call has taken a process down, more spares are kept: for calls that are made apart.
 	wary = time.Minute
+	// takeover is how long after a spare took over the next spare is launched: a launch needs the processors, which calls that are
+	// made again have first.
+	takeover = 100 * time.Millisecond
 	// lingering is how long a process whose connection broke may take to turn out dead. That is what happened, nearly
 	// always, and if it is killed before that is known nobody learns how it died.
 	lingering = 100 * time.Millisecond
@@ -54,6 +57,9 @@ type Plugin struct {
 	spares      []*instance        // ready to take over; the first first
 	instances   map[*instance]bool // all processes, those included that are not up yet, and the one for suspects
 	warned      time.Time          // when a call last took a process down
+	calm        *time.Timer        // kicks supply when that is wary ago; nil if it never happened
+	tookOver    time.Time          // when a spare last did
+	launching   int                // processes that are being launched to be added
 	pausing     bool               // the last process ended before it was of any use
 	changed     chan struct{}      // closed when current, spares or closed change, and replaced
 	closed      bool
@@ -168,6 +174,9 @@ func (p *Plugin) configure(ctx context.Context, c *codec) (codeccall.Codec, erro
 func (p *Plugin) Close() error {
 	p.mu.Lock()
 	p.closed = true
+	if p.calm != nil {
+		p.calm.Stop()
+	}
 	p.announce()
 	p.mu.Unlock()
 	p.cancel()

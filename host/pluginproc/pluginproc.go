@@ -12,8 +12,8 @@
 //	err = p.Close()
 //
 // One process makes the calls of a plugin, for all of its configured codecs and all of their directions. Beside it there may be
-// spares ([Options].Spares), which are up and configured and take over when it dies, and for a while one in which calls are made
-// that may have killed another.
+// spares ([Options].Spares), which are up and configured and take over when it dies. For a minute after a call has killed a process
+// there are two more: calls that may have been the reason are made in a process of their own.
 //
 // # What a caller may rely on
 //

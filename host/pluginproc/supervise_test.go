@@ -190,6 +190,85 @@ func TestAttackersHoldNobodyUp(t *testing.T) {
 	}
 }
 
+// Peers reconnect as fast as they can, each time with a call that kills every process it is made on. They wait for processes to be
+// launched; others never do, once the first attack is over.
+func TestAttackersThatReconnect(t *testing.T) {
+	const attackers, attacks, others, launching = 3, 5, 20, 100 * time.Millisecond
+	for name, knows := range map[string]bool{"the plane knows which calls were begun": true, "the plane does not know": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				answer := func(ctx context.Context, f *fake, in *codeccall.Decode) error {
+					if string(in.Wire) == "poison" {
+						time.Sleep(time.Millisecond / 2) // of the bubble; so that others are under way
+						return dies(ctx, f, in)
+					}
+					select {
+					case <-f.ended:
+						if knows {
+							return fmt.Errorf("%w; %w", codeccall.ErrGone, codeccall.ErrNotBegun)
+						}
+						return codeccall.ErrGone
+					case <-time.After(time.Millisecond):
+						return nil
+					}
+				}
+				options := quickly
+				options.Spares = 1
+				p := startFakes(t, options, func(int) (*fake, error) {
+					time.Sleep(launching)
+					return &fake{decode: answer}, nil
+				})
+				c := mustConfigure(t, p)
+				attack := func() {
+					if err := decode(t.Context(), c.Open(), "poison"); err == nil || !strings.Contains(err.Error(), "made this call alone") {
+						t.Errorf("poison: got %v", err)
+					}
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				var all, attacking sync.WaitGroup
+				var mu sync.Mutex
+				var longest time.Duration
+				for range others {
+					all.Go(func() {
+						for d := c.Open(); ctx.Err() == nil; {
+							began := time.Now()
+							if err := decode(t.Context(), d, "innocent"); err != nil {
+								t.Error(err)
+							}
+							mu.Lock()
+							longest = max(longest, time.Since(began))
+							mu.Unlock()
+						}
+					})
+				}
+				attack()
+				mu.Lock()
+				longest = 0
+				mu.Unlock()
+				for range attackers {
+					attacking.Go(func() {
+						for range attacks {
+							attack()
+						}
+					})
+				}
+				attacking.Wait()
+				stop()
+				all.Wait()
+				if longest >= launching/2 {
+					t.Errorf("another call was held up for %v: want less than half of the %v that a launch takes", longest, launching)
+				}
+				t.Logf("longest call of another: %v", longest)
+				time.Sleep(wary + time.Second) // of the bubble
+				synctest.Wait()
+				if got := len(p.Status().Spares); got != options.Spares {
+					t.Errorf("got %d spares a minute after the last attack, want %d", got, options.Spares)
+				}
+			})
+		})
+	}
+}
+
 // One call always hangs. In a process with one thread it holds up all others.
 func TestWhoIsOverdue(t *testing.T) {
 	const timeout = time.Second
@@ -403,6 +482,50 @@ func TestPausesBetweenRestarts(t *testing.T) {
 		time.Sleep(settled) // of the bubble
 		if got := pause(); got > 30*time.Millisecond {
 			t.Errorf("the pause after a long life took %v", got)
+		}
+	})
+}
+
+// A launch takes time that calls which are made again would have to wait for.
+func TestSpareIsLaunchedAfterTheTakeover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var launched []time.Time
+		var all []*fake
+		options := quickly
+		options.Spares = 1
+		p := startFakes(t, options, func(int) (*fake, error) {
+			f := &fake{fromOutside: true}
+			launched, all = append(launched, time.Now()), append(all, f)
+			return f, nil
+		})
+		d := mustConfigure(t, p).Open()
+		call := func() {
+			t.Helper()
+			began := time.Now()
+			if err := decode(t.Context(), d, "x"); err != nil || time.Since(began) != 0 {
+				t.Errorf("got %v after %v, want an answer at once", err, time.Since(began))
+			}
+		}
+		call()
+		synctest.Wait()
+		died := time.Now()
+		all[0].die()
+		synctest.Wait()
+		call()
+		time.Sleep(time.Second) // of the bubble
+		synctest.Wait()
+		if len(launched) != 3 || launched[2].Sub(died) != takeover {
+			t.Fatalf("got launches at %v, want the third %v after %v", launched, takeover, died)
+		}
+		died = time.Now()
+		all[1].die()
+		synctest.Wait()
+		call()
+		all[2].die() // nothing is left to take over
+		synctest.Wait()
+		call()
+		if len(launched) < 4 || !launched[3].Equal(died) {
+			t.Errorf("got launches at %v, want the fourth at once, at %v", launched, died)
 		}
 	})
 }

@@ -27,8 +27,8 @@ func (p *Plugin) guard(in *instance) {
 	in.mayDieByItself(p.ctx)
 	in.kill()
 	<-in.done()
+	p.retire(in) // before the cleanup, which takes time that calls wait for
 	p.work.Go(in.cleanup)
-	p.retire(in)
 	p.kick()
 }
 
@@ -68,6 +68,8 @@ func (p *Plugin) retire(in *instance) {
 func (p *Plugin) promote() {
 	if in := p.takeSpare(); in != nil {
 		p.publish(in)
+		p.tookOver = time.Now()
+		time.AfterFunc(takeover, p.kick)
 	}
 }
 
@@ -107,15 +109,20 @@ func (p *Plugin) kick() {
 	}
 }
 
-// supply launches processes, one after the other, as they are needed: first for calls in general, then for those that are made
-// apart, then as spares. It pauses before that, longer each time, while launching fails or processes end before they are of
-// any use; a process that has answered calls, or that died of one, is replaced at once.
+// launchesAtOnce is how many processes of a plugin are launched at a time: when one dies with no spare ready, calls in general and
+// those that are made apart would otherwise wait for one launch after the other. More would share the processors with the
+// first, which most calls wait for.
+const launchesAtOnce = 2
+
+// supply launches processes as they are needed: first for calls in general, then for those that are made apart, then as spares.
+// It pauses before that, longer each time, while launching fails or processes end before they are of any use; a process that
+// has answered calls, or that died of one, is replaced at once.
 func (p *Plugin) supply() {
 	pause := &backoff.ExponentialBackOff{
 		InitialInterval: p.options.MinRestartDelay, MaxInterval: p.options.MaxRestartDelay,
 		RandomizationFactor: 0.5, Multiplier: 2,
 	}
-	for {
+	for p.ctx.Err() == nil {
 		switch needed, pausing := p.needed(); {
 		case !needed:
 			select {
@@ -135,21 +142,24 @@ func (p *Plugin) supply() {
 		default:
 			pause.Reset()
 		}
-		in, err := p.bringUp(p.ctx)
-		if p.ctx.Err() != nil {
-			if err == nil {
-				p.guard(in)
-			}
-			return
-		}
 		p.mu.Lock()
-		if err != nil {
-			p.pausing = true
-			p.fail(err)
-			p.mu.Unlock()
-			p.log.Error("plugin process could not be started", "error", err)
-			continue
-		}
+		p.launching++
+		p.mu.Unlock()
+		p.work.Go(p.addProcess)
+	}
+}
+
+// addProcess launches a process, puts it into service, and stays with it until its end.
+func (p *Plugin) addProcess() {
+	in, err := p.bringUp(p.ctx)
+	failed := err != nil && p.ctx.Err() == nil
+	p.mu.Lock()
+	p.launching--
+	switch {
+	case failed:
+		p.pausing = true
+		p.fail(err)
+	case err == nil && p.ctx.Err() == nil:
 		p.pausing = false
 		if p.current == nil {
 			p.publish(in)
@@ -158,29 +168,68 @@ func (p *Plugin) supply() {
 			p.spares = append(p.spares, in)
 			p.announce()
 		}
-		p.mu.Unlock()
-		p.work.Go(func() { p.guard(in) })
+	}
+	p.mu.Unlock()
+	p.kick()
+	if failed {
+		p.log.Error("plugin process could not be started", "error", err)
+	}
+	if err == nil {
+		p.guard(in)
 	}
 }
 
-// needed reports whether another process is, and whether that has to wait.
+// needed reports whether another process is to be launched, beside those that are being launched, and whether that has to wait. While
+// launches pause, there is one at a time.
 func (p *Plugin) needed() (needed, pausing bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.current == nil {
 		p.promote()
 	}
+	wanted := p.wantedSpares()
+	if !p.isWary() && !p.suspects.judging {
+		for len(p.spares) > wanted {
+			p.spares[wanted].condemn(errNotNeeded)
+			p.spares = slices.Delete(p.spares, wanted, wanted+1)
+		}
+	}
+	if p.current != nil && p.suspects.wanted == 0 && !p.isWary() && time.Since(p.tookOver) < takeover {
+		return false, false
+	}
+	missing := max(wanted-len(p.spares), 0)
+	if p.current == nil {
+		missing++
+	}
+	atOnce := launchesAtOnce
+	if p.pausing {
+		atOnce = 1
+	}
+	return p.launching < min(missing, atOnce), p.pausing
+}
+
+// wantedSpares returns how many spares there should be. p.mu is held.
+func (p *Plugin) wantedSpares() int {
 	spares := 0
 	if p.options.Spares > 0 && p.used.Load() {
 		spares = p.options.Spares
-		if time.Since(p.warned) < wary && !p.warned.IsZero() {
-			spares++
+		if p.isWary() {
+			spares = p.reserve() + 1
 		}
 	}
-	if p.suspects.wantProcess {
-		spares = max(spares, 1)
+	return max(spares, p.suspects.wanted)
+}
+
+// isWary reports whether a call has taken a process down not long ago. p.mu is held.
+func (p *Plugin) isWary() bool { return !p.warned.IsZero() && time.Since(p.warned) < wary }
+
+// reserve returns how many spares stay for others when a call gets a process of its own that it is likely to take down: those that
+// take over from the current process, and one for suspects that are likely to be innocent. p.mu is held.
+func (p *Plugin) reserve() int {
+	if p.options.Spares == 0 {
+		return 0
 	}
-	return p.current == nil || len(p.spares) < spares, p.pausing
+	return p.options.Spares + 1
 }
 
 // first notes that the plugin is used: from then on it has spares.
