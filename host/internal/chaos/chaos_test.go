@@ -25,7 +25,10 @@ func TestChaos(t *testing.T) {
 	if err := run(t.Context(), args, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s%s", err, &progress, &out)
 	}
-	for _, want := range []string{" in which ", "an answer after a kill:  p50 ", "     0  connects refused"} {
+	for _, want := range []string{
+		" in which ", "an answer after a kill:  p50 ", "bystander of deadly payloads:  p50 ", "no deadly payloads come:      p50 ",
+		"     0  connects refused",
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the report has no %q:\n%s", want, &out)
 		}

@@ -15,6 +15,7 @@ type route struct {
 	address  string // where framehost listens
 	server   string // what it dials
 	spare    bool   // without sessions: it comes and goes with reloads
+	calm     bool   // without attackers, though its plugin is as fragile as another's
 }
 
 // A codec is a framing by way of a plugin.
@@ -54,8 +55,9 @@ func (w *world) configuration(v variation) string {
 		program := filepath.Join(w.settings.programs, "framehost-codec-"+name)
 		fmt.Fprintf(&b, "  - {name: %s-grpc, path: %q, data_plane: grpc}\n", name, program)
 	}
-	for _, plane := range planes {
-		fmt.Fprintf(&b, "  - {name: fragile-%s, path: %q, args: [%s], data_plane: %s}\n", plane, w.self, fragileRole, plane)
+	for _, f := range w.fragile {
+		_, plane, _ := strings.Cut(f.name, "-")
+		fmt.Fprintf(&b, "  - {name: %s, path: %q, args: [%s], data_plane: %s}\n", f.name, w.self, fragileRole, plane)
 	}
 	b.WriteString("codecs:\n")
 	for i := range framings {
@@ -65,10 +67,10 @@ func (w *world) configuration(v variation) string {
 			fmt.Fprintf(&b, "  - {name: c-%s, plugin: %s, options: %s, max_frame: %dB}\n", name, name, framings[i].options, 1<<20+v.n%5)
 		}
 	}
-	for _, plane := range planes {
-		fmt.Fprintf(&b, "  - {name: c-fragile-%s, plugin: fragile-%s}\n", plane, plane)
+	for _, f := range w.fragile {
+		fmt.Fprintf(&b, "  - {name: c-%s, plugin: %s}\n", f.name, f.name)
 	}
-	b.WriteString("  - {name: line, plugin: escape, options: {style: none}}\nroutes:\n")
+	b.WriteString("routes:\n")
 	for _, r := range w.routes {
 		if r.spare && !v.spare {
 			continue
@@ -77,9 +79,9 @@ func (w *world) configuration(v variation) string {
 			r.name, r.address, r.from.plugin, r.server, r.to.plugin)
 		fmt.Fprintf(&b, "    timeouts: {frame: %ds}\n", 300+v.n%3)
 	}
-	for _, f := range w.fragile {
-		fmt.Fprintf(&b, "  - name: %s\n    from: {listen: \"tcp://%s\", codec: c-%s}\n    to: {dial: \"tcp://%s\", codec: line}\n",
-			f.name, f.address, f.name, f.server)
+	for _, f := range w.fragile { // both sides by the same plugin: others are killed and stopped, which is measured elsewhere
+		fmt.Fprintf(&b, "  - name: %s\n    from: {listen: \"tcp://%s\", codec: c-%s}\n    to: {dial: \"tcp://%s\", codec: c-%s}\n",
+			f.name, f.address, f.name, f.server, f.name)
 	}
 	return b.String()
 }

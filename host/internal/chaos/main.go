@@ -14,7 +14,8 @@
 //   - the configuration is written anew and read again, with the routes changed;
 //   - the process is drained and started again, while some sessions hurry, some fall silent and some go on;
 //   - neighbors on the same routes send garbage, keep unfinished frames, never read, and reset their connections;
-//   - on two more routes, attackers send a payload that ends the plugin's process, beside bystanders.
+//   - on two more routes, attackers send a payload that ends the plugin's process, beside bystanders. How long those wait is
+//     compared with bystanders on two routes without attackers, since each shares the processors with everything above.
 //
 // A session is judged when both of its ends have ended. Each figure that must be 0 is in the report, with the time that it
 // took a plugin to answer again after its process had died. The program fails if a figure is not 0.

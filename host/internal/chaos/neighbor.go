@@ -120,21 +120,25 @@ func (w *world) attack(ctx context.Context, r *route, random *rand.Rand) error {
 	return nil
 }
 
-// standBy sends lines, one after the other, where attackers do harm, and notes how long it has to wait.
+// standBy sends lines, one after the other, where attackers do harm or would, and notes how long each takes to come back.
 func (w *world) standBy(ctx context.Context, r *route) error {
 	for ctx.Err() == nil {
 		conn, err := w.connect(ctx, r)
 		if err != nil {
 			continue
 		}
-		if err := w.chat(ctx, conn); err != nil && ctx.Err() == nil {
+		if err := w.chat(ctx, conn, r); err != nil && ctx.Err() == nil {
 			w.tally.wrong(&w.tally.bystanders, "bystander on %s: %v", r.name, err)
 		}
 	}
 	return nil
 }
 
-func (w *world) chat(ctx context.Context, conn net.Conn) error {
+func (w *world) chat(ctx context.Context, conn net.Conn, route *route) error {
+	list := &w.tally.attacked
+	if route.calm {
+		list = &w.tally.calm
+	}
 	defer func() { _ = conn.Close() }()
 	r := bufio.NewReader(conn)
 	for n := 0; ctx.Err() == nil && !w.draining.Load(); n++ {
@@ -153,7 +157,7 @@ func (w *world) chat(ctx context.Context, conn net.Conn) error {
 		if got != line {
 			w.tally.wrong(&w.tally.corrupt, "bystander: got %q, want %q", got, line)
 		}
-		w.tally.stalled(time.Since(sent))
+		w.tally.took(list, time.Since(sent))
 		pause(ctx, 2*time.Millisecond)
 	}
 	return hangUp(conn, r)

@@ -168,7 +168,7 @@ func (k *killer) measure(ctx context.Context, list *[]time.Duration, end func() 
 	select {
 	case took := <-answers:
 		if took >= 0 {
-			k.tally.recovered(list, took)
+			k.tally.took(list, took)
 		}
 	case <-ctx.Done():
 	}

@@ -26,7 +26,8 @@ type tally struct {
 	mu         sync.Mutex
 	recoveries []time.Duration // after a kill
 	resumes    []time.Duration // after a stop, which the host has to find out
-	stall      time.Duration   // the longest of a bystander
+	attacked   []time.Duration // that a bystander's line took where deadly payloads come
+	calm       []time.Duration // the same where none come: what the load of the machine makes of it
 	notes      []string        // what was wrong, the first of it
 	began      time.Time
 }
@@ -44,16 +45,11 @@ func (t *tally) wrong(count *atomic.Int64, format string, args ...any) {
 	}
 }
 
-func (t *tally) recovered(list *[]time.Duration, after time.Duration) {
+// took appends to list, which is one of t.
+func (t *tally) took(list *[]time.Duration, d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	*list = append(*list, after)
-}
-
-func (t *tally) stalled(gap time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.stall = max(t.stall, gap)
+	*list = append(*list, d)
 }
 
 // zeros are the figures that must be 0.
@@ -103,7 +99,8 @@ func (t *tally) print(w io.Writer, seed uint64) {
 		t.garbage.Load(), t.unfinished.Load(), t.deaf.Load(), t.resets.Load())
 	fmt.Fprintf(w, "an answer after a kill:  %s\n", quantiles(t.recoveries))
 	fmt.Fprintf(w, "an answer after a stop:  %s (timeouts.codec is 1s)\n", quantiles(t.resumes))
-	fmt.Fprintf(w, "longest stall of a bystander of deadly payloads: %v\n", t.stall.Round(time.Millisecond))
+	fmt.Fprintf(w, "a line of a bystander of deadly payloads:  %s\n", quantiles(t.attacked))
+	fmt.Fprintf(w, "a line where no deadly payloads come:      %s\n", quantiles(t.calm))
 	for _, f := range t.zeros() {
 		fmt.Fprintf(w, "%6d  %s\n", f.count.Load(), f.name)
 	}

@@ -32,7 +32,7 @@ type world struct {
 	progress io.Writer
 	log      *os.File // nil: the log is not kept
 	routes   []*route
-	fragile  []*route
+	fragile  []*route // with plugins that a payload ends; the calm ones get none of those
 	servers  []net.Listener
 
 	// gate is held by whoever dials framehost or asks it, and taken by a drain.
@@ -97,7 +97,7 @@ func (w *world) addRoutes() error {
 	spare.name, spare.spare = "spare", true
 	w.routes = append(w.routes, &spare)
 	for _, plane := range planes {
-		w.fragile = append(w.fragile, &route{name: "fragile-" + plane})
+		w.fragile = append(w.fragile, &route{name: "fragile-" + plane}, &route{name: "calm-" + plane, calm: true})
 	}
 	for _, r := range append(w.fragile, w.routes...) {
 		free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -168,7 +168,9 @@ func (w *world) run(ctx context.Context) error {
 	}
 	for i, r := range w.fragile {
 		random := rand.New(rand.NewPCG(w.settings.seed, uint64(2000+i)))
-		fail(func(ctx context.Context) error { return w.attack(ctx, r, random) })
+		if !r.calm {
+			fail(func(ctx context.Context) error { return w.attack(ctx, r, random) })
+		}
 		for range 2 {
 			fail(func(ctx context.Context) error { return w.standBy(ctx, r) })
 		}
