@@ -83,7 +83,7 @@ func (m *Memory) Charge(n int64) (release func()) {
 	})
 }
 
-// A budget is the memory that all routes share.
+// A budget is the memory that all routes share. While no account waits, memory is charged and given back without its lock.
 type budget struct {
 	size     int64
 	patience time.Duration
@@ -92,7 +92,7 @@ type budget struct {
 	queued   atomic.Int32 // len(waiters)
 
 	mu           sync.Mutex
-	large        map[*memoryAccount]struct{} // that hold more than their allowance
+	large        map[*memoryAccount]struct{} // those that have, or had since they held nothing, more than their allowance
 	peers        map[string]*sharers
 	waiters      []*waiter // the one that is served first in front
 	sequence     uint64
@@ -132,11 +132,13 @@ type memoryAccount struct {
 	progress func() (time.Time, int64) // when the last byte was read or written, and how many were so far; nil: not known
 	end      func(error)               // ends the direction; nil: there is nothing to end
 
+	// What is held is reserved - free. It changes without a lock as long as what is reserved covers it.
 	reserved atomic.Int64 // charged to the budget
-
-	mu   sync.Mutex
-	held int64
-	paid int64 // stays reserved until the account is closed
+	free     atomic.Int64 // of that, not held; negative while more is on its way
+	paid     atomic.Int64 // stays reserved until the account is closed
+	listed   atomic.Bool  // in the budget's list of the large
+	fell     atomic.Bool  // reserved came down to the allowance since the last look at the stuck
+	mu       sync.Mutex   // for changes of reserved that free goes along with
 
 	// The budget's lock is for these.
 	ending  time.Time // when end was called; zero: it was not
@@ -152,7 +154,8 @@ func (m *Memory) open(peer string, paid int64) *memoryAccount {
 	if m == nil {
 		return nil
 	}
-	a := &memoryAccount{budget: m.budget, route: m.route, address: peer, paid: paid}
+	a := &memoryAccount{budget: m.budget, route: m.route, address: peer}
+	a.paid.Store(paid)
 	if peer != "" {
 		a.budget.mu.Lock()
 		a.peer = a.budget.peers[peer]
@@ -164,6 +167,7 @@ func (m *Memory) open(peer string, paid int64) *memoryAccount {
 		a.budget.mu.Unlock()
 	}
 	a.reserve(paid)
+	a.free.Add(paid)
 	return a
 }
 
@@ -173,7 +177,7 @@ func (a *memoryAccount) close() {
 		return
 	}
 	a.mu.Lock()
-	a.paid = 0
+	a.paid.Store(0)
 	a.shrink()
 	a.mu.Unlock()
 	a.budget.mu.Lock()
@@ -191,44 +195,60 @@ func (a *memoryAccount) close() {
 
 // try charges n bytes if that is possible without waiting, and without overtaking those that wait.
 func (a *memoryAccount) try(n int64) bool {
-	if a == nil || n == 0 {
+	if a == nil || n == 0 || a.hold(n) {
 		return true
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	need := a.needs(n)
-	if need > 0 && !a.budget.fits(a, need) {
-		return false
-	}
-	a.held += n
-	return true
+	_, ok := a.extend(n)
+	return ok
 }
 
 // must charges n bytes that exist already, even beyond the limit.
 func (a *memoryAccount) must(n int64) {
-	if a == nil || n == 0 {
+	if a == nil || n == 0 || a.hold(n) {
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if need := a.needs(n); need > 0 && !a.budget.fits(a, need) {
+	if need, ok := a.extend(n); !ok {
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		a.reserve(need)
+		a.free.Add(need - n)
+		a.shrink() // something may have been given back meanwhile
 	}
-	a.held += n
 }
 
-// needs returns how many bytes are to be charged to the budget for n more. What the allowance covers is charged here.
-func (a *memoryAccount) needs(n int64) int64 {
-	reserved := a.reserved.Load()
-	if a.held+n <= reserved {
-		return 0
+// hold charges n bytes if what is reserved covers them.
+func (a *memoryAccount) hold(n int64) bool {
+	for {
+		free := a.free.Load()
+		if free < n {
+			return false
+		}
+		if a.free.CompareAndSwap(free, free-n) {
+			return true
+		}
 	}
-	need := (a.held + n - reserved + step - 1) / step * step
-	if a.held+n <= allowance && reserved+need <= allowance {
+}
+
+// extend charges n bytes, and reserves what they need. It is false, and nothing is charged, where the need can't be charged to
+// the budget at once.
+func (a *memoryAccount) extend(n int64) (need int64, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	free := a.free.Add(-n) // no one else can hold what this leaves
+	if free >= 0 {
+		return 0, true
+	}
+	need = (-free + step - 1) / step * step
+	switch {
+	case a.reserved.Load()+need <= allowance:
 		a.reserve(need)
-		return 0
+	case !a.budget.fits(a, need):
+		a.free.Add(n)
+		a.shrink()
+		return need, false
 	}
-	return need
+	a.free.Add(need)
+	return need, true
 }
 
 // take charges n bytes, and waits for them if it must, until ctx ends. It fails when the account is among those that end.
@@ -246,14 +266,13 @@ func (a *memoryAccount) waitFor(ctx context.Context, n int64, finishes bool) err
 	if n > a.budget.size {
 		return fmt.Errorf("relay: memory: want %d bytes, more than the limit of %d", n, a.budget.size)
 	}
-	a.mu.Lock()
-	need := a.needs(n)
-	if need == 0 || a.budget.fits(a, need) {
-		a.held += n
-		a.mu.Unlock()
+	if a.hold(n) {
 		return nil
 	}
-	a.mu.Unlock()
+	need, ok := a.extend(n)
+	if ok {
+		return nil
+	}
 	w := &waiter{account: a, need: need, finishes: finishes, done: make(chan error, 1)}
 	a.budget.wait(w)
 	var err error
@@ -270,7 +289,7 @@ func (a *memoryAccount) waitFor(ctx context.Context, n int64, finishes bool) err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.held += n
+	a.free.Add(need - n)
 	a.shrink() // others of the account may have given something back meanwhile
 	return nil
 }
@@ -280,34 +299,37 @@ func (a *memoryAccount) give(n int64) {
 	if a == nil || n == 0 {
 		return
 	}
+	free := a.free.Add(n)
+	if reserved := a.reserved.Load(); free < step && (free != reserved || reserved == a.paid.Load()) {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.held -= n
 	a.shrink()
 }
 
 // shrink gives back the steps that nothing is held in. The account's lock is held.
 func (a *memoryAccount) shrink() {
-	reserved := a.reserved.Load()
-	excess := min((reserved-a.held)/step*step, reserved-a.paid)
-	if a.held == 0 {
-		excess = reserved - a.paid
-	}
-	if excess > 0 {
-		a.budget.giveBack(a, excess)
+	for {
+		free, reserved := a.free.Load(), a.reserved.Load()
+		excess := min(free/step*step, reserved-a.paid.Load())
+		if free == reserved {
+			excess = reserved - a.paid.Load()
+		}
+		if excess <= 0 {
+			return
+		}
+		if a.free.CompareAndSwap(free, free-excess) {
+			a.budget.giveBack(a, excess)
+		}
 	}
 }
 
 // reserve charges n bytes to the budget, whatever the limit.
 func (a *memoryAccount) reserve(n int64) {
-	b := a.budget
-	before := a.reserved.Add(n) - n
-	b.addFor(a, n)
-	if before+n > allowance && before <= allowance {
-		b.mu.Lock()
-		b.note(a)
-		b.mu.Unlock()
-	}
+	a.budget.used.Add(n)
+	a.budget.charge(a, n)
+	a.budget.list(a)
 }
 
 // add charges n bytes, which may be negative, to a group; to the whole where g is nil.
@@ -319,51 +341,89 @@ func (b *budget) add(g *sharers, n int64) {
 	}
 }
 
-func (b *budget) addFor(a *memoryAccount, n int64) {
-	b.used.Add(n)
+// fits charges need bytes to a if they are free and nothing waits.
+func (b *budget) fits(a *memoryAccount, need int64) bool {
+	if b.queued.Load() > 0 || !b.use(need) {
+		return false
+	}
+	b.charge(a, need)
+	b.list(a)
+	return true
+}
+
+// use charges n bytes to the whole if they are free.
+func (b *budget) use(n int64) bool {
+	for {
+		used := b.used.Load()
+		if used+n > b.size {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
+	}
+}
+
+// charge charges n bytes, for which the whole is charged already, to a and to its groups. The caller lists a.
+func (b *budget) charge(a *memoryAccount, n int64) {
+	a.reserved.Add(n)
 	a.route.held.Add(n)
 	if a.peer != nil {
 		a.peer.held.Add(n)
 	}
 }
 
-// note keeps a in the list of the large as long as it is one. The lock is held.
-func (b *budget) note(a *memoryAccount) {
-	if a.reserved.Load() > allowance {
-		b.large[a] = struct{}{}
-		return
-	}
-	delete(b.large, a)
-	a.ending, a.sampled, a.slow = time.Time{}, time.Time{}, false
-}
-
-// fits charges need bytes to a if they are free and nobody waits.
-func (b *budget) fits(a *memoryAccount, need int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.waiters) > 0 || b.used.Load()+need > b.size {
-		return false
-	}
-	b.charge(a, need)
-	return true
-}
-
-func (b *budget) charge(a *memoryAccount, need int64) {
-	a.reserved.Add(need)
-	b.addFor(a, need)
-	b.note(a)
-}
-
 // giveBack takes n bytes off what a has reserved.
 func (b *budget) giveBack(a *memoryAccount, n int64) {
-	before := a.reserved.Add(-n) + n
-	b.addFor(a, -n)
-	if before > allowance {
+	left := a.reserved.Add(-n)
+	if left <= allowance && left+n > allowance {
+		a.fell.Store(true)
+	}
+	a.route.held.Add(-n)
+	if a.peer != nil {
+		a.peer.held.Add(-n)
+	}
+	b.used.Add(-n)
+	if left == 0 && a.listed.Load() {
 		b.mu.Lock()
-		b.note(a)
+		b.unlist(a)
 		b.mu.Unlock()
 	}
 	b.released()
+}
+
+// list puts a in the list of the large if it is one. There it stays until nothing is reserved, since most that were large
+// will soon be so again.
+func (b *budget) list(a *memoryAccount) {
+	if a.reserved.Load() > allowance && !a.listed.Load() {
+		b.mu.Lock()
+		b.enlist(a)
+		b.mu.Unlock()
+	}
+}
+
+// enlist is list for where the lock is held.
+func (b *budget) enlist(a *memoryAccount) {
+	if a.reserved.Load() <= allowance || a.listed.Load() {
+		return
+	}
+	b.large[a] = struct{}{}
+	a.listed.Store(true)
+	b.unlist(a) // what it had may have been given back just now
+}
+
+// unlist removes a from the list of the large if nothing is reserved. The lock is held.
+func (b *budget) unlist(a *memoryAccount) {
+	if a.reserved.Load() == 0 {
+		delete(b.large, a)
+		a.listed.Store(false)
+		a.reconsider()
+	}
+}
+
+// reconsider ends what was noted of a while memory was short. The budget's lock is held.
+func (a *memoryAccount) reconsider() {
+	a.ending, a.sampled, a.slow = time.Time{}, time.Time{}, false
 }
 
 // short reports whether memory is short: then reads are small.
@@ -455,7 +515,7 @@ func (b *budget) serve() {
 	b.order()
 	for i := b.first(0); i < len(b.waiters); {
 		w := b.waiters[i]
-		if b.used.Load()+w.need > b.size {
+		if !b.use(w.need) {
 			if time.Since(w.since) >= b.patience/2 {
 				return
 			}
@@ -464,6 +524,7 @@ func (b *budget) serve() {
 		}
 		b.remove(i)
 		b.charge(w.account, w.need)
+		b.enlist(w.account)
 		w.done <- nil
 		i = b.first(0) // whose turn it is depends on who waits
 	}
@@ -535,8 +596,9 @@ func (b *budget) stuck(now time.Time) (over []*memoryAccount) {
 	if len(b.waiters) == 0 {
 		return nil
 	}
+	large := b.nowLarge()
 	coming := int64(0) // memory of those that were ended and have not given it back yet
-	for a := range b.large {
+	for _, a := range large {
 		a.sample(now, b.patience)
 		if !a.ending.IsZero() && now.Sub(a.ending) < b.patience {
 			coming += a.reserved.Load()
@@ -553,7 +615,7 @@ func (b *budget) stuck(now time.Time) (over []*memoryAccount) {
 			i++
 			continue
 		}
-		a := b.largestStuck(w, now)
+		a := b.largestStuck(w, large, now)
 		if a == nil {
 			break
 		}
@@ -572,6 +634,21 @@ func (b *budget) stuck(now time.Time) (over []*memoryAccount) {
 	return over
 }
 
+// nowLarge returns the accounts that have more than their allowance. What was noted of an account ends where it has come down
+// to that in between. The lock is held.
+func (b *budget) nowLarge() (large []*memoryAccount) {
+	for a := range b.large {
+		isLarge := a.reserved.Load() > allowance
+		if fell := a.fell.Swap(false); fell || !isLarge {
+			a.reconsider()
+		}
+		if isLarge {
+			large = append(large, a)
+		}
+	}
+	return large
+}
+
 // fail ends the waits of a.
 func (b *budget) fail(a *memoryAccount) {
 	for i := len(b.waiters) - 1; i >= 0; i-- {
@@ -582,13 +659,13 @@ func (b *budget) fail(a *memoryAccount) {
 }
 
 // largestStuck returns the account that is to end for w to go on, nil if there is none yet.
-func (b *budget) largestStuck(w *waiter, now time.Time) (largest *memoryAccount) {
+func (b *budget) largestStuck(w *waiter, large []*memoryAccount, now time.Time) (largest *memoryAccount) {
 	consider := func(a *memoryAccount) {
 		if a.ending.IsZero() && (largest == nil || a.reserved.Load() > largest.reserved.Load()) {
 			largest = a
 		}
 	}
-	for a := range b.large {
+	for _, a := range large {
 		eligible := a.reserved.Load() >= w.account.reserved.Load() ||
 			a.route != w.account.route && a.route.held.Load() > b.size/2 ||
 			a.peer != nil && a.peer != w.account.peer && a.peer.held.Load() > b.size/2

@@ -409,8 +409,8 @@ func testAccounting(t *testing.T, seed uint64) {
 					t.Errorf("%d bytes are charged of %d", used, size)
 				}
 				p.mu.Lock()
-				if reserved := p.reserved.Load(); p.held > reserved || reserved-p.held > step+directionMemory {
-					t.Errorf("%d bytes are reserved for %d", reserved, p.held)
+				if reserved, free := p.reserved.Load(), p.free.Load(); free < 0 || free > step+directionMemory {
+					t.Errorf("%d bytes are reserved for %d", reserved, reserved-free)
 				}
 				p.mu.Unlock()
 			}

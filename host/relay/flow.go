@@ -181,15 +181,20 @@ func (f *flow) read() (n int, how halt, err error) {
 	if how := f.park(); how != going {
 		return 0, how, nil
 	}
-	before := f.session.clock.now()
-	unfinished := f.inbox.len() > 0
-	f.counts.bytesWaiting.Store(int64(f.inbox.len()))
+	// Most reads begin with an empty inbox; those leave out what only an unfinished frame needs.
+	unfinished, before := f.inbox.len() > 0, int64(0)
+	if waiting := int64(f.inbox.len()); waiting != f.counts.bytesWaiting.Load() {
+		f.counts.bytesWaiting.Store(waiting)
+	}
 	if unfinished {
+		before = f.session.clock.now()
 		f.frameSince.Store(max(1, before-f.frameSpent))
 	}
 	n, err = f.from.Link.Read(f.grab, f.release)
 	after := f.session.clock.now()
-	f.frameSince.clear()
+	if unfinished {
+		f.frameSince.clear()
+	}
 	if n > 0 {
 		f.active.Store(after)
 		f.counts.bytesRead.Add(int64(n))
@@ -200,8 +205,9 @@ func (f *flow) read() (n int, how halt, err error) {
 	}
 	f.inbox.took(n)
 	f.crumbs.read(n)
-	f.frameSpent += after - before
-	if !unfinished {
+	if unfinished {
+		f.frameSpent += after - before
+	} else {
 		f.frameSpent = 0
 	}
 	return n, going, err
