@@ -559,7 +559,7 @@ routes:
 const patience = time.Minute
 
 // waitFor waits until the status is as ok wants it.
-func waitFor(t *testing.T, h *Host, ok func(*Status) bool) {
+func waitFor(t testing.TB, h *Host, ok func(*Status) bool) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
