@@ -128,3 +128,44 @@ routes: [{name: r, from: {listen: "tcp://127.0.0.1:0", codec: a}, to: {dial: "tc
 		})
 	}
 }
+
+// A signal ends each command while the configuration that it reads is a pipe that says nothing.
+func TestEndedWhileReading(t *testing.T) {
+	tests := []struct {
+		args    []string
+		code    int
+		message string
+	}{
+		{[]string{"run"}, exitOK, "framehost: ended while it was reading "},
+		{[]string{"check"}, exitFailed, "framehost: interrupted\n"},
+		{[]string{"status"}, exitFailed, "framehost: interrupted\n"},
+		{[]string{"plugin", "list"}, exitFailed, "framehost: interrupted\n"},
+		{[]string{"encode", "newline"}, exitFailed, "framehost: interrupted\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args[0], func(t *testing.T) {
+			fifo := filepath.Join(t.TempDir(), "relay.yaml")
+			if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), "framehost", append(tt.args, "-c", fifo)...)
+			var said strings.Builder
+			cmd.Stderr = &said
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			writer, err := os.OpenFile(fifo, os.O_WRONLY, 0) // which waits for the command to open it
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer writer.Close()
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(said.String(), tt.message) {
+				t.Errorf("got %s and\n%s\nwant exit code %d and %q", cmd.ProcessState, said.String(), tt.code, tt.message)
+			}
+		})
+	}
+}

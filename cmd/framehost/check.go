@@ -66,7 +66,7 @@ reload of it would be refused; 1 if no framehost answers at the control socket.`
 }
 
 func check(ctx context.Context, s *source, out, stderr io.Writer) error {
-	c, err := s.load()
+	c, err := s.load(ctx)
 	if err != nil {
 		return err
 	}

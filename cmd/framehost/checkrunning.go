@@ -14,7 +14,7 @@ import (
 
 // checkRunning implements check --running.
 func checkRunning(ctx context.Context, s *source, socket string, asJSON bool, out, stderr io.Writer) error {
-	path, err := controlSocket(socket, s)
+	path, err := controlSocket(ctx, socket, s)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func checkRunning(ctx context.Context, s *source, socket string, asJSON bool, ou
 	if s.file != "" {
 		again.file = s.file
 	}
-	c, err := config.Load(again.file, config.LoadOptions{Set: running.Set, Builtin: builtinNames()})
+	c, err := config.Load(ctx, again.file, config.LoadOptions{Set: running.Set, Builtin: builtinNames()})
 	if err != nil {
 		return err
 	}

@@ -36,11 +36,11 @@ func (a *codecArg) addFlags(cmd *cobra.Command) {
 }
 
 // complete offers what CODEC may be.
-func (a *codecArg) complete(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a *codecArg) complete(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	c, err := a.configuration()
+	c, err := a.configuration(cmd.Context())
 	if err != nil {
 		c = config.Default()
 	}
@@ -55,16 +55,16 @@ type namedCodec struct {
 }
 
 // configuration is the file's, or else one without codecs. Each call returns another.
-func (a *codecArg) configuration() (*config.Config, error) {
+func (a *codecArg) configuration(ctx context.Context) (*config.Config, error) {
 	if a.file == "" {
 		return config.Default(), nil
 	}
-	return a.load()
+	return a.load(ctx)
 }
 
 // withCodec runs work with the codec that the arguments call name, and ends its plugin process afterwards.
 func (a *codecArg) withCodec(ctx context.Context, name string, work func(*namedCodec) error) (err error) {
-	c, err := a.configuration()
+	c, err := a.configuration(ctx)
 	if err != nil {
 		return err
 	}

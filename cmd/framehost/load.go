@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -28,10 +29,10 @@ func (s *source) setFlag(cmd *cobra.Command) {
 }
 
 // load reads the configuration; each call reads it anew.
-func (s *source) load() (*config.Config, error) {
+func (s *source) load(ctx context.Context) (*config.Config, error) {
 	options := config.LoadOptions{Set: s.set, Env: true, Builtin: builtinNames()}
 	if s.file != "" {
-		return config.Load(s.file, options)
+		return config.Load(ctx, s.file, options)
 	}
 	c, err := config.Parse(config.DefaultFile, "yaml", config.DefaultYAML, options)
 	if err != nil {
@@ -48,8 +49,8 @@ func errEmpty(c *config.Config) error {
 }
 
 // loadRoutes is load for a configuration that is to run: routes are required.
-func (s *source) loadRoutes() (*config.Config, error) {
-	c, err := s.load()
+func (s *source) loadRoutes(ctx context.Context) (*config.Config, error) {
+	c, err := s.load(ctx)
 	if err == nil && len(c.Routes) == 0 {
 		return nil, errEmpty(c)
 	}

@@ -33,7 +33,7 @@ started to get their version and description; the exit code is 1 if one does not
   framehost plugin list -c relay.yaml`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := s.load()
+			c, err := s.load(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -81,7 +81,7 @@ payloads travel to it, and its options with their types and defaults. With --jso
 		Args:              arguments(1, 1),
 		ValidArgsFunction: s.completePlugins,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := s.load()
+			c, err := s.load(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -94,12 +94,12 @@ payloads travel to it, and its options with their types and defaults. With --jso
 }
 
 // completePlugins offers the plugins that are built in, and those of the file if it is right.
-func (s *source) completePlugins(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (s *source) completePlugins(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	names := builtinNames()
-	if c, err := s.load(); err == nil {
+	if c, err := s.load(cmd.Context()); err == nil {
 		names = append(names, pluginNames(c)...)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp

@@ -77,7 +77,11 @@ func (r *runner) run(ctx context.Context, stderr *standardError) error {
 			r.set = append(r.set, key+"="+flag.value)
 		}
 	}
-	c, err := r.loadRoutes()
+	c, err := r.loadRoutes(ctx)
+	if err != nil && ctx.Err() != nil { // the file is a pipe that is silent; there is no logger yet
+		fmt.Fprintf(stderr, "framehost: ended while it was reading %s: %v\n", r.file, context.Cause(ctx))
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func (r *runner) reload(ctx context.Context, h *host.Host) {
 		r.log.Warn("there is no configuration file to read again")
 		return
 	}
-	c, err := r.loadRoutes()
+	c, err := r.loadRoutes(ctx)
 	if err == nil {
 		err = h.Reload(ctx, c)
 	}

@@ -42,7 +42,7 @@ members sent and received.`,
   framehost status -c relay.yaml --json`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			path, err := controlSocket(socket, &s)
+			path, err := controlSocket(cmd.Context(), socket, &s)
 			if err != nil {
 				return err
 			}
@@ -65,18 +65,18 @@ members sent and received.`,
 	return cmd
 }
 
-func controlSocket(socket string, s *source) (string, error) {
+func controlSocket(ctx context.Context, socket string, s *source) (string, error) {
 	if socket != "" {
 		return socket, nil
 	}
 	if s.file == "" {
-		c, err := s.load()
+		c, err := s.load(ctx)
 		if err != nil {
 			return "", err
 		}
 		return cmp.Or(c.Control.Socket, host.DefaultControlSocket()), nil
 	}
-	path, err := config.ControlSocket(s.file, config.LoadOptions{Set: s.set, Env: true})
+	path, err := config.ControlSocket(ctx, s.file, config.LoadOptions{Set: s.set, Env: true})
 	if err != nil {
 		return "", err
 	}

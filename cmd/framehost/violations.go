@@ -46,7 +46,7 @@ path. The exit code is 1 if no framehost answers there.`,
   framehost violations scales --json`,
 		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := controlSocket(socket, &s)
+			path, err := controlSocket(cmd.Context(), socket, &s)
 			if err != nil {
 				return err
 			}

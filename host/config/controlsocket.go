@@ -1,14 +1,15 @@
 package config
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 )
 
 // ControlSocket returns control.socket of the configuration file at path, as an absolute path or relative to the working
 // directory, and "" where the default place is meant. Whatever else is wrong with the file does not matter.
-func ControlSocket(path string, opts LoadOptions) (string, error) {
-	data, err := readFile(path)
+func ControlSocket(ctx context.Context, path string, opts LoadOptions) (string, error) {
+	data, err := readFile(ctx, path)
 	if err != nil {
 		return "", fmt.Errorf("configuration: %w", err)
 	}

@@ -26,7 +26,7 @@ func mustParse(t *testing.T, text string, opts LoadOptions) *Config {
 
 func mustLoad(t *testing.T, path string) *Config {
 	t.Helper()
-	c, err := Load(path, LoadOptions{})
+	c, err := Load(t.Context(), path, LoadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,17 +267,17 @@ routes: [{name: r, from: {listen: 'unix://in/a.sock', codec: a}, to: {dial: 'uni
 }
 
 func TestLoadOfWhatIsNotThere(t *testing.T) {
-	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml"), LoadOptions{}); err == nil || !strings.Contains(err.Error(), "none.yaml") {
+	if _, err := Load(t.Context(), filepath.Join(t.TempDir(), "none.yaml"), LoadOptions{}); err == nil || !strings.Contains(err.Error(), "none.yaml") {
 		t.Errorf("got %v, want an error that names the file", err)
 	}
-	if _, err := Load(t.TempDir(), LoadOptions{}); err == nil {
+	if _, err := Load(t.Context(), t.TempDir(), LoadOptions{}); err == nil {
 		t.Error("a directory was read")
 	}
 	long := filepath.Join(t.TempDir(), "long.yaml")
 	if err := os.WriteFile(long, make([]byte, maxFile+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(long, LoadOptions{}); err == nil {
+	if _, err := Load(t.Context(), long, LoadOptions{}); err == nil {
 		t.Error("an endless file was read")
 	}
 }

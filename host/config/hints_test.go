@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,6 +21,15 @@ func TestMeantBytes(t *testing.T) {
 		if got, _ := meantBytes(tt.text); got != tt.meant {
 			t.Errorf("%q: got %q, want %q", tt.text, got, tt.meant)
 		}
+	}
+}
+
+// Within a mapping in braces the braces of ${HOME} are no YAML.
+func TestVariablesInBraces(t *testing.T) {
+	_, err := Parse("test.yaml", "yaml", []byte("limits: {max_frame: 1MiB}\ncontrol: {socket: ${HOME}/x}\n"), LoadOptions{})
+	want := "; ${HOME} is taken as it is written: variables are not substituted in a file"
+	if err == nil || !strings.HasPrefix(err.Error(), "test.yaml:2:") || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got %v, want an error of line 2 that ends in %q", err, want)
 	}
 }
 

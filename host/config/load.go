@@ -1,7 +1,9 @@
 package config
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -23,24 +25,48 @@ type LoadOptions struct {
 var builtinPlugins = []string{"base64", "escape", "lenprefix", "swapterm"}
 
 // Load reads the configuration file at path. Its format follows from its name: .json, .toml, else YAML. What is wrong in
-// it comes as [Errors], everything at once; a file that can't be read as another error.
-func Load(path string, opts LoadOptions) (*Config, error) {
-	data, err := readFile(path)
+// it comes as [Errors], everything at once; a file that can't be read as another error. The file may be a pipe, which can be
+// silent for ever: when ctx ends, Load returns an error that wraps the error of ctx.
+func Load(ctx context.Context, path string, opts LoadOptions) (*Config, error) {
+	data, err := readFile(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	return Parse(path, formatOf(path), data, opts)
 }
 
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+// readFile returns the contents of the file at path. When ctx ends first, readFile abandons the read: opening a pipe and
+// reading from it can't be interrupted.
+func readFile(ctx context.Context, path string) ([]byte, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		data, err := readBounded(path)
+		done <- result{data, err}
+	}()
+	select {
+	case r := <-done:
+		return r.data, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read %s: %w", path, ctx.Err())
+	}
+}
+
+// readBounded reads at most one byte more than maxFile: a device or a pipe may have no end.
+func readBounded(path string) ([]byte, error) {
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if info.Mode().IsRegular() && info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: %d bytes, more than %d", path, info.Size(), maxFile)
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		return nil, fmt.Errorf("%s: got more than %d bytes, want at most that many", path, maxFile)
 	}
-	return os.ReadFile(path)
+	return data, err
 }
 
 // Parse reads a configuration from data. name is the file's name in errors, and relative paths are relative to its

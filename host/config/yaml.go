@@ -88,7 +88,23 @@ func (s *source) syntaxError(err error) {
 	if strings.Contains(message, "character '\t'") {
 		message = "a tab; YAML is indented with spaces"
 	}
-	s.fail(tokenAt(e.GetToken(), ""), "not YAML: "+message, "")
+	at := tokenAt(e.GetToken(), "")
+	if found := variableText.FindString(s.lineOf(at)); found != "" { // its braces are a mapping where one is open already
+		message += "; " + fmt.Sprintf(notSubstituted, found)
+	}
+	s.fail(at, "not YAML: "+message, "")
+}
+
+// lineOf returns the text of the line that p is in.
+func (s *source) lineOf(p Position) string {
+	line := ""
+	for text := range strings.Lines(string(s.data)) {
+		if line = text; p.Line <= 1 {
+			break
+		}
+		p.Line--
+	}
+	return line
 }
 
 func tokenAt(t *token.Token, key string) Position {
