@@ -430,6 +430,9 @@ func TestHubViolations(t *testing.T) {
 				if stats.Violations != tt.violations || stats.Unrepresentable != tt.unrepresent || violations != 1 {
 					t.Errorf("got %+v and %d reports", stats, violations)
 				}
+				if got := h.Stats().Unrepresentable; got != tt.unrepresent { // one receiver could not get each of them
+					t.Errorf("the hub counts %d payloads that can't be represented, want %d", got, tt.unrepresent)
+				}
 				if got := kept.String(); got != tt.kept {
 					t.Errorf("kept %q, want %q", got, tt.kept)
 				}

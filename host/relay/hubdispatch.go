@@ -224,7 +224,7 @@ func (d *dispatcher) remember(r *receiver, ends []uint32, index int, empties boo
 // is skipped.
 func (d *dispatcher) cannotCarry(g *group, b *batch, index int, fault *codecs.Fault) error {
 	m := d.member
-	m.counts.unrepresentable.Add(1)
+	m.counts.uncarried.Add(1)
 	for _, r := range g.receivers {
 		if r.member.Load() != m && r.hears(m) {
 			r.tally.unrepresentable.Add(1)

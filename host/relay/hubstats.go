@@ -35,7 +35,8 @@ type HubStats struct {
 	Members int `json:"members"`
 }
 
-// Stats returns what the hub has done so far.
+// Stats returns what the hub has done so far. A payload that the framing of receivers can't carry counts once for each of
+// them, and not at its sender, so that frames that left, and those that were dropped, are what was to leave.
 func (h *Hub) Stats() HubStats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -55,6 +56,7 @@ func (m *Member) Stats() MemberStats {
 	if m.lasts {
 		s.add(m.tally.all())
 	}
+	s.Unrepresentable += m.counts.uncarried.Load()
 	s.QueuedFrames, s.QueuedBytes = m.queue.held()
 	s.HalfClosed = m.inputEnded.Load() != 0
 	return s
@@ -65,6 +67,9 @@ type hubCounters struct {
 	counters
 	datagramsIn, datagramsOut, droppedFrames, droppedBytes atomic.Int64
 	own, suppressed, notSent, starved                      atomic.Int64
+	// uncarried counts the member's own payloads that a framing of receivers could not carry. The hub counts those where
+	// they were to go, as it counts frames that leave.
+	uncarried atomic.Int64
 }
 
 func (c *hubCounters) all() MemberCounts {
