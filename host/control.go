@@ -33,7 +33,16 @@ func DefaultControlSocket() string {
 	return filepath.Join(os.TempDir(), "framehost-"+strconv.Itoa(os.Getuid()), name)
 }
 
-// A control serves `framehost status`, `violations` and `check --running`: HTTP over a Unix socket that only the user may connect to.
+// A control serves `framehost status`, `violations`, `drain` and `check --running`: HTTP over a Unix socket that only the user may
+// connect to.
+//
+//	GET  /v1/status                        a Status
+//	GET  /v1/violations[?route=NAME]       a list of ViolationStatus, of one route or of all
+//	GET  /v1/settings                      a Running
+//	POST /v1/drain?route=NAME[&outdated=true]   drains the route, and answers with a DrainReport when that is over
+//
+// Answers are JSON. Only drain changes anything, and it takes no other method than POST. Errors are text: 400 a request that
+// lacks something, 404 a route that is not there, 405 another method, 503 a host that is ending.
 type control struct {
 	listener *endpoint.Listener
 	server   *http.Server
@@ -47,7 +56,16 @@ const (
 	violationsPath = "/v1/violations"
 	// settingsPath answers with a Running as JSON.
 	settingsPath = "/v1/settings"
+	// drainPath drains the route that ?route= names, or with ?outdated=true what a reload left of it, and answers with a
+	// DrainReport as JSON.
+	drainPath = "/v1/drain"
 )
+
+// answerPatience is how long a client may take to read an answer.
+const answerPatience = 10 * time.Second
+
+// closePatience is how long the last answers may take to leave when the host ends.
+const closePatience = time.Second
 
 // listenControl listens at path. Where that is a default place, its directory must be one that others can't change.
 func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*control, error) {
@@ -81,21 +99,52 @@ func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*
 		name := r.URL.Query().Get("route")
 		all, ok := h.Violations(name)
 		if !ok {
-			http.Error(w, fmt.Sprintf("there is no route %q", name), http.StatusNotFound)
+			http.Error(w, h.noRoute(name).Error(), http.StatusNotFound)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(all) // likewise
 	})
+	mux.HandleFunc("POST "+drainPath, func(w http.ResponseWriter, r *http.Request) { serveDrain(h, w, r) })
 	c := &control{listener: listener, done: make(chan struct{})}
 	c.server = &http.Server{Handler: mux,
-		ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		ReadHeaderTimeout: 10 * time.Second, WriteTimeout: answerPatience, IdleTimeout: time.Minute,
 	}
 	go func() {
 		defer close(c.done)
 		_ = c.server.Serve(netListener{listener}) // ends with Close
 	}()
 	return c, nil
+}
+
+// serveDrain drains a route for a client, which waits for that. When the client leaves, the drain goes on.
+func serveDrain(h *Host, w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	name, outdated := query.Get("route"), false
+	if name == "" {
+		http.Error(w, "got no route to drain, want ?route=NAME", http.StatusBadRequest)
+		return
+	}
+	if value := query.Get("outdated"); value != "" {
+		var err error
+		if outdated, err = strconv.ParseBool(value); err != nil {
+			http.Error(w, fmt.Sprintf("outdated: got %q, want true or false", value), http.StatusBadRequest)
+			return
+		}
+	}
+	writing := http.NewResponseController(w)
+	_ = writing.SetWriteDeadline(time.Time{}) // a drain takes as long as it takes; where it fails, the connection is broken
+	report, err := h.Drain(r.Context(), name, outdated)
+	_ = writing.SetWriteDeadline(time.Now().Add(answerPatience))
+	switch {
+	case errors.Is(err, ErrNoRoute):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(report) // who asked is gone if it fails
+	}
 }
 
 // checkDir refuses a directory in which others can exchange files: anybody may have made it under the temporary one
@@ -112,6 +161,9 @@ func checkDir(dir string) error {
 }
 
 func (c *control) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	_ = c.server.Shutdown(ctx) // a drain that ended with the host is still to be answered
 	_ = c.server.Close()
 	_ = c.listener.Close()
 	<-c.done
@@ -135,7 +187,7 @@ func (l netListener) Addr() net.Addr {
 // QueryStatus asks the framehost that serves the control socket at path.
 func QueryStatus(ctx context.Context, path string) (*Status, error) {
 	status := &Status{}
-	if err := query(ctx, path, statusPath, status); err != nil {
+	if err := query(ctx, path, http.MethodGet, statusPath, status); err != nil {
 		return nil, err
 	}
 	return status, nil
@@ -149,19 +201,33 @@ func QueryViolations(ctx context.Context, path, route string) ([]ViolationStatus
 		what += "?route=" + url.QueryEscape(route)
 	}
 	all := []ViolationStatus{}
-	err := query(ctx, path, what, &all)
+	err := query(ctx, path, http.MethodGet, what, &all)
 	return all, err
 }
 
-// query asks the framehost that serves the control socket at path for what, and decodes the JSON that it answers.
-func query(ctx context.Context, path, what string, into any) error {
+// RequestDrain has the framehost that serves the control socket at path drain a route, as [Host.Drain] does, and waits for
+// that. When ctx ends, the drain goes on.
+func RequestDrain(ctx context.Context, path, route string, outdated bool) (*DrainReport, error) {
+	report := &DrainReport{}
+	values := url.Values{"route": {route}}
+	if outdated {
+		values.Set("outdated", "true")
+	}
+	if err := query(ctx, path, http.MethodPost, drainPath+"?"+values.Encode(), report); err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+// query makes a request of the framehost that serves the control socket at path, and decodes the JSON that it answers.
+func query(ctx context.Context, path, method, what string, into any) error {
 	client := http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
 		DisableKeepAlives: true,
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://framehost"+what, nil)
+	request, err := http.NewRequestWithContext(ctx, method, "http://framehost"+what, nil)
 	if err != nil {
 		return err
 	}
@@ -178,7 +244,7 @@ func query(ctx context.Context, path, what string, into any) error {
 	defer response.Body.Close()
 	switch response.StatusCode {
 	case http.StatusOK:
-	case http.StatusNotFound:
+	case http.StatusNotFound, http.StatusBadRequest, http.StatusServiceUnavailable:
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
 		return fmt.Errorf("control socket %s: %s", path, strings.TrimSpace(string(text)))
 	default:

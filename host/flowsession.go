@@ -131,6 +131,8 @@ func (s *flowSession) Drain() { s.hub.Drain(relay.Drained) }
 // Cut ends the session.
 func (s *flowSession) Cut() { s.cutOff(relay.DrainTimeout) }
 
+func (s *flowSession) abort() { s.Cut() }
+
 // run relays until the session is over, and logs how it ended. What ended one member ends the other.
 func (s *flowSession) run() relay.Result {
 	ctx := s.cut

@@ -109,6 +109,7 @@ type Host struct {
 	past      totals   // of routes that have ended, and that no configuration has any more
 	draining  bool
 	retiring  sync.WaitGroup  // of retired
+	drains    sync.WaitGroup  // of single routes
 	life      context.Context // until the host begins to end
 	endLife   context.CancelCauseFunc
 }
@@ -260,6 +261,7 @@ func (h *Host) close() error {
 		r.stop()
 	}
 	h.retiring.Wait()
+	h.drains.Wait()
 	h.closeLAN()
 	h.network.close()
 	if h.control != nil {

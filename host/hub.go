@@ -224,12 +224,34 @@ func (h *hub) close() {
 type member struct {
 	*relay.Member
 	id       uint64
-	endpoint string // of the route
-	peer     string // "" for datagrams
+	route    *route
+	side     *streamSide // nil for datagrams
+	endpoint string      // of the route
+	peer     string      // "" for datagrams
 	codec    string
 	log      hclog.Logger
 	reports  *reporter
+	ctx      context.Context
+	cutOff   context.CancelCauseFunc
 }
+
+// newMember returns what a connection, or a place of datagrams, is to be in the hub. It is to be run, or released.
+func (h *hub) newMember(endpoint, codec string) *member {
+	m := &member{id: h.route.host.sessions.Add(1), route: h.route, endpoint: endpoint, codec: codec}
+	m.ctx, m.cutOff = context.WithCancelCause(h.route.ctx)
+	return m
+}
+
+// release frees what newMember made.
+func (m *member) release() { m.cutOff(nil) }
+
+// Drain lets a connection end once it rests.
+func (m *member) Drain() { m.Member.Drain(relay.Drained) }
+
+// Cut ends the member.
+func (m *member) Cut() { m.cutOff(relay.DrainTimeout) }
+
+func (m *member) abort() { m.Cut() }
 
 // memberConfig is what members of e have.
 func (h *hub) memberConfig(m *member, e *config.Endpoint, codec codeccall.Codec) relay.MemberConfig {
@@ -252,15 +274,19 @@ func (h *hub) run(m *member) relay.MemberResult {
 	h.members[m.id] = m
 	h.mu.Unlock()
 	m.log.Debug("member joins", "endpoint", m.endpoint, "codec", m.codec)
-	result := m.Run(r.ctx)
+	result := m.Run(m.ctx)
 	h.mu.Lock()
 	delete(h.members, m.id)
 	h.mu.Unlock()
-	if result.Reason == relay.CodecFailed && r.ctx.Err() != nil { // the codec's process was ended with the member
-		result.Reason, result.Err = reasonFor(r.ctx, nil), nil
+	if result.Reason == relay.CodecFailed && m.ctx.Err() != nil { // the codec's process was ended with the member
+		result.Reason, result.Err = reasonFor(m.ctx, nil), nil
 	}
 	r.mu.Lock()
 	r.closed[string(result.Reason)]++
+	r.drained(&DrainedSession{
+		ID: m.id, Endpoint: m.endpoint, Peer: m.peer, Age: result.Stats.Age, Reason: string(result.Reason),
+		FramesNotDelivered: result.Stats.FramesNotDelivered, BytesNotDelivered: result.Stats.BytesNotDelivered,
+	})
 	r.mu.Unlock()
 	lost := droppedFields(&result.Stats.FlowStats, "")
 	fields := append([]any{"endpoint", m.endpoint, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),

@@ -209,7 +209,8 @@ func pause(ctx context.Context, wait time.Duration) bool {
 func (s *datagramSide) join() error {
 	r := s.hub().route
 	e := cmp.Or(s.dials, s.listens)
-	m := &member{id: r.host.sessions.Add(1), endpoint: s.describe(), codec: e.Codec}
+	m := s.hub().newMember(s.describe(), e.Codec)
+	defer m.release()
 	m.log = r.log.With("member", m.id)
 	var codec codeccall.Codec
 	if e.Codec != config.NoCodec {
@@ -237,7 +238,7 @@ func (s *datagramSide) join() error {
 	retired := s.retired
 	s.mu.Unlock()
 	if retired {
-		joined.Drain(relay.Drained)
+		joined.End(relay.Drained)
 	}
 	return s.hub().run(m).Err
 }
@@ -251,7 +252,7 @@ func (s *datagramSide) retire() {
 	member := s.member
 	s.mu.Unlock()
 	if member != nil {
-		member.Drain(relay.Drained)
+		member.End(relay.Drained)
 	}
 }
 

@@ -24,7 +24,8 @@ type streamSide struct {
 	hasTurn  bool
 
 	mu     sync.Mutex
-	outbox *relay.Outbox // of what is dialed, unless it only sends; nil before the route starts
+	outbox *relay.Outbox   // of what is dialed, unless it only sends; nil before the route starts
+	holds  []chan struct{} // each closed once the route that s was passed to has its goroutine
 }
 
 // newStreamSide returns the side of e, which is number n with its address.
@@ -64,10 +65,28 @@ func (s *streamSide) takesFrom(old side) bool {
 	return s.from != nil
 }
 
-// passTo makes s a side of another hub. Its connection, and what waits for it, go on.
+// passTo makes s a side of another hub. Its connection, and what waits for it, go on: until the connection ends as work of the
+// route before, then of the other one, which does not end before that.
 func (s *streamSide) passTo(h *hub, _ side) side {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.owner.Store(h)
+	hold := make(chan struct{})
+	s.holds = append(s.holds, hold)
+	h.route.work.Go(func() { <-hold })
 	return s
+}
+
+// handOver has the route that s was passed to go on with it.
+func (s *streamSide) handOver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.hub().route
+	r.work.Go(func() { s.redial(r) })
+	for _, hold := range s.holds {
+		close(hold)
+	}
+	s.holds = nil
 }
 
 // takeSocket takes over the socket of the side that listened in the same place.
@@ -141,7 +160,7 @@ func (s *streamSide) start() {
 	s.begun = true
 	r := s.hub().route
 	if s.listener == nil {
-		r.work.Go(s.redial)
+		r.work.Go(func() { s.redial(r) })
 		return
 	}
 	r.work.Go(func() {
@@ -157,14 +176,16 @@ func (s *streamSide) start() {
 	})
 }
 
-// redial keeps one connection, and makes it again when it ends. Once s is a side of another route, that goes on with it.
-func (s *streamSide) redial() {
-	r := s.hub().route
+// redial keeps one connection, as work of r, and makes it again when it ends. Once s is a side of another route, that goes on with it.
+func (s *streamSide) redial(r *route) {
 	if !s.hasTurn {
 		select {
 		case s.turn <- struct{}{}:
 			s.hasTurn = true
 		case <-r.dials.Done():
+			if s.hub().route != r {
+				s.handOver()
+			}
 			return
 		}
 		if err := s.openOutbox(); err != nil {
@@ -189,8 +210,8 @@ func (s *streamSide) redial() {
 	}()
 	for {
 		conn, err := redialer.Next(dials)
-		if now := s.hub().route; err != nil && now != r {
-			now.work.Go(s.redial)
+		if err != nil && s.hub().route != r {
+			s.handOver()
 			return
 		}
 		if err != nil {
@@ -224,7 +245,9 @@ func (s *streamSide) logWaiting(stats relay.MemberStats, dropped int64) int64 {
 // serve makes a member of conn, which it takes over, and returns when it is over.
 func (s *streamSide) serve(conn *endpoint.Conn, codec string) {
 	r := s.hub().route
-	m := &member{id: r.host.sessions.Add(1), endpoint: s.describe(), peer: addressOf(conn), codec: codec}
+	m := s.hub().newMember(s.describe(), codec)
+	defer m.release()
+	m.side, m.peer = s, addressOf(conn)
 	m.log = r.log.With("member", m.id, "peer", m.peer)
 	l := newLink(conn)
 	joined, err := s.join(m, l, ipOf(conn))

@@ -58,7 +58,10 @@ func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 	return err
 }
 
-var errEnding = errors.New("reload: the host is ending")
+var (
+	errHostEnds = errors.New("the host is ending")
+	errEnding   = fmt.Errorf("reload: %w", errHostEnds)
+)
 
 // settings are those of c, the configuration that runs, as far as a change of them matters.
 func (h *Host) settings(c *config.Config) *config.Settings {

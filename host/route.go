@@ -77,6 +77,7 @@ type ledger struct {
 	done     relay.Stats              // of sessions that ended
 	room     *room                    // of hubs; nil: none of the routes has been one
 	turns    map[string]chan struct{} // of what hubs dial
+	drains   []*drain                 // that wait for sessions to end
 	added    bool                     // to what the host has done in the past
 }
 
@@ -90,8 +91,7 @@ func newLedger(memory *relay.Memory, limits *config.Limits) *ledger {
 
 // A liveSession is a session as its route sees it.
 type liveSession interface {
-	Drain() // asks the session to end well, when it can
-	Cut()   // ends it soon, with relay.DrainTimeout
+	drainee
 	status() SessionStatus
 }
 
@@ -260,7 +260,7 @@ func (r *route) relay(id uint64, downstream, upstream *endpoint.Conn, codec stri
 		return
 	}
 	r.join(id, s)
-	result := s.run(r.ctx)
+	result := s.run()
 	for _, side := range s.links {
 		side.wait()
 	}
@@ -285,8 +285,14 @@ func (r *route) join(id uint64, s liveSession) {
 func (r *route) leave(id uint64, result relay.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	one := r.live[id].status()
 	delete(r.live, id)
 	r.closed[string(result.Reason)]++
+	r.drained(&DrainedSession{
+		ID: id, Downstream: one.Downstream, Upstream: one.Upstream, Age: result.Stats.Age, Reason: string(result.Reason),
+		FramesNotDelivered: result.Stats.ToUpstream.FramesNotDelivered + result.Stats.ToDownstream.FramesNotDelivered,
+		BytesNotDelivered:  result.Stats.ToUpstream.BytesNotDelivered + result.Stats.ToDownstream.BytesNotDelivered,
+	})
 	r.done.ToUpstream = r.done.ToUpstream.Plus(&result.Stats.ToUpstream)
 	r.done.ToDownstream = r.done.ToDownstream.Plus(&result.Stats.ToDownstream)
 }
@@ -372,14 +378,19 @@ func (r *route) closeDoors() {
 
 // drain ends listening, dialing and announcing, and asks sessions to end well. They go on until they can.
 func (r *route) drain() {
+	r.drainSessions()
+	if r.hub != nil {
+		r.hub.Drain(relay.Drained)
+	}
+}
+
+// drainSessions does what drain does, but for the members of a hub.
+func (r *route) drainSessions() {
 	r.mu.Lock()
 	r.draining = true
 	live := slices.Collect(maps.Values(r.live))
 	r.mu.Unlock()
 	r.closeDoors()
-	if r.hub != nil {
-		r.hub.Drain(relay.Drained)
-	}
 	for _, s := range live {
 		s.Drain()
 	}
@@ -454,9 +465,16 @@ func (r *route) left() int {
 	return len(r.live)
 }
 
-// stop ends what is left of a route that was drained, and waits for it.
+// stop ends what is left of a route, and waits for it. Other routes of its name, which have the same hub, go on.
 func (r *route) stop() {
-	r.drain()
+	r.mu.Lock()
+	alone := !slices.ContainsFunc(r.routes, func(o *route) bool { return o != r })
+	r.mu.Unlock()
+	if alone {
+		r.drain()
+	} else {
+		r.drainSessions()
+	}
 	r.cancel(relay.DrainTimeout)
 	switch { // what was never started does not end by itself
 	case r.hub != nil:

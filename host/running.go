@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"net/http"
 	"path/filepath"
 
 	"github.com/framehost/framehost/host/config"
@@ -34,7 +35,7 @@ func (h *Host) running() *Running {
 // QueryRunning asks the framehost that serves the control socket at path for its configuration and its status.
 func QueryRunning(ctx context.Context, path string) (*Running, error) {
 	r := &Running{Settings: &config.Settings{}}
-	if err := query(ctx, path, settingsPath, r); err != nil {
+	if err := query(ctx, path, http.MethodGet, settingsPath, r); err != nil {
 		return nil, err
 	}
 	status, err := QueryStatus(ctx, path)

@@ -21,6 +21,8 @@ type session struct {
 	links                [2]*link
 	log                  hclog.Logger
 	reports              *reporter
+	ctx                  context.Context
+	cutOff               context.CancelCauseFunc
 }
 
 // newSession pairs two connections, which it takes over.
@@ -51,8 +53,12 @@ func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream 
 	if err != nil {
 		return nil, err
 	}
+	s.ctx, s.cutOff = context.WithCancelCause(ctx)
 	return s, nil
 }
+
+// abort ends the session at once.
+func (s *session) abort() { s.cutOff(relay.DrainTimeout) }
 
 func (r *route) side(ctx context.Context, s *session, name string, l *link, e *config.Endpoint, codec string) (
 	relay.Side, error) {
@@ -89,7 +95,9 @@ func (r *route) codec(ctx context.Context, name string) (codeccall.Codec, error)
 }
 
 // run relays until the session is over, and logs how it ended.
-func (s *session) run(ctx context.Context) relay.Result {
+func (s *session) run() relay.Result {
+	ctx := s.ctx
+	defer s.cutOff(nil)
 	s.log.Debug("session begins", "upstream", s.upstream, "downstream_codec", s.codecs[0], "upstream_codec", s.codecs[1])
 	result := s.Run(ctx)
 	if result.Reason == relay.CodecFailed && ctx.Err() != nil { // the codec's process was ended with the session

@@ -68,3 +68,21 @@ func stopped(t *testing.T, pid int) bool {
 	}
 	return true
 }
+
+// A drain reports a session that waits for a plugin which has stopped, after it reset the session's peers.
+func TestDrainDoesNotWaitForAPlugin(t *testing.T) {
+	u := newUpstream(t)
+	p := start(t, "timeouts: {drain: 1ms, codec: 0s}"+u.route("newline", "netstring", ""))
+	conn := p.dial("relay")
+	upstream := u.accept()
+	send(t, conn, "one\n")
+	expect(t, upstream, "3:one,")
+	stop(t, p.plugin("lenprefix"))
+	send(t, conn, "two\n")
+	p.awaitStatus("two frames", func(s *host.Status) bool { return s.Routes[0].ToUpstream.FramesIn == 2 })
+	framehost(t, "", "drain", "relay", "--socket", p.socket).wants(t, exitFailed,
+		"route relay: 0 sessions ended; 1 reset, and waiting for a plugin that does not answer\n",
+		"1 cut, 0 frames and 0 bytes not delivered; of 1 it is not known yet what, for their plugin has not answered\n")
+	expectReset(t, upstream)
+	expectReset(t, conn)
+}

@@ -23,7 +23,7 @@ Exit codes: 0; 1 failed while running; 2 usage or configuration; 3 a fault in en
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	},
-		newRun(), newStatus(), newViolations(), newCheck(), newConfig(), newProfiles(), newPlugin(), newVersion(),
+		newRun(), newStatus(), newViolations(), newDrain(), newCheck(), newConfig(), newProfiles(), newPlugin(), newVersion(),
 		newEncode(), newDecode(), newExplain(), newSend(), newDiscover(), newDemo(),
 	)
 	root.SetVersionTemplate("{{.Version}}\n")

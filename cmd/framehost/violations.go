@@ -44,7 +44,8 @@ framehost is asked at its control socket: that of --socket, else control.socket 
 path. The exit code is 1 if no framehost answers there.`,
 		Example: `  framehost violations
   framehost violations scales --json`,
-		Args: arguments(0, 1),
+		Args:              arguments(0, 1),
+		ValidArgsFunction: completeRoutes(&socket, &s),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := controlSocket(cmd.Context(), socket, &s)
 			if err != nil {

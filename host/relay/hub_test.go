@@ -221,7 +221,7 @@ func TestHubForgetsCodecs(t *testing.T) {
 			synctest.Wait()
 			sender.send([]byte("hi\n"))
 			synctest.Wait()
-			one.member.Drain(Drained)
+			one.member.End(Drained)
 			one.CloseWrite()
 			if got := one.text(t); got != "\x00\x00\x00\x02hi" {
 				t.Errorf("got %q", got)

@@ -233,6 +233,9 @@ func (p *datagramPort) failed(operation string, err error, d Direction) error {
 
 func (p *datagramPort) forAll() bool { return !p.answers }
 
+// unread is false: datagrams are whole, and which of them came before an end is nothing that a peer could know.
+func (p *datagramPort) unread() bool { return false }
+
 // stalled is false: the system takes a datagram, or drops it, at once.
 func (p *datagramPort) stalled() bool { return false }
 

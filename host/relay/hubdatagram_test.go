@@ -369,7 +369,7 @@ func TestHubDatagramMemberDrains(t *testing.T) {
 		synctest.Wait()
 		device.send("one", "two", "three", "four")
 		synctest.Wait()
-		one.member.Drain(Drained)
+		one.member.End(Drained)
 		synctest.Wait()
 		device.send("late")
 		var got []byte

@@ -55,7 +55,7 @@ func (h *Hub) unrest() time.Duration {
 		if !m.mayBring() {
 			continue
 		}
-		rests, quiet = rests && (m.endless || m.between.Load()), false
+		rests, quiet = rests && (m.endless || m.between.Load() && !m.port.unread()), false
 		if heard := m.heard.Load(); heard != 0 {
 			if at := m.clock.origin.Add(time.Duration(heard)); at.After(since) {
 				since = at
@@ -84,4 +84,49 @@ func (m *Member) wasCut() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.result.Reason == DrainTimeout
+}
+
+// Drain lets the member, a stream, end with reason once it rests, while the hub goes on: as by [Member.End], once nothing has come
+// from its peer for a second, no frame is unfinished, and nothing lies unread. Until then the member goes on as before. What
+// others send it does not hold up the end, since a frame's end is as good as any other: what is in its queue is still
+// written, unless an [Outbox] keeps it for the next member.
+//
+// Drain does not wait, and may be called before Run. What is left when the context of Run ends with the cause [DrainTimeout] is
+// cut, as it is by [Hub.Drain].
+func (m *Member) Drain(reason Reason) {
+	m.hub.mu.Lock()
+	if m.drainSince.Load() == 0 {
+		m.drainsFor = reason
+		m.drainSince.Store(m.clock.now())
+	}
+	m.hub.mu.Unlock()
+	m.clock.wake()
+}
+
+// lookAtDrain is the clock's look at a member that is to end once it rests.
+func (m *Member) lookAtDrain(d *deadline) {
+	since := m.drainSince.Load()
+	if since == 0 || m.drained() || m.over() {
+		return
+	}
+	if wait := m.unrest(since); wait > 0 {
+		d.again(wait)
+	}
+}
+
+// unrest ends the member if it rests. Otherwise it returns how long it can't be at rest at least.
+func (m *Member) unrest(since int64) time.Duration {
+	m.hub.mu.Lock()
+	defer m.hub.mu.Unlock()
+	if m.mayBring() {
+		quiet := deadline{now: m.clock.now()}
+		if !quiet.due(quietTime, max(since, m.heard.Load())) {
+			return quiet.wait
+		}
+		if m.passing || !m.between.Load() || m.port.unread() {
+			return restTime
+		}
+	}
+	m.endNow(m.drainsFor)
+	return 0
 }

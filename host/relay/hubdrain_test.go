@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,3 +153,154 @@ func TestHubDrainResetsWhoSendsOn(t *testing.T) {
 		}
 	})
 }
+
+// A member that is drained goes on until it rests, and then its peer sees a clean end. The hub and its other members go on.
+func TestHubMemberDrainWaitsForRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		c := codec(t, lines{}, 1000)
+		one, other := join(t, h, with(c), 10_000), join(t, h, with(c), 10_000)
+		synctest.Wait()
+		one.member.Drain(Drained)
+		one.member.Drain(IdleTimeout) // the first counts
+		for range 5 {
+			time.Sleep(quietTime - time.Millisecond)
+			one.send([]byte("from one\n"))
+			other.send([]byte("to one\n"))
+		}
+		one.send([]byte("fro")) // an unfinished frame
+		time.Sleep(3 * quietTime)
+		began := time.Now()
+		one.send([]byte("m one\n"))
+		go one.CloseWriteAtEnd()
+		if got := one.text(t); got != strings.Repeat("to one\n", 5) {
+			t.Errorf("the drained member was sent %q", got)
+		}
+		if took := time.Since(began); took < quietTime || took > quietTime+restTime {
+			t.Errorf("ended %v after the last byte, want %v", took, quietTime)
+		}
+		one.ended(t, Drained)
+		third := join(t, h, with(c), 1000)
+		synctest.Wait()
+		third.send([]byte("from a new one\n"))
+		synctest.Wait()
+		drain(h, other, third)
+		if got, want := other.text(t), strings.Repeat("from one\n", 6)+"from a new one\n"; got != want {
+			t.Errorf("the other member was sent %q, want %q", got, want)
+		}
+		other.ended(t, Drained)
+		third.ended(t, Drained)
+	})
+}
+
+// A drained member that only listens does not wait for the others to be quiet: it ends behind a whole frame. An outbox keeps what
+// comes after that for its next member.
+func TestHubMemberDrainOfListeners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		config := boxed(t, h, Queue{})
+		sender := join(t, h, with(codec(t, lines{}, 1000)), 10_000)
+		first := join(t, h, config, 10_000)
+		synctest.Wait()
+		for i := range 4 {
+			sender.send([]byte(numbered(i, i+1)))
+			if i == 1 {
+				first.member.Drain(Drained)
+				go first.CloseWriteAtEnd()
+			}
+			time.Sleep(quietTime * 3 / 4)
+		}
+		before := first.text(t)
+		if n := strings.Count(before, "\n"); n < 2 || n > 3 {
+			t.Errorf("the first member was sent %d frames, want those of a second and a half", n)
+		}
+		first.ended(t, Drained)
+		second := join(t, h, config, 10_000)
+		synctest.Wait()
+		drain(h, sender, second)
+		if got := before + second.text(t); got != numbered(0, 4) {
+			t.Errorf("got %q in all, want each frame once", got)
+		}
+		sender.ended(t, Drained)
+		second.ended(t, Drained)
+	})
+}
+
+// A member whose drain comes to no end is cut alone, and what it was not sent counts as not delivered.
+func TestHubMemberDrainIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		c := codec(t, lines{}, 1000)
+		sender := join(t, h, with(c), 1<<20)
+		config := with(c)
+		ours, slow := connected(150)
+		config.Link = ours
+		m, err := h.Stream(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Drain(Drained) // before it runs
+		ctx, cancel := context.WithCancelCause(t.Context())
+		result := make(chan MemberResult, 1)
+		go func() { result <- m.Run(ctx) }()
+		synctest.Wait()
+		sender.send([]byte(numbered(0, 5)))
+		time.Sleep(time.Minute)
+		cancel(DrainTimeout)
+		if got := <-result; got.Reason != DrainTimeout || got.Stats.FramesNotDelivered != 4 || got.Stats.BytesNotDelivered != 400 {
+			t.Errorf("got %+v, want drain_timeout and 4 frames, 400 bytes not delivered", got)
+		}
+		if _, err := slow.receive(); !errors.Is(err, errReset) {
+			t.Errorf("got %v, want a reset", err)
+		}
+		drain(h, sender)
+		if got := sender.text(t); got != "" {
+			t.Errorf("the sender was sent %q", got)
+		}
+		sender.ended(t, Drained)
+	})
+}
+
+// What has arrived and was not read holds up the end of a hub, and of a member.
+func TestHubDrainWaitsForTheUnread(t *testing.T) {
+	for _, drain := range []func(h *Hub, m *Member){
+		func(h *Hub, _ *Member) { h.Drain(Drained) },
+		func(_ *Hub, m *Member) { m.Drain(Drained) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			memory := NewMemory(1<<20, time.Hour)
+			h := NewHub(memory)
+			c := codec(t, lines{}, 1000)
+			config := with(c)
+			ours, theirs := connected(1000)
+			full := &unreadLink{Link: ours}
+			config.Link = full
+			m, err := h.Stream(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			result := make(chan MemberResult, 1)
+			go func() { result <- m.Run(t.Context()) }()
+			synctest.Wait()
+			full.unread.Store(1)
+			drain(h, m)
+			time.Sleep(time.Minute)
+			if m.drained() {
+				t.Error("the member ended, though something lies unread")
+			}
+			full.unread.Store(0)
+			go (&peer{link: theirs}).CloseWriteAtEnd()
+			if got := <-result; got.Reason != Drained {
+				t.Errorf("got %+v, want drained", got)
+			}
+		})
+	}
+}
+
+// An unreadLink has bytes that its reader does not get.
+type unreadLink struct {
+	Link
+	unread atomic.Int32
+}
+
+func (l *unreadLink) Readable() (int, error) { return int(l.unread.Load()), nil }

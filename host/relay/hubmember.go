@@ -66,6 +66,8 @@ type Member struct {
 	heard      mark        // the last byte that was read
 	between    atomic.Bool // the reader waits, and no frame is unfinished
 	late       atomic.Bool // something came after the end
+	drainSince mark        // Drain was called
+	drainsFor  Reason      // set before drainSince
 
 	mu       sync.Mutex
 	result   MemberResult
@@ -83,6 +85,8 @@ type port interface {
 	transmit()
 	// forAll reports whether anybody may send to it, rather than one peer.
 	forAll() bool
+	// unread reports whether something has arrived that the reader has not read.
+	unread() bool
 	// stalled reports whether the writer waits for the peer to take what was written to it.
 	stalled() bool
 	// cut wakes both, and resets a stream whose end was not written.
@@ -189,10 +193,15 @@ func (m *Member) relay() {
 	}
 }
 
-// Drain asks the member to end in good order, with reason, as [Hub.End] does with all.
-func (m *Member) Drain(reason Reason) {
+// End asks the member to end in good order, with reason, as [Hub.End] does with all.
+func (m *Member) End(reason Reason) {
 	m.hub.mu.Lock()
 	defer m.hub.mu.Unlock()
+	m.endNow(reason)
+}
+
+// endNow does what End does. The caller has the hub's lock.
+func (m *Member) endNow(reason Reason) {
 	m.drainFor(reason)
 	if !m.passing && m.hub.ending == "" {
 		m.finish()
@@ -273,6 +282,7 @@ func (m *Member) look() (wait time.Duration, ok bool) {
 	case d.due(m.limits.Idle, max(1, m.active.Load())):
 		m.end(IdleTimeout, nil, Neither)
 	default:
+		m.lookAtDrain(&d)
 		return d.wait, d.set
 	}
 	return 0, false

@@ -90,7 +90,7 @@ func hubProperty(t *testing.T, r *rand.Rand) {
 			if r.IntN(2) == 0 {
 				_ = visitor.Reset()
 			} else {
-				visitor.member.Drain(Drained)
+				visitor.member.End(Drained)
 			}
 		})
 	}

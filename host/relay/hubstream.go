@@ -253,6 +253,11 @@ func (p *streamPort) linkFailed(operation string, err error, d Direction) error 
 
 func (p *streamPort) forAll() bool { return false }
 
+func (p *streamPort) unread() bool {
+	n, err := p.link.Readable()
+	return n > 0 || err != nil // with an error, the reader is about to see what it is
+}
+
 func (p *streamPort) stalled() bool { return p.link.Stalled() }
 
 func (p *streamPort) senderLost() error {

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/framehost/framehost/host"
+)
+
+func newDrain() *cobra.Command {
+	var (
+		s        source
+		socket   string
+		outdated bool
+		asJSON   bool
+	)
+	cmd := &cobra.Command{
+		Use:   "drain ROUTE [--outdated] [--socket PATH | -c FILE]",
+		Short: "End the live sessions of one route of a running framehost",
+		Long: `End the sessions of one route that are live now, or the connections of a hub, as a SIGTERM ends all: they go on relaying
+until they end by themselves, or rest (both directions between two frames, and nothing has come for a second); then both peers
+see a clean end. What is left after the timeouts.drain that they opened with is cut: whole frames that were read are
+written, both peers are reset, and the log says at WARN what was not delivered (drain_timeout).
+
+The route itself goes on, and so do all others: it listens and dials, and connections that come meanwhile get the settings that
+are in force. So after a reload, which ends no session, --outdated ends those that still have earlier settings, and no others;
+a route that the reload removed is drained by its name. In a hub, what waits for a dialed endpoint goes to its next
+connection, and places of datagrams, which have no end that a peer could see, go on.
+
+It waits until all have ended, and prints how each did, and what it did not deliver. Interrupted, it only stops waiting.
+
+framehost is asked on its control socket: the one that --socket names, or control.socket of the configuration, or else the
+default place. The exit code is 0 if all was delivered, also where there was no session; and 1 if sessions were cut before they
+had delivered everything, if the route does not exist, or if no framehost runs there.`,
+		Example: `  framehost drain scales
+  framehost drain scales --outdated -c relay.yaml`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: completeRoutes(&socket, &s),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := controlSocket(cmd.Context(), socket, &s)
+			if err != nil {
+				return err
+			}
+			report, err := host.RequestDrain(cmd.Context(), path, args[0], outdated)
+			if cmd.Context().Err() != nil {
+				return failed(fmt.Errorf("interrupted; framehost goes on to drain route %s, if it had begun to: see framehost status", args[0]))
+			}
+			if err != nil {
+				return failed(err)
+			}
+			if asJSON {
+				err = printJSON(cmd.OutOrStdout(), report)
+			} else {
+				err = printDrain(cmd.OutOrStdout(), report)
+			}
+			return failed(errors.Join(err, report.Err()))
+		},
+	}
+	s.fileFlag(cmd, "the configuration `FILE` that it runs, for its control socket")
+	cmd.Flags().StringVar(&socket, "socket", "", "the `PATH` of its control socket")
+	cmd.Flags().BoolVar(&outdated, "outdated", false, "only what opened before a reload changed or removed the route")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	cmd.MarkFlagsMutuallyExclusive("socket", "config")
+	return cmd
+}
+
+// completePatience is how long a shell waits for the names of routes.
+const completePatience = time.Second
+
+// completeRoutes offers the names of the routes that the running framehost has.
+func completeRoutes(socket *string, s *source) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completePatience)
+		defer cancel()
+		path, err := controlSocket(ctx, *socket, s)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		status, err := host.QueryStatus(ctx, path)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []string
+		for i := range status.Routes {
+			names = append(names, status.Routes[i].Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// printDrain writes d for people.
+func printDrain(w io.Writer, d *host.DrainReport) error {
+	what := "session"
+	if len(d.Ended) > 0 && d.Ended[0].Endpoint != "" {
+		what = "connection"
+	}
+	if len(d.Ended) == 0 && d.Left == 0 {
+		_, err := fmt.Fprintf(w, "route %s: nothing to drain\n", d.Route)
+		return err
+	}
+	fmt.Fprintf(w, "route %s: %s ended", d.Route, count(len(d.Ended), what))
+	if len(d.Ended) > 0 {
+		fmt.Fprintf(w, ": %s", d.Reasons())
+	}
+	if d.Left > 0 {
+		fmt.Fprintf(w, "; %d reset, and waiting for a plugin that does not answer", d.Left)
+	}
+	fmt.Fprintln(w)
+	if len(d.Ended) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	head := []string{"SESSION", "DOWNSTREAM", "UPSTREAM", "AGE", "REASON", "NOT DELIVERED"}
+	if what == "connection" {
+		head = []string{"MEMBER", "ENDPOINT", "PEER", "AGE", "REASON", "NOT DELIVERED"}
+	}
+	t := newTable(w, head...)
+	for i := range d.Ended {
+		s := &d.Ended[i]
+		t.row(s.ID, s.Downstream+s.Endpoint, s.Upstream+s.Peer, s.Age.Round(time.Second), s.Reason,
+			listed(framesText(s.FramesNotDelivered), sizeText(s.BytesNotDelivered, "")))
+	}
+	return t.Flush()
+}
