@@ -40,7 +40,7 @@ type Config struct {
 
 	// File is the name of the file that was read, as it was given; "" for none.
 	File string `config:"-"`
-	// Set are the values that flags and variables set, as KEY=VALUE, in the order of their keys. LoadOptions can have them.
+	// Set are the values that flags and variables set, as KEY=VALUE, in the order of their keys. LoadOptions.Set takes them.
 	Set []string `config:"-"`
 	// Warnings are about what is allowed but probably not meant, sorted by position.
 	Warnings []Warning `config:"-"`
@@ -51,12 +51,12 @@ type Config struct {
 // Limits bound what peers can make framehost take. 0: no limit.
 type Limits struct {
 	// MaxFrame is the longest payload that is accepted, in either direction: 1B to 1GiB; 0 stands for 1GiB. A codec's
-	// own max_frame goes before this one. A route's own limits.max_frame is a ceiling for its codecs as well.
+	// own max_frame overrides this one. A route's own limits.max_frame is a ceiling for its codecs as well.
 	// Default: 1MiB.
 	MaxFrame Size `config:"max_frame" range:"1B..1GiB" zero:"ok"`
 	// Memory is the most memory that all buffers together take: 1MiB or more; 0: no limit. It can't be set in a route. The first
-	// 64KiB of each direction of a session never wait, so that short frames always pass, and can go beyond it. When more is
-	// wanted than there is, those that hold most wait, and of these the ones that make no progress for 5 s end (memory).
+	// 64KiB of each direction of a session never wait, even beyond the limit, so that short frames always pass. When memory is
+	// used up, the sessions that hold most wait, and those of them that make no progress for 5 s end (memory).
 	// Default: 1GiB.
 	Memory Size `config:"memory" range:"1MiB.." zero:"ok"`
 	// MaxConnections is the greatest number of accepted connections at a time; 0: no limit. In a route it counts that
@@ -86,8 +86,8 @@ type Timeouts struct {
 	// HalfClose ends a session of which one direction has ended and the other has been silent for this long.
 	// Default: 5m.
 	HalfClose time.Duration `config:"half_close"`
-	// Drain is how long sessions may go on after framehost was asked to end: then those are cut that have not ended, nor
-	// been silent for a second between two frames. Default: 30s.
+	// Drain is how long sessions may go on after SIGTERM. Each ends when it ends by itself, or has been silent for a second
+	// between two frames; after Drain the others are cut. Default: 30s.
 	Drain time.Duration `config:"drain"`
 	// Codec is how long a plugin may take for one call; then it is killed and the call made again. It can't be set in a
 	// route, since routes share plugins. Default: 5s.
@@ -105,8 +105,8 @@ type Log struct {
 	// PayloadBytes is how many bytes of each payload are logged, at level trace: 0 to 64KiB; a number without unit
 	// counts bytes. Default: 0, none.
 	PayloadBytes Size `config:"payload_bytes" range:"0B..64KiB" bare:"ok"`
-	// WireBytes is how many bytes of a frame that broke its framing, or of a payload that can't be represented, are shown: in
-	// the log at level warn, and by `framehost violations`. They may hold payload. 0 to 64KiB; a number without unit counts
+	// WireBytes is how many bytes of a frame that broke its framing, or of a payload that can't be represented, are shown in
+	// the log at level warn and by `framehost violations`. They may include payload. 0 to 64KiB; a number without unit counts
 	// bytes; 0: none. Default: 32.
 	WireBytes Size `config:"wire_bytes" range:"0B..64KiB" bare:"ok"`
 }
@@ -257,13 +257,13 @@ type Endpoint struct {
 	Deny []netip.Prefix `config:"deny"`
 	// Mode is the permissions of a listening Unix socket, as octal digits. Default: 0660.
 	Mode fs.FileMode `config:"mode"`
-	// Reconnect is how a dialer waits between attempts, where there is no downstream to tell: in routes that dial on
-	// both sides, and in hubs. Not for datagrams.
+	// Reconnect is how a dialer waits between attempts, where no downstream waits for it: in routes that dial on both
+	// sides, and in hubs. Not for datagrams.
 	Reconnect Reconnect `config:"reconnect"`
 	// UDP is about datagrams: only for udp.
 	UDP UDP `config:"udp"`
-	// Queue is what may wait for a receiver. Each connection that is accepted has its own; what is dialed has one. Only in
-	// hubs.
+	// Queue bounds the frames that wait for a receiver. Each accepted connection has its own queue; an endpoint that is dialed
+	// has one for all its connections. Only in hubs.
 	Queue Queue `config:"queue"`
 	// Echo says that a sender receives its own frames too. Only in hubs. Default: false.
 	Echo bool `config:"echo"`
@@ -315,19 +315,20 @@ type Flows struct {
 	Idle time.Duration `config:"idle" range:"1ms..24h"`
 }
 
-// Queue bounds what may wait for a receiver in a hub. One frame finds room in an empty queue however long it is. A sender
-// that brings more than fits waits while the receiver keeps up: as long as its connection takes what is written to it, or
-// takes nothing for less than 100ms, and if that is no more than half of the time. The queue of an endpoint that is dialed
-// outlasts its connections: while there is none, frames wait in it, and the policy applies when it is full.
+// Queue bounds the frames that wait for a receiver in a hub. An empty queue takes one frame however long it is. While the
+// queue is full and the receiver's connection takes bytes, senders wait. While the connection takes none, they wait up to
+// 100ms, and in the long run at most half of the time; then the policy applies, until the queue has been empty. The queue of
+// an endpoint that is dialed outlasts its connections: between two of them, frames wait in it, and the policy applies when it
+// is full.
 type Queue struct {
 	// Frames is the greatest number of frames: 1 to 1000000. Default: 1024.
 	Frames int `config:"frames" range:"1..1000000"`
 	// Bytes is the greatest number of their bytes, as they are written: 1B to 1GiB. Default: 1MiB.
 	Bytes Size `config:"bytes" range:"1B..1GiB"`
-	// Policy says what happens to a frame for a receiver that does not keep up: drop_oldest (those that wait longest give way to it),
-	// drop_newest (it is dropped), disconnect (the receiver is, so not for datagrams; without a connection, all that waits is
-	// dropped), or block (its sender waits, and with it every receiver of what it sends). What is dropped is counted. Default:
-	// drop_oldest.
+	// Policy is what happens to a frame when the receiver does not keep up: drop_oldest (the frames that have waited longest are
+	// dropped for it), drop_newest (it is dropped), disconnect (the receiver is disconnected, so not for datagrams; without a
+	// connection, all waiting frames are dropped), or block (its sender waits, and with it every receiver of that sender). Dropped
+	// frames are counted. Default: drop_oldest.
 	Policy QueuePolicy `config:"policy"`
 }
 
@@ -399,7 +400,7 @@ func (r *Route) MaxFrame(c *Codec) int {
 	}
 }
 
-// MaxFrameOption returns which option says what MaxFrame returns, or would if it were set.
+// MaxFrameOption returns the name of the option that MaxFrame's result comes from.
 func (r *Route) MaxFrameOption(c *Codec) string {
 	switch {
 	case c != nil && c.MaxFrame != 0 && (!r.ownMaxFrame || c.MaxFrame <= r.Limits.MaxFrame):
@@ -435,7 +436,7 @@ func (c *Config) Plugin(name string) *Plugin {
 // place of what encloses it, under the name of key.
 func (c *Config) Where(key string) Position { return where(c.positions, c.File, key) }
 
-// IsSet reports whether key was given a value: in the file, by a variable or by a flag.
+// IsSet reports whether the file, a variable or a flag sets key.
 func (c *Config) IsSet(key string) bool {
 	_, ok := c.positions[key]
 	return ok

@@ -7,7 +7,7 @@ import (
 )
 
 // ControlSocket returns control.socket of the configuration file at path, as an absolute path or relative to the working
-// directory, and "" where the default place is meant. Whatever else is wrong with the file does not matter.
+// directory, and "" for the default path. It ignores all other errors in the file.
 func ControlSocket(ctx context.Context, path string, opts LoadOptions) (string, error) {
 	data, err := readFile(ctx, path)
 	if err != nil {
@@ -16,7 +16,7 @@ func ControlSocket(ctx context.Context, path string, opts LoadOptions) (string, 
 	root, errs := read(path, formatOf(path), data)
 	if len(errs) > 0 {
 		errs.sort()
-		return "", fmt.Errorf("%w\nso control.socket can't be read; name the socket with --socket", errs)
+		return "", fmt.Errorf("%w\ntherefore control.socket can't be read; name the socket with --socket", errs)
 	}
 	root, _, _ = overlay(root, opts)
 	section := root.get("control")

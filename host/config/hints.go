@@ -11,10 +11,10 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// What people type by mistake is often valid YAML that means something else. The functions of this file recognise it.
+// Typing mistakes are often valid YAML with another meaning. The functions of this file recognise them.
 
-// brokenByBackslash finds a text that was meant to be one backslash, "\", where YAML goes on to the next quote. The column
-// counts characters.
+// brokenByBackslash matches a text that was meant to be one backslash, "\". To YAML, \" is an escaped quote, and the text goes
+// on to the next quote.
 var brokenByBackslash = regexp.MustCompile(`(?:^|[:,\[{\s])("\\")(?:[\s,}\]#]|$)`)
 
 // backslashes reports each line with "\" in it as the cause of a syntax error, if there is one.
@@ -31,20 +31,20 @@ func (s *source) backslashes() bool {
 	return found
 }
 
-// commented reports whether offset is behind a # that begins a comment; quotes are not looked at.
+// commented reports whether offset is in a comment, that is, after a # that begins one. It ignores quotes.
 func commented(line string, offset int) bool {
 	hash := strings.Index(line, "#")
 	return hash == 0 || hash > 0 && hash < offset && strings.ContainsAny(line[hash-1:hash], " \t")
 }
 
-// blanks are characters that look like a blank and are none to YAML.
+// blanks are characters that look like a space, which YAML reads as letters.
 var blanks = map[rune]string{
 	'\u00a0': "a no-break space", '\u2007': "a figure space", '\u202f': "a narrow no-break space",
 	'\u3000': "an ideographic space", '\u200b': "a zero-width space", '\ufeff': "a byte order mark",
 }
 
-// oddBlanks returns an error for the first blank of each line that is none to YAML, outside of quotes and comments. They
-// matter only where something is wrong: elsewhere they are part of a text.
+// oddBlanks returns an error for the first of these blanks in each line, outside of quotes and comments. The errors are of use
+// only if the file has other errors: in a correct file such a blank is part of a text.
 func oddBlanks(file string, data []byte) (errs Errors) {
 	for i, line := range strings.Split(string(data), "\n") {
 		column, quote := 0, rune(0)
@@ -72,7 +72,7 @@ func oddBlanks(file string, data []byte) (errs Errors) {
 	return errs
 }
 
-// withoutBlank recognises "name:line", a key and its value without the blank that YAML wants after the colon.
+// withoutBlank recognises "name:line", a key and its value without the blank that YAML requires after the colon.
 func withoutBlank(text string, keys []string) (got, want string, ok bool) {
 	key, value, found := strings.Cut(text, ":")
 	if !found || value == "" || !slices.Contains(keys, key) {
@@ -85,8 +85,8 @@ var variableText = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
 
 const notSubstituted = "%s is taken as it is written: variables are not substituted in a file"
 
-// variables adds to each error about a value with a ${VARIABLE} that those are not substituted, and returns warnings of
-// the others.
+// variables adds to each error about a value with ${VARIABLE} that variables are not substituted. It returns a warning for each
+// such value that has no error.
 func variables(root *node, errs Errors) (warnings []Warning) {
 	seen := map[*node]bool{}
 	var walk func(n *node, key string)
@@ -140,8 +140,8 @@ var (
 	bracketed    = regexp.MustCompile(`^[<\[]([A-Za-z]{2,4})[>\]]$`)
 )
 
-// meantBytes returns the bytes value that text was probably meant to be, if it is not what it stands for: '\n', lf,
-// 0A and their like are texts of two characters.
+// meantBytes returns the bytes value that text was probably meant to be, if that differs from text: '\n', lf, 0A and the like
+// are texts of two characters.
 func meantBytes(text string) (string, bool) {
 	b, err := codecs.ParseBytes(text)
 	if err != nil || string(b) != text {
@@ -186,7 +186,7 @@ func meantBytes(text string) (string, bool) {
 		b, _ := hex.DecodeString(text) // pairs of hex digits
 		for _, c := range b {
 			if c >= ' ' && c < 0x7f {
-				return "", false // as likely a text as not
+				return "", false // it may well be meant as text
 			}
 		}
 		return codecs.Bytes(b).String(), true
@@ -194,7 +194,7 @@ func meantBytes(text string) (string, bool) {
 	return "", false
 }
 
-// meant returns the warning about a bytes value that was probably meant to be another.
+// meant returns the warning about a bytes value that was probably meant as another one.
 func meant(text string) (string, bool) {
 	other, ok := meantBytes(text)
 	if !ok {

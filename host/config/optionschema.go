@@ -11,7 +11,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// Bounds of a plugin's JSON Schema. A schema is what a plugin says, and must not cost its host more than a moment.
+// Bounds of a plugin's JSON Schema. It comes from the plugin, and must cost the host little time.
 const (
 	maxSchemaBytes  = 256 << 10
 	maxSchemaDepth  = 64
@@ -23,15 +23,15 @@ const (
 
 const schemaURL = "framehost:///options"
 
-// A schema is the JSON Schema of a plugin's options. It leads nowhere but into itself and the meta-schemas of JSON Schema,
-// which are part of this program: nothing is read and nothing is fetched for it.
+// A schema is the JSON Schema of a plugin's options. It may refer only to itself and to the meta-schemas of JSON Schema, which
+// are compiled in: no file is read and nothing is fetched for it.
 type schema struct {
 	doc      any // as jsonschema.UnmarshalJSON returns it
 	compiled *jsonschema.Schema
 	meter    *meter
 }
 
-// CheckSchema reports what is wrong with the JSON Schema of a plugin's options.
+// CheckSchema returns an error if the JSON Schema of a plugin's options is wrong, or exceeds a bound.
 func CheckSchema(raw json.RawMessage) error {
 	_, err := readSchema(raw)
 	return err
@@ -66,13 +66,13 @@ func readSchema(raw json.RawMessage) (*schema, error) {
 	return s, nil
 }
 
-// checkDepth bounds what a parser of the schema, and everything that walks through it, has to bear.
+// checkDepth bounds the nesting and the number of values, since the parser and other functions recurse into the schema.
 func checkDepth(raw json.RawMessage) error {
 	depth, values := 0, 0
 	for d := json.NewDecoder(bytes.NewReader(raw)); ; {
 		token, err := d.Token()
 		if err != nil {
-			return nil //nolint:nilerr // at its end, or no JSON, which its parser will say
+			return nil //nolint:nilerr // its end, or not JSON, which the parser reports
 		}
 		switch token {
 		case json.Delim('{'), json.Delim('['):
@@ -90,7 +90,7 @@ func checkDepth(raw json.RawMessage) error {
 	}
 }
 
-// validate validates value. The error is a *jsonschema.ValidationError if value is at fault, and any other if the schema
+// validate validates value. The error is a *jsonschema.ValidationError if value is wrong, and of another type if the schema
 // is.
 func (s *schema) validate(value any) (err error) {
 	defer func() {
@@ -107,7 +107,7 @@ func (s *schema) validate(value any) (err error) {
 
 var errSchemaWork = errors.New("got references that multiply, want a schema that takes less work to validate with")
 
-// noLoader refuses every document: jsonschema's own opens files.
+// noLoader refuses every document. (The loader of jsonschema opens files.)
 type noLoader struct{}
 
 func (noLoader) Load(string) (any, error) { return nil, errors.New("outside the schema") }
@@ -136,8 +136,8 @@ func instructions(r *regexpsyntax.Regexp) int {
 	return min(n, maxPattern+1)
 }
 
-// A meter is an extension of each part of a schema that counts the work of validation, which has no other bound: forty
-// definitions that each refer twice to the next are validated a million million times. It ends validation by a panic.
+// A meter is an extension of each part of a schema that counts the work of validation, which has no other bound: of forty
+// definitions that each refer twice to the next, the last is validated 2^39 times. The meter ends validation by a panic.
 type meter struct{ left int }
 
 type metered struct {

@@ -19,8 +19,8 @@ import (
 
 // OptionsJSON returns the options as a JSON object, those of the profile included, as the plugin's JSON Schema has
 // them: an option that is a string takes the source text (0x0B, 0012, yes), other types take what that text stands for.
-// What the schema doesn't allow comes as [Errors], all at once and with places. An error of another type means that the
-// schema itself is at fault, as [CheckSchema] says.
+// If the schema does not allow the options, the error is of type [Errors] and has all mistakes with their places. An error of
+// another type means that the schema itself is wrong; see [CheckSchema].
 func (c *Codec) OptionsJSON(raw json.RawMessage) (json.RawMessage, error) {
 	schema, err := readSchema(raw)
 	if err != nil {
@@ -53,11 +53,12 @@ type optionReader struct {
 	schema  any // the whole, for references
 	looked  int // keywords that choices has looked at for one value
 	errs    Errors
-	// warned, unless nil, collects what is allowed but probably not meant.
+	// warned, unless nil, collects warnings of values that are allowed but probably not meant.
 	warned *[]Warning
 }
 
-// OptionWarnings returns what is allowed in the options but probably not meant, once OptionsJSON has taken them.
+// OptionWarnings returns warnings of option values that are allowed but probably not meant. Call it after OptionsJSON has
+// accepted the options.
 func (c *Codec) OptionWarnings(raw json.RawMessage) (warnings []Warning) {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil || c.Options.own == nil {

@@ -134,8 +134,8 @@ func variable(key string) string {
 // kubernetesText matches the variables that Kubernetes makes for each container of a service called framehost.
 var kubernetesText = regexp.MustCompile(`^FRAMEHOST_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_.*)?)$`)
 
-// strayVariables warns of variables that begin as settings do and are none. It is no error, for variables come from
-// elsewhere as well: Kubernetes makes FRAMEHOST_METRICS_PORT of a service with the name framehost-metrics.
+// strayVariables warns of variables that begin with FRAMEHOST_ and set no key. They are no error, since other programs may
+// set them: for a service named framehost-metrics, Kubernetes sets FRAMEHOST_METRICS_PORT.
 func strayVariables(keys []string) []Warning {
 	known := map[string]bool{}
 	var names []string
@@ -161,7 +161,7 @@ func strayVariables(keys []string) []Warning {
 	return warnings
 }
 
-// listOf returns the key of the list that a variable seems to be about, or "".
+// listOf returns the key of the list that a variable seems to be meant for, or "".
 func listOf(name string) string {
 	config := reflect.TypeFor[Config]()
 	for i := range config.NumField() {

@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// Settings are values of a configuration as text, by key, such as timeouts.idle: two configurations that mean the same have
-// the same. Their JSON is what a running framehost answers for `framehost check --running`. The values of environment
-// variables are hashes.
+// Settings are the values of a configuration as text, by key, such as timeouts.idle. Two configurations with the same meaning
+// have equal Settings. A running framehost sends them as JSON to `framehost check --running`. Values of the environment
+// variables of plugins are replaced by hashes.
 type Settings struct {
-	Restart map[string]string `json:"restart"` // of which a change needs a restart
-	Live    map[string]string `json:"live"`    // that a reload applies at once
+	Restart map[string]string `json:"restart"` // a change of these needs a restart
+	Live    map[string]string `json:"live"`    // a reload applies a change of these at once
 	Routes  []RouteSettings   `json:"routes"`
 }
 
-// RouteSettings are the values that a route has, also those that it inherits, with those of its codecs and their plugins.
+// RouteSettings are the values of a route, including inherited ones, and those of its codecs and their plugins.
 type RouteSettings struct {
 	Name   string            `json:"name"`
 	Values map[string]string `json:"values"`
@@ -41,7 +41,7 @@ const (
 type RouteChange struct {
 	Name   string        `json:"name"`
 	Change Change        `json:"change"`
-	Values []ValueChange `json:"values,omitempty"` // of Changed
+	Values []ValueChange `json:"values,omitempty"` // only if Changed
 }
 
 // A ValueChange is a value that differs; From or To is "" where there is none. Values of environment variables are not shown.
@@ -51,7 +51,7 @@ type ValueChange struct {
 	To   string `json:"to"`
 }
 
-// notShown stands for a value that may be secret.
+// notShown replaces a value that may be secret.
 const notShown = "(not shown)"
 
 // String returns "KEY: FROM -> TO".
@@ -157,7 +157,7 @@ func flatten(values map[string]string, key string, v reflect.Value) {
 	case reflect.Map:
 		for _, k := range v.MapKeys() {
 			text := v.MapIndex(k).String()
-			if strings.HasSuffix(key, ".env") { // which may be secret
+			if strings.HasSuffix(key, ".env") { // its values may be secret
 				sum := sha256.Sum256([]byte(text))
 				text = "sha256:" + hex.EncodeToString(sum[:8])
 			}
@@ -196,8 +196,8 @@ func (n *node) flow() string {
 	}
 }
 
-// RestartChanges returns what differs of the values that only a restart can change. Discovery is not in use where s has no
-// values of it, and then begins with those of to.
+// RestartChanges returns the differences in values that only a restart can change. If s has no values of discovery, discovery is
+// not in use, and a reload starts it with the values of to.
 func (s *Settings) RestartChanges(to *Settings) []ValueChange {
 	all := valueChanges(s.Restart, to.Restart)
 	if _, used := s.Restart["discovery.port"]; !used {
@@ -206,8 +206,8 @@ func (s *Settings) RestartChanges(to *Settings) []ValueChange {
 	return append(all, s.socketChanges(to)...)
 }
 
-// socketChanges returns what differs of the sockets of UDP listeners with flows. A route of to takes such a socket over from
-// a route of s that listens at the same address, and the socket's options can't be changed.
+// socketChanges returns the differences in the socket options of UDP listeners with flows. A route of to takes such a socket over
+// from the route of s that listens at the same address, and the options of an open socket can't be changed.
 func (s *Settings) socketChanges(to *Settings) (all []ValueChange) {
 	for i := range to.Routes {
 		after := &to.Routes[i]
@@ -235,7 +235,7 @@ func (s *Settings) socketChanges(to *Settings) (all []ValueChange) {
 	return all
 }
 
-// sharesFlows reports whether both routes have flows of datagrams at one address.
+// sharesFlows reports whether both routes have UDP flows at the same address.
 func (r *RouteSettings) sharesFlows(o *RouteSettings) bool {
 	const flows = "from.udp.flows.max"
 	return r.Values[flows] != "" && o.Values[flows] != "" && r.Values["from.listen"] == o.Values["from.listen"]
@@ -262,10 +262,10 @@ func (s *Settings) Listens(address string) bool {
 	})
 }
 
-// LiveChanges returns what differs of the values that a reload applies at once.
+// LiveChanges returns the differences in values that a reload applies at once.
 func (s *Settings) LiveChanges(to *Settings) []ValueChange { return valueChanges(s.Live, to.Live) }
 
-// RouteChanges returns what a reload does with each route: those of to in their order, and then those that it does not have.
+// RouteChanges returns what a reload does with each route: first the routes of to in their order, then those that it removes.
 func (s *Settings) RouteChanges(to *Settings) (all []RouteChange) {
 	for _, r := range to.Routes {
 		change := RouteChange{Name: r.Name, Change: Added}

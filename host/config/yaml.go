@@ -77,7 +77,7 @@ func (s *source) shallow(tokens token.Tokens) bool {
 
 func (s *source) syntaxError(err error) {
 	if s.backslashes() {
-		return // what the parser makes of the rest would mislead
+		return // the parser's own error would mislead
 	}
 	var e yaml.Error
 	if !errors.As(err, &e) || e.GetToken() == nil {
@@ -232,7 +232,7 @@ func (y *yamlReader) mapping(out *node, values []*ast.MappingValueNode, key stri
 }
 
 // joined reports whether a plain key and its value are written without a blank after the colon, and returns the value's
-// text. To YAML they are one key, and so they are to editors; the parser takes them apart within braces.
+// text. To YAML and to editors "key:value" is one key, but within braces the parser separates the two.
 func (y *yamlReader) joined(v *ast.MappingValueNode) (text string, ok bool) {
 	name, plain := v.Key.(*ast.StringNode)
 	colon, value := v.Start, first(v.Value)
