@@ -14,18 +14,18 @@ type batch struct {
 	in      codeccall.Encode
 	out     codeccall.Encoded
 	shown   []byte         // what the decoder was shown
-	lent    codeccall.Loan // what shown lies in, if that is a loan
+	lent    codeccall.Loan // the loan that shown lies in, if any
 	offset  int64          // of shown in the stream
 	frame   int64          // frames that preceded it
 	state   []byte         // of the decoder, before it
 	located located        // for reports of payloads that were built
-	// origins say of payloads that were gathered from datagrams where each comes from; empty for those of a stream.
+	// origins has the origin of each payload that was gathered from datagrams; empty for those of a stream.
 	origins   []origin
 	datagrams []Datagram
-	buf       *buffer // what shown lies in, if that goes back with the batch
+	buf       *buffer // the buffer that shown lies in, if it is freed with the batch
 
-	// What results may take: room bytes to decode into, wireRoom to encode into. More than the first of each is charged: it
-	// is set aside before a call, and what the result leaves of it goes back at once.
+	// The sizes of results: room bytes to decode into, wireRoom to encode into. Rooms above the smallest (smallRead, and twice
+	// that) are charged before the call, and what the result does not use goes back at once.
 	room, wireRoom int
 	charge         int64 // for what was decoded
 	wireCharge     int64 // for what is being encoded and written
@@ -50,8 +50,7 @@ const perFrame = 12
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-// newBatch returns a batch with room for what size bytes of wire may decode to, as far as there is memory for that without
-// waiting.
+// newBatch returns a batch with room to decode size bytes of wire, or with less if that would have to wait for memory.
 func newBatch(a *memoryAccount, size int) *batch {
 	b := batches.Get().(*batch)
 	b.room = smallRead
@@ -89,7 +88,7 @@ func (b *batch) free(a *memoryAccount) {
 	batches.Put(b)
 }
 
-// decodeInto sees to room for one payload that did not fit. It waits for memory if it must.
+// decodeInto makes room for one payload that did not fit. It may wait for memory.
 func (b *batch) decodeInto(ctx context.Context, a *memoryAccount, room int) error {
 	a.give(b.charge)
 	b.charge = 0
@@ -100,8 +99,8 @@ func (b *batch) decodeInto(ctx context.Context, a *memoryAccount, room int) erro
 	return nil
 }
 
-// decoded charges for what a call has found, rather than for what it might have. Tables of very many, very short frames
-// cost more than these.
+// decoded changes the charge from the room of a call to the size of its result. For very many, very short frames, the tables
+// cost more than the frames.
 func (b *batch) decoded(a *memoryAccount) {
 	tables := int64(0)
 	if len(b.found.Refs) > 4096 {
@@ -109,7 +108,7 @@ func (b *batch) decoded(a *memoryAccount) {
 	}
 	built := int64(len(b.found.Data))
 	if b.charge == 0 {
-		built = 0 // it fitted into what is paid for anyway
+		built = 0 // it fits into memory that is paid for already
 	}
 	if more := built + tables - b.charge; more > 0 {
 		a.must(more)
@@ -119,8 +118,8 @@ func (b *batch) decoded(a *memoryAccount) {
 	b.charge = built + tables
 }
 
-// encodeInto sets room aside for the next call: for one frame that takes wanted bytes, waiting for memory if it must; or,
-// where that is not known (0), for about twice what was decoded, as far as there is memory without waiting.
+// encodeInto makes room for the next call. If wanted is not 0, the room is for one frame of that many bytes, and encodeInto may
+// wait for memory. If wanted is 0 (unknown), the room is about twice the decoded size, or less if that would have to wait.
 func (b *batch) encodeInto(ctx context.Context, a *memoryAccount, wanted int) error {
 	room := max(2*b.room, wanted)
 	switch {
@@ -140,7 +139,7 @@ func (b *batch) encodeInto(ctx context.Context, a *memoryAccount, wanted int) er
 	return nil
 }
 
-// encoded charges for what a call wrote, rather than for what it might have.
+// encoded changes the charge from the room of a call to the size of its result.
 func (b *batch) encoded(a *memoryAccount) {
 	if b.wireCharge > 0 {
 		wire := min(int64(len(b.out.Wire)), b.wireCharge)
@@ -149,7 +148,7 @@ func (b *batch) encoded(a *memoryAccount) {
 	}
 }
 
-// written gives back what the wire was charged.
+// written gives back the charge for the wire.
 func (b *batch) written(a *memoryAccount) {
 	a.give(b.wireCharge)
 	b.wireCharge = 0

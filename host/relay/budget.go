@@ -11,38 +11,38 @@ import (
 	"time"
 )
 
-// Memory is what limits.memory allows all buffers together, as one route sees it. It is safe for concurrent use. nil is no
-// limit.
+// Memory is the memory that limits.memory allows all buffers together, as seen by one route. It is safe for concurrent use. nil
+// is no limit.
 //
-// Each direction of a session has an account, and so has each member of a hub, for what it receives. What an account holds is
-// charged in steps of 64 KiB. The rules:
+// Each direction of a session has an account; each member of a hub has one for the bytes it receives. Accounts are charged in
+// steps of 64 KiB. The rules:
 //
-//   - An account that holds up to 64 KiB never waits: that is charged, even beyond the limit. So the limit holds for
-//     everything beyond these first 64 KiB of each account.
-//   - What is beyond that waits while it does not fit. Memory that becomes free goes first to the account that will hold least.
+//   - The first 64 KiB of an account never wait: they are charged even beyond the limit.
+//   - Beyond these, an account waits for memory while its request does not fit into the limit. Memory that becomes free goes
+//     first to the account that will hold the least.
 //   - While accounts of several routes wait, no route gets more than half of what is free and what these routes hold. The same
 //     holds for peer addresses.
 //   - While accounts wait, those that have made no progress for as long as the patience (5 s in a host) end, the largest first,
-//     until the first that waits can go on. Progress is a byte read or written; in the long run it takes a step of 64 KiB in
-//     that time, so that memory is not kept by trickling. An account that holds less than the one that waits is left alone,
-//     unless its route or peer address holds more than half of all. Where that ends none, the largest of those end that have
-//     themselves waited that long, an eighth of them each second.
+//     until the first waiting account can go on. Progress is a byte read or written, and in the long run 64 KiB in that time, so
+//     that a trickle of bytes does not keep memory. An account that holds less than the waiting one does not end, unless
+//     its route or peer address holds more than half of the memory. If these rules end no account, then of the accounts that
+//     have themselves waited that long, the largest end, an eighth of them each second.
 //
-// So whatever holds what others need, either moves on or ends, and something always can: several directions that each hold a
-// part of a frame and wait for the rest can't block each other for good.
+// So each account that holds memory others need either makes progress or ends: directions that each hold a part of a frame and
+// wait for the rest can't block each other for good.
 type Memory struct {
 	budget *budget
 	route  *sharers
 }
 
-// step is what memory is charged in, in bytes.
+// step is the unit, in bytes, in which memory is charged.
 const step = 64 << 10
 
-// allowance is what an account may hold without ever waiting.
+// allowance is how many bytes an account may hold without ever waiting.
 const allowance = step + directionMemory
 
-// NewMemory returns a Memory of size bytes, of which who makes no progress for patience loses its part while others wait. A size
-// of 0 is no limit.
+// NewMemory returns a Memory of size bytes. While accounts wait, those that make no progress for patience may end. A size of 0 is
+// no limit.
 func NewMemory(size int64, patience time.Duration) *Memory {
 	if size == 0 {
 		return nil
@@ -69,7 +69,7 @@ func (m *Memory) Used() int64 {
 	return m.budget.used.Load()
 }
 
-// Charge charges n bytes that exist already, whatever the limit, until the function that it returns is called.
+// Charge charges n bytes that are in use already, even beyond the limit, until release is called.
 func (m *Memory) Charge(n int64) (release func()) {
 	if m == nil {
 		return func() {}
@@ -88,27 +88,27 @@ type budget struct {
 	size     int64
 	patience time.Duration
 	used     atomic.Int64
-	flooded  atomic.Int32 // directions whose sender floods
+	flooded  atomic.Int32 // number of directions whose sender floods
 	queued   atomic.Int32 // len(waiters)
 
 	mu           sync.Mutex
 	large        map[*memoryAccount]struct{} // those that have, or had since they held nothing, more than their allowance
 	peers        map[string]*sharers
-	waiters      []*waiter // the one that is served first in front
+	waiters      []*waiter // in the order in which they are served
 	sequence     uint64
 	visits       uint64
 	watch        *time.Timer
 	watching     bool
-	looked       time.Time // when the stuck were looked for last
-	endedWaiting time.Time // when one that waits was ended last
-	mayEnd       int       // how many that wait may be ended now
+	looked       time.Time // the last call of look
+	endedWaiting time.Time // when a waiting account was last ended
+	mayEnd       int       // how many waiting accounts may be ended now
 }
 
-// sharers are what the accounts of a route, or of a peer address, hold together.
+// sharers are the accounts of a route or of a peer address, with the bytes that they hold together.
 type sharers struct {
 	held    atomic.Int64
-	waiting int    // accounts that wait; the budget's lock is for it and what follows
-	users   int    // accounts of a peer address
+	waiting int    // number of accounts that wait; the budget's mu guards this and the fields below
+	users   int    // number of accounts of a peer address
 	visited uint64 // the last visit
 }
 
@@ -118,12 +118,12 @@ type waiter struct {
 	need     int64
 	since    time.Time
 	sequence uint64
-	finishes bool       // a frame that is whole
-	weight   int64      // what the account would hold: waiters are ordered by it
-	done     chan error // one value: it was charged (nil), or never will be
+	finishes bool       // the memory is for a frame that has arrived whole
+	weight   int64      // the bytes that the account would hold; waiters are ordered by it
+	done     chan error // gets one value: nil if the memory was charged, else an error
 }
 
-// A memoryAccount is what one direction holds. It may be used by the two goroutines of a direction at a time.
+// A memoryAccount counts the bytes that one direction holds. Both goroutines of the direction may use it at the same time.
 type memoryAccount struct {
 	budget   *budget
 	route    *sharers
@@ -140,16 +140,16 @@ type memoryAccount struct {
 	fell     atomic.Bool  // reserved came down to the allowance since the last look at the stuck
 	mu       sync.Mutex   // for changes of reserved that free goes along with
 
-	// The budget's lock is for these.
+	// The budget's mu guards these.
 	ending  time.Time // when end was called; zero: it was not
-	sampled time.Time // when moved was read; zero: not since memory became short
+	sampled time.Time // when moved was read; zero: not yet since memory ran short
 	moved   int64
 	slow    bool // it moved less than a step from one sample to the next
 	closed  bool
 	waits   int
 }
 
-// open returns an account for one direction of a peer, for which paid bytes are charged to its end. It never waits.
+// open returns an account for one direction of a peer, and charges paid bytes until the account is closed. It never waits.
 func (m *Memory) open(peer string, paid int64) *memoryAccount {
 	if m == nil {
 		return nil
@@ -171,7 +171,7 @@ func (m *Memory) open(peer string, paid int64) *memoryAccount {
 	return a
 }
 
-// close gives back what was paid when the account was opened. Everything else was given back before.
+// close gives back the bytes paid by open. Everything else must have been given back before.
 func (a *memoryAccount) close() {
 	if a == nil {
 		return
@@ -193,7 +193,7 @@ func (a *memoryAccount) close() {
 	}
 }
 
-// try charges n bytes if that is possible without waiting, and without overtaking those that wait.
+// try charges n bytes if that is possible without waiting and without overtaking waiters.
 func (a *memoryAccount) try(n int64) bool {
 	if a == nil || n == 0 || a.hold(n) {
 		return true
@@ -251,10 +251,10 @@ func (a *memoryAccount) extend(n int64) (need int64, ok bool) {
 	return need, true
 }
 
-// take charges n bytes, and waits for them if it must, until ctx ends. It fails when the account is among those that end.
+// take charges n bytes, and if necessary waits for them until ctx ends. It fails if the account is ended to free memory.
 func (a *memoryAccount) take(ctx context.Context, n int64) error { return a.waitFor(ctx, n, false) }
 
-// takeToFinish is take for what a frame needs that is here in whole: with it, the account will soon hold less.
+// takeToFinish is take for a frame that has arrived whole: once it has the memory, the account will soon hold less.
 func (a *memoryAccount) takeToFinish(ctx context.Context, n int64) error {
 	return a.waitFor(ctx, n, true)
 }
@@ -290,7 +290,7 @@ func (a *memoryAccount) waitFor(ctx context.Context, n int64, finishes bool) err
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.free.Add(need - n)
-	a.shrink() // others of the account may have given something back meanwhile
+	a.shrink() // the other goroutine of the account may have given bytes back meanwhile
 	return nil
 }
 
@@ -308,7 +308,7 @@ func (a *memoryAccount) give(n int64) {
 	a.shrink()
 }
 
-// shrink gives back the steps that nothing is held in. The account's lock is held.
+// shrink gives unused steps back. The caller holds the account's mu.
 func (a *memoryAccount) shrink() {
 	for {
 		free, reserved := a.free.Load(), a.reserved.Load()
@@ -332,7 +332,7 @@ func (a *memoryAccount) reserve(n int64) {
 	a.budget.list(a)
 }
 
-// add charges n bytes, which may be negative, to a group; to the whole where g is nil.
+// add charges n bytes, which may be negative, to g; to the budget's total if g is nil.
 func (b *budget) add(g *sharers, n int64) {
 	if g == nil {
 		b.used.Add(n)
@@ -373,7 +373,7 @@ func (b *budget) charge(a *memoryAccount, n int64) {
 	}
 }
 
-// giveBack takes n bytes off what a has reserved.
+// giveBack reduces a's reserved bytes by n.
 func (b *budget) giveBack(a *memoryAccount, n int64) {
 	left := a.reserved.Add(-n)
 	if left <= allowance && left+n > allowance {
@@ -426,12 +426,12 @@ func (a *memoryAccount) reconsider() {
 	a.ending, a.sampled, a.slow = time.Time{}, time.Time{}, false
 }
 
-// short reports whether memory is short: then reads are small.
+// short reports whether memory is short. Reads are small then.
 func (a *memoryAccount) short() bool {
 	return a != nil && (a.budget.queued.Load() > 0 || a.budget.used.Load() >= a.budget.size)
 }
 
-// released serves those that wait, when memory became free.
+// released serves waiters after memory was given back.
 func (b *budget) released() {
 	if b.queued.Load() == 0 {
 		return
@@ -441,7 +441,7 @@ func (b *budget) released() {
 	b.serve()
 }
 
-// wait adds w to those that wait.
+// wait adds w to the waiters.
 func (b *budget) wait(w *waiter) {
 	b.mu.Lock()
 	w.since = time.Now()
@@ -467,10 +467,10 @@ func (b *budget) wait(w *waiter) {
 	}
 }
 
-// pause is how long the stuck are not looked for after they were.
+// pause is the time between two calls of look.
 func (b *budget) pause() time.Duration { return max(b.patience/50, time.Millisecond) }
 
-// leave takes w off those that wait, and reports whether it was one.
+// leave removes w from the waiters, and reports whether it was among them.
 func (b *budget) leave(w *waiter) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -495,12 +495,12 @@ func (b *budget) remove(i int) *waiter {
 	return w
 }
 
-// order puts those in front that would hold least. The lock is held.
+// order sorts the waiters by the bytes that they would hold, the least first. The caller holds b.mu.
 func (b *budget) order() {
 	for _, w := range b.waiters {
 		w.weight = w.account.reserved.Load() + w.need
 		if w.finishes {
-			w.weight /= 4 // it holds that for a shorter time; and what others hold is of no use to them until one finishes
+			w.weight /= 4 // its frame soon frees its memory; unfinished frames keep theirs until they get more
 		}
 	}
 	slices.SortFunc(b.waiters, func(x, y *waiter) int {
@@ -508,9 +508,9 @@ func (b *budget) order() {
 	})
 }
 
-// serve charges those that wait for what is free. One that needs more than is free lets others pass for half of the
-// patience, so that frames that are nearly through give back what they hold; then it goes before all that hold more. The lock is
-// held.
+// serve charges free memory to waiters. A waiter that needs more than is free lets others pass for half of the patience, so that
+// frames that are nearly finished free their memory; after that, waiters that would hold more are not served before it. The
+// caller holds b.mu.
 func (b *budget) serve() {
 	b.order()
 	for i := b.first(0); i < len(b.waiters); {
@@ -526,12 +526,13 @@ func (b *budget) serve() {
 		b.charge(w.account, w.need)
 		b.enlist(w.account)
 		w.done <- nil
-		i = b.first(0) // whose turn it is depends on who waits
+		i = b.first(0) // the next to serve depends on which accounts wait
 	}
 }
 
-// first returns which waiter, from i on, is the first that may have more: whose route and peer address hold, with that, no more
-// than half of what is free and what all that wait hold. Where that leaves none at all, it is the one that holds least.
+// first returns the index, from i on, of the first waiter that may have more memory: one whose route, and whose peer address, would
+// then hold at most half of the sum of free memory and the memory of all routes (peer addresses) that wait. If there is no such
+// waiter at all, it returns 0, the one that would hold the least.
 func (b *budget) first(i int) int {
 	b.visits++
 	routes, peers := b.size-b.used.Load(), b.size-b.used.Load()
@@ -552,7 +553,7 @@ func (b *budget) first(i int) int {
 	return all
 }
 
-// visit returns what g holds, once a visit.
+// visit returns the bytes that g holds at its first call for each visit, and then 0, so that a sum counts g once.
 func (g *sharers) visit(visit uint64) int64 {
 	if g == nil || g.visited == visit {
 		return 0
@@ -561,12 +562,12 @@ func (g *sharers) visit(visit uint64) int64 {
 	return g.held.Load()
 }
 
-// fits reports whether g, with need bytes more, holds no more than most, or others than g do not wait.
+// fits reports whether g, with need bytes more, would hold at most most bytes, or has all waiting accounts.
 func (g *sharers) fits(need, most int64, waiting int) bool {
 	return g == nil || g.waiting == waiting || g.held.Load()+need <= most
 }
 
-// look ends those that are stuck while others wait, and comes again as long as any do.
+// look ends accounts that are stuck while others wait. A timer calls it again as long as any account waits.
 func (b *budget) look() {
 	b.mu.Lock()
 	now := time.Now()
@@ -588,16 +589,16 @@ func errStuck(patience time.Duration) error {
 	return fmt.Errorf("%w, and this direction held most without progress for %v", errMemory, patience)
 }
 
-// mostAtOnce is how many accounts end at most before it is seen what came of that.
+// mostAtOnce is the greatest number of accounts that one call of look ends.
 const mostAtOnce = 64
 
-// stuck returns the accounts to end for those that wait to go on. The lock is held.
+// stuck returns the accounts to end so that waiters can go on. The caller holds b.mu.
 func (b *budget) stuck(now time.Time) (over []*memoryAccount) {
 	if len(b.waiters) == 0 {
 		return nil
 	}
 	large := b.nowLarge()
-	coming := int64(0) // memory of those that were ended and have not given it back yet
+	coming := int64(0) // memory of accounts that were ended and have not given it back yet
 	for _, a := range large {
 		a.sample(now, b.patience)
 		if !a.ending.IsZero() && now.Sub(a.ending) < b.patience {
@@ -649,7 +650,7 @@ func (b *budget) nowLarge() (large []*memoryAccount) {
 	return large
 }
 
-// fail ends the waits of a.
+// fail ends a's waits with an error.
 func (b *budget) fail(a *memoryAccount) {
 	for i := len(b.waiters) - 1; i >= 0; i-- {
 		if b.waiters[i].account == a {
@@ -658,7 +659,7 @@ func (b *budget) fail(a *memoryAccount) {
 	}
 }
 
-// largestStuck returns the account that is to end for w to go on, nil if there is none yet.
+// largestStuck returns the account to end so that w can go on, or nil if there is none yet.
 func (b *budget) largestStuck(w *waiter, large []*memoryAccount, now time.Time) (largest *memoryAccount) {
 	consider := func(a *memoryAccount) {
 		if a.ending.IsZero() && (largest == nil || a.reserved.Load() > largest.reserved.Load()) {
@@ -673,8 +674,8 @@ func (b *budget) largestStuck(w *waiter, large []*memoryAccount, now time.Time) 
 			consider(a)
 		}
 	}
-	// Those that wait are stuck through no fault of their own. They end a few at a time, so that the others can go on with
-	// what that leaves.
+	// Waiting accounts can't make progress. They end a few at a time, so that others can go on with the memory that this
+	// frees.
 	if largest == nil && b.mayEnd > 0 {
 		for _, w := range b.waiters {
 			if now.Sub(w.since) >= b.patience {
@@ -685,7 +686,7 @@ func (b *budget) largestStuck(w *waiter, large []*memoryAccount, now time.Time) 
 	return largest
 }
 
-// sample looks how far a gets while memory is short.
+// sample notes how many bytes a has moved, and from two such notes whether it is slow while memory is short.
 func (a *memoryAccount) sample(now time.Time, patience time.Duration) {
 	if a.progress == nil {
 		return
@@ -703,7 +704,7 @@ func (a *memoryAccount) sample(now time.Time, patience time.Duration) {
 	a.sampled, a.moved = now, moved
 }
 
-// isStuck reports whether a has made no progress for as long as patience, or hardly any.
+// isStuck reports whether a has made no progress, or too little, for as long as patience.
 func (a *memoryAccount) isStuck(now time.Time, patience time.Duration) bool {
 	if a.progress == nil || a.end == nil {
 		return false

@@ -47,7 +47,7 @@ func (c *clock) start() (stop func()) {
 	}
 }
 
-// wake has look called soon, since something began that may be due earlier than anything before it. It does not wait.
+// wake makes the timer call look soon, since a new timeout may be due before all others. It does not wait.
 func (c *clock) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,7 +87,7 @@ func (d *deadline) due(limit time.Duration, since int64) bool {
 	return left <= 0
 }
 
-// again has look called after wait at the latest.
+// again makes the timer call look after wait at the latest.
 func (d *deadline) again(wait time.Duration) {
 	if !d.set || wait < d.wait {
 		d.wait, d.set = wait, true

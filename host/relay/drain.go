@@ -3,18 +3,18 @@ package relay
 import "time"
 
 const (
-	// quietTime is how long nothing must have come before a drain ends a session that rests.
+	// quietTime is how long a session must have received nothing before a drain ends it.
 	quietTime = time.Second
-	// restTime is how long a drain waits before it looks again at a session that was quiet and did not rest.
+	// restTime is how long a drain waits before it checks again a session that was quiet and did not rest.
 	restTime = quietTime / 4
-	// lingerTime is how long a session that ended well waits for its peers to end too, so that what was written last
-	// arrives: closing a connection that has unread bytes can destroy what is still on its way to the peer.
+	// lingerTime is how long a session that ended well waits for its peers to end too, so that the last bytes arrive: closing
+	// a connection that has unread bytes can destroy bytes on their way to the peer.
 	lingerTime = 2 * time.Second
 	// cutTime is how long a session that is cut may take to write the frames that were read whole.
 	cutTime = time.Second
 )
 
-// A halt says why a flow passes on nothing that is read from now on.
+// A halt is why a flow does not pass on bytes that it reads from now on.
 type halt uint8
 
 const (
@@ -30,8 +30,8 @@ func (s *Session) Drain() {
 	}
 }
 
-// Cut ends the session soon: what was read as whole frames is written, for at most a second, and then both peers are
-// reset. A session that has ended well keeps that end. It does not wait, and may be called before Run.
+// Cut ends the session soon: whole frames that were read are written, for at most a second, and then both peers are reset. A
+// session that has ended well keeps that end. Cut does not wait, and may be called before Run.
 func (s *Session) Cut() {
 	if s.cutSince.CompareAndSwap(0, s.clock.now()) {
 		for _, f := range s.flows {
@@ -41,7 +41,7 @@ func (s *Session) Cut() {
 	}
 }
 
-// lookAtDrain is the clock's look at a session that is to end.
+// lookAtDrain is called by the clock. It advances a drain or a cut that is under way.
 func (s *Session) lookAtDrain(d *deadline) {
 	cutAt, restedAt := s.cutSince.Load(), s.restedSince.Load()
 	switch quiet := (deadline{now: d.now}); {
@@ -55,7 +55,7 @@ func (s *Session) lookAtDrain(d *deadline) {
 	}
 }
 
-// quietSince returns when something came last that was to be passed on.
+// quietSince returns when the last byte came that was to be passed on.
 func (s *Session) quietSince() int64 {
 	since := int64(1)
 	for _, f := range s.flows {
@@ -66,8 +66,8 @@ func (s *Session) quietSince() int64 {
 	return since
 }
 
-// endIfRests begins the clean end of a session that rests, and reports whether it did. From then on nothing that comes is
-// passed on. What comes after the links were asked, and before their peers have seen the end, is late.
+// endIfRests begins the clean end of a session that rests, and reports whether it did. Bytes that are read from then on are not
+// passed on: they count as late.
 func (s *Session) endIfRests() bool {
 	for _, f := range s.flows {
 		f.mu.Lock()
@@ -79,7 +79,7 @@ func (s *Session) endIfRests() bool {
 		}
 	}
 	if s.flows[0].endedItself() && s.flows[1].endedItself() {
-		return true // that is its own end
+		return true // the session ends by itself
 	}
 	s.rests.Store(true)
 	for _, f := range s.flows {
@@ -92,7 +92,7 @@ func (s *Session) endIfRests() bool {
 	return true
 }
 
-// endDrain ends the session now: well, if both peers have seen a clean end.
+// endDrain ends the session now: as Drained if both peers have seen a clean end, else as DrainTimeout.
 func (s *Session) endDrain() {
 	if s.restedSince.Load() != 0 {
 		s.end(Drained, nil, Neither)
@@ -101,7 +101,7 @@ func (s *Session) endDrain() {
 	s.end(DrainTimeout, nil, Neither)
 }
 
-// finished is called by each flow once it wrote its last.
+// finished is called by each flow after its last write.
 func (s *Session) finished() {
 	if s.undone.Add(-1) > 0 {
 		return
@@ -119,8 +119,8 @@ func (s *Session) finished() {
 	}
 }
 
-// rests reports whether the flow stands between two frames, with nothing under way: it has ended, or its reader waits for
-// bytes and none are there. The caller holds f.mu.
+// rests reports whether the flow is between two frames with no work under way: it has ended, or its reader waits for bytes and
+// none are there. The caller holds f.mu.
 func (f *flow) rests() bool {
 	switch {
 	case f.done || f.endedItself() || !f.relayed():
@@ -129,7 +129,7 @@ func (f *flow) rests() bool {
 		return false
 	}
 	n, err := f.from.Link.Readable()
-	return n == 0 && err == nil // with an error, the reader is about to see what it is
+	return n == 0 && err == nil // the reader is about to get the same error
 }
 
 // endedItself reports whether the sender has ended, and everything was passed on.
@@ -143,7 +143,7 @@ func (f *flow) park() halt {
 	return f.halted
 }
 
-// unpark returns whether what the reader got, n bytes, is still passed on.
+// unpark returns whether the n bytes that the reader got are still passed on.
 func (f *flow) unpark(n int) halt {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -154,7 +154,7 @@ func (f *flow) unpark(n int) halt {
 	return f.halted
 }
 
-// finishRested shows the receiver a clean end, unless something came meanwhile that it does not get.
+// finishRested ends the receiver's stream cleanly, unless bytes came meanwhile that are not passed on.
 func (f *flow) finishRested() {
 	defer close(f.closed)
 	if f.relayed() {
@@ -165,7 +165,7 @@ func (f *flow) finishRested() {
 	f.session.finished()
 }
 
-// cut makes the flow stop reading. What was read is still written.
+// cut makes the flow stop reading. Whole frames that were read are still written.
 func (f *flow) cut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -178,14 +178,14 @@ func (f *flow) cut() {
 	}
 }
 
-// finishCut waits for what is being written.
+// finishCut waits for the write under way, and finishes the flow.
 func (f *flow) finishCut() {
 	f.wait()
 	close(f.closed)
 	f.session.finished()
 }
 
-// stop is the reader's end after the flow was halted: n bytes came too late, if any, and err.
+// stop ends the reader after the flow was halted. n is the number of bytes that came too late, and err the link's error.
 func (f *flow) stop(n int, how halt, err error) error {
 	f.mu.Lock()
 	mine := !f.done && how == haltedCut
@@ -202,7 +202,7 @@ func (f *flow) stop(n int, how halt, err error) error {
 	return f.linger(n, err)
 }
 
-// linger reads what comes after a clean end, until the sender ends too. What the receiver was to get ends the session.
+// linger reads after a clean end until the sender ends too. A byte that the receiver should have got ends the session.
 func (f *flow) linger(n int, err error) error {
 	for {
 		if n > 0 && f.relayed() {
@@ -210,7 +210,7 @@ func (f *flow) linger(n int, err error) error {
 		}
 		f.counts.bytesDiscarded.Add(int64(n))
 		if err != nil || f.session.over.Load() {
-			return nil //nolint:nilerr // both streams have ended well before
+			return nil //nolint:nilerr // both streams have ended cleanly before
 		}
 		n, err = f.from.Link.Read(f.grab, f.release)
 		f.inbox.took(n)

@@ -26,7 +26,7 @@ type flow struct {
 	ended      mark // the sender ended, and everything was passed on
 	counts     counters
 
-	// The reader's own. While it is parked, a drain looks at the inbox.
+	// Only the reader uses these; while it is parked, a drain reads the inbox.
 	reception
 	longestTo   int // bytes of the longest payload to the receiver
 	encoder     codeccall.Direction
@@ -35,15 +35,15 @@ type flow struct {
 	turn        chan struct{} // holds a token while nobody encodes or writes
 	wroteAll    atomic.Bool   // the receiver saw a clean end
 
-	// What is lost when the session ends. The turn is for the first two.
-	lostFrames int64        // decoded and not written
-	lostBytes  int64        // of their payloads; of bytes that pass through unframed
+	// What is lost when the session ends. The holder of the turn uses the first two.
+	lostFrames int64        // frames that were decoded and not written
+	lostBytes  int64        // bytes of their payloads; unframed, bytes that were not written
 	late       atomic.Int64 // bytes that came after the flow was halted
 	arrived    atomic.Int64 // bytes that had come when the session ended, also those that were not read
 
 	mu     sync.Mutex
 	parked bool          // the reader is in the link's Read
-	halted halt          // nothing that is read from now on is passed on
+	halted halt          // unless going, bytes that are read from now on are not passed on
 	done   bool          // the flow finishes, or has
 	closed chan struct{} // closed when the flow has finished
 }
@@ -59,7 +59,7 @@ func newFlow(s *Session, d Direction, from, to *Side) *flow {
 	return f
 }
 
-// openAccount charges what the direction holds from now on, until the account is closed.
+// openAccount opens the memory account of the direction.
 func (f *flow) openAccount() {
 	a := f.session.config.Memory.open(f.session.config.Peer, directionMemory)
 	if a != nil {
@@ -108,7 +108,7 @@ func (f *flow) run() {
 	f.counts.bytesWaiting.Store(0)
 }
 
-// finishAbsent finishes a flow of which nothing is read.
+// finishAbsent finishes a flow that reads nothing.
 func (f *flow) finishAbsent() {
 	f.mu.Lock()
 	mine := !f.done
@@ -120,7 +120,7 @@ func (f *flow) finishAbsent() {
 	}
 }
 
-// countLost counts what was received and does not arrive. The caller has the turn, for good.
+// countLost counts the frames and bytes that were received and not delivered. The caller holds the turn, and keeps it.
 func (f *flow) countLost() {
 	if f.relayed() {
 		unread := max(0, f.arrived.Load()-f.counts.bytesRead.Load())
@@ -129,7 +129,7 @@ func (f *flow) countLost() {
 	}
 }
 
-// lose notes payloads that were decoded and are not written. The caller has the turn.
+// lose notes payloads that were decoded and will not be written. The caller holds the turn.
 func (f *flow) lose(refs []codecs.Ref) {
 	f.lostFrames += int64(len(refs))
 	for _, r := range refs {
@@ -137,7 +137,7 @@ func (f *flow) lose(refs []codecs.Ref) {
 	}
 }
 
-// noteArrived notes how much has come of what the receiver was to get.
+// noteArrived notes how many bytes have arrived for the receiver, read or unread.
 func (f *flow) noteArrived() {
 	read := f.counts.bytesRead.Load()
 	if n, err := f.from.Link.Readable(); err == nil {
@@ -176,7 +176,7 @@ func (f *flow) receive() error {
 	}
 }
 
-// read receives once. If the flow was halted before or meanwhile, nothing that was received is passed on.
+// read reads once from the sender. If the flow was halted before or meanwhile, the bytes are not passed on.
 func (f *flow) read() (n int, how halt, err error) {
 	if how := f.park(); how != going {
 		return 0, how, nil
@@ -236,8 +236,7 @@ func (f *flow) passRaw() error {
 	return err
 }
 
-// finish ends the flow after its sender has ended, and after everything that was received. An error means that the session
-// is over.
+// finish ends the flow after its sender has ended and everything received was passed on. An error means that the session is over.
 func (f *flow) finish() error {
 	defer close(f.closed)
 	if err := f.pass(true); err != nil {
@@ -271,12 +270,12 @@ func (f *flow) end() error {
 	return nil
 }
 
-// closeWrite ends the receiver's stream, unless bytes came that were to be in it.
+// closeWrite ends the receiver's stream, unless bytes came that should have been part of it.
 func (f *flow) closeWrite() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.late.Load() > 0 {
-		return nil // the receiver sees a reset, which the reader is about to make
+		return nil // the reader is about to reset the receiver
 	}
 	err := f.to.Link.CloseWrite()
 	if err == nil {

@@ -9,26 +9,26 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// What the violations of one sender may cost, where they are skipped: so many points a second, and as many at once after a
-// quiet time. A violation that is skipped within a call costs about 2 µs of processor time and a point; one that ends its call
-// costs callPoints, as the next one has to be a call of its own. So garbage costs at most some hundredths of a processor, and is
-// read as slowly as that: 10,000 violations a second, or 500 where the plugin does not skip within calls.
+// The cost, in points, that skipped violations of one sender may have: garbagePoints a second, and as many at once after a quiet
+// time. A violation that is skipped within a call costs one point, which is about 2 µs of processor time; a violation that ends
+// its call costs callPoints, since the next one needs a call of its own. So the garbage of a sender takes at most some hundredths
+// of a processor, and is read at no more than 10,000 violations a second, or 500 if the plugin does not skip within calls.
 const (
 	garbagePoints = 10_000
 	callPoints    = 20
 )
 
-// lostEvery is how often a sender whose garbage is not read for the moment is looked at: what it sent before it reset its
-// connection is not read at all.
+// lostEvery is the interval at which the connection of a sender whose garbage waits is checked. After a reset the garbage that
+// waits is not read at all.
 const lostEvery = 100 * time.Millisecond
 
-// garbage meters what the violations of a sender cost. Its zero value is ready; it is safe for concurrent use once it has been
-// charged.
+// garbage meters the cost of a sender's violations. Its zero value is ready for use; after the first charge it is safe for
+// concurrent use.
 type garbage struct{ limiter *rate.Limiter }
 
 func newGarbage() garbage { return garbage{rate.NewLimiter(garbagePoints, garbagePoints)} }
 
-// pointsOf returns what the violations in a result cost.
+// pointsOf returns the cost of the violations in a result.
 func pointsOf(out *codeccall.Decoded) int {
 	points := len(out.SkippedFaults)
 	if out.Fault != nil {
@@ -37,7 +37,7 @@ func pointsOf(out *codeccall.Decoded) int {
 	return points
 }
 
-// charge charges points, and returns how long nothing is to be read then.
+// charge charges points, and returns for how long reading has to pause.
 func (g *garbage) charge(points int) time.Duration {
 	if g.limiter == nil {
 		*g = newGarbage() // few senders need it
@@ -48,8 +48,8 @@ func (g *garbage) charge(points int) time.Duration {
 // spent reports whether there are no points left.
 func (g *garbage) spent() bool { return g.limiter != nil && g.limiter.Tokens() < 1 }
 
-// rest waits for as long as the violations that were skipped have cost too much, or until the owner is over. An error means that
-// it is: the sender has reset its connection.
+// rest charges points and pauses as long as charge says, or until the owner is over. It returns an error if the sender has reset
+// its connection, which ends the owner.
 func (r *reception) rest(points int) error {
 	if points == 0 {
 		return nil
@@ -72,8 +72,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// A loser is a Link that can say whether its connection is broken without reading what arrived before. Lost returns the
-// error that Read would return in the end, nil for none or where it is not known.
+// A loser is a Link that can detect a broken connection without reading the bytes that arrived before. Lost returns the error
+// that Read would return after those bytes; nil if there is none or it is not known.
 type loser interface{ Lost() error }
 
 func lost(l Link) error {

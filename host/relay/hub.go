@@ -16,7 +16,7 @@ import (
 //	stream   --decode---> payloads --encode--> wire ---queue--> stream
 //	datagram --decode--/    once for each codec     \--queue--> datagrams
 //
-// An endpoint whose connections come and go has an [Outbox], where frames wait for the next connection.
+// An endpoint that is dialed again and again has an [Outbox], where frames wait for the next connection.
 //
 // A [Member] is a stream ([Hub.Stream]) or a place where datagrams come from and go to ([Hub.Datagrams]). It runs like a
 // [Session]: its Run returns when it is over, and says why. The hub itself has no goroutine and needs no end.
@@ -30,37 +30,36 @@ import (
 //
 // # Receivers that keep up
 //
-// A sender may bring more at once than a receiver's queue holds. What finds no room stays with the sender, which waits
-// while the receiver keeps up; meanwhile it passes on nothing else, and reads nothing. A receiver keeps up
+// A sender may send more at once than a receiver's queue holds. Frames without room stay with the sender. It waits while the
+// receiver keeps up, and meanwhile neither reads nor passes on anything. A receiver keeps up
 //
-//   - while its connection takes what is written to it: then only the hub's own work is waited for,
-//   - while its connection takes nothing, for less than Patience at a time, and for no longer than senders wait for it: twice
-//     Patience at first, and half of the time after that. A sender waits for all such receivers together for three quarters
-//     of the time at most.
+//   - while its connection takes the bytes that are written to it,
+//   - while its connection takes none, but for less than Patience at a time, and in sum for twice Patience at first and half of
+//     the time after that. A sender waits for all such receivers together for at most three quarters of the time.
 //
-// A receiver that was waited for in vain has fallen behind. From then on its policy applies at once, and it holds up no one,
-// until its queue has been empty. With Block senders wait without end.
+// A receiver that exceeds this has fallen behind: until its queue has been empty, its policy applies at once, and no sender
+// waits for it. With Block senders wait without a limit.
 //
-// So a receiver loses nothing if it reads at least half as fast as the sender sends; one that is slower, or stops, costs the
-// others twice Patience at most, or Patience, each time that it falls behind.
+// So a receiver loses nothing if it reads at least half as fast as the sender sends. Each time that a slower receiver falls
+// behind, it delays the others by at most twice Patience; a receiver that stops, by Patience.
 //
 // # Ends
 //
-// A stream has a clean end only behind everything that was in its queue, when the hub or the member ends, or the hub rests
-// while it drains ([Hub.Drain]). One that is ended otherwise, for its queue was full with the policy [Disconnect] for
-// instance, sees a reset. When a peer ends its own direction, it goes on receiving, as long as something is written to it
-// within Timeouts.HalfClose. A connection that is over is noticed when that comes, also where nothing is read from it or
-// written to it.
+// A stream has a clean end only after everything in its queue was written: when the hub or the member ends, or when the hub
+// rests while it drains ([Hub.Drain]). In all other cases, such as a full queue with the policy [Disconnect], the peer sees
+// a reset. A peer that has ended its own direction goes on receiving as long as something is written to it within
+// Timeouts.HalfClose. The end of a connection is noticed when it comes, even if nothing is read from the connection or written
+// to it.
 //
 // A payload that the framing of some receivers can't carry is the sender's violation: the other receivers get it, and
 // with CloseSession the sender is over then. When the codec of some receivers fails, these receivers are over.
 //
 // # Memory
 //
-// Each member has an account, for what it sends. What waits in queues is charged once, however many receivers share it, to
-// the hub rather than to a member: the budget should be larger than all queues that may be full together, if they hold
-// different frames. A sender waits for memory as a [Session] does. When there is none in time, a stream ends with the reason
-// MemoryShort, and what came in datagrams is dropped and counted.
+// Each member has an account for the bytes that it sends. Frames in queues are charged once, however many receivers share them,
+// and to the hub, not to a member: the budget should be larger than the sum of all queues that may be full at a time with
+// different frames. A sender waits for memory as a [Session] does. If it gets none in time, a stream ends with the reason
+// MemoryShort, and datagrams are dropped and counted.
 //
 // # Codecs
 //
@@ -85,12 +84,12 @@ import (
 // A copy is not told from an identical frame that somebody else means: of the two, the first to come is suppressed, and
 // the other passes. Package host says what follows from that for those who connect networks.
 type Hub struct {
-	// Patience is how long a sender waits for a receiver whose queue is full and whose connection takes nothing; see the
-	// section on receivers that keep up. 0: not at all. It must not change once there are members.
+	// Patience is how long a sender waits for a receiver whose queue is full and whose connection takes no bytes; see
+	// "Receivers that keep up" above. 0: not at all. It must not change once there are members.
 	Patience time.Duration
 
 	memory *Memory
-	queued *memoryAccount // what waits in queues
+	queued *memoryAccount // for the frames in queues
 	seed   maphash.Seed
 	origin time.Time
 
@@ -167,7 +166,7 @@ func (a *audience) add(index map[codeccall.Codec]int, r *receiver) {
 	a.recents = a.recents || r.recent != nil
 }
 
-// join makes m a member. It returns false when the hub ends, or when it drains and m is not awaited by an outbox.
+// join makes m a member. It returns false if the hub ends, or if it drains and m has no outbox.
 func (h *Hub) join(m *Member) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -232,17 +231,17 @@ func (h *Hub) sealAll() {
 	}
 }
 
-// End asks all members to end in good order, with reason: nothing more is received, what was received is passed on as
-// far as its frames are complete, queues are written to their ends, and then peers see a clean end, unless more came from
-// them. It does not wait: the members' Run return when their peers have ended as well, or did not within two seconds; until
-// its context ends, each goes on writing to a slow receiver. A member that joins from now on is over at once.
+// End asks all members to end in good order, with reason: they receive no more, complete frames that were received are passed
+// on, queues are written to their ends, and then each peer sees a clean end, or a reset if more bytes came from it. End does
+// not wait: each member's Run returns when its peer has ended as well, or two seconds after the clean end. Until its context
+// ends, a member goes on writing to a slow receiver. A member that joins from now on is over at once.
 func (h *Hub) End(reason Reason) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.endAll(reason)
 }
 
-// endAll does what End does. The caller has the lock.
+// endAll is End. The caller holds h.mu.
 func (h *Hub) endAll(reason Reason) {
 	if h.ending != "" {
 		return

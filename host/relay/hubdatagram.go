@@ -219,7 +219,7 @@ func (p *datagramPort) tooLong(frame []byte) {
 	p.counts.unrepresentable.Add(1)
 	fault := tooLongFor(p.longest)
 	fault.Want = fmt.Sprintf("a frame of at most %d bytes, for a datagram", p.longest)
-	v := &Violation{ // places count from the start of the frame, which is no sender's
+	v := &Violation{ // positions count from the start of the frame, since the frame is not part of a sender's stream
 		Direction: ToMember, Payload: true, At: int64(fault.At), PayloadAt: int64(fault.At), Frame: p.counts.framesOut.Load(),
 		Err: fault.Err, Want: fault.Want, Skipped: true,
 	}

@@ -16,11 +16,11 @@ type dispatcher struct {
 	longest  int // bytes of the longest payload from the member
 	encoders map[codeccall.Codec]codeccall.Direction
 	audience *audience     // that the encoders are for
-	hashes   []uint64      // of the payloads at hand, if somebody remembers them
+	hashes   []uint64      // of the payloads at hand, if a receiver remembers them
 	late     []backlog     // of receivers whose queues had no room for all of the batch at hand
 	room     chan struct{} // gets a token when one of them may have room
 	waiting  account       // for stalled ones
-	joined   []byte        // payloads as datagrams, one behind the other
+	joined   []byte        // payloads as datagrams, one after the other
 	ends     []uint32      // of these
 }
 
@@ -201,7 +201,7 @@ func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) er
 	return nil
 }
 
-// starve counts frames that did not come to be in the queues of outboxes, for want of memory or of a codec.
+// starve counts frames that outboxes did not get because there was no memory or their codec failed.
 func (g *group) starve(frames int) {
 	for _, r := range g.receivers {
 		if r.lasts {
@@ -210,7 +210,7 @@ func (g *group) starve(frames int) {
 	}
 }
 
-// remember tells r's member what is about to be sent there.
+// remember adds the frames that are about to be sent to r to the recent ones of r.
 func (d *dispatcher) remember(r *receiver, ends []uint32, index int, empties bool) {
 	now := time.Now()
 	for i, end := range ends {

@@ -9,13 +9,13 @@ type hubDrain struct {
 	timer  *time.Timer // of the next look
 }
 
-// Drain lets the hub end, with reason, once it rests; until then members go on as before, but none joins except those of an
-// [Outbox]. It rests when nothing has come from any member for a second, no frame is unfinished, and all queues are empty;
-// then it ends as by [Hub.End]. Places of datagrams to which anybody may send (without [DatagramMember].Answers) receive no
-// more at once, as listeners accept no more.
+// Drain ends the hub, with reason, once it rests: when no member has received anything for a second, no frame is unfinished, and
+// all queues are empty. Then the hub ends as by [Hub.End]. Until then members go on as before; only members of an [Outbox] may
+// still join. Datagram members that any peer may send to (without [DatagramMember].Answers) stop receiving at once, just as
+// listeners stop accepting.
 //
-// Drain does not wait. What is left when the context of a member's Run ends with the cause [DrainTimeout] is cut: its peer
-// is reset, and what was in its queue, or had been read and was not passed on, counts as not delivered.
+// Drain does not wait. When the context of a member's Run ends with the cause [DrainTimeout], the member is cut: its peer is
+// reset, and frames in its queue and bytes that were read and not passed on count as not delivered.
 func (h *Hub) Drain(reason Reason) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -32,7 +32,7 @@ func (h *Hub) Drain(reason Reason) {
 // admit lets m go on during the drain.
 func (d *hubDrain) admit(m *Member) { m.deaf = m.port.forAll() }
 
-// lookAtDrain ends the hub if it rests, or looks again later.
+// lookAtDrain is the timer's callback: it ends the hub if the hub rests, and else starts the timer again.
 func (h *Hub) lookAtDrain() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -46,7 +46,7 @@ func (h *Hub) lookAtDrain() {
 	h.endAll(h.drain.reason)
 }
 
-// unrest returns how long the hub can't be at rest at least; 0: it is. The caller has the lock.
+// unrest returns the time after which the hub may rest at the earliest; 0: it rests now. The caller holds h.mu.
 func (h *Hub) unrest() time.Duration {
 	since, quiet := h.drain.since, true
 	rests := h.passing == 0
@@ -74,12 +74,12 @@ func (h *Hub) unrest() time.Duration {
 	return 0
 }
 
-// mayBring reports whether something may still come from the member that is to be passed on.
+// mayBring reports whether the member may still receive something to pass on.
 func (m *Member) mayBring() bool {
 	return m.config.Use != SendOnly && !m.deaf && m.inputEnded.Load() == 0
 }
 
-// wasCut reports whether a drain that came to no end ended the member.
+// wasCut reports whether the member ended because a drain did not finish in time.
 func (m *Member) wasCut() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

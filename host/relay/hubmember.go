@@ -23,7 +23,7 @@ type MemberConfig struct {
 
 	OnViolation OnViolation // of what the member sends; "": CloseSession
 
-	// Peer is the address, without a port, that what the member sends is counted for; "": none is known.
+	// Peer is the address, without a port, to which the memory of the member is attributed; "": not known.
 	Peer string
 
 	// Joined, unless nil, is called once: from then on the member gets what others send.
@@ -54,9 +54,9 @@ type Member struct {
 	cancel  context.CancelCauseFunc
 	ended   atomic.Bool // result is there
 
-	// The hub's lock is for these.
-	passing bool // on what it received
-	deaf    bool // a drain lets it receive no more
+	// The hub's mu guards these.
+	passing bool // it passes on what it received
+	deaf    bool // it has stopped receiving, because of a drain
 
 	clock      clock
 	active     mark        // the last byte, read or written
@@ -83,7 +83,7 @@ type port interface {
 	receive()
 	// transmit writes what is queued until the queue is sealed and empty or the member is over.
 	transmit()
-	// forAll reports whether anybody may send to it, rather than one peer.
+	// forAll reports whether any peer may send to it, and not just one.
 	forAll() bool
 	// unread reports whether something has arrived that the reader has not read.
 	unread() bool
@@ -166,7 +166,7 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 	return m.result
 }
 
-// openAccount charges what the member holds of what it received from now on, until the account is closed.
+// openAccount opens the memory account for the bytes that the member receives.
 func (m *Member) openAccount() {
 	a := m.hub.memory.open(m.config.Peer, directionMemory)
 	if a != nil && !m.endless {
@@ -208,10 +208,10 @@ func (m *Member) endNow(reason Reason) {
 	}
 }
 
-// GiveWay ends the member, with the reason Refused, because its peer has ended its own direction, takes nothing, and is in
-// the way of another connection.
+// GiveWay ends the member, with the reason Refused, to make room for another connection. It is for a member whose peer has
+// ended its own direction and has been sent nothing since.
 func (m *Member) GiveWay() {
-	m.end(Refused, errors.New("relay: to member: half-closed and idle, it gave way to another connection"), ToMember)
+	m.end(Refused, errors.New("relay: to member: half-closed and idle, closed to make room for another connection"), ToMember)
 }
 
 func (m *Member) drainFor(reason Reason) {

@@ -106,8 +106,8 @@ func (s segment) first(n int) segment { return segment{s.parcel, s.from, s.from 
 // frame returns frame i of the segment.
 func (s segment) frame(i int) []byte { return s.buf.b[s.start(s.from+i):s.start(s.from+i+1)] }
 
-// without returns what is left of segments of which size bytes are gone: of a frame that is gone in part, all is left. It
-// lets go of those that are gone whole.
+// without returns the rest of segments after size bytes of them were written. A frame that was written in part belongs to
+// the rest, whole. It releases segments that were written whole.
 func without(all []segment, size int) []segment {
 	for i, s := range all {
 		if n := s.fitting(size, math.MaxInt); n < s.len() {

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// lookAgain is after how long a sender that waits for receivers looks at them again, if none has made room.
+// lookAgain is the interval at which a sender that waits for receivers checks them.
 const lookAgain = 5 * time.Millisecond
 
-// A backlog is what a receiver's queue had no room for, of the batch that a sender has at hand.
+// A backlog is the part of a sender's current batch that a receiver's queue had no room for.
 type backlog struct {
 	to   *receiver
 	rest []segment // each held
 }
 
-// offer gives s to the queue of r as far as there is room, and puts the rest into the backlog of r.
+// offer puts as much of s into the queue of r as there is room for, and the rest into the backlog of r.
 func (d *dispatcher) offer(r *receiver, s segment) {
 	i := slices.IndexFunc(d.late, func(b backlog) bool { return b.to == r })
 	if i < 0 {
@@ -28,8 +28,8 @@ func (d *dispatcher) offer(r *receiver, s segment) {
 	d.late[i].rest = append(d.late[i].rest, s)
 }
 
-// catchUp waits until the queues of late receivers had room for the whole batch, or until they are waited for no longer.
-// All of them fill up again meanwhile, so that none waits for another.
+// catchUp waits until the queues of late receivers have taken the whole batch, or until the sender waits for them no longer.
+// It fills all of these queues while it waits, so that no receiver waits for another one.
 func (d *dispatcher) catchUp() {
 	if len(d.late) == 0 {
 		return
@@ -63,7 +63,7 @@ func (d *dispatcher) catchUp() {
 	}
 }
 
-// giveUp drops what late receivers did not get from a sender that is over.
+// giveUp drops the backlogs, because the sender is over.
 func (d *dispatcher) giveUp() {
 	for _, b := range d.late {
 		for _, s := range b.rest {
@@ -77,7 +77,7 @@ func (d *dispatcher) giveUp() {
 	d.late = d.late[:0]
 }
 
-// fill moves what there is room for to the queue.
+// fill moves as much of the backlog to the queue as there is room for.
 func (b *backlog) fill(room chan<- struct{}) {
 	for len(b.rest) > 0 {
 		rest := b.to.queue.fill(b.rest[0], room)
@@ -91,7 +91,7 @@ func (b *backlog) fill(room chan<- struct{}) {
 	b.to.queue.caughtUp()
 }
 
-// force moves everything to the queue, which drops what its policy says.
+// force moves the whole backlog to the queue, which drops frames by its policy.
 func (b *backlog) force() {
 	for _, s := range b.rest {
 		b.to.force(s)
@@ -118,31 +118,31 @@ func (d *dispatcher) awaits(r *receiver, now time.Time) bool {
 	return ok
 }
 
-// A grace bounds how long senders wait for a receiver whose connection takes nothing at the moment.
+// A grace bounds how long senders wait for a receiver that is stalled: whose connection takes no bytes.
 type grace struct {
-	behind  bool      // they waited in vain, and wait no more until the queue has been empty
-	since   time.Time // when it was first seen that the connection takes nothing; zero: it does
-	written int64     // bytes that it had taken then
+	behind  bool      // the receiver has fallen behind: no sender waits until the queue has been empty
+	since   time.Time // since when the receiver is stalled; zero: it is not
+	written int64     // bytes that the connection had taken by then
 	waiting account
 }
 
-// An account sums up time that was spent waiting, less what has passed otherwise.
+// An account is the time that was spent waiting, reduced by the time that passed without waiting.
 type account struct {
 	sum     time.Duration
 	at      time.Time // of the last entry
 	waiting bool      // since then
 }
 
-// A sender waits for stalled receivers for that many times its patience, and after that for that many parts of the time for
-// each part that it does not: for one of them, and for all together.
+// A sender may spend burst times the patience waiting for stalled receivers. After that, for each unit of time without waiting it
+// may wait shareOne units for one receiver, and shareAll units for all of them together.
 const (
 	burst    = 2
 	shareOne = 1
 	shareAll = 3
 )
 
-// await reports whether a sender waits for room. stalled says that the connection takes nothing at the moment, and written
-// how many bytes it has taken so far.
+// await reports whether a sender waits for room. stalled is whether the connection takes no bytes at the moment, and written
+// is how many bytes it has taken so far.
 func (q *queue) await(now time.Time, stalled bool, written int64, patience time.Duration) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -160,7 +160,7 @@ func (q *queue) await(now time.Time, stalled bool, written int64, patience time.
 	return !g.behind
 }
 
-// caughtUp notes that a sender does not wait for the receiver any more.
+// caughtUp notes that the sender no longer waits for the receiver.
 func (q *queue) caughtUp() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -169,7 +169,7 @@ func (q *queue) caughtUp() {
 	}
 }
 
-// enter accounts for the time since the last entry, of which share parts may be spent waiting for each part that is not.
+// enter adds the time since the last call, if it was spent waiting, or else subtracts share times that time.
 func (a *account) enter(now time.Time, share int64) {
 	passed := now.Sub(a.at)
 	switch {

@@ -47,7 +47,7 @@ func (q Queue) withDefaults() Queue {
 // oneWrite is how many bytes a receiver's writer takes from its queue at once, but for one longer frame.
 const oneWrite = 64 << 10
 
-// A queue is what waits for one receiver. Many push; one takes.
+// A queue has the frames that wait for one receiver. Many senders push; one writer takes.
 type queue struct {
 	limit  Queue
 	counts *hubCounters
@@ -59,15 +59,15 @@ type queue struct {
 	head        int // of list
 	frames      int // in list
 	bytes       int
-	hand        []segment // given to the writer while it waited; taken already, as far as limits go
+	hand        []segment // frames for a writer that waited; they do not count against the limits
 	idle        bool      // the writer waits
-	sealed      bool      // takes no more
-	undelivered bool      // what is lost is so because a drain came to no end
+	sealed      bool      // takes no more frames
+	undelivered bool      // lost frames count as not delivered, since a drain did not finish in time
 
 	// Of an outbox.
-	lasts    bool // what was not written when a connection ended is written to the next
+	lasts    bool // frames that a connection did not write are written to the next one
 	detached bool // there is no connection
-	broken   bool // what its last connection left can't be followed by what comes
+	broken   bool // the frames left by its last connection are dropped, since its stream would have a gap
 	grace    grace
 }
 
@@ -76,8 +76,8 @@ func (q *queue) begin(limit Queue, counts *hubCounters) {
 	q.filled.L = &q.mu
 }
 
-// fill takes a hold of as much of s as there is room for and returns the rest. If there is a rest, room gets a token when
-// the writer takes frames, unless it has one.
+// fill holds as much of s as there is room for, and returns the rest. If there is a rest, room gets a token when the writer
+// takes frames, unless it has one already.
 func (q *queue) fill(s segment, room chan<- struct{}) (rest segment) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -87,8 +87,7 @@ func (q *queue) fill(s segment, room chan<- struct{}) (rest segment) {
 	return rest
 }
 
-// fit takes a hold of as much of s as there is room for and returns the rest; a sealed queue takes nothing and leaves no
-// rest.
+// fit holds as much of s as there is room for, and returns the rest. A sealed queue takes nothing and returns no rest.
 func (q *queue) fit(s segment) (rest segment) {
 	if q.sealed {
 		return segment{}
@@ -96,7 +95,7 @@ func (q *queue) fit(s segment) (rest segment) {
 	if q.frames == 0 && len(q.hand) == 0 {
 		q.grace.behind = false
 	}
-	// A writer that waits takes its part at once, lest a batch overflow the queue of a receiver that is ready for it.
+	// A waiting writer gets its part at once, so that a batch does not overflow the queue of a receiver that is ready for it.
 	if q.idle && len(q.hand) == 0 && !q.detached {
 		part := s.first(max(1, s.fitting(oneWrite, math.MaxInt)))
 		part.hold()
@@ -113,8 +112,8 @@ func (q *queue) fit(s segment) (rest segment) {
 	return s
 }
 
-// push takes a hold of s as far as there is room, or as the policy makes some. It returns the frames that are lost because
-// the receiver is to be disconnected, if any.
+// push holds as much of s as there is room for, after the policy has made room. It returns the frames that are lost because the
+// receiver is to be disconnected, if any.
 func (q *queue) push(s segment) (refused segment) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -276,28 +275,28 @@ func (q *queue) dropAll() {
 	q.wake()
 }
 
-// cut notes that a drain came to no end, and that what waits will not be delivered.
+// cut notes that a drain did not finish in time: frames that wait count as not delivered.
 func (q *queue) cut() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.undelivered = true
 }
 
-// rests reports whether nothing waits and nothing is being written.
+// rests reports whether no frame waits or is being written.
 func (q *queue) rests() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.frames == 0 && len(q.hand) == 0 && (q.idle || q.detached || q.sealed)
 }
 
-// attach lets a writer take what waits.
+// attach lets a writer take frames.
 func (q *queue) attach() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.detached, q.broken = false, false
 }
 
-// detach lets no writer take any more. What waits is dropped if it is broken: if it can't be written to the next connection.
+// detach stops the writer. If broken, the waiting frames can't be written to the next connection, and are dropped.
 func (q *queue) detach(broken bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -309,8 +308,8 @@ func (q *queue) detach(broken bool) {
 	q.wake()
 }
 
-// putBack puts what a writer took, and did not write, in front of what waits, if the queue lasts. Otherwise it is dropped
-// and counted. The queue has the holds then.
+// putBack gives frames back that a writer took and did not write. If the queue lasts, they go to its front; otherwise they are
+// dropped and counted. In both cases the queue owns the holds from then on.
 func (q *queue) putBack(all []segment) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -324,7 +323,7 @@ func (q *queue) putBack(all []segment) {
 	}
 }
 
-// held returns what waits at present.
+// held returns the number of frames and bytes that wait.
 func (q *queue) held() (frames, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

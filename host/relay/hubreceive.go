@@ -11,8 +11,8 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// perDatagramByte is what is charged for each byte of a datagram while it is passed on: for a payload that is built, and for
-// its copy.
+// perDatagramByte is the charge for each byte of a datagram while it is passed on: a byte of a payload that is built, and a byte
+// of its copy.
 const perDatagramByte = 2
 
 // datagramLanes is how many datagrams of a batch are decoded at once. Each is a call of its own, since its end is part of
@@ -44,7 +44,7 @@ type foundIn struct {
 	places   []place  // likewise
 	skipped  int      // empty frames
 	faults   []faultIn
-	charge   int64 // what its results cost beyond what was charged for the batch
+	charge   int64 // the cost of its results beyond the charge of the batch
 	starved  bool  // there was no memory for it
 	err      error // of the codec
 }
@@ -52,7 +52,7 @@ type foundIn struct {
 // A place is where a payload is in its datagram.
 type place struct {
 	at    int32
-	built bool // rather than found there; then its frame begins there or later
+	built bool // the payload is not part of the datagram's bytes; its frame begins at at or later
 }
 
 // A faultIn is a fault in a datagram, from whose first byte its positions count.
@@ -212,7 +212,7 @@ func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
 	l.in = codeccall.Decode{Wire: wire, EOF: true, Room: max(len(wire), smallRead), State: l.in.State[:0]}
 	at := 0 // of l.in.Wire in the datagram
 	for {
-		// While violations have cost too much, the first one ends its datagram: no sender could be made to wait.
+		// While violations have cost too much, the first one ends its datagram, since the senders of datagrams can't be made to wait.
 		skips := p.skips() && !p.receiver.garbage.spent()
 		l.in.Skips = 0
 		if skips {
@@ -261,22 +261,23 @@ func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
 	}
 }
 
-// take copies the payloads of a result, of which wire begins at at in the datagram. What it dropped at the front belongs to
-// the last fault. It is false, and nothing is copied, when there is no memory for what exceeds what was paid for the datagram.
+// take copies the payloads of a result, whose wire begins at at in the datagram. The bytes that the result dropped at the front
+// belong to the last fault. take returns false, and copies nothing, if the result needs more than was paid for the datagram and
+// there is no memory for it.
 func (f *foundIn) take(a *memoryAccount, at int, wire []byte, out *codeccall.Decoded, paid int64) bool {
 	size := int64(len(f.payloads)+len(out.Data)) + perFrame*int64(len(f.ends)+len(out.Refs))
 	for _, ref := range out.Refs {
 		size += int64(ref.Len)
 	}
 	if more := size - paid - f.charge; more > 0 {
-		more = max(more, f.charge) // so that it is not asked for again with each result
+		more = max(more, f.charge) // double the charge, so that few results have to ask
 		if !a.try(more) {
 			return false
 		}
 		f.charge += more
 	}
 	payloads := codeccall.Encode{Wire: wire, Data: out.Data, Refs: out.Refs}
-	last := at // where the frame of a payload that was built begins at the earliest
+	last := at // the earliest beginning of the frame of a payload that was built
 	if n := len(f.faults); n > 0 {
 		f.faults[n-1].dropped += out.Dropped
 	}
@@ -303,7 +304,7 @@ func (f *foundIn) take(a *memoryAccount, at int, wire []byte, out *codeccall.Dec
 	return true
 }
 
-// violated notes a fault in what was shown from at on, of which what is in front of end is dropped.
+// violated notes a fault of the call that showed the datagram from at on. The bytes from the fault's offset to end are dropped.
 func (f *foundIn) violated(at int, fault *codecs.Fault, end int) {
 	one := faultIn{fault: *fault, frame: len(f.ends), dropped: end - fault.Offset}
 	one.fault.Offset += at

@@ -7,22 +7,22 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A receiver is what the frames of a hub go to: a member, or an [Outbox], whichever member it has at the time.
+// A receiver gets the frames of a hub: a member, or an [Outbox] with the member that it has at the time, if any.
 type receiver struct {
 	codec  codeccall.Codec // nil: a datagram is a payload
 	echo   bool            // it gets the frames of its own member too
 	queue  queue
-	tally  *hubCounters           // of what becomes of the frames on their way
-	recent *recent                // nil: it is not one that both sends and receives datagrams
-	member atomic.Pointer[Member] // that writes what is queued; nil: an outbox without a connection
+	tally  *hubCounters           // counts what happens to frames on their way to it
+	recent *recent                // nil, except for one that both sends and receives datagrams
+	member atomic.Pointer[Member] // writes the queued frames; nil: an outbox without a connection
 	lasts  bool                   // it is an outbox
 }
 
 // hears reports whether the receiver gets what sender sends.
 func (r *receiver) hears(sender *Member) bool { return r.member.Load() != sender || r.echo }
 
-// force gives s to the queue, which drops what its policy says where there is no room. A member whose policy is Disconnect
-// may be over then.
+// force gives s to the queue, which drops frames by its policy if there is no room. With the policy Disconnect, the member may
+// be over then.
 func (r *receiver) force(s segment) {
 	refused := r.queue.push(s)
 	if m := r.member.Load(); refused.len() > 0 && m != nil {
@@ -32,15 +32,14 @@ func (r *receiver) force(s segment) {
 }
 
 // An Outbox is a receiver of a hub that outlasts its connections: an endpoint that is dialed again when its connection ends.
-// What comes for it waits in its queue, also while there is no connection.
+// Frames for it wait in its queue, also while there is no connection.
 //
-// Then the queue's policy applies once it is full: DropOldest and DropNewest as ever; with Block senders wait; and with
-// Disconnect, whose receivers see no gap in a stream, all that waits gives way to what comes.
+// Without a connection the queue's policy applies once the queue is full: DropOldest and DropNewest drop frames as always; with
+// Block senders wait; and with Disconnect all waiting frames are dropped for new ones, so that no stream has a gap.
 //
-// When a connection breaks, frames that the system has not taken whole are written again, whole, to the next one; those that
-// it has taken count as sent. After the peer has ended its own direction, which may mean that it is gone, a frame
-// counts as sent only once the peer's system has acknowledged it. What the policy drops, and what is left at the end, counts
-// as dropped.
+// When a connection breaks, frames that the kernel has not accepted whole are written again, whole, to the next connection; the
+// others count as sent. After the peer has ended its own direction, which may mean that it is gone, a frame counts as sent only
+// once the peer's kernel has acknowledged it. Frames that the policy drops, and frames left at the end, count as dropped.
 type Outbox struct {
 	hub      *Hub
 	receiver receiver
@@ -54,7 +53,7 @@ type OutboxConfig struct {
 	Echo  bool
 }
 
-// Outbox adds a receiver that gets what is sent from now on, until Close. It fails without a codec, or with one that uses
+// Outbox adds a receiver that gets all frames sent from now on, until Close. It fails without a codec, or if the codec uses
 // state.
 func (h *Hub) Outbox(config OutboxConfig) (*Outbox, error) {
 	switch {
@@ -74,17 +73,17 @@ func (h *Hub) Outbox(config OutboxConfig) (*Outbox, error) {
 	return o, nil
 }
 
-// Stats returns what waits, and what was dropped since the Outbox was made.
+// Stats returns the frames that wait, and the counters since the Outbox was made.
 func (o *Outbox) Stats() MemberStats {
 	s := MemberStats{MemberCounts: o.counts.all()}
 	s.QueuedFrames, s.QueuedBytes = o.receiver.queue.held()
 	return s
 }
 
-// Connected reports whether there is a member that takes what waits.
+// Connected reports whether the Outbox has a member that writes its frames.
 func (o *Outbox) Connected() bool { return o.receiver.member.Load() != nil }
 
-// Close ends the Outbox, when its last member is over. What is left in the queue is dropped, and counted.
+// Close ends the Outbox. Its last member must be over. Frames left in the queue are dropped and counted.
 func (o *Outbox) Close() {
 	o.hub.mu.Lock()
 	defer o.hub.mu.Unlock()
@@ -99,13 +98,14 @@ func (o *Outbox) Close() {
 	}
 }
 
-// attach makes m the member that writes what is queued.
+// attach makes m the member that writes the queued frames.
 func (r *receiver) attach(m *Member) {
 	r.queue.attach()
 	r.member.Store(m)
 }
 
-// detach ends the writing of m. What is queued in an outbox stays, unless nothing of it may follow what m has written.
+// detach ends the writing of m. Frames queued in an outbox stay, except if m was disconnected by its policy: then they are
+// dropped.
 func (r *receiver) detach(m *Member, reason Reason) {
 	if !r.lasts {
 		r.queue.close()
@@ -115,8 +115,8 @@ func (r *receiver) detach(m *Member, reason Reason) {
 	r.member.CompareAndSwap(m, nil)
 }
 
-// acknowledged waits, once the peer has ended its own direction, until its system has acknowledged what was written: for
-// it may be gone. If it never will, nothing of that counts as written, and the member is over.
+// acknowledged waits, if the peer has ended its own direction and so may be gone, until the peer's kernel has acknowledged all
+// written bytes. If that fails, the bytes count as not written, and the member is over.
 func (p *streamPort) acknowledged() error {
 	if !p.lasts || p.inputEnded.Load() == 0 {
 		return nil
@@ -134,8 +134,8 @@ func (p *streamPort) acknowledged() error {
 	return p.linkFailed("write", err, ToMember)
 }
 
-// finish lets the member's writer come to an end: when everything is written, or, where an outbox keeps the rest for the
-// next member, at once.
+// finish ends the member's writer: after everything in the queue is written, or at once if an outbox keeps the rest for the next
+// member.
 func (m *Member) finish() {
 	if m.lasts {
 		m.queue.detach(false)

@@ -50,7 +50,7 @@ func (h *Hub) Stats() HubStats {
 	return s
 }
 
-// Stats returns what the member has done so far. What an outbox counted, since it was made, is counted with it.
+// Stats returns the counters of the member, with those of its outbox since the outbox was made.
 func (m *Member) Stats() MemberStats {
 	s := MemberStats{Age: time.Since(m.clock.origin), MemberCounts: m.counts.all()}
 	if m.lasts {

@@ -12,8 +12,8 @@ type StreamMember struct {
 	Link     Link
 	Shutdown bool // the direction that Use leaves out is ended in the link when the member starts
 	Timeouts Timeouts
-	// Outbox, unless nil, is where what is sent to the member comes from; it has the member's codec. Queue and Echo are its
-	// own then. One member at a time has it, from the call of Run.
+	// Outbox, unless nil, has the frames for the member, and must have the member's codec; its Queue and Echo apply instead of
+	// those of the member. From the call of Run on the member uses the Outbox, and only one member may at a time.
 	Outbox *Outbox
 	// InputEnded, unless nil, is called once the peer has ended its own direction and what it sent was passed on. The
 	// member goes on receiving; InputEnded may drain it, or the hub.
@@ -90,7 +90,7 @@ func (p *streamPort) receive() {
 		defer p.decoder.Close()
 		defer p.dispatcher.close()
 	}
-	_ = p.receiveAll() // an error only says that the member knows how it ended, or that its input has
+	_ = p.receiveAll() // an error means that the member, or its input, has ended, which is recorded already
 	p.explainTimeout()
 	p.keepNoMore()
 	if p.sends() && p.wasCut() {
@@ -119,7 +119,7 @@ func (p *streamPort) receiveAll() error {
 			p.hub.exit(p.Member)
 		} else {
 			p.late.Store(p.late.Load() || n > 0)
-			p.discardAll() // it came too late: the member ends
+			p.discardAll() // the bytes came too late: the member ends
 		}
 		if failed != nil || err != nil {
 			return failed
@@ -149,7 +149,7 @@ func (p *streamPort) read() (n int, err error) {
 	}
 	p.inbox.took(n)
 	p.crumbs.read(n)
-	p.inbox.setFlooding(false) // nothing is encoded and written while the next batch is read
+	p.inbox.setFlooding(false) // a member does not read the next batch while it passes on this one
 	p.frameSpent += after - before
 	if !unfinished {
 		p.frameSpent = 0
@@ -199,7 +199,7 @@ func (p *streamPort) noteEnd() {
 	}
 }
 
-// watch waits until the connection is over, and ends the member with it.
+// watch waits until the connection is over, and then ends the member.
 func (p *streamPort) watch(halfClosed func()) {
 	switch err := p.link.WaitEnd(halfClosed); {
 	case p.over():

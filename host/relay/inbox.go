@@ -15,7 +15,7 @@ type inbox struct {
 	account  *memoryAccount
 	most     int              // the longest buffer that is ever wanted, in bytes
 	lender   codeccall.Lender // where buffers come from that a decoder can be shown as they are; nil: the heap alone
-	unlent   bool             // the lender had no memory when it was asked last, as where calls travel by messages
+	unlent   bool             // the last request for a loan failed, as it does where calls travel by messages
 	next     int              // the length of the next buffer to read into
 	flooding bool             // the last read came back full, or brought a usual read's worth: more is waiting
 
@@ -90,7 +90,7 @@ func (in *inbox) readBuffer() *buffer {
 		return in.newBuffer(in.next)
 	case in.len() <= largePark && !in.account.short() && in.account.try(baseRead):
 		return in.newBuffer(baseRead)
-	case in.len() <= largePark/2 && in.account.try(largePark): // a short read leaves room for what comes of it
+	case in.len() <= largePark/2 && in.account.try(largePark): // a short read leaves memory for its results
 		return in.newBuffer(largePark)
 	case in.len() <= smallPark:
 		return newBuffer(smallRead, 0)
@@ -99,8 +99,8 @@ func (in *inbox) readBuffer() *buffer {
 	}
 }
 
-// newBuffer returns a buffer of size bytes, which were charged. Only large ones are worth a loan: small ones hold the
-// beginnings of frames while nothing arrives.
+// newBuffer returns a buffer of size bytes, which were charged. Only a large one is a loan: small ones may hold the beginning of
+// a frame for a long time.
 func (in *inbox) newBuffer(size int) *buffer {
 	if in.lender != nil && size >= baseRead {
 		b := lentBuffer(in.lender, size, int64(size))
@@ -203,8 +203,8 @@ func (in *inbox) settle(ctx context.Context) error {
 	return in.grow(ctx)
 }
 
-// grow moves what is there to a buffer of twice the size, or at once to one as large as frames were lately. It waits for
-// memory only for the former, when it has let go of what it can.
+// grow moves the bytes to a buffer of twice the size, or at once to one as large as recent frames. Only for twice the size does
+// it wait for memory, after it has freed all that it can.
 func (in *inbox) grow(ctx context.Context) error {
 	size := min(2*len(in.buf.b), in.most)
 	if large := min(in.large, in.most); large > size && in.account.try(int64(large)) {
@@ -242,7 +242,7 @@ func (in *inbox) detach() *buffer {
 func (in *inbox) holder(n int) *buffer {
 	size := max(roundUp(2*n), smallPark)
 	if size <= smallPark {
-		return newBuffer(size, 0) // paid for when the direction began
+		return newBuffer(size, 0) // paid for since the direction began
 	}
 	if size > largePark {
 		size = max(baseRead, min(size, in.most))

@@ -6,20 +6,20 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A located is a payload of a batch whose frame was found in the wire.
+// A located is the place of a payload's frame in the wire of a batch.
 type located struct {
 	index int
 	at    int // where the frame begins in the wire shown
 	state []byte
 }
 
-// begin returns where in the stream payload index of b begins. Of a payload that codec built, it returns where its frame
-// begins; if that can't be found out, it is after the last payload before it that stands in the wire.
+// begin returns the position in the stream of payload index of b. For a payload that codec built, it returns the beginning of
+// its frame; or, if that can't be found, the end of the last payload before it that is part of the wire.
 func (b *batch) begin(ctx context.Context, codec codeccall.Codec, index int) (offset int64, built bool) {
 	refs := b.found.Refs
 	for i := index; i >= 0; i-- {
 		from, to := int(refs[i].Off), int(refs[i].Off)+int(refs[i].Len)
-		if to > len(b.shown) || from == len(b.shown) { // it was built; an empty one there can be either
+		if to > len(b.shown) || from == len(b.shown) { // it was built (or is empty and at the end of the wire)
 			if i == index && b.locate(ctx, codec, index) {
 				return b.offset + int64(b.located.at), true
 			}
@@ -34,8 +34,8 @@ func (b *batch) begin(ctx context.Context, codec codeccall.Codec, index int) (of
 }
 
 // locate finds the frame of payload index, which was built, and sets b.located. It decodes the wire once more, with room for
-// no more than the payloads before it: so the codec stops in front of it. A codec that sets aside more room than it uses
-// stops earlier, and then locate fails.
+// just the payloads before that one, so that the codec stops in front of its frame. A codec that requires more room than it
+// uses stops earlier, and then locate fails.
 func (b *batch) locate(ctx context.Context, codec codeccall.Codec, index int) bool {
 	known := &b.located
 	if known.index > index || codec == nil {

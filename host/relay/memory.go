@@ -17,11 +17,11 @@ const (
 	lentRead  = 2 << 20   // the same into memory that is lent: a call copies none of it, so the fewer calls the better
 )
 
-// directionMemory is what a direction pays from its start to its end: for an unfinished frame's beginning, a small read,
-// the payloads built of that, and their wire.
+// directionMemory is the charge for a direction from its start to its end. It covers the beginning of an unfinished frame, a
+// small read, the payloads built from that, and their wire.
 const directionMemory = smallPark + smallRead + smallRead + 2*smallRead
 
-// sessionMemory is what a session pays, for its two directions.
+// sessionMemory is the charge for the two directions of a session.
 const sessionMemory = 2 * directionMemory
 
 // lentShare is what all reads into lent memory that floods fill are to take together, in bytes: more of it only makes

@@ -4,8 +4,8 @@ package relay
 // with a Reason as its cause.
 type Reason string //nolint:errname // see the constants
 
-// The reasons. Refused and ConnectFailed are for those who make sessions; no session ends with them, but members of hubs that
-// gave way to others end with Refused.
+// The reasons. No session ends with Refused or ConnectFailed: the caller uses them for connections that get no session. A member
+// of a hub that was closed to make room for another ends with Refused.
 //
 //nolint:errname // they are the words of logs and metrics
 const (
@@ -24,7 +24,7 @@ const (
 	Refused          Reason = "refused"            // over a limit, or denied
 	MemoryShort      Reason = "memory"             // no memory within the time to wait for it
 	Drained          Reason = "drained"            // a drain found the session at rest, and both peers saw a clean end
-	DrainTimeout     Reason = "drain_timeout"      // a drain cut what had not come to its end in time
+	DrainTimeout     Reason = "drain_timeout"      // a drain cut a session that had not ended in time
 	SlowReceiver     Reason = "slow_receiver"      // a receiver of a hub, whose queue was full
 	IOError          Reason = "io_error"           // a link failed in another way
 )

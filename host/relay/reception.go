@@ -28,8 +28,8 @@ type reception struct {
 	need        int            // fewer bytes in the inbox than these can't be decoded
 	frameSpent  int64          // nanoseconds spent reading for the frame that is unfinished
 	discard     int64          // bytes still to be dropped after a violation
-	kept        io.WriteCloser // where what is dropped is kept; nil: nowhere
-	keptTo      int64          // how far in the stream
+	kept        io.WriteCloser // where dropped bytes are kept; nil: nowhere
+	keptTo      int64          // the position in the stream up to which they were
 	longestFrom int            // bytes of the longest payload from the sender
 }
 
@@ -43,8 +43,8 @@ type receptionOwner interface {
 	over() bool
 	skips() bool
 	keeper() *keeper
-	// senderLost ends the owner and returns errOver if the sender's connection is known to be broken, though what came before may
-	// not have been read.
+	// senderLost ends the owner and returns errOver if the sender's connection is known to be broken, even if bytes that came
+	// before are unread.
 	senderLost() error
 	// fail and codecFailed end the owner and return errOver.
 	fail(reason Reason, err error) error

@@ -17,35 +17,35 @@
 // is ended at the other peer; the opposite direction goes on as long as bytes keep coming. After a violation, a reset or
 // an end inside a frame, what was decoded before it is written first, and then the receiver is reset rather than ended.
 // That closes the whole session: what the opposite direction had read but not written is lost with it, and since its
-// receiver is reset as well, unless its stream had already ended, nobody takes a part for the whole.
+// receiver is reset as well, unless its stream had already ended, no receiver takes a part for the whole.
 //
 // A receiver that stops reading stops the sender: while a write blocks, at most one more batch is read. A session that
 // waits holds no buffers, but for a frame that is unfinished, and one goroutine for each direction.
 //
 // # Drain
 //
-// [Session.Drain] asks a session to end when that harms neither peer. It goes on relaying as before, and ends well when it
-// ends by itself, or when it rests: both directions stand between two frames, nothing lies unread in either link, and
-// nothing has come for a second. Then both peers see a clean end. What a peer sends after that does not arrive: the sender
-// is reset, and the bytes are counted as not delivered. [Session.Cut] ends what has not come to rest: whole frames that
-// were read are written, for at most a second, and then both peers are reset, with the reason [DrainTimeout].
+// [Session.Drain] asks a session to end when that harms neither peer. The session relays as before until it ends by itself or
+// rests: both directions are between two frames, neither link has unread bytes, and nothing has come for a second. Then both
+// peers see a clean end. Bytes that a peer sends after that are not delivered: the sender is reset, and they are counted.
+// [Session.Cut] ends a session that does not rest: whole frames that were read are written, for at most a second, and then both
+// peers are reset, with the reason [DrainTimeout].
 //
 // # Memory
 //
-// Buffers are charged to a [Memory] that sessions share, which says by what rules. Each direction has an account there. It is
-// charged for a buffer as long as something is in it, for what a call is given room for as long as the call lasts, and for its
-// result until that is written. Up to 64 KiB a direction never waits; while memory is short, it reads 16 KiB at a time, so that
-// this is enough for small frames. A frame grows in buffers of twice the size, each of which may have to wait; a direction that
-// holds most and makes no progress, while others wait, ends its session with the reason [MemoryShort].
+// Buffers are charged to a [Memory] that sessions share; its comment has the rules. Each direction has an account there. A buffer
+// is charged as long as it holds bytes, the room for a call's result as long as the call lasts, and the result until it is
+// written. For its first 64 KiB a direction never waits; while memory is short, it reads 16 KiB at a time, so that 64 KiB are
+// enough for small frames. A long frame moves to buffers of twice the size again and again, and may have to wait for each. While
+// others wait, a direction that holds a lot and makes no progress may end its session, with the reason [MemoryShort].
 //
-// Not charged are copies on their way to a codec's process: by gRPC up to 8 MiB a lane or one larger call, by shared memory
-// what is shown or handed over that does not lie in lent memory, for as long as the call lasts.
+// Copies on their way to a codec's process are not charged: by gRPC up to 8 MiB a lane, or one larger call; by shared memory, for
+// as long as the call lasts, the bytes shown or handed over that are not in lent memory.
 //
 // # Cost
 //
-// A direction reads up to 64 KiB, decodes, encodes and writes in one goroutine. When reads come back full, it reads
-// 256 KiB at a time, and another goroutine encodes and writes one batch while the next is read and decoded. A clock
-// is read a few times for each batch, and one timer serves all timeouts of a session.
+// A direction reads up to 64 KiB, decodes, encodes and writes in one goroutine. When reads come back full, reads grow to
+// 256 KiB, or to 2 MiB into lent memory, and another goroutine encodes and writes one batch while the next is read and
+// decoded. A clock is read a few times for each batch, and one timer serves all timeouts of a session.
 package relay
 
 import (
@@ -65,24 +65,25 @@ type Link interface {
 	// with release before grab is called again, or Read returns or waits again. Neither call blocks.
 	// The error is io.EOF when the peer ended its direction.
 	Read(grab func() []byte, release func([]byte)) (n int, err error)
-	// Readable returns how many bytes Read could return at once; a peer's end is none. It does not wait, and may be called
-	// while Read waits.
+	// Readable returns how many bytes Read could return at once; the end of a stream counts 0. It does not wait, and may be
+	// called while Read waits.
 	Readable() (int, error)
 	// Write blocks until the peer's side accepted at least one byte of p, and returns how many it did.
 	Write(p []byte) (n int, err error)
-	// Flush waits until the peer's system has acknowledged everything that was written, or ctx ends. Where the transport
-	// does not know that, it returns at once.
+	// Flush waits until the peer's kernel has acknowledged all written bytes, or ctx ends. If the transport has no
+	// acknowledgements, it returns at once.
 	Flush(ctx context.Context) error
-	// Stalled reports whether a Write is under way that waits for the peer to take what was written before.
+	// Stalled reports whether a Write is under way that waits for the peer to take bytes written before.
 	Stalled() bool
-	// WaitEnd waits until the connection is over, and returns how it ended: io.EOF if the peer has closed it. Bytes that come
-	// stay unread. halfClosed, unless nil, is called once when the peer has ended its direction. It is called like Read.
+	// WaitEnd waits until the connection is over, and returns how it ended: io.EOF if the peer has closed it. It reads no
+	// bytes. It calls halfClosed, unless nil, once when the peer has ended its direction. Like Read, it is called from one
+	// goroutine at a time.
 	WaitEnd(halfClosed func()) error
-	// CloseWrite ends our direction; the peer sees a clean end behind everything written.
+	// CloseWrite ends our direction; the peer sees a clean end after everything written.
 	CloseWrite() error
-	// CloseRead tells the peer, where the transport can, that nothing more is read.
+	// CloseRead signals to the peer, if the transport can, that nothing more is read.
 	CloseRead() error
-	// Reset closes the link such that the peer sees a reset rather than an end, and wakes blocked calls.
+	// Reset closes the link, so that the peer sees a reset and not an end, and wakes blocked calls.
 	Reset() error
 	// Close closes the link and wakes blocked calls. It may be called again, and after Reset.
 	Close() error
@@ -132,20 +133,20 @@ type Config struct {
 	Timeouts             Timeouts
 	OnViolation          OnViolation // "": CloseSession
 
-	// Memory is what buffers are charged to, as the session's route sees it; nil: nothing is charged.
+	// Memory is charged for buffers; it is the Memory of the session's route. nil: nothing is charged.
 	Memory *Memory
-	// Peer is the address, without a port, that what both directions hold is counted for; "": none is known.
+	// Peer is the address, without a port, to which the memory of both directions is attributed; "": not known.
 	Peer string
-	// Classify tells the reason for an error of a link: Reset, PeerLost or IOError. nil: IOError.
+	// Classify returns the reason for an error of a link: Reset, PeerLost or IOError. nil: IOError.
 	Classify func(error) Reason
 	// Violation is called for each violation, also those that are skipped, from the goroutine that found it, which waits
-	// for it. One that is not skipped is also the Err of the Result. nil: nobody is told.
+	// for it. One that is not skipped is also the Err of the Result. nil: violations are not reported.
 	Violation func(Violation)
-	// Quarantine is asked, with the policy of that name, for a place to keep what is dropped for a violation: every byte
-	// from the faulty frame's first one to where decoding goes on, or a payload that can't be represented. It is written to
-	// as the bytes arrive, and closed after the last. What is dropped in a row for several violations is written in a row to
-	// the place of the first. If the place has a method Flush() error, that is called whenever bytes are to be waited for. Its
-	// errors are its own affair. nil, or a nil result: the bytes are not kept.
+	// Quarantine, with the policy of that name, returns a writer for the bytes that are dropped for a violation: every byte
+	// from the faulty frame's first one to where decoding goes on, or a payload that can't be represented. They are written as
+	// they arrive, and the writer is closed after the last. Bytes of several violations that follow one another without a gap
+	// go to the writer of the first. If the writer has a method Flush() error, that is called before each wait for more bytes.
+	// The session ignores the writer's errors. nil, or a nil result: the bytes are not kept.
 	Quarantine func(Violation) io.WriteCloser
 	// WireBytes is how many bytes of a frame, or of a payload, a Violation shows at most.
 	WireBytes int
@@ -161,9 +162,8 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// FrameMemory returns the bytes that one frame can take on its way from one codec to the other: its wire, its payload, and
-// its new wire; or its wire twice over, while it is moved to a larger buffer. A [Memory] that is smaller can't carry the longest
-// frames.
+// FrameMemory returns how many bytes one frame can take on its way from one codec to the other: its wire, its payload and its new
+// wire; or twice its wire, while it is moved to a larger buffer. With a smaller [Memory] the longest frames can't be carried.
 //
 // In a hub another copy is made for the queues ([HubFrameMemory]).
 func FrameMemory(from, to codeccall.Codec) int64 {

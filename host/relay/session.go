@@ -17,7 +17,7 @@ type Session struct {
 	flows  [2]*flow // to upstream, to downstream
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	over   atomic.Bool  // result is there
+	over   atomic.Bool  // result is set
 	undone atomic.Int32 // flows that have not finished
 
 	draining    atomic.Bool
@@ -54,9 +54,9 @@ func New(config Config) (*Session, error) {
 	return s, nil
 }
 
-// Run relays until the session is over, closes both links and says why. It is called once. When ctx ends the session is
-// over at once: both peers are reset, unless a drain has ended the session well. The reason is [DrainTimeout] then, or a
-// [Reason] that is ctx's cause.
+// Run relays until the session is over, closes both links and returns how it ended. It is called once. When ctx ends, the session
+// is over at once: both peers are reset, with the reason [DrainTimeout], or with ctx's cause if that is a [Reason]; unless a
+// drain has ended the session cleanly.
 func (s *Session) Run(ctx context.Context) Result {
 	stop := context.AfterFunc(ctx, func() {
 		reason := Reason("")
@@ -106,9 +106,9 @@ func (s *Session) shutUnused(side *Side) {
 	}
 }
 
-// end decides how the session ended, if that is open yet, and closes both links. A link is closed if its peer has seen a
-// clean end; it is reset if the peer has not, if what the peer sent after the session's end was lost, and if the session
-// is cut. end wakes what waits, and does not wait itself.
+// end sets the session's result, unless it is set, and closes both links. A link is closed if its peer has seen a clean end; it is
+// reset if the peer has not, if bytes that the peer sent after the session's end were lost, or if the session is cut. end
+// wakes blocked calls, and does not wait itself.
 func (s *Session) end(reason Reason, err error, direction Direction) {
 	s.mu.Lock()
 	if s.result.Reason != "" {

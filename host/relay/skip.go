@@ -7,8 +7,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// violated deals with a fault in shown, of which consumed bytes were taken before it. It is done when decoding does not
-// go on here.
+// violated handles a fault in shown; consumed bytes were consumed before it. done means that decoding does not go on here.
 func (r *reception) violated(fault *codecs.Fault, shown []byte, consumed int, v *Violation, eof bool) (done bool, err error) {
 	r.owner.wait() // the payloads before it arrive first
 	if r.owner.over() {
@@ -34,7 +33,7 @@ func (r *reception) violated(fault *codecs.Fault, shown []byte, consumed int, v 
 		resume = len(shown)
 	}
 	r.decode.Examined, r.decode.Left, r.need, r.frameSpent = 0, 0, 0, 0
-	r.inbox.consume(fault.Offset - consumed) // what lies before the faulty frame is none of it
+	r.inbox.consume(fault.Offset - consumed) // bytes before the faulty frame are not part of it
 	r.offset += int64(fault.Offset - consumed)
 	r.discard = int64(resume - fault.Offset)
 	r.dropDiscarded()
@@ -46,7 +45,8 @@ func (r *reception) violated(fault *codecs.Fault, shown []byte, consumed int, v 
 	return truncated, nil
 }
 
-// skipped deals with a fault that was skipped within the call of b. The payloads before it may arrive later than it is reported.
+// skipped handles a fault that was skipped within the call of b. It may report the fault before the payloads in front of it are
+// delivered.
 func (r *reception) skipped(fault *codeccall.SkippedFault, b *batch) {
 	r.counts.violations.Add(1)
 	v := r.faulty(b.offset, b.frame+int64(fault.Payloads), &fault.Fault, b.shown)
@@ -56,7 +56,7 @@ func (r *reception) skipped(fault *codeccall.SkippedFault, b *batch) {
 	r.owner.keeper().report(v)
 }
 
-// dropDiscarded drops what is in the inbox and to be skipped.
+// dropDiscarded drops those bytes of the inbox that are to be skipped.
 func (r *reception) dropDiscarded() {
 	n := int(min(r.discard, int64(r.inbox.len())))
 	if n == 0 {
@@ -68,14 +68,14 @@ func (r *reception) dropDiscarded() {
 	r.discard -= int64(n)
 }
 
-// skip counts p, which is the next of what is dropped after a violation, and keeps it where that is wanted.
+// skip counts p, the next bytes that are dropped after a violation, and keeps them if the policy is Quarantine.
 func (r *reception) skip(p []byte) {
 	r.counts.bytesSkipped.Add(int64(len(p)))
 	r.keep(p)
 }
 
-// openKept opens where the bytes of v are kept. A violation that begins where the bytes of the one before it end is one
-// with it: what is skipped in a row is kept in a row.
+// openKept opens the writer that keeps the bytes of v. If v begins where the bytes of the violation before it end, both share
+// one writer.
 func (r *reception) openKept(v *Violation) {
 	if r.kept == nil || r.keptTo != v.Offset {
 		r.keepNoMore()
@@ -87,7 +87,7 @@ func (r *reception) openKept(v *Violation) {
 
 func (r *reception) keep(p []byte) {
 	if r.kept != nil && len(p) > 0 {
-		_, _ = r.kept.Write(p) // its errors are its own affair
+		_, _ = r.kept.Write(p) // see Config.Quarantine for its errors
 		r.keptTo += int64(len(p))
 	}
 }
@@ -99,8 +99,8 @@ func (r *reception) keepNoMore() {
 	}
 }
 
-// keptFor keeps open what is kept as long as more of it may come: the codec is in the state in which it discards a frame,
-// or goes on with another fault.
+// keptFor closes the writer of kept bytes unless more bytes may follow: the codec is in a state in which it discards a frame, or
+// the call ended with another fault.
 func (r *reception) keptFor(found int, consumed, dropped int, fault bool) {
 	if r.kept != nil && (found > 0 || dropped < consumed || len(r.state) == 0 && !fault) {
 		r.keepNoMore()

@@ -26,11 +26,11 @@ type FlowStats struct {
 	BytesDiscarded  int64 `json:"bytes_discarded"` // bytes that the sender's direction leaves unused
 
 	// What waits now.
-	BytesWaiting   int64 `json:"bytes_waiting"`   // of a frame that is unfinished
-	BytesUnwritten int64 `json:"bytes_unwritten"` // that the receiver has not accepted yet, of what is being written
+	BytesWaiting   int64 `json:"bytes_waiting"`   // bytes of an unfinished frame
+	BytesUnwritten int64 `json:"bytes_unwritten"` // bytes of the write under way that the receiver has not accepted yet
 
-	// What the end of sessions left: frames that were decoded and not written; and the bytes of their payloads, with all
-	// that had arrived here and was not decoded.
+	// What sessions had not delivered when they ended: frames that were decoded and not written; and the bytes of their payloads
+	// and of everything that had arrived and was not decoded.
 	FramesNotDelivered int64 `json:"frames_not_delivered"`
 	BytesNotDelivered  int64 `json:"bytes_not_delivered"`
 }

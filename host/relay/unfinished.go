@@ -13,7 +13,7 @@ import (
 // askFor bounds the call that asks a codec what an unfinished frame lacks.
 const askFor = time.Second
 
-// unfinished describes the frame that waits in the inbox for its rest, or returns nil if none does.
+// unfinished describes the unfinished frame in the inbox; nil if there is none.
 func (r *reception) unfinished() *Violation {
 	held := r.inbox.bytes()
 	if len(held) == 0 || r.decoder == nil {
@@ -27,7 +27,8 @@ func (r *reception) unfinished() *Violation {
 	return v
 }
 
-// lacks asks the codec what the frame that begins with held lacks: it says so of one that the end of its stream cuts off.
+// lacks returns what the unfinished frame held lacks. It decodes held as if the stream ended there: the codec's fault says
+// what is missing.
 func (r *reception) lacks(held []byte) string {
 	ctx, cancel := context.WithTimeout(context.Background(), askFor)
 	defer cancel()
@@ -43,8 +44,8 @@ func (r *reception) lacks(held []byte) string {
 	return want
 }
 
-// explainTimeout completes the result of a session that ended for a frame of this flow that stayed unfinished. The reader
-// calls it, so that nothing else uses the inbox.
+// explainTimeout adds the unfinished frame to the result of a session that ended by a frame timeout of this flow. The reader calls
+// it, so that nothing else uses the inbox.
 func (f *flow) explainTimeout() {
 	s := f.session
 	s.mu.Lock()
@@ -61,7 +62,7 @@ func (f *flow) explainTimeout() {
 	}
 }
 
-// explainTimeout is to a member of a hub what it is to a flow.
+// explainTimeout does for a member of a hub what flow.explainTimeout does for a session.
 func (p *streamPort) explainTimeout() {
 	m := p.Member
 	m.mu.Lock()

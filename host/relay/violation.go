@@ -9,50 +9,49 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// ErrUnfinished is the Err of the Violation that describes what a FrameTimeout waited with.
+// ErrUnfinished is the Err of a Violation that describes the unfinished frame of a FrameTimeout.
 var ErrUnfinished = errors.New("unfinished frame")
 
 // A Violation is what a peer did that its framing forbids, or a payload that the receiver's framing can't carry.
 //
-// Offset and At count bytes of what the sender sent, from its first one: from the stream's start, or, where Source is valid,
-// from the first byte of that datagram. A payload that the decoder built, by unescaping for example, has no bytes of its own
-// there. Then Built is true and both are where its frame begins; PayloadAt has the byte of the payload. Where a codec does
-// not let the frame be found, it begins there or later.
+// Offset and At count bytes from the start of the sender's stream or, if Source is valid, from the start of that datagram. A
+// payload that the decoder built, by unescaping for example, is not part of these bytes. Then Built is true, Offset and At are
+// the beginning of its frame, and PayloadAt is the byte of the payload. If the frame can't be found, it begins at Offset or later.
 type Violation struct { //nolint:errname // the word for it everywhere
 	Direction Direction
 	Offset    int64 // the first byte of the faulty frame, or of the payload that can't be represented
-	At        int64 // the byte that made it certain
-	// Payload says that the receiver's framing can't carry a payload. PayloadAt is the byte at fault, counted from the payload's
+	At        int64 // the byte where it is wrong
+	// Payload is true if the receiver's framing can't carry a payload. PayloadAt is the byte at fault, counted from the payload's
 	// start.
 	Payload   bool
 	PayloadAt int64
 	Built     bool
-	// Frame is how many frames preceded it in this direction, as far as they were not dropped after violations; of a
-	// datagram, in that datagram.
+	// Frame is how many frames preceded it in this direction, or in this datagram. Frames that were dropped after violations do
+	// not count.
 	Frame int64
 	// Err is codecs.ErrTooLong, ErrMalformed, ErrTruncated or ErrUnrepresentable, or ErrUnfinished.
 	Err error
-	// Want is what the framing asks for there.
+	// Want is what the framing requires there.
 	Want string
-	// MaxFrame is the limit, in bytes of payload, that a frame which is too long exceeds; 0: none of the configuration.
+	// MaxFrame is the limit of the configuration, in bytes of payload, that a too long frame exceeds; 0: it exceeds no such limit.
 	MaxFrame int
-	// Announced is the payload's length that a frame which is too long announces, or that a payload has which is too long; 0:
-	// the frame announces none.
+	// Announced is the payload length that a too long frame announces, or the length of a payload that is too long; 0: the frame
+	// announces none.
 	Announced uint64
-	// Bytes are the first bytes of the frame, or of the payload: Config.WireBytes at most. Where the byte at At is
-	// not among them, BytesAt has a few bytes from there, and Bytes fewer.
+	// Bytes are the first bytes of the frame, or of the payload: Config.WireBytes at most. If the byte at At is not among them,
+	// BytesAt has a few bytes from At on, and Bytes has as many fewer.
 	Bytes, BytesAt []byte
-	// Held is how many bytes of an unfinished frame were there.
+	// Held is how many bytes of an unfinished frame had come.
 	Held int
 	// Skipped is true when the session, or the member of a hub, goes on.
 	Skipped bool
 	// Source is where a datagram came from.
 	Source netip.AddrPort
-	// Kept is where Quarantine keeps what is skipped; nil: nowhere. It may have been closed.
+	// Kept is the writer of Quarantine for the skipped bytes; nil: they are not kept. It may be closed already.
 	Kept io.WriteCloser
 }
 
-// Error says all of it but whether the session goes on.
+// Error describes the violation, without whether the session goes on.
 func (v *Violation) Error() string {
 	return fmt.Sprintf("relay: %s: %v at offset %d (frame %d begins at %d): got %x, want %s",
 		v.Direction, v.Err, v.At, v.Frame, v.Offset, v.Bytes, v.Want)
@@ -68,7 +67,7 @@ func (v *Violation) Clone() Violation {
 	return c
 }
 
-// wireViolation is about a fault in shown, which begins at offset in the stream. most is how many bytes it may show.
+// wireViolation returns the Violation for a fault in shown, which begins at offset in the stream. It shows at most most bytes.
 func wireViolation(d Direction, offset, frame int64, fault *codecs.Fault, shown []byte, maxFrame, most int) *Violation {
 	v := &Violation{
 		Direction: d, Offset: offset + int64(fault.Offset), At: offset + int64(fault.At), Frame: frame,
@@ -79,17 +78,17 @@ func wireViolation(d Direction, offset, frame int64, fault *codecs.Fault, shown 
 	return v
 }
 
-// limit notes the limit that a frame which is too long exceeds.
+// limit sets the limit that a too long frame exceeds.
 func (v *Violation) limit(maxFrame int) {
 	if errors.Is(v.Err, codecs.ErrTooLong) {
 		v.MaxFrame = maxFrame
 	}
 }
 
-// bytesAt is how many bytes from At on are shown, of those that may be shown, where they lie beyond the first ones.
+// bytesAt is the number of bytes shown from At on, if these are not among the first bytes.
 const bytesAt = 8
 
-// show shows up to most bytes of p, a frame or a payload that is at fault for its byte at.
+// show copies at most most bytes of p, a frame or a payload whose byte at is wrong.
 func (v *Violation) show(p []byte, at, most int) {
 	first := p[:min(most, len(p))]
 	if most > 2*bytesAt && at >= most && at < len(p) {
@@ -99,11 +98,11 @@ func (v *Violation) show(p []byte, at, most int) {
 	v.Bytes = append([]byte(nil), first...)
 }
 
-// A keeper is what sessions and members have in common where violations are reported and their bytes are kept.
+// A keeper reports violations and keeps their bytes, for sessions and members.
 type keeper struct {
 	violation  func(Violation)
 	quarantine func(Violation) io.WriteCloser // nil: nothing is kept
-	wireBytes  int                            // that a violation shows at most
+	wireBytes  int                            // the most bytes that a violation shows
 }
 
 func newKeeper(policy OnViolation, violation func(Violation), quarantine func(Violation) io.WriteCloser, wireBytes int) keeper {
@@ -113,7 +112,7 @@ func newKeeper(policy OnViolation, violation func(Violation), quarantine func(Vi
 	return keeper{violation, quarantine, wireBytes}
 }
 
-// open sets v.Kept to where the bytes that are dropped for it are kept.
+// open sets v.Kept to a writer for the bytes that are dropped for v.
 func (k *keeper) open(v *Violation) {
 	if k.quarantine != nil {
 		v.Kept = k.quarantine(*v)
@@ -126,11 +125,11 @@ func (k *keeper) report(v *Violation) {
 	}
 }
 
-// whole keeps all that is dropped for v at once, and reports it.
+// whole keeps dropped, which is everything that is dropped for v, and reports v.
 func (k *keeper) whole(v *Violation, dropped []byte) {
 	k.open(v)
 	if v.Kept != nil {
-		_, _ = v.Kept.Write(dropped) // its errors are its own affair
+		_, _ = v.Kept.Write(dropped) // see Config.Quarantine for its errors
 		_ = v.Kept.Close()           // likewise
 	}
 	k.report(v)
