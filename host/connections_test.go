@@ -32,7 +32,7 @@ func TestTooFewDescriptors(t *testing.T) {
 			if n := h.connectionsAllowed(c); n == tooMany {
 				t.Skip("the system has as many descriptors as that")
 			}
-			if got := strings.Contains(log.String(), "fewer connections than limits.max_connections"); got != tt.warned {
+			if got := strings.Contains(log.String(), "too few file descriptors for limits.max_connections"); got != tt.warned {
 				t.Errorf("got warned %t, want %t:\n%s", got, tt.warned, log.String())
 			}
 		})

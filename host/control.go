@@ -237,7 +237,7 @@ func query(ctx context.Context, path, method, what string, into any) error {
 			return fmt.Errorf("no framehost runs here with the control socket %s: it does not exist", path)
 		}
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			return fmt.Errorf("no framehost runs here with the control socket %s: nobody listens on it", path)
+			return fmt.Errorf("no framehost runs here with the control socket %s: no process listens on it", path)
 		}
 		return fmt.Errorf("control socket %s: %w", path, errors.Unwrap(err))
 	}

@@ -213,7 +213,7 @@ func (h *Host) connectionsAllowed(c *config.Config) int {
 	if limited && !c.IsSet("limits.max_connections") { // the default is what is usual, not what was asked for
 		h.log.Debug("connections are limited by file descriptors", "effective", n)
 	} else if limited {
-		h.log.Warn("fewer connections than limits.max_connections, for want of file descriptors",
+		h.log.Warn("too few file descriptors for limits.max_connections",
 			"max_connections", c.Limits.MaxConnections, "effective", n)
 	}
 	return n

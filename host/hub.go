@@ -188,7 +188,7 @@ func (h *hub) start() {
 			continue
 		}
 		if err := s.prepare(); err != nil {
-			h.route.log.Error("what comes for an endpoint is lost while it is not connected", "endpoint", s.describe(), "error", err)
+			h.route.log.Error("frames for an endpoint are lost while it is not connected", "endpoint", s.describe(), "error", err)
 		}
 	}
 	for _, s := range h.sides {

@@ -79,7 +79,7 @@ routes:
 		t.Errorf("got %d frames, %d bytes not delivered, want at least 53 frames", hub.FramesNotDelivered, hub.BytesNotDelivered)
 	}
 	for _, want := range []string{
-		`[WARN]  member left`, "reason=drain_timeout", "frames_not_delivered=", "what waited for a connection is not delivered", "frames_not_delivered=3",
+		`[WARN]  member left`, "reason=drain_timeout", "frames_not_delivered=", "frames that waited for a connection are not delivered", "frames_not_delivered=3",
 	} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("got a log without %q:\n%s", want, log.String())

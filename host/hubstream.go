@@ -189,7 +189,7 @@ func (s *streamSide) redial(r *route) {
 			return
 		}
 		if err := s.openOutbox(); err != nil {
-			r.log.Error("what comes for an endpoint is lost while it is not connected", "endpoint", s.describe(), "error", err)
+			r.log.Error("frames for an endpoint are lost while it is not connected", "endpoint", s.describe(), "error", err)
 		}
 	}
 	redialer := r.redialer(s.config)
@@ -300,7 +300,7 @@ func (s *streamSide) close() {
 		return
 	}
 	r := s.hub().route
-	r.log.Warn("what waited for a connection is not delivered", "endpoint", s.describe(), "reason", string(relay.DrainTimeout),
+	r.log.Warn("frames that waited for a connection are not delivered", "endpoint", s.describe(), "reason", string(relay.DrainTimeout),
 		"frames_not_delivered", stats.FramesNotDelivered, "bytes_not_delivered", stats.BytesNotDelivered)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -135,7 +135,7 @@ func (q *quarantine) refuse() {
 // fail says, once until bytes are kept again, that they can't be. q.mu is held.
 func (q *quarantine) fail(err error) {
 	if q.failed.IsZero() {
-		q.log.Error("quarantine: bytes are not kept until this is mended", "dir", q.dir, "error", err)
+		q.log.Error("quarantine: bytes are not kept until this is fixed", "dir", q.dir, "error", err)
 	}
 	q.failed = time.Now()
 }

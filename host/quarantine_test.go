@@ -173,7 +173,7 @@ func TestQuarantineOnAFullDisk(t *testing.T) {
 		if q.used != 2500+3*quarantineFile {
 			t.Errorf("%d bytes are counted as used, want %d", q.used, 2500+3*quarantineFile)
 		}
-		if lines := book.find(t, "quarantine: bytes are not kept until this is mended"); len(lines) != 1 {
+		if lines := book.find(t, "quarantine: bytes are not kept until this is fixed"); len(lines) != 1 {
 			t.Errorf("got %d lines about a full disk, want one:\n%s", len(lines), book.text())
 		}
 		room = 1 << 20

@@ -315,7 +315,7 @@ func (h *Host) closeUnused() {
 	h.mu.Unlock()
 	for _, codecs := range unused { // which waits for processes to end
 		if err := codecs.Close(); err != nil {
-			h.log.Warn("plugin did not end well", "error", err)
+			h.log.Warn("plugin did not end cleanly", "error", err)
 		}
 	}
 }

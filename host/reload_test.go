@@ -397,7 +397,7 @@ routes:
 	if err := <-flooded; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("the sender: got %v, want a reset", err)
 	}
-	if lines := book.find(t, "timeouts.drain has passed: what is left is cut"); len(lines) != 1 {
+	if lines := book.find(t, "timeouts.drain has passed: sessions that are left are cut"); len(lines) != 1 {
 		t.Errorf("got lines %v, want one that says why", lines)
 	}
 	lines := book.find(t, "session ended")

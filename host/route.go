@@ -429,13 +429,13 @@ func (r *route) end(ctx context.Context) {
 		return
 	}
 	if ctx.Err() == nil {
-		r.log.Warn("timeouts.drain has passed: what is left is cut", "drain", limit, "left", r.left())
+		r.log.Warn("timeouts.drain has passed: sessions that are left are cut", "drain", limit, "left", r.left())
 		r.cut()
 		if await(ctx, idle, cutPatience) {
 			return
 		}
 	} else if n := r.left(); n > 0 {
-		r.log.Warn("what is left is cut at once", "left", n, "why", context.Cause(ctx))
+		r.log.Warn("sessions that are left are cut at once", "left", n, "why", context.Cause(ctx))
 	}
 	r.cancel(relay.DrainTimeout)
 }

@@ -31,7 +31,7 @@ const (
 	costStray   = 9 // of a byte of framing elsewhere
 )
 
-// align tells which bytes of a frame are its payload and which are framing. Where the payload lies in the wire as it is,
+// align finds which bytes of a frame are its payload and which are framing. Where the payload lies in the wire as it is,
 // at is where; else, at < 0, it is found out: each payload byte is itself, or an escape and a byte stand for it, in the
 // cheapest way there is. A wire of which that can't be said is one that transforms the payload as a whole.
 //

@@ -48,7 +48,7 @@ func (b *broadcasts) Write(p []byte) (int, error) {
 	return b.sends.WriteTo(p, b.hears.LocalAddr())
 }
 
-// receive waits for what somebody else has sent.
+// receive waits for a datagram that another socket has sent.
 func (b *broadcasts) receive(ctx context.Context) ([]byte, error) {
 	defer context.AfterFunc(ctx, func() { _ = b.hears.SetReadDeadline(time.Unix(1, 0)) })()
 	buf := make([]byte, 1<<16)

@@ -102,7 +102,7 @@ func wiresOf(who string, crossed []crossing, but *demoFrame) (wires [][]byte) {
 	return wires
 }
 
-// parts tells the bytes of a frame apart, for colours. others are frames of the same codec.
+// parts splits a frame into payload and framing, for colours. others are frames of the same codec.
 func (d *demo) parts(ctx context.Context, codec codeccall.Codec, frame *demoFrame, others [][]byte) ([]part, error) {
 	if !d.paint.on {
 		return []part{{plain, frame.wire, nil}}, nil

@@ -54,7 +54,7 @@ func (e *echo) add(conn net.Conn) bool {
 }
 
 func (e *echo) serve(conn net.Conn) {
-	_, _ = io.Copy(conn, conn) // whoever is at the other end knows better what became of the connection
+	_, _ = io.Copy(conn, conn) // the peer notices errors of the connection itself
 	_ = conn.Close()
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -56,7 +56,7 @@ func (x *exchange) run(parent context.Context, encode encodeFunc, out, back *nam
 	}
 }
 
-// abort wakes reads and writes, and tells the peer that the conversation is not complete, where that can be told.
+// abort wakes reads and writes, and resets the connection if the transport can, so that the peer sees no clean end.
 func (x *exchange) abort() {
 	if tcp, ok := x.conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // fails for closed connections only

@@ -26,7 +26,7 @@ func main() {
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a command that can't end, since nobody reads what it prints, ends with the next signal
+	context.AfterFunc(ctx, stop) // a command that can't end, since its output is not read, ends with the next signal
 	stderr := &standardError{to: os.Stderr}
 	defer stderr.flush()
 	root := newRoot()

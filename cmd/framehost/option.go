@@ -11,7 +11,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// An option is one of a plugin's, as far as its JSON Schema tells in simple words.
+// An option is an option of a plugin, as far as its JSON Schema describes it in simple terms.
 type option struct {
 	name        string
 	what        string // its type, or its choices

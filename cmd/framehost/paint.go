@@ -8,7 +8,7 @@ import (
 // A palette colours text for terminals. The zero value leaves it as it is.
 type palette struct{ on bool }
 
-// paletteFor returns colours where out is a terminal and nobody said that there should be none.
+// paletteFor returns colours if out is a terminal and colours are not turned off.
 func paletteFor(out io.Writer, none bool) palette {
 	file, ok := out.(*os.File)
 	if none || !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {

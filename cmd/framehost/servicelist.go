@@ -33,7 +33,7 @@ type foundService struct {
 	Service   string            `json:"service"`
 	Network   string            `json:"network"`   // tcp, tls, udp
 	Addresses []string          `json:"addresses"` // IP:PORT, best first
-	Codec     string            `json:"codec"`     // "" if it is not told
+	Codec     string            `json:"codec"`     // "" if the announcement has none
 	Labels    map[string]string `json:"labels"`
 	ID        string            `json:"id"`
 	Origin    string            `json:"origin"` // IP:PORT that it was heard from

@@ -21,7 +21,7 @@ func printDiscovery(w io.Writer, s *host.Status, now time.Time) error {
 	return errors.Join(printAnnounced(w, s.Routes), printServices(w, s.Routes, now))
 }
 
-// ignored tells which packets were ignored for which reason.
+// ignored returns how many packets were ignored, by reason.
 func ignored(d *host.DiscoveryStatus) string {
 	var all []string
 	for _, one := range []struct {

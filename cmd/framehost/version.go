@@ -26,7 +26,7 @@ func versionLine() string {
 	return fmt.Sprintf("framehost %s %s %s/%s", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// versionString is what the linker was told, or else what the module says of itself.
+// versionString returns the version set by the linker, or else that of the module's build information.
 func versionString() string {
 	if version != "" {
 		return version

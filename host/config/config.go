@@ -342,7 +342,7 @@ type Announce struct {
 	// TTL is how long others remember an announcement: at least twice the interval, at most 1h, in whole milliseconds.
 	// Default: 30s, or three intervals if that is longer and no more than 1h.
 	TTL time.Duration `config:"ttl" range:"200ms..1h"`
-	// Labels say more about it, to whoever looks for it: at most 16, names of 1 to 63 and values of 0 to 255 bytes.
+	// Labels describe it to programs that look for it: at most 16, names of 1 to 63 and values of 0 to 255 bytes.
 	// Default: none.
 	Labels map[string]string `config:"labels"`
 	// DNSSD is the type of service that it is announced as by DNS-SD over multicast DNS too, for programs that are no

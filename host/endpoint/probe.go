@@ -42,7 +42,7 @@ func probeUnix(ctx context.Context, path string) error {
 	case err != nil:
 		return err
 	case file.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("got %s there, want nothing or a socket that nobody listens on", kindOfFile(file.Mode()))
+		return fmt.Errorf("got %s there, want nothing or a socket that no process listens on", kindOfFile(file.Mode()))
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err != nil {

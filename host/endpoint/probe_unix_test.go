@@ -55,7 +55,7 @@ func TestProbe(t *testing.T) {
 		{"unix, in use", Address{Network: "unix", Address: path}, true, ""},
 		{"unix, free", Address{Network: "unix", Address: filepath.Join(dir, "free")}, false, ""},
 		{"unix, a file", Address{Network: "unix", Address: file}, false,
-			"listen unix://" + file + ": got a regular file there, want nothing or a socket that nobody listens on"},
+			"listen unix://" + file + ": got a regular file there, want nothing or a socket that no process listens on"},
 		{"unix, a directory that is not there", Address{Network: "unix", Address: filepath.Join(dir, "no", "s")}, false,
 			"listen unix://" + filepath.Join(dir, "no", "s") + ": stat " + filepath.Join(dir, "no") + ": no such file or directory"},
 	}

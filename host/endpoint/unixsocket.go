@@ -57,7 +57,7 @@ func removeStale(ctx context.Context, path string) error {
 		return err
 	}
 	if file.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("got %s there, want nothing or a socket that nobody listens on", kindOfFile(file.Mode()))
+		return fmt.Errorf("got %s there, want nothing or a socket that no process listens on", kindOfFile(file.Mode()))
 	}
 	var dialer net.Dialer
 	c, err := dialer.DialContext(ctx, "unix", path)

@@ -91,11 +91,11 @@ func TestListenWhereSomethingIs(t *testing.T) {
 			return err
 		}, "a socket is there, and whether another process listens on it can't be told: connect: protocol wrong type for socket"},
 		{"a file", "s", ListenOptions{}, func(_ *testing.T, path string) error { return os.WriteFile(path, nil, 0o600) },
-			"got a regular file there, want nothing or a socket that nobody listens on"},
+			"got a regular file there, want nothing or a socket that no process listens on"},
 		{"a directory", "s", ListenOptions{}, func(_ *testing.T, path string) error { return os.Mkdir(path, 0o700) },
-			"got a directory there, want nothing or a socket that nobody listens on"},
+			"got a directory there, want nothing or a socket that no process listens on"},
 		{"a link", "s", ListenOptions{}, func(_ *testing.T, path string) error { return os.Symlink("x", path) },
-			"got a symbolic link there, want nothing or a socket that nobody listens on"},
+			"got a symbolic link there, want nothing or a socket that no process listens on"},
 		{"no directory", "x/s", ListenOptions{}, nil, "no such file or directory"},
 		{"more than permissions", "s", ListenOptions{Mode: 0o1777}, nil, "got mode 01777, want permissions, at most 0777"},
 	}

@@ -20,7 +20,7 @@ type clock struct {
 	stopped bool
 }
 
-// A mark is a time as now tells it; 0: not set.
+// A mark is a time that now returned; 0: not set.
 type mark struct{ atomic.Int64 }
 
 func (m *mark) clear() { m.Store(0) }

@@ -156,7 +156,7 @@ func (f *flow) handOver(b *batch, last bool) error {
 // deliverLater has another goroutine deliver b. There is one as long as the sender floods.
 func (f *flow) deliverLater(b *batch) {
 	if f.later == nil {
-		later := make(chan *batch, 1) // whoever puts a batch there has the turn, so there is room
+		later := make(chan *batch, 1) // only the holder of the turn sends, so there is room
 		f.later = later
 		go func() {
 			for b := range later {

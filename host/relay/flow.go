@@ -30,9 +30,9 @@ type flow struct {
 	reception
 	longestTo   int // bytes of the longest payload to the receiver
 	encoder     codeccall.Direction
-	encodeState []byte        // of whoever has the turn
+	encodeState []byte        // used by the holder of the turn
 	later       chan *batch   // for the goroutine that delivers while the sender floods; nil: there is none
-	turn        chan struct{} // holds a token while nobody encodes or writes
+	turn        chan struct{} // holds a token while no goroutine encodes or writes
 	wroteAll    atomic.Bool   // the receiver saw a clean end
 
 	// What is lost when the session ends. The holder of the turn uses the first two.
@@ -77,7 +77,7 @@ func (f *flow) relayed() bool { return f.from.Use != SendOnly && f.to.Use != Rec
 
 func (f *flow) framed() bool { return f.relayed() && f.from.Codec != nil }
 
-// absent is true when the sender was told not to send at all.
+// absent reports whether the sender's direction was ended when the session started.
 func (f *flow) absent() bool { return f.from.Use == SendOnly && f.from.Shutdown }
 
 // complete is true when the receiver has seen, or needs, no other end than a plain one.

@@ -31,7 +31,7 @@ type MemberConfig struct {
 
 	// Violation is called for each violation, also those that are skipped, from the goroutine that found it, which waits
 	// for it; that may be the one that receives and the one that sends at the same time. A stream's that is not skipped
-	// is also the Err of the Result. nil: nobody is told.
+	// is also the Err of the Result. nil: violations are not reported.
 	Violation func(Violation)
 	// Quarantine and WireBytes are as in [Config].
 	Quarantine func(Violation) io.WriteCloser
@@ -247,7 +247,7 @@ func (m *Member) lingerOn() {
 	}
 }
 
-// end decides how the member ended, if that is open yet, and cuts it off. It wakes everybody and waits for nobody.
+// end sets the member's result, unless it is set, and cuts the member off. It wakes blocked calls, and does not wait itself.
 func (m *Member) end(reason Reason, err error, direction Direction) {
 	m.mu.Lock()
 	if m.result.Reason != "" {

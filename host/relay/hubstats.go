@@ -16,7 +16,7 @@ type MemberCounts struct {
 	Own           int64 `json:"own"`            // datagrams of our own that came back
 	Suppressed    int64 `json:"suppressed"`     // frames that came back by way of another host
 	NotSent       int64 `json:"not_sent"`       // datagrams that could not be sent
-	Starved       int64 `json:"starved"`        // datagrams, or frames of them, dropped for want of memory or of a codec
+	Starved       int64 `json:"starved"`        // datagrams, or frames of them, dropped because there was no memory or the codec failed
 }
 
 // MemberStats counts what a member has done, and what waits for it.

@@ -18,7 +18,7 @@ type StreamMember struct {
 	// InputEnded, unless nil, is called once the peer has ended its own direction and what it sent was passed on. The
 	// member goes on receiving; InputEnded may drain it, or the hub.
 	InputEnded func()
-	// Classify tells the reason for an error of the link: Reset, PeerLost or IOError. nil: IOError.
+	// Classify returns the reason for an error of the link: Reset, PeerLost or IOError. nil: IOError.
 	Classify func(error) Reason
 }
 
@@ -52,7 +52,7 @@ type streamPort struct {
 	link     Link
 	shutdown bool
 	classify func(error) Reason
-	onEnd    func() // nil: nobody is told of the end of the input
+	onEnd    func() // unless nil, called at the end of the input
 
 	// The reader's.
 	reception
@@ -64,7 +64,7 @@ type streamPort struct {
 	wroteAll mark // the peer saw a clean end
 }
 
-// sends is false when what the peer sends is discarded, or it was told not to send at all.
+// sends is false when the bytes that the peer sends are discarded, or its direction was ended at the start.
 func (p *streamPort) sends() bool { return p.config.Use != SendOnly }
 
 func (p *streamPort) open() {

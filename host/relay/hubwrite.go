@@ -38,7 +38,7 @@ func (p *streamPort) transmit() {
 // joinBelow is the size in bytes from which on a write of its own costs less than copying.
 const joinBelow = 16 << 10
 
-// writeSegments writes all of them: what is short is joined, such that there are few writes.
+// writeSegments writes all segments, and joins short ones into fewer writes.
 func (p *streamPort) writeSegments(all []segment) error {
 	for len(all) > 0 {
 		n, size := 1, all[0].size()

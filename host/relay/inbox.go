@@ -219,7 +219,7 @@ func (in *inbox) grow(ctx context.Context) error {
 	return nil
 }
 
-// detach returns the buffer for somebody else to free, after moving what is left to another one. It returns nil, and
+// detach returns the buffer for the caller to free, after moving what is left to another one. It returns nil, and
 // changes nothing, when there is no memory for that without waiting.
 func (in *inbox) detach() *buffer {
 	full := in.buf

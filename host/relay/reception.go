@@ -62,5 +62,5 @@ func (r *reception) expect(codec codeccall.Codec) {
 	properties := codec.Properties()
 	r.longestFrom = properties.MaxFrame
 	r.inbox.lender, _ = codec.(codeccall.Lender)
-	r.inbox.most = max(baseRead, properties.MaxWire+1) // one more than a frame can have tells that it is too long
+	r.inbox.most = max(baseRead, properties.MaxWire+1) // one byte more than a frame can have shows that it is too long
 }
