@@ -411,6 +411,57 @@ routes:
 	expect(t, d, long("last"))
 }
 
+// A route of a hub that a reload replaced ends as soon as it has no members. Those of the routes before and after it, which
+// share its room, go on, and others may still join; after a reload that is refused, too.
+func TestHubReloadWithoutMembers(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	yaml := func(idle string) string {
+		return fmt.Sprintf(`
+routes:
+  - name: hub
+    from: {listen: "tcp://127.0.0.1:0", codec: line}
+    to: {listen: "tcp://127.0.0.1:0", codec: long}
+    timeouts: {idle: %s}
+`, idle)
+	}
+	h := start(t, yaml("60s"))
+	if err := h.Reload(t.Context(), parse(t, yaml("61s"))); err != nil {
+		t.Fatal(err)
+	}
+	h.retiring.Wait() // no member has joined yet
+	c, d := dialAt(t, h, "hub", 0), dialAt(t, h, "hub", 1)
+	members(t, h, 2)
+	if err := h.Reload(t.Context(), parse(t, strings.Replace(yaml("62s"), `to: {listen: "tcp://127.0.0.1:0"`,
+		fmt.Sprintf(`to: {listen: "tcp://%s"`, taken.Addr()), 1))); err == nil {
+		t.Error("a reload with an address that is taken was accepted")
+	}
+	b := dialAt(t, h, "hub", 1) // which a room that drains does not let in
+	members(t, h, 3)
+	send(t, c, "refused\n")
+	expect(t, b, long("refused"))
+	expect(t, d, long("refused"))
+	if err := h.Reload(t.Context(), parse(t, yaml("63s"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Reload(t.Context(), parse(t, yaml("64s"))); err != nil { // the route with 63s had no members
+		t.Fatal(err)
+	}
+	waitFor(t, h, func(*Status) bool { // it has ended
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return len(h.retired) == 1
+	})
+	e := dialAt(t, h, "hub", 1)
+	members(t, h, 4)
+	send(t, c, "still\n")
+	expect(t, d, long("still"))
+	expect(t, e, long("still"))
+}
+
 func TestDatagramsDenied(t *testing.T) {
 	h := start(t, `
 routes:
