@@ -34,9 +34,9 @@ connection, and places of datagrams, which have no end that a peer could see, go
 
 It waits until all have ended, and prints how each did, and what it did not deliver. Interrupted, it only stops waiting.
 
-framehost is asked on its control socket: the one that --socket names, or control.socket of the configuration, or else the
-default place. The exit code is 0 if all was delivered, also where there was no session; and 1 if sessions were cut before they
-had delivered everything, if the route does not exist, or if no framehost runs there.`,
+framehost is asked at its control socket: that of --socket, else control.socket of the configuration, else the default
+path. The exit code is 0 if everything was delivered, also if there was no session; and 1 if sessions were cut before they
+had delivered everything, if the route does not exist, or if no framehost answers there.`,
 		Example: `  framehost drain scales
   framehost drain scales --outdated -c relay.yaml`,
 		Args:              arguments(1, 1),
