@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/framehost/framehost/codecs"
 )
 
 // expectCleanEnd fails unless what a peer receives is want, up to a clean end.
@@ -112,6 +114,37 @@ func TestDrainLetsSessionsGoOn(t *testing.T) {
 			t.Errorf("got %+v, want fin with 8000 frames", result)
 		}
 	})
+}
+
+// A session that ends well, and has shown one peer the end, shows it to the other one too when its context ends in between.
+func TestDrainEndsBetweenTheEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := translating(t)
+		config.Downstream.Codec = codec(t, slowEnd{}, 1000)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		s := start(ctx, t, config, 1<<10)
+		time.Sleep(time.Minute)
+		s.Drain()
+		time.Sleep(slowEndTime / 2)
+		expectCleanEnd(t, "upstream", s.up, "")
+		cancel(DrainTimeout)
+		expectCleanEnd(t, "downstream", s.down, "")
+		if result := <-s.result; result.Reason != Drained {
+			t.Errorf("got %+v, want drained", result)
+		}
+	})
+}
+
+// slowEnd is lines, with an encoder that takes long to end a stream.
+type slowEnd struct{ lines }
+
+const slowEndTime = cutTime / 2
+
+func (slowEnd) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
+	if in.EOF {
+		time.Sleep(slowEndTime)
+	}
+	return lines{}.Encode(out, in)
 }
 
 // Peers that saw a clean end and do not end themselves are left after a while.

@@ -26,6 +26,12 @@ type peer struct {
 // join lets a stream take part in h, over a connection that holds up to limit bytes each way.
 func join(t testing.TB, h *Hub, config StreamMember, limit int) *peer {
 	t.Helper()
+	return joinUntil(t.Context(), t, h, config, limit)
+}
+
+// joinUntil is join for a member whose Run has this context.
+func joinUntil(ctx context.Context, t testing.TB, h *Hub, config StreamMember, limit int) *peer {
+	t.Helper()
 	p := &peer{result: make(chan MemberResult, 1)}
 	config.Link, p.link = connected(limit)
 	if config.Classify == nil {
@@ -35,7 +41,7 @@ func join(t testing.TB, h *Hub, config StreamMember, limit int) *peer {
 	if p.member, err = h.Stream(config); err != nil {
 		t.Fatal(err)
 	}
-	go func() { p.result <- p.member.Run(t.Context()) }()
+	go func() { p.result <- p.member.Run(ctx) }()
 	return p
 }
 

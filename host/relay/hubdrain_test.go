@@ -42,6 +42,22 @@ func TestHubDrainWaitsForRest(t *testing.T) {
 	})
 }
 
+// A member whose peer saw a clean end was drained, also if the time for the drain is over before the peer has ended too.
+func TestHubDrainEndsWhileItLingers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		p := joinUntil(ctx, t, h, with(codec(t, lines{}, 1000)), 1000)
+		time.Sleep(time.Minute)
+		h.Drain(Drained)
+		if got := p.text(t); got != "" {
+			t.Errorf("got %q, want a clean end alone", got)
+		}
+		cancel(DrainTimeout)
+		p.ended(t, Drained)
+	})
+}
+
 // CloseWriteAtEnd ends the peer's direction once it has seen the end of ours.
 func (p *peer) CloseWriteAtEnd() {
 	p.in.mu.Lock()

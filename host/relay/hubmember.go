@@ -133,6 +133,9 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 	stop := context.AfterFunc(ctx, func() {
 		reason := Drained
 		errors.As(context.Cause(ctx), &reason)
+		if reason == DrainTimeout && m.lingers() {
+			reason = m.finalReason() // the peer has seen a clean end
+		}
 		m.end(reason, nil, Neither)
 	})
 	defer stop()
@@ -245,6 +248,13 @@ func (m *Member) lingerOn() {
 	if m.result.Reason == "" {
 		m.linger = time.AfterFunc(lingerTime, func() { m.end(m.finalReason(), nil, Neither) })
 	}
+}
+
+// lingers reports whether the member waits for its peer's end alone.
+func (m *Member) lingers() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.linger != nil
 }
 
 // end sets the member's result, unless it is set, and cuts the member off. It wakes blocked calls, and does not wait itself.

@@ -54,17 +54,22 @@ func New(config Config) (*Session, error) {
 	return s, nil
 }
 
-// Run relays until the session is over, closes both links and returns how it ended. It is called once. When ctx ends, the session
-// is over at once: both peers are reset, with the reason [DrainTimeout], or with ctx's cause if that is a [Reason]; unless a
-// drain has ended the session cleanly.
+// Run relays until the session is over, closes both links and says why. It is called once. When ctx ends, both peers are
+// reset at once, with the reason [DrainTimeout], or a [Reason] that is ctx's cause. A drain that has ended the session well
+// keeps that end, and one that is about to has a second for it.
 func (s *Session) Run(ctx context.Context) Result {
 	stop := context.AfterFunc(ctx, func() {
 		reason := Reason("")
-		if errors.As(context.Cause(ctx), &reason) && s.restedSince.Load() == 0 {
+		switch {
+		case s.restedSince.Load() != 0:
+			s.endDrain()
+		case s.rests.Load():
+			s.Cut() // the peers are about to see a clean end
+		case errors.As(context.Cause(ctx), &reason):
 			s.end(reason, nil, Neither)
-			return
+		default:
+			s.endDrain()
 		}
-		s.endDrain()
 	})
 	defer stop()
 	for _, f := range s.flows {
