@@ -113,6 +113,42 @@ routes:
 	})
 }
 
+// A reload keeps the socket and the flows: what a client says goes on in its session, which answers it.
+func TestFlowsReload(t *testing.T) {
+	service := listenUpstream(t)
+	yaml := func(idle string) string {
+		return fmt.Sprintf(`
+routes:
+  - name: ask
+    timeouts: {idle: %s}
+    from: {listen: "udp://127.0.0.1:0", codec: none, udp: {flows: {}}}
+    to: {dial: "tcp://%s", codec: long}
+`, idle, service.Addr())
+	}
+	h := start(t, yaml("1h"))
+	at := netip.MustParseAddrPort(h.Addr("ask").Address)
+	one := talkTo(t, at)
+	one.say("a")
+	first := service.accept()
+	expect(t, first, long("a"))
+	for i := range 3 {
+		reload(t, h, yaml(fmt.Sprintf("%dh", 2+i)))
+		one.say("b", "c")
+		expect(t, first, long("b")+long("c"))
+		send(t, first, long("to b"))
+		one.hear("to b")
+		other := talkTo(t, at)
+		other.say("d")
+		next := service.accept()
+		expect(t, next, long("d"))
+		send(t, next, long("to d"))
+		other.hear("to d")
+	}
+	if s := h.Status().Routes[0]; s.Accepted != 4 {
+		t.Errorf("got %d sessions accepted, want 4", s.Accepted)
+	}
+}
+
 func TestFlowsDrain(t *testing.T) {
 	service := listenUpstream(t)
 	h := start(t, fmt.Sprintf(`

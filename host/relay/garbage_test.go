@@ -178,3 +178,36 @@ func TestGarbageOfOneWhoLeft(t *testing.T) {
 		}
 	})
 }
+
+// A sender of datagrams can't be made to wait: when its violations have cost too much, the first one ends its datagram, until
+// the time has paid for more.
+func TestGarbageInDatagrams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		there, here := newLAN(), newLAN()
+		device, listener := there.socket(), here.socket()
+		c := &calling{Codec: codec(t, lines{}, 1000), single: true}
+		config := onLAN(there, c)
+		config.OnViolation = Skip
+		one, two := joinLAN(t, h, config), joinLAN(t, h, onLAN(here, nil))
+		synctest.Wait()
+
+		const most = garbagePoints / callPoints
+		device.send(strings.Repeat(bang, most-1)+"paid\n", bang+bang+bang+"not paid\n")
+		synctest.Wait()
+		if calls := c.calls.Load(); calls > most+5 {
+			t.Errorf("got %d calls, want at most %d", calls, most+5)
+		}
+		time.Sleep(time.Second)
+		device.send(bang + "paid again\n")
+		synctest.Wait()
+		if got, want := listener.heard(), []string{"paid", "paid again"}; !slices.Equal(got, want) {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+		h.End(Drained)
+		if stats := one.ended(t, Drained).Stats; stats.BytesSkipped != int64((most+3)*len(bang)+len("not paid\n")) {
+			t.Errorf("got %d bytes skipped, want all of the garbage and the frame after it", stats.BytesSkipped)
+		}
+		two.ended(t, Drained)
+	})
+}
