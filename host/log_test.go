@@ -45,12 +45,3 @@ func (b *logBook) find(t *testing.T, message string) (found []map[string]any) {
 	}
 	return found
 }
-
-// pluginsUp returns the process numbers of the plugins that the log says came up.
-func (b *logBook) pluginsUp(t *testing.T) (pids []int) {
-	for _, line := range b.find(t, "plugin is up") {
-		pid, _ := line["pid"].(float64)
-		pids = append(pids, int(pid))
-	}
-	return pids
-}

@@ -15,9 +15,6 @@ import (
 	"testing"
 )
 
-// processRuns reports whether there is a process of that number.
-func processRuns(pid int) bool { return syscall.Kill(pid, 0) == nil }
-
 // Plugins that are killed under traffic cost time alone: every byte arrives, once and in order, both ways.
 func TestPluginsAreKilled(t *testing.T) { onPlanes(t, pluginsAreKilled) }
 

@@ -48,7 +48,8 @@ had delivered everything, if the route does not exist, or if no framehost answer
 			}
 			report, err := host.RequestDrain(cmd.Context(), path, args[0], outdated)
 			if cmd.Context().Err() != nil {
-				return failed(fmt.Errorf("interrupted; framehost goes on to drain route %s, if it had begun to: see framehost status", args[0]))
+				return failed(fmt.Errorf("interrupted; framehost goes on to drain route %s, if it had begun to: see framehost status",
+					args[0]))
 			}
 			if err != nil {
 				return failed(err)
