@@ -6,12 +6,12 @@ import (
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecstream"
 )
 
 // A batch is what one decode call found, on its way through the encoder.
 type batch struct {
 	found   codeccall.Decoded
-	in      codeccall.Encode
 	out     codeccall.Encoded
 	shown   []byte         // what the decoder was shown
 	lent    codeccall.Loan // the loan that shown lies in, if any
@@ -88,6 +88,17 @@ func (b *batch) free(a *memoryAccount) {
 	batches.Put(b)
 }
 
+// result notes what found is the result of.
+func (b *batch) result(r *codecstream.Result) {
+	b.shown, b.lent, b.offset, b.frame = r.Wire, r.Lent, r.Offset, r.Frame
+	b.state = append(b.state[:0], r.State...)
+}
+
+// payloads returns what was found, for an encoder.
+func (b *batch) payloads() codecstream.Payloads {
+	return codecstream.Payloads{Wire: b.shown, Data: b.found.Data, Refs: b.found.Refs, Lent: b.lent}
+}
+
 // decodeInto makes room for one payload that did not fit. It may wait for memory.
 func (b *batch) decodeInto(ctx context.Context, a *memoryAccount, room int) error {
 	a.give(b.charge)
@@ -121,6 +132,7 @@ func (b *batch) decoded(a *memoryAccount) {
 // encodeInto makes room for the next call. If wanted is not 0, the room is for one frame of that many bytes, and encodeInto may
 // wait for memory. If wanted is 0 (unknown), the room is about twice the decoded size, or less if that would have to wait.
 func (b *batch) encodeInto(ctx context.Context, a *memoryAccount, wanted int) error {
+	b.written(a) // of a call that failed
 	room := max(2*b.room, wanted)
 	switch {
 	case room <= 2*smallRead || a.try(int64(room)):

@@ -125,7 +125,7 @@ func (f *flow) rests() bool {
 	switch {
 	case f.done || f.endedItself() || !f.relayed():
 		return true
-	case !f.parked || f.inbox.len() > 0 || f.discard > 0 || len(f.turn) == 0:
+	case !f.parked || f.inbox.len() > 0 || f.decoder.Dropping() || len(f.turn) == 0:
 		return false
 	}
 	n, err := f.from.Link.Readable()

@@ -3,99 +3,74 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sort"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecstream"
 )
 
 // encodeAll encodes the payloads of b and writes their frames. The caller has the turn. An error means that the
 // session is over.
 func (f *flow) encodeAll(b *batch) error {
-	refs := b.found.Refs
-	for len(refs) > 0 {
-		fits := fitting(refs, f.longestFrom, f.longestTo)
-		fault := (*codecs.Fault)(nil)
-		if fits > 0 {
-			b.in.Refs = refs[:fits]
-			if written, err := f.encodeOnce(b); err != nil {
-				f.lose(refs[written:])
-				return err
-			}
-			fits -= b.out.Taken()
-			refs, fault = refs[b.out.Taken():], b.out.Fault
-		}
-		if fault == nil && fits == 0 && len(refs) > 0 {
-			fault = tooLongFor(f.longestTo)
-		}
-		if fault == nil {
-			continue
-		}
-		if err := f.cannotCarry(b, len(b.found.Refs)-len(refs), fault); err != nil {
-			f.lose(refs)
-			return err
-		}
-		refs = refs[1:]
-	}
-	return nil
-}
-
-// fitting returns how many payloads precede the first that is longer than to, the receiver's limit; none is longer than
-// from. Encoders do not know of that limit.
-func fitting(refs []codecs.Ref, from, to int) int {
-	if from <= to {
-		return len(refs)
-	}
-	for i, r := range refs {
-		if int(r.Len) > to {
-			return i
-		}
-	}
-	return len(refs)
-}
-
-// tooLongFor is the fault of a payload that is longer than the receiver's limit.
-func tooLongFor(longest int) *codecs.Fault {
-	return &codecs.Fault{At: longest, Err: codecs.ErrTooLong, Want: fmt.Sprintf("a payload of at most %d bytes", longest)}
+	f.frames.batch = b
+	payloads := b.payloads()
+	done, err := f.encoder.Encode(f.session.ctx, &payloads, &f.frames)
+	f.lose(b.found.Refs[done:])
+	return f.encodingFailed(err)
 }
 
 // encodeEnd lets the codec write what ends a stream.
 func (f *flow) encodeEnd() error {
 	b := newBatch(f.account, 0)
 	defer b.free(f.account)
-	b.in.EOF = true
-	for {
-		if _, err := f.encodeOnce(b); err != nil || !b.out.More {
-			return err
-		}
-	}
+	f.frames.batch = b
+	_, err := f.encoder.End(f.session.ctx, &codecstream.Payloads{}, &f.frames)
+	return f.encodingFailed(err)
 }
 
-// encodeOnce makes one call and writes its result. With an error it returns how many payloads were written all the same.
-func (f *flow) encodeOnce(b *batch) (written int, err error) {
-	wanted := 0
-	if b.out.More && len(b.out.Ends) == 0 {
-		wanted = b.out.RoomNeeded
+// encodingFailed returns errOver for an error of encoding, after it has ended the session.
+func (f *flow) encodingFailed(err error) error {
+	f.frames.batch = nil
+	if err == nil || errors.Is(err, errOver) {
+		return err
 	}
-	if err := b.encodeInto(f.session.ctx, f.account, wanted); err != nil {
-		return 0, f.fail(MemoryShort, err)
+	return f.codecFailed("encode", err)
+}
+
+// sessionFrames is where the frames of a session's flow go. Its errors are errOver.
+type sessionFrames struct {
+	flow  *flow
+	batch *batch // whose payloads are encoded
+}
+
+// Prepare sees to room for the result of a call.
+func (s *sessionFrames) Prepare(in *codeccall.Encode) (*codeccall.Encoded, error) {
+	f, b := s.flow, s.batch
+	if err := b.encodeInto(f.session.ctx, f.account, in.RoomNeeded); err != nil {
+		return nil, f.fail(MemoryShort, err)
 	}
-	defer b.written(f.account)
-	b.in.Wire, b.in.Data, b.in.State = b.shown, b.found.Data, f.encodeState
-	b.in.Room, b.in.RoomNeeded, b.in.Lent, b.in.Borrow = b.wireRoom, b.out.RoomNeeded, b.lent, true
-	if err := f.encoder.Encode(f.session.ctx, &b.in, &b.out); err != nil {
-		return 0, f.codecFailed("encode", err)
-	}
+	in.Room, in.Borrow = b.wireRoom, true
+	return &b.out, nil
+}
+
+// Frames writes the result of a call.
+func (s *sessionFrames) Frames(out *codeccall.Encoded, _ int) (done int, err error) {
+	f, b := s.flow, s.batch
 	b.encoded(f.account)
-	f.encodeState = append(f.encodeState[:0], b.out.State...)
-	n, err := f.write(b.out.Wire)
-	ends := b.out.Ends
+	defer b.written(f.account)
+	n, err := f.write(out.Wire)
+	ends := out.Ends
 	if err != nil {
 		ends = ends[:sort.Search(len(ends), func(i int) bool { return int(ends[i]) > n })]
 	}
 	f.counts.frames(ends)
 	return len(ends), err
+}
+
+// Refused reports a payload that the receiver's framing can't carry.
+func (s *sessionFrames) Refused(index int, fault *codecs.Fault) error {
+	return s.flow.cannotCarry(s.batch, index, fault)
 }
 
 // frames counts the frames that end at ends; one of no bytes is an empty payload that was dropped.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/framehost/framehost/codecs"
-	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecstream"
 )
 
 // A flow is one direction of a session. Its reader (run) receives and decodes; it also encodes and writes, except
@@ -27,13 +27,13 @@ type flow struct {
 	counts     counters
 
 	// Only the reader uses these; while it is parked, a drain reads the inbox.
-	reception
-	longestTo   int // bytes of the longest payload to the receiver
-	encoder     codeccall.Direction
-	encodeState []byte        // used by the holder of the turn
-	later       chan *batch   // for the goroutine that delivers while the sender floods; nil: there is none
-	turn        chan struct{} // holds a token while no goroutine encodes or writes
-	wroteAll    atomic.Bool   // the receiver saw a clean end
+	streamDecoder
+	longestTo int                 // bytes of the longest payload to the receiver
+	encoder   codecstream.Encoder // of the goroutine that has the turn
+	frames    sessionFrames       // likewise
+	later     chan *batch         // for the goroutine that delivers while the sender floods; nil: there is none
+	turn      chan struct{}       // holds a token while no goroutine encodes or writes
+	wroteAll  atomic.Bool         // the receiver saw a clean end
 
 	// What is lost when the session ends. The holder of the turn uses the first two.
 	lostFrames int64        // frames that were decoded and not written
@@ -55,6 +55,8 @@ func newFlow(s *Session, d Direction, from, to *Side) *flow {
 	if f.framed() {
 		f.expect(from.Codec)
 		f.longestTo = to.Codec.Properties().MaxFrame
+		f.encoder.MaxFrame, f.encoder.Longest = f.longestTo, f.longestFrom
+		f.frames.flow = f
 	}
 	return f
 }
@@ -93,9 +95,9 @@ func (f *flow) run() {
 		return
 	}
 	if f.framed() {
-		f.decoder, f.encoder = f.from.Codec.Open(), f.to.Codec.Open()
-		defer f.decoder.Close()
-		defer f.encoder.Close()
+		f.decoder.Direction, f.encoder.Direction = f.from.Codec.Open(), f.to.Codec.Open()
+		defer f.decoder.Direction.Close()
+		defer f.encoder.Direction.Close()
 	}
 	_ = f.receive() // an error only says that the session knows how it ended
 	f.explainTimeout()
@@ -229,7 +231,7 @@ func (f *flow) pass(eof bool) error {
 
 func (f *flow) passRaw() error {
 	<-f.turn
-	written, err := f.write(f.inbox.bytes())
+	written, err := f.write(f.inbox.Bytes())
 	f.lostBytes += int64(f.inbox.len() - written)
 	f.turn <- struct{}{}
 	f.inbox.drop()
@@ -346,4 +348,57 @@ func (f *flow) codecFailed(call string, err error) error {
 		return errOver
 	}
 	return f.fail(CodecFailed, fmt.Errorf("relay: %s: %s: %w", f.direction, call, err))
+}
+
+// handOver has b encoded and written: at once, or, while the sender floods, by a goroutine, with the inbox's buffer.
+// last says that the decoder is through with that buffer.
+func (f *flow) handOver(b *batch, last bool) error {
+	if len(b.found.Refs) == 0 {
+		b.free(f.account)
+		return nil
+	}
+	<-f.turn
+	if f.session.over.Load() {
+		f.lose(b.found.Refs)
+		b.free(f.account)
+		f.turn <- struct{}{}
+		return errOver
+	}
+	if last && f.inbox.flooding {
+		if b.buf = f.inbox.detach(); b.buf != nil {
+			f.deliverLater(b)
+			return nil
+		}
+	}
+	return f.deliver(b)
+}
+
+// deliverLater has another goroutine deliver b. There is one as long as the sender floods.
+func (f *flow) deliverLater(b *batch) {
+	if f.later == nil {
+		later := make(chan *batch, 1) // only the holder of the turn sends, so there is room
+		f.later = later
+		go func() {
+			for b := range later {
+				_ = f.deliver(b) // the reader sees an error as the end of the session
+			}
+		}()
+	}
+	f.later <- b
+}
+
+// deliverNow ends the goroutine that delivers, once it has delivered.
+func (f *flow) deliverNow() {
+	if f.later != nil {
+		close(f.later)
+		f.later = nil
+	}
+}
+
+// deliver encodes and writes b, which it frees, and passes the turn on.
+func (f *flow) deliver(b *batch) error {
+	err := f.encodeAll(b)
+	b.free(f.account)
+	f.turn <- struct{}{}
+	return err
 }

@@ -50,11 +50,12 @@ func (g *garbage) spent() bool { return g.limiter != nil && g.limiter.Tokens() <
 
 // rest charges points and pauses as long as charge says, or until the owner is over. It returns an error if the sender has reset
 // its connection, which ends the owner.
-func (r *reception) rest(points int) error {
-	if points == 0 {
+func (r *streamDecoder) rest() error {
+	if r.points == 0 {
 		return nil
 	}
-	for wait := r.garbage.charge(points); wait > 0 && !r.owner.over(); wait -= lostEvery {
+	wait := r.garbage.charge(r.points)
+	for r.points = 0; wait > 0 && !r.owner.over(); wait -= lostEvery {
 		pause(r.ctx, min(wait, lostEvery))
 		if err := r.owner.senderLost(); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codecstream"
 )
 
 // Datagrams is a place where datagrams come from and go to. Receive is called from one goroutine at a time, and so is
@@ -217,7 +218,7 @@ func (p *datagramPort) sendFrames() error {
 // tooLong reports a frame that no datagram can hold.
 func (p *datagramPort) tooLong(frame []byte) {
 	p.counts.unrepresentable.Add(1)
-	fault := tooLongFor(p.longest)
+	fault := codecstream.TooLong(p.longest)
 	fault.Want = fmt.Sprintf("a frame of at most %d bytes, for a datagram", p.longest)
 	v := &Violation{ // positions count from the start of the frame, since the frame is not part of a sender's stream
 		Direction: ToMember, Payload: true, At: int64(fault.At), PayloadAt: int64(fault.At), Frame: p.counts.framesOut.Load(),

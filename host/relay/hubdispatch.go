@@ -7,6 +7,7 @@ import (
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecstream"
 )
 
 // A dispatcher passes what one member sends on to all receivers, encoded once for each codec among them. It is for one
@@ -14,7 +15,8 @@ import (
 type dispatcher struct {
 	member   *Member
 	longest  int // bytes of the longest payload from the member
-	encoders map[codeccall.Codec]codeccall.Direction
+	encoders map[codeccall.Codec]*codecstream.Encoder
+	frames   groupFrames   // of the group at hand
 	audience *audience     // that the encoders are for
 	hashes   []uint64      // of the payloads at hand, if a receiver remembers them
 	late     []backlog     // of receivers whose queues had no room for all of the batch at hand
@@ -30,7 +32,7 @@ func (d *dispatcher) begin(m *Member, longest int) {
 
 func (d *dispatcher) close() {
 	for _, encoder := range d.encoders {
-		encoder.Close()
+		encoder.Direction.Close()
 	}
 	d.encoders = nil
 }
@@ -67,7 +69,7 @@ func (d *dispatcher) forget(audience *audience) {
 	d.audience = audience
 	for codec, encoder := range d.encoders {
 		if !slices.ContainsFunc(audience.groups, func(g group) bool { return g.codec == codec }) {
-			encoder.Close()
+			encoder.Direction.Close()
 			delete(d.encoders, codec)
 		}
 	}
@@ -78,6 +80,7 @@ func (b *batch) payload(i int) []byte {
 	return payloads.At(i)
 }
 
+// sendGroup sends the payloads of b to the receivers of g.
 func (d *dispatcher) sendGroup(g *group, b *batch) error {
 	if g.codec == nil {
 		return d.sendPlain(g, b)
@@ -85,73 +88,81 @@ func (d *dispatcher) sendGroup(g *group, b *batch) error {
 	encoder := d.encoders[g.codec]
 	if encoder == nil {
 		if d.encoders == nil {
-			d.encoders = map[codeccall.Codec]codeccall.Direction{}
+			d.encoders = map[codeccall.Codec]*codecstream.Encoder{}
 		}
-		encoder = g.codec.Open()
+		encoder = &codecstream.Encoder{Direction: g.codec.Open(), MaxFrame: g.longest, Longest: d.longest}
 		d.encoders[g.codec] = encoder
 	}
-	b.out.More, b.out.RoomNeeded = false, 0
-	var failed error
-	for refs := b.found.Refs; len(refs) > 0; {
-		fits := fitting(refs, d.longest, g.longest)
-		fault := (*codecs.Fault)(nil)
-		if fits > 0 {
-			b.in.Refs = refs[:fits]
-			ok, err := d.encodeOnce(g, encoder, b)
-			taken := b.out.Taken()
-			if ok {
-				b.encoded(d.member.account)
-				err = d.deliver(g, b.out.Wire, b.out.Ends, len(b.found.Refs)-len(refs))
-			}
-			b.written(d.member.account)
-			if !ok {
-				g.starve(len(refs))
-				if d.member.over() {
-					d.member.counts.framesNotDelivered.Add(int64(len(refs)))
-				}
-			}
-			if !ok || err != nil {
-				return err
-			}
-			fits -= taken
-			refs, fault = refs[taken:], b.out.Fault
-		}
-		if fault == nil && fits == 0 && len(refs) > 0 {
-			fault = tooLongFor(g.longest)
-		}
-		if fault == nil {
-			continue
-		}
-		if err := d.cannotCarry(g, b, len(b.found.Refs)-len(refs), fault); err != nil && failed == nil {
-			failed = err
-		}
-		refs = refs[1:]
+	d.frames = groupFrames{dispatcher: d, group: g, batch: b}
+	payloads := b.payloads()
+	done, err := encoder.Encode(d.member.ctx, &payloads, &d.frames)
+	if err == nil {
+		return d.frames.violation
 	}
-	return failed
+	if lost := len(b.found.Refs) - done; !d.frames.taken {
+		g.starve(lost)
+		if d.member.over() {
+			d.member.counts.framesNotDelivered.Add(int64(lost))
+		}
+	}
+	if d.frames.failed {
+		return err
+	}
+	d.codecFailed(g, err)
+	return nil
 }
 
-// encodeOnce makes one call. It is not ok when nothing can be encoded for the group; the error is one of memory.
-func (d *dispatcher) encodeOnce(g *group, encoder codeccall.Direction, b *batch) (ok bool, err error) {
-	wanted := 0
-	if b.out.More && len(b.out.Ends) == 0 {
-		wanted = b.out.RoomNeeded
+// codecFailed ends the receivers of g, whose codec failed.
+func (d *dispatcher) codecFailed(g *group, err error) {
+	if d.member.over() {
+		return // its context ended the call
 	}
-	if err := b.encodeInto(d.member.ctx, d.member.account, wanted); err != nil {
-		return false, err
-	}
-	b.in.Wire, b.in.Data, b.in.Room, b.in.RoomNeeded = b.shown, b.found.Data, b.wireRoom, b.out.RoomNeeded
-	if err := encoder.Encode(d.member.ctx, &b.in, &b.out); err != nil {
-		if d.member.over() {
-			return false, nil
+	for _, r := range g.receivers {
+		if m := r.member.Load(); m != nil {
+			_ = m.codecFailed("encode", err, ToMember)
 		}
-		for _, r := range g.receivers {
-			if m := r.member.Load(); m != nil {
-				_ = m.codecFailed("encode", err, ToMember)
-			}
-		}
-		return false, nil
 	}
-	return true, nil
+}
+
+// groupFrames is where the frames of one codec go: into the queues of its group.
+type groupFrames struct {
+	dispatcher *dispatcher
+	group      *group
+	batch      *batch
+	failed     bool  // for want of memory, rather than by the codec
+	taken      bool  // the frames that could not be queued were encoded
+	violation  error // the first that is not skipped
+}
+
+// Prepare sees to room for the result of a call.
+func (s *groupFrames) Prepare(in *codeccall.Encode) (*codeccall.Encoded, error) {
+	d, b := s.dispatcher, s.batch
+	if err := b.encodeInto(d.member.ctx, d.member.account, in.RoomNeeded); err != nil {
+		s.failed = true
+		return nil, err
+	}
+	in.Room = b.wireRoom
+	return &b.out, nil
+}
+
+// Frames gives the result of a call to the queues.
+func (s *groupFrames) Frames(out *codeccall.Encoded, first int) (done int, err error) {
+	d, b := s.dispatcher, s.batch
+	b.encoded(d.member.account)
+	defer b.written(d.member.account)
+	if err := d.deliver(s.group, out.Wire, out.Ends, first); err != nil {
+		s.failed, s.taken = true, true
+		return 0, err
+	}
+	return len(out.Ends), nil
+}
+
+// Refused reports a payload that the framing of the group can't carry. The others go on.
+func (s *groupFrames) Refused(index int, fault *codecs.Fault) error {
+	if err := s.dispatcher.cannotCarry(s.group, s.batch, index, fault); s.violation == nil {
+		s.violation = err
+	}
+	return nil
 }
 
 // sendPlain sends each payload as it is.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecstream"
 )
 
 // perDatagramByte is the charge for each byte of a datagram while it is passed on: a byte of a payload that is built, and a byte
@@ -30,11 +31,16 @@ type datagramReceiver struct {
 	garbage   garbage
 }
 
-// A datagramLane makes the calls for one datagram at a time.
+// A datagramLane decodes one datagram at a time, each as a stream of its own.
 type datagramLane struct {
-	decoder codeccall.Direction
-	in      codeccall.Decode
+	port    *datagramPort
+	decoder codecstream.Decoder
 	out     codeccall.Decoded
+	size    int    // bytes of the datagram
+	rest    []byte // of the datagram, not consumed
+	room    int    // for payloads that are built, in bytes
+	skips   bool   // the call under way may skip faults
+	found   *foundIn
 }
 
 // foundIn is what became of one datagram.
@@ -64,7 +70,7 @@ type faultIn struct {
 
 func (r *datagramReceiver) close() {
 	for i := range r.lanes {
-		r.lanes[i].decoder.Close()
+		r.lanes[i].decoder.Direction.Close()
 	}
 }
 
@@ -118,13 +124,13 @@ func (r *datagramReceiver) decode(all []Datagram) {
 		r.found = append(r.found, foundIn{})
 	}
 	for len(r.lanes) < min(len(all), datagramLanes) {
-		r.lanes = append(r.lanes, &datagramLane{decoder: r.port.config.Codec.Open()})
+		r.lanes = append(r.lanes, &datagramLane{port: r.port, decoder: codecstream.Decoder{Direction: r.port.config.Codec.Open()}})
 	}
 	var next atomic.Int32
 	work := func(lane *datagramLane) {
 		for i := int(next.Add(1)) - 1; i < len(all); i = int(next.Add(1)) - 1 {
 			if !all[i].Own {
-				lane.decode(r.port, all[i].Bytes, &r.found[i])
+				lane.decode(all[i].Bytes, &r.found[i])
 			}
 		}
 	}
@@ -197,76 +203,82 @@ func (r *datagramReceiver) violated(one *Datagram, fault *faultIn) {
 		p.counts.droppedTails.Add(1)
 	}
 	p.counts.bytesSkipped.Add(int64(fault.dropped))
-	v := wireViolation(FromMember, 0, int64(fault.frame), &fault.fault, one.Bytes, p.dispatcher.longest, p.keeper().wireBytes)
+	v := wireViolation(FromMember, &codecstream.Fault{Fault: &fault.fault, Wire: one.Bytes, Frame: int64(fault.frame)},
+		p.dispatcher.longest, p.keeper().wireBytes)
 	v.Skipped, v.Source = true, one.Source
 	p.keeper().whole(v, one.Bytes[fault.fault.Offset:fault.fault.Offset+fault.dropped])
 }
 
 // decode decodes one datagram.
-func (l *datagramLane) decode(p *datagramPort, wire []byte, found *foundIn) {
-	defer func() {
-		if cap(l.out.Data) > 2*baseRead {
-			l.out.Data = nil
-		}
-	}()
-	l.in = codeccall.Decode{Wire: wire, EOF: true, Room: max(len(wire), smallRead), State: l.in.State[:0]}
-	at := 0 // of l.in.Wire in the datagram
-	for {
-		// While violations have cost too much, the first one ends its datagram, since the senders of datagrams can't be made to wait.
-		skips := p.skips() && !p.receiver.garbage.spent()
-		l.in.Skips = 0
-		if skips {
-			l.in.Skips = codeccall.MaxSkips
-		}
-		if err := l.decoder.Decode(p.ctx, &l.in, &l.out); err != nil {
-			found.err = err
-			return
-		}
-		if points := pointsOf(&l.out); skips && points > 0 {
-			p.receiver.garbage.charge(points)
-		}
-		if !found.take(p.account, at, l.in.Wire, &l.out, perDatagramByte*int64(len(wire))) {
-			found.starved = true
-			return
-		}
-		onwards := l.out.Consumed
-		if fault := l.out.Fault; fault != nil {
-			goesOn := skips && fault.Resume != codecs.Never && fault.Resume < len(l.in.Wire)
-			onwards = len(l.in.Wire)
-			if goesOn {
-				onwards = fault.Resume
-			}
-			found.violated(at, fault, onwards)
-			if !goesOn {
-				return
-			}
-		} else if !l.out.More {
-			return
-		}
-		if l.out.RoomNeeded > l.in.Room {
-			if !p.account.try(int64(l.out.RoomNeeded)) {
-				found.starved = true
-				return
-			}
-			found.charge += int64(l.out.RoomNeeded)
-			l.in.Room = l.out.RoomNeeded
-		}
-		l.in.RoomNeeded = l.out.RoomNeeded
-		at += onwards
-		l.in.Wire, l.in.State = l.in.Wire[onwards:], append(l.in.State[:0], l.out.State...)
-		l.in.Examined = max(0, l.out.Examined-onwards)
-		if l.out.Fault != nil {
-			l.in.Examined = 0
-		}
+func (l *datagramLane) decode(wire []byte, found *foundIn) {
+	l.size, l.rest, l.room, l.found = len(wire), wire, max(len(wire), smallRead), found
+	l.decoder.Reset()
+	err := l.decoder.Decode(l.port.ctx, l, l, true)
+	if found.starved = errors.Is(err, errStarved); !found.starved {
+		found.err = err
+	}
+	l.rest, l.found = nil, nil
+	if cap(l.out.Data) > 2*baseRead {
+		l.out.Data = nil
 	}
 }
 
-// take copies the payloads of a result, whose wire begins at at in the datagram. The bytes that the result dropped at the front
-// belong to the last fault. take returns false, and copies nothing, if the result needs more than was paid for the datagram and
-// there is no memory for it.
-func (f *foundIn) take(a *memoryAccount, at int, wire []byte, out *codeccall.Decoded, paid int64) bool {
-	size := int64(len(f.payloads)+len(out.Data)) + perFrame*int64(len(f.ends)+len(out.Refs))
-	for _, ref := range out.Refs {
+// errStarved says that there was no memory for what is in a datagram.
+var errStarved = errors.New("relay: no memory for a datagram")
+
+// Bytes returns what is left of the datagram.
+func (l *datagramLane) Bytes() []byte { return l.rest }
+
+// Consume drops the first n bytes of it.
+func (l *datagramLane) Consume(n int) { l.rest = l.rest[n:] }
+
+// Prepare sees to room for the result of a call.
+func (l *datagramLane) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error) {
+	if in.RoomNeeded > l.room {
+		if !l.port.account.try(int64(in.RoomNeeded)) {
+			return nil, errStarved
+		}
+		l.found.charge += int64(in.RoomNeeded)
+		l.room = in.RoomNeeded
+	}
+	in.Room = l.room
+	// While violations have cost too much, the first one ends its datagram, since the senders of datagrams can't be made
+	// to wait.
+	if l.skips = l.port.skips() && !l.port.receiver.garbage.spent(); l.skips {
+		in.Skips = codeccall.MaxSkips
+	}
+	return &l.out, nil
+}
+
+// Found copies the payloads of a result.
+func (l *datagramLane) Found(r *codecstream.Result) error {
+	if points := pointsOf(r.Decoded); l.skips && points > 0 {
+		l.port.receiver.garbage.charge(points)
+	}
+	if !l.found.add(l.port.account, r, perDatagramByte*int64(l.size)) {
+		return errStarved
+	}
+	return nil
+}
+
+// Fault notes a fault. What lies at the end of a datagram goes with it.
+func (l *datagramLane) Fault(f *codecstream.Fault) (goOn bool, err error) {
+	goOn = l.skips && !f.Final && f.Offset+len(f.Dropped) < len(f.Wire)
+	if !goOn {
+		f.Dropped = f.Wire[f.Offset:]
+	}
+	l.found.violated(f)
+	return goOn, nil
+}
+
+// Drop has nothing to do: a datagram has arrived whole.
+func (l *datagramLane) Drop([]byte) {}
+
+// add copies the payloads of a result. The bytes that the result dropped at the front belong to the last fault. add returns false,
+// and copies nothing, if the result needs more than was paid for the datagram and there is no memory for it.
+func (f *foundIn) add(a *memoryAccount, r *codecstream.Result, paid int64) bool {
+	size := int64(len(f.payloads)+len(r.Data)) + perFrame*int64(len(f.ends)+len(r.Refs))
+	for _, ref := range r.Refs {
 		size += int64(ref.Len)
 	}
 	if more := size - paid - f.charge; more > 0 {
@@ -276,39 +288,39 @@ func (f *foundIn) take(a *memoryAccount, at int, wire []byte, out *codeccall.Dec
 		}
 		f.charge += more
 	}
-	payloads := codeccall.Encode{Wire: wire, Data: out.Data, Refs: out.Refs}
-	last := at // the earliest beginning of the frame of a payload that was built
+	at := int(r.Offset) // of the result in the datagram
+	last := at          // the earliest beginning of the frame of a payload that was built
 	if n := len(f.faults); n > 0 {
-		f.faults[n-1].dropped += out.Dropped
+		f.faults[n-1].dropped += r.Dropped
 	}
-	skipped := out.SkippedFaults
-	for i := range len(out.Refs) + 1 {
-		for ; len(skipped) > 0 && skipped[0].Payloads == i; skipped = skipped[1:] {
-			end := skipped[0].Resume + skipped[0].Dropped
-			f.violated(at, &skipped[0].Fault, end)
-			last = at + end
+	next := 0 // of the skipped faults
+	for i := range len(r.Refs) + 1 {
+		for ; next < len(r.SkippedFaults) && r.SkippedFaults[next].Payloads == i; next++ {
+			fault := r.SkippedFault(next)
+			f.violated(&fault)
+			last = at + fault.Offset + len(fault.Dropped)
 		}
-		if i == len(out.Refs) {
+		if i == len(r.Refs) {
 			break
 		}
-		f.payloads = append(f.payloads, payloads.At(i)...)
+		f.payloads = append(f.payloads, r.Payload(i)...)
 		f.ends = append(f.ends, uint32(len(f.payloads)))
-		if ref := out.Refs[i]; int(ref.Off) < len(wire) {
+		if ref := r.Refs[i]; int(ref.Off) < len(r.Wire) {
 			f.places = append(f.places, place{at: int32(at) + int32(ref.Off)})
 			last = at + int(ref.Off+ref.Len)
 		} else {
 			f.places = append(f.places, place{at: int32(last), built: true})
 		}
 	}
-	f.skipped += out.Skipped
+	f.skipped += r.Skipped
 	return true
 }
 
-// violated notes a fault of the call that showed the datagram from at on. The bytes from the fault's offset to end are dropped.
-func (f *foundIn) violated(at int, fault *codecs.Fault, end int) {
-	one := faultIn{fault: *fault, frame: len(f.ends), dropped: end - fault.Offset}
-	one.fault.Offset += at
-	one.fault.At += at
+// violated notes a fault.
+func (f *foundIn) violated(fault *codecstream.Fault) {
+	one := faultIn{fault: *fault.Fault, frame: len(f.ends), dropped: len(fault.Dropped)}
+	one.fault.Offset += int(fault.Begin)
+	one.fault.At += int(fault.Begin)
 	f.faults = append(f.faults, one)
 }
 

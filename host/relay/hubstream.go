@@ -55,7 +55,7 @@ type streamPort struct {
 	onEnd    func() // unless nil, called at the end of the input
 
 	// The reader's.
-	reception
+	streamDecoder
 	dispatcher dispatcher
 
 	// The writer's.
@@ -86,18 +86,18 @@ func (p *streamPort) receive() {
 	if p.sends() {
 		p.expect(p.config.Codec)
 		p.dispatcher.begin(p.Member, p.config.Codec.Properties().MaxFrame)
-		p.decoder = p.config.Codec.Open()
-		defer p.decoder.Close()
+		p.decoder.Direction = p.config.Codec.Open()
+		defer p.decoder.Direction.Close()
 		defer p.dispatcher.close()
 	}
 	_ = p.receiveAll() // an error means that the member, or its input, has ended, which is recorded already
 	p.explainTimeout()
 	p.keepNoMore()
 	if p.sends() && p.wasCut() {
-		p.reception.counts.bytesNotDelivered.Add(int64(p.inbox.len()))
+		p.streamDecoder.counts.bytesNotDelivered.Add(int64(p.inbox.len()))
 	}
 	p.inbox.drop()
-	p.reception.counts.bytesWaiting.Store(0)
+	p.streamDecoder.counts.bytesWaiting.Store(0)
 	if p.inputEnded.Load() != 0 && p.wroteAll.Load() == 0 && !p.over() {
 		p.watch(nil)
 	}
@@ -131,11 +131,11 @@ func (p *streamPort) receiveAll() error {
 func (p *streamPort) read() (n int, err error) {
 	before := p.clock.now()
 	unfinished := p.inbox.len() > 0
-	p.reception.counts.bytesWaiting.Store(int64(p.inbox.len()))
+	p.streamDecoder.counts.bytesWaiting.Store(int64(p.inbox.len()))
 	if unfinished {
 		p.frameSince.Store(max(1, before-p.frameSpent))
 	}
-	p.between.Store(!unfinished && p.discard == 0)
+	p.between.Store(!unfinished && !p.decoder.Dropping())
 	n, err = p.link.Read(p.grab, p.release)
 	after := p.clock.now()
 	if n > 0 {
@@ -145,7 +145,7 @@ func (p *streamPort) read() (n int, err error) {
 	p.frameSince.clear()
 	if n > 0 {
 		p.active.Store(after)
-		p.reception.counts.bytesRead.Add(int64(n))
+		p.streamDecoder.counts.bytesRead.Add(int64(n))
 	}
 	p.inbox.took(n)
 	p.crumbs.read(n)
@@ -211,7 +211,7 @@ func (p *streamPort) watch(halfClosed func()) {
 }
 
 func (p *streamPort) discardAll() {
-	p.reception.counts.bytesDiscarded.Add(int64(p.inbox.len()))
+	p.streamDecoder.counts.bytesDiscarded.Add(int64(p.inbox.len()))
 	p.inbox.drop()
 }
 

@@ -1,6 +1,12 @@
 package relay
 
-import "github.com/framehost/framehost/codecs/codeccall"
+import (
+	"errors"
+
+	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecstream"
+)
 
 // transmit is the writer of a stream.
 func (p *streamPort) transmit() {
@@ -96,24 +102,37 @@ func (p *streamPort) writeEnd() error {
 
 // encodeEnd lets the codec write what ends a stream.
 func (p *streamPort) encodeEnd() error {
-	encoder := p.config.Codec.Open()
-	defer encoder.Close()
-	in := codeccall.Encode{EOF: true, Room: smallRead}
-	var out codeccall.Encoded
-	for {
-		if err := encoder.Encode(p.Member.ctx, &in, &out); err != nil {
-			if p.over() {
-				return errOver
-			}
-			return p.Member.codecFailed("encode", err, ToMember)
-		}
-		if err := p.write(out.Wire); err != nil || !out.More {
-			return err
-		}
-		in.Room, in.RoomNeeded = max(in.Room, out.RoomNeeded), out.RoomNeeded
-		in.State = append(in.State[:0], out.State...)
+	encoder := codecstream.Encoder{Direction: p.config.Codec.Open()}
+	defer encoder.Direction.Close()
+	_, err := encoder.End(p.Member.ctx, &codecstream.Payloads{}, &memberEnd{port: p})
+	if err == nil || errors.Is(err, errOver) {
+		return err
 	}
+	if p.over() {
+		return errOver
+	}
+	return p.Member.codecFailed("encode", err, ToMember)
 }
+
+// memberEnd is where what ends a member's stream goes.
+type memberEnd struct {
+	port *streamPort
+	out  codeccall.Encoded
+}
+
+// Prepare sees to room for the result of a call.
+func (e *memberEnd) Prepare(in *codeccall.Encode) (*codeccall.Encoded, error) {
+	in.Room = max(smallRead, in.RoomNeeded)
+	return &e.out, nil
+}
+
+// Frames writes the result of a call.
+func (e *memberEnd) Frames(out *codeccall.Encoded, _ int) (int, error) {
+	return 0, e.port.write(out.Wire)
+}
+
+// Refused has nothing to report: there are no payloads.
+func (e *memberEnd) Refused(int, *codecs.Fault) error { return nil }
 
 // write writes all of b. An error means that the member is over.
 func (p *streamPort) write(b []byte) error {

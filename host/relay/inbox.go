@@ -29,7 +29,8 @@ type inbox struct {
 	large      int     // what a buffer that outgrows the reads grows to at once, since frames were as long lately; 0: not known
 }
 
-func (in *inbox) bytes() []byte {
+// Bytes returns what was read and not consumed.
+func (in *inbox) Bytes() []byte {
 	if in.buf == nil {
 		return nil
 	}
@@ -46,7 +47,8 @@ func (in *inbox) size() int {
 	return len(in.buf.b)
 }
 
-func (in *inbox) consume(n int) { in.start += n }
+// Consume drops the first n bytes.
+func (in *inbox) Consume(n int) { in.start += n }
 
 // remember notes how large a buffer was needed, before that goes back. Only lent memory costs no more for being larger than
 // what is used of it.
@@ -134,7 +136,7 @@ func (in *inbox) took(n int) {
 	if in.incoming == nil {
 		in.end += n
 	} else {
-		left := copy(in.incoming.b, in.bytes())
+		left := copy(in.incoming.b, in.Bytes())
 		in.buf.free(in.account)
 		in.buf, in.start, in.end = in.incoming, 0, left+n
 		in.incoming = nil
@@ -195,7 +197,7 @@ func (in *inbox) settle(ctx context.Context) error {
 	if len(in.buf.b)-in.end >= enough {
 		return nil
 	}
-	copy(in.buf.b, in.bytes())
+	copy(in.buf.b, in.Bytes())
 	in.start, in.end = 0, n
 	if len(in.buf.b)-in.end >= enough || len(in.buf.b) >= in.most {
 		return nil
@@ -254,7 +256,7 @@ func (in *inbox) holder(n int) *buffer {
 }
 
 func (in *inbox) moveTo(b *buffer) {
-	n := copy(b.b, in.bytes())
+	n := copy(b.b, in.Bytes())
 	in.buf.free(in.account)
 	in.buf, in.start, in.end = b, 0, n
 }

@@ -1,82 +1,62 @@
 package relay
 
-import (
-	"errors"
+import "github.com/framehost/framehost/codecs/codecstream"
 
-	"github.com/framehost/framehost/codecs"
-	"github.com/framehost/framehost/codecs/codeccall"
-)
-
-// violated handles a fault in shown; consumed bytes were consumed before it. done means that decoding does not go on here.
-func (r *reception) violated(fault *codecs.Fault, shown []byte, consumed int, v *Violation, eof bool) (done bool, err error) {
+// Fault reports a fault that ended a call, and skips it where the policy says so.
+func (r *streamDecoder) Fault(f *codecstream.Fault) (goOn bool, err error) {
 	r.owner.wait() // the payloads before it arrive first
 	if r.owner.over() {
-		return true, errOver
+		return false, errOver
 	}
 	r.counts.violations.Add(1)
-	truncated := eof && errors.Is(fault.Err, codecs.ErrTruncated)
-	v.Skipped = r.owner.skips() && (truncated || fault.Resume != codecs.Never)
+	v := r.violation(f)
+	v.Skipped = r.owner.skips() && !f.Final
 	r.openKept(v)
 	if !v.Skipped {
-		r.keep(shown[fault.Offset:])
+		r.keep(f.Wire[f.Offset:])
 		r.keepNoMore()
 		r.owner.keeper().report(v)
 		reason := Violated
-		if truncated {
+		if f.Truncated {
 			reason = FinMidFrame
 		}
-		return true, r.owner.fail(reason, v)
+		return false, r.owner.fail(reason, v)
 	}
-	resume := fault.Resume
-	if truncated {
+	if f.Truncated {
 		r.counts.droppedTails.Add(1)
-		resume = len(shown)
 	}
-	r.decode.Examined, r.decode.Left, r.need, r.frameSpent = 0, 0, 0, 0
-	r.inbox.consume(fault.Offset - consumed) // bytes before the faulty frame are not part of it
-	r.offset += int64(fault.Offset - consumed)
-	r.discard = int64(resume - fault.Offset)
-	r.dropDiscarded()
+	r.frameSpent = 0
+	r.skip(f.Dropped)
 	r.owner.keeper().report(v)
-	if eof && r.discard > 0 {
-		r.discard = 0
-		return true, nil
-	}
-	return truncated, nil
+	return true, nil
 }
 
-// skipped handles a fault that was skipped within the call of b. It may report the fault before the payloads in front of it are
-// delivered.
-func (r *reception) skipped(fault *codeccall.SkippedFault, b *batch) {
+// skipped reports a fault that was skipped within a call. The payloads in front of it may be delivered later.
+func (r *streamDecoder) skipped(f *codecstream.Fault) {
 	r.counts.violations.Add(1)
-	v := r.faulty(b.offset, b.frame+int64(fault.Payloads), &fault.Fault, b.shown)
+	v := r.violation(f)
 	v.Skipped = true
 	r.openKept(v)
-	r.skip(b.shown[fault.Offset : fault.Resume+fault.Dropped])
+	r.skip(f.Dropped)
 	r.owner.keeper().report(v)
 }
 
-// dropDiscarded drops those bytes of the inbox that are to be skipped.
-func (r *reception) dropDiscarded() {
-	n := int(min(r.discard, int64(r.inbox.len())))
-	if n == 0 {
-		return
-	}
-	r.skip(r.inbox.bytes()[:n])
-	r.inbox.consume(n)
-	r.offset += int64(n)
-	r.discard -= int64(n)
+func (r *streamDecoder) violation(f *codecstream.Fault) *Violation {
+	return wireViolation(r.direction, f, r.longestFrom, r.owner.keeper().wireBytes)
 }
 
+// Drop skips bytes that an earlier fault takes with it.
+func (r *streamDecoder) Drop(p []byte) { r.skip(p) }
+
 // skip counts p, the next bytes that are dropped after a violation, and keeps them if the policy is Quarantine.
-func (r *reception) skip(p []byte) {
+func (r *streamDecoder) skip(p []byte) {
 	r.counts.bytesSkipped.Add(int64(len(p)))
 	r.keep(p)
 }
 
 // openKept opens the writer that keeps the bytes of v. If v begins where the bytes of the violation before it end, both share
 // one writer.
-func (r *reception) openKept(v *Violation) {
+func (r *streamDecoder) openKept(v *Violation) {
 	if r.kept == nil || r.keptTo != v.Offset {
 		r.keepNoMore()
 		r.owner.keeper().open(v)
@@ -85,14 +65,14 @@ func (r *reception) openKept(v *Violation) {
 	v.Kept = r.kept
 }
 
-func (r *reception) keep(p []byte) {
+func (r *streamDecoder) keep(p []byte) {
 	if r.kept != nil && len(p) > 0 {
 		_, _ = r.kept.Write(p) // see Config.Quarantine for its errors
 		r.keptTo += int64(len(p))
 	}
 }
 
-func (r *reception) keepNoMore() {
+func (r *streamDecoder) keepNoMore() {
 	if r.kept != nil {
 		_ = r.kept.Close() // likewise
 		r.kept = nil
@@ -101,8 +81,8 @@ func (r *reception) keepNoMore() {
 
 // keptFor closes the writer of kept bytes unless more bytes may follow: the codec is in a state in which it discards a frame, or
 // the call ended with another fault.
-func (r *reception) keptFor(found int, consumed, dropped int, fault bool) {
-	if r.kept != nil && (found > 0 || dropped < consumed || len(r.state) == 0 && !fault) {
+func (r *streamDecoder) keptFor(found int, consumed, dropped int, fault bool) {
+	if r.kept != nil && (found > 0 || dropped < consumed || len(r.decoder.State()) == 0 && !fault) {
 		r.keepNoMore()
 	}
 }

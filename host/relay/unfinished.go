@@ -14,13 +14,13 @@ import (
 const askFor = time.Second
 
 // unfinished describes the unfinished frame in the inbox; nil if there is none.
-func (r *reception) unfinished() *Violation {
-	held := r.inbox.bytes()
-	if len(held) == 0 || r.decoder == nil {
+func (r *streamDecoder) unfinished() *Violation {
+	held := r.inbox.Bytes()
+	if len(held) == 0 || r.decoder.Direction == nil {
 		return nil
 	}
 	v := &Violation{
-		Direction: r.direction, Offset: r.offset, At: r.offset + int64(len(held)), Frame: r.counts.framesIn.Load(),
+		Direction: r.direction, Offset: r.decoder.Offset(), At: r.decoder.Offset() + int64(len(held)), Frame: r.counts.framesIn.Load(),
 		Err: ErrUnfinished, Want: r.lacks(held), Held: len(held),
 	}
 	v.show(held, 0, r.owner.keeper().wireBytes)
@@ -29,16 +29,16 @@ func (r *reception) unfinished() *Violation {
 
 // lacks returns what the unfinished frame held lacks. It decodes held as if the stream ended there: the codec's fault says
 // what is missing.
-func (r *reception) lacks(held []byte) string {
+func (r *streamDecoder) lacks(held []byte) string {
 	ctx, cancel := context.WithTimeout(context.Background(), askFor)
 	defer cancel()
-	in := codeccall.Decode{Wire: held, EOF: true, State: r.state, Room: len(held) + smallRead}
+	in := codeccall.Decode{Wire: held, EOF: true, State: r.decoder.State(), Room: len(held) + smallRead}
 	var out codeccall.Decoded
 	want := "the rest of the frame"
-	if err := r.decoder.Decode(ctx, &in, &out); err == nil && out.Fault != nil && errors.Is(out.Fault.Err, codecs.ErrTruncated) {
+	if err := r.decoder.Direction.Decode(ctx, &in, &out); err == nil && out.Fault != nil && errors.Is(out.Fault.Err, codecs.ErrTruncated) {
 		want = out.Fault.Want
 	}
-	if missing := r.need - len(held); missing > 0 {
+	if missing := r.decoder.Need() - len(held); missing > 0 {
 		want += fmt.Sprintf(", %d bytes more at least", missing)
 	}
 	return want

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/framehost/framehost/codecs"
+	"github.com/framehost/framehost/codecs/codecstream"
 )
 
 // ErrUnfinished is the Err of a Violation that describes the unfinished frame of a FrameTimeout.
@@ -67,14 +68,15 @@ func (v *Violation) Clone() Violation {
 	return c
 }
 
-// wireViolation returns the Violation for a fault in shown, which begins at offset in the stream. It shows at most most bytes.
-func wireViolation(d Direction, offset, frame int64, fault *codecs.Fault, shown []byte, maxFrame, most int) *Violation {
+// wireViolation returns the Violation for a fault of a sender whose payloads have at most maxFrame bytes. It shows at most most
+// bytes of the faulty frame.
+func wireViolation(d Direction, f *codecstream.Fault, maxFrame, most int) *Violation {
 	v := &Violation{
-		Direction: d, Offset: offset + int64(fault.Offset), At: offset + int64(fault.At), Frame: frame,
-		Err: fault.Err, Want: fault.Want, Announced: fault.Announced,
+		Direction: d, Offset: f.Begin + int64(f.Offset), At: f.Begin + int64(f.At), Frame: f.Frame,
+		Err: f.Err, Want: f.Want, Announced: f.Announced,
 	}
 	v.limit(maxFrame)
-	v.show(shown[fault.Offset:], fault.At-fault.Offset, most)
+	v.show(f.Wire[f.Offset:], f.At-f.Offset, most)
 	return v
 }
 
