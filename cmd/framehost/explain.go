@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecstream"
 	"github.com/framehost/framehost/host/config"
 )
 
@@ -281,16 +283,15 @@ func encodeOne(ctx context.Context, codec *namedCodec, payload string) ([]byte, 
 func decodeOne(ctx context.Context, codec codeccall.Codec, wire []byte) (received []string, at int, err error) {
 	direction := codec.Open()
 	defer direction.Close()
-	in := codeccall.Decode{Wire: wire, EOF: true, Room: readSize}
 	var out codeccall.Decoded
-	if err := direction.Decode(ctx, &in, &out); err != nil {
+	if err := codecstream.Probe(ctx, direction, &codeccall.Decode{Wire: wire, EOF: true, Room: readSize}, &out); err != nil {
 		return nil, -1, err
 	}
-	if fault := faultOnWire(0, &in, out.Fault); fault != nil {
-		return nil, -1, fault
+	if out.Fault != nil {
+		return nil, -1, faultOnWire(&codecstream.Fault{Fault: out.Fault, Wire: wire})
 	}
 	at = -1
-	batch := codeccall.Encode{Wire: wire, Data: out.Data, Refs: out.Refs}
+	batch := codecs.Batch{Wire: wire, Data: out.Data, Refs: out.Refs}
 	for i, ref := range out.Refs {
 		received = append(received, string(batch.At(i)))
 		if i == 0 && ref.Len > 0 && int(ref.Off) < len(wire) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecstream"
 )
 
 // payloads are a batch to be encoded. The zero value has none.
@@ -28,85 +29,54 @@ func (p *payloads) full() bool { return len(p.data) >= readSize || len(p.refs) =
 
 // A frameWriter encodes payloads as the frames of one stream. The caller closes it.
 type frameWriter struct {
-	out        io.Writer
-	direction  codeccall.Direction
-	properties codeccall.Properties
-	state      []byte
-	result     codeccall.Encoded
-	done       int64 // payloads encoded so far
+	out     io.Writer
+	encoder codecstream.Encoder
+	result  codeccall.Encoded
+	batch   codecstream.Payloads // that is encoded
+	done    int64                // payloads of batches before that
 }
 
 func newFrameWriter(out io.Writer, codec codeccall.Codec) *frameWriter {
-	return &frameWriter{out: out, direction: codec.Open(), properties: codec.Properties()}
+	return &frameWriter{out: out, encoder: codecstream.Encoder{Direction: codec.Open(), MaxFrame: codec.Properties().MaxFrame}}
 }
 
-func (w *frameWriter) close() { w.direction.Close() }
+func (w *frameWriter) close() { w.encoder.Direction.Close() }
 
-// write writes the frames of p. A payload that can't be encoded comes as a *payloadFault, after the frames of those in
-// front of it were written.
+// write writes the frames of p. A payload that can't be encoded comes as a *payloadFault, after the frames of those
+// before it were written.
 func (w *frameWriter) write(ctx context.Context, p *payloads) error {
-	for refs := p.refs; len(refs) > 0; {
-		fits := w.fitting(refs)
-		if fits == 0 {
-			most := w.properties.MaxFrame
-			return w.fault(p, refs[0], &codecs.Fault{
-				At: most, Err: codecs.ErrTooLong, Want: fmt.Sprintf("a payload of at most %d bytes", most),
-			})
-		}
-		if err := w.call(ctx, &codeccall.Encode{Data: p.data, Refs: refs[:fits]}); err != nil {
-			return err
-		}
-		refs = refs[w.result.Taken():]
-		w.done += int64(w.result.Taken())
-		if fault := w.result.Fault; fault != nil {
-			return w.fault(p, refs[0], fault)
-		}
-	}
-	return nil
-}
-
-// fault returns what is wrong with the payload behind those that are done.
-func (w *frameWriter) fault(p *payloads, ref codecs.Ref, fault *codecs.Fault) *payloadFault {
-	payload := p.data[ref.Off : ref.Off+ref.Len]
-	return &payloadFault{
-		Index: w.done, At: fault.At, Err: fault.Err, Want: fault.Want, Got: bytesAt(payload, fault.At, "the payload's end"),
-	}
-}
-
-// fitting returns how many of refs precede the first that is longer than the limit. Not every encoder knows of it.
-func (w *frameWriter) fitting(refs []codecs.Ref) int {
-	for i, ref := range refs {
-		if int64(ref.Len) > int64(w.properties.MaxFrame) {
-			return i
-		}
-	}
-	return len(refs)
+	w.batch = codecstream.Payloads{Data: p.data, Refs: p.refs}
+	done, err := w.encoder.Encode(ctx, &w.batch, w)
+	w.done += int64(done)
+	return err
 }
 
 // end writes what ends a stream. Nothing is written after it.
 func (w *frameWriter) end(ctx context.Context) error {
-	for {
-		if err := w.call(ctx, &codeccall.Encode{EOF: true}); err != nil || !w.result.More {
-			return err
-		}
-	}
+	w.batch = codecstream.Payloads{}
+	_, err := w.encoder.End(ctx, &w.batch, w)
+	return err
 }
 
-// call makes a call, with as much room as it takes, and writes the result.
-func (w *frameWriter) call(ctx context.Context, in *codeccall.Encode) error {
-	in.State = w.state
-	in.RoomNeeded = 0
-	for in.Room = 2 * readSize; ; in.Room, in.RoomNeeded = w.result.RoomNeeded, w.result.RoomNeeded {
-		if err := w.direction.Encode(ctx, in, &w.result); err != nil {
-			return err
-		}
-		if !w.result.More || w.result.RoomNeeded <= in.Room {
-			break
-		}
+// Prepare gives a call as much room as it needs.
+func (w *frameWriter) Prepare(in *codeccall.Encode) (*codeccall.Encoded, error) {
+	in.Room = max(2*readSize, in.RoomNeeded)
+	return &w.result, nil
+}
+
+// Frames writes the result of a call.
+func (w *frameWriter) Frames(out *codeccall.Encoded, _ int) (done int, err error) {
+	_, err = w.out.Write(out.Wire)
+	return 0, err
+}
+
+// Refused returns what is wrong with a payload.
+func (w *frameWriter) Refused(index int, fault *codecs.Fault) error {
+	in := codeccall.Encode{Data: w.batch.Data, Refs: w.batch.Refs}
+	return &payloadFault{
+		Index: w.done + int64(index), At: fault.At, Err: fault.Err, Want: fault.Want,
+		Got: bytesAt(in.At(index), fault.At, "the payload's end"),
 	}
-	w.state = append(w.state[:0], w.result.State...)
-	_, err := w.out.Write(w.result.Wire)
-	return err
 }
 
 // A payloadFault says which payload a framing can't carry.

@@ -63,7 +63,7 @@ func (in *input) encode(ctx context.Context, w *frameWriter) error {
 }
 
 func (in *input) whole(ctx context.Context, w *frameWriter) error {
-	data, err := io.ReadAll(io.LimitReader(in.source, int64(w.properties.MaxFrame)+1)) // one more is too long
+	data, err := io.ReadAll(io.LimitReader(in.source, int64(w.encoder.MaxFrame)+1)) // one more is too long
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (in *input) eachLine(ctx context.Context, w *frameWriter) error {
 	source := bufio.NewReaderSize(in.source, readSize)
 	var p payloads
 	for {
-		line, err := readLine(source, w.properties.MaxFrame)
+		line, err := readLine(source, w.encoder.MaxFrame)
 		end := errors.Is(err, io.EOF)
 		if err != nil && !end {
 			return errors.Join(err, w.write(ctx, &p))

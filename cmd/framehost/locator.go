@@ -4,26 +4,30 @@ import (
 	"context"
 
 	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecstream"
 )
 
 // A locator finds where frames begin. A result has only the number of bytes consumed for all of its payloads together, so
 // the wire is decoded again in prefixes. A frame ends with the shortest prefix that yields its payload. It begins after the
 // bytes that the prefix one byte shorter consumes: the frames before it, and bytes that belong to no frame.
 type locator struct {
+	ctx       context.Context // of the decoding
 	direction codeccall.Direction
 	out       codeccall.Decoded
 	guess     int // how long the last frame was, for the next one is likely to be as long
 }
 
-func newLocator(codec codeccall.Codec) *locator { return &locator{direction: codec.Open(), guess: 1} }
+func newLocator(ctx context.Context, codec codeccall.Codec) *locator {
+	return &locator{ctx: ctx, direction: codec.Open(), guess: 1}
+}
 
 func (l *locator) close() { l.direction.Close() }
 
 // locate returns where each of the first n frames begins in wire, decoded from state on.
-func (l *locator) locate(ctx context.Context, wire, state []byte, n int) ([]int, error) {
+func (l *locator) locate(wire, state []byte, n int) ([]int, error) {
 	begins := make([]int, 0, n)
 	for at := 0; len(begins) < n; {
-		f, err := l.first(ctx, wire[at:], state)
+		f, err := l.first(wire[at:], state)
 		if err != nil {
 			return nil, err
 		}
@@ -46,13 +50,13 @@ type firstFrame struct {
 
 // first finds the first frame of wire, which has one: it looks around the guess in growing steps, and then halves what
 // is between a prefix that is too short and one that is not.
-func (l *locator) first(ctx context.Context, wire, state []byte) (f firstFrame, err error) {
+func (l *locator) first(wire, state []byte) (f firstFrame, err error) {
 	short, long := 0, len(wire)
 	for k, step := l.guess, 1; long-short > 1; step *= 2 {
 		if k <= short || k >= long {
 			k = (short + long) / 2
 		}
-		if err := l.show(ctx, wire[:k], state); err != nil {
+		if err := l.show(wire[:k], state); err != nil {
 			return f, err
 		}
 		if len(l.out.Refs) == 0 {
@@ -64,7 +68,7 @@ func (l *locator) first(ctx context.Context, wire, state []byte) (f firstFrame, 
 		long, k = k, k-step
 	}
 	if f.payloads == 0 { // the whole wire is the shortest
-		if err := l.show(ctx, wire, state); err != nil {
+		if err := l.show(wire, state); err != nil {
 			return f, err
 		}
 		f.note(&l.out)
@@ -78,16 +82,7 @@ func (f *firstFrame) note(out *codeccall.Decoded) {
 	f.state = append([]byte(nil), out.State...)
 }
 
-// show decodes wire, with as much room as it takes.
-func (l *locator) show(ctx context.Context, wire, state []byte) error {
-	in := codeccall.Decode{Wire: wire, State: state, Room: readSize}
-	for {
-		if err := l.direction.Decode(ctx, &in, &l.out); err != nil {
-			return err
-		}
-		if !l.out.More || l.out.RoomNeeded <= in.Room {
-			return nil
-		}
-		in.Room, in.RoomNeeded = l.out.RoomNeeded, l.out.RoomNeeded
-	}
+// show decodes wire.
+func (l *locator) show(wire, state []byte) error {
+	return codecstream.Probe(l.ctx, l.direction, &codeccall.Decode{Wire: wire, State: state, Room: readSize}, &l.out)
 }

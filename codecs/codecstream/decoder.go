@@ -212,6 +212,9 @@ func (d *Decoder) Offset() int64 { return d.offset }
 // State returns the codec's state, valid until the next call of Decode.
 func (d *Decoder) State() []byte { return d.state }
 
+// Examined returns how many of the Source's first bytes the codec has searched, as the next call says.
+func (d *Decoder) Examined() int { return d.call.Examined }
+
 // Need returns how many bytes the Source must have before the codec can find anything; 0: not known.
 func (d *Decoder) Need() int { return d.need }
 

@@ -11,7 +11,7 @@ const room = 1 << 16
 // reader returns a reader of a new stream, and what closes it.
 func (s *suite) reader() (*reader, func()) {
 	d := s.codec.Open()
-	return &reader{ctx: s.ctx, direction: d, properties: s.codec.Properties(), room: room}, d.Close
+	return newReader(s.ctx, d, s.codec.Properties()), d.Close
 }
 
 // An arrival is how a stream reaches a reader: cut at these places, its end with the last piece or behind it.

@@ -5,7 +5,7 @@ import "slices"
 // writer returns a writer of a new stream, and what closes it.
 func (s *suite) writer() (*writer, func()) {
 	d := s.codec.Open()
-	return &writer{ctx: s.ctx, direction: d, properties: s.codec.Properties(), room: room}, d.Close
+	return newWriter(s.ctx, d, s.codec.Properties()), d.Close
 }
 
 // encode writes a stream of payloads, handed over in batches of the given sizes and then in one with the rest.

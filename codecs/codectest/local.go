@@ -120,11 +120,13 @@ func (s *suite) unfinished(n, arrives int) (measure func() time.Duration, ok boo
 	if err := r.feed(wire[1+end/2:end-arrives], false); err != nil {
 		s.t.Fatalf("%v", err)
 	}
-	if r.need > len(r.wire)+arrives {
+	if r.decoder.Need() > len(r.wire)+arrives {
 		done()
 		return nil, false
 	}
-	in := codeccall.Decode{Wire: slices.Concat(r.wire, wire[end-arrives:end]), Examined: r.examined, State: r.state, Room: 2 * n}
+	in := codeccall.Decode{
+		Wire: slices.Concat(r.wire, wire[end-arrives:end]), Examined: r.decoder.Examined(), State: r.decoder.State(), Room: 2 * n,
+	}
 	var out codeccall.Decoded
 	if err := r.direction.Decode(s.ctx, &in, &out); err != nil {
 		s.t.Fatalf("%v", err)

@@ -8,10 +8,11 @@ import (
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// A reader decodes one stream as a host does. It keeps what was not consumed, its mark and the codec's state, shows
-// them again with what arrives, gives more room where it is asked for, and goes on behind faults where they say.
+// A reader decodes one stream with the driver that hosts use, and goes on after faults where they say. Every call that the driver
+// makes goes through it, and every result is checked.
 type reader struct {
 	ctx        context.Context
 	direction  codeccall.Direction
@@ -23,180 +24,155 @@ type reader struct {
 	// watch sees each call with its result, before the result takes effect.
 	watch func(in *codeccall.Decode, out *codeccall.Decoded) error
 
-	offset   int    // of wire[0], in the stream
-	wire     []byte // received and not consumed
-	examined int
-	left     int // bytes of wire that the direction's last call left
-	need     int // the codec finds nothing in fewer bytes of wire
-	asked    int // bytes of wire in which it found nothing and which it answered with need
-	state    []byte
-	goOn     int // stream offset where decoding goes on after a fault; what is before it is dropped
-	needed   int // the room without which the last call could do nothing; 0: it did something
-	ended    bool
-	got      transcript
+	decoder codecstream.Decoder
+	wire    []byte           // received and not consumed
+	call    codeccall.Decode // the last one
+	asked   int              // bytes of wire in which the codec found nothing and which it answered with a need
+	ended   bool
+	got     transcript
+}
+
+func newReader(ctx context.Context, d codeccall.Direction, p codeccall.Properties) *reader {
+	r := &reader{ctx: ctx, direction: d, properties: p, room: room}
+	r.decoder.Direction = readerCalls{d, r}
+	return r
 }
 
 // fork returns a reader that goes on from here on its own.
 func (r *reader) fork() *reader {
 	f := *r
-	f.wire, f.state, f.got = bytes.Clone(r.wire), bytes.Clone(r.state), r.got.clone()
-	r.left, f.left = 0, 0 // the direction is now shared: which call was its last is not known
+	f.wire, f.got = bytes.Clone(r.wire), r.got.clone()
+	f.decoder = *r.decoder.Fork()
+	f.decoder.Direction = readerCalls{r.direction, &f}
 	return &f
 }
 
 // feed shows what arrived, and with eof that nothing more will. Its error is the codec's failure, not a fault.
 func (r *reader) feed(arrived []byte, eof bool) error {
+	if r.ended {
+		return nil
+	}
 	r.wire = append(r.wire, arrived...)
-	for !r.ended {
-		if drop := min(r.goOn-r.offset, len(r.wire)); drop > 0 {
-			r.take(drop)
+	err := r.decoder.Decode(r.ctx, r, r, eof)
+	r.ended = r.ended || eof
+	return err
+}
+
+// Bytes returns what was received and not consumed.
+func (r *reader) Bytes() []byte { return r.wire }
+
+// Consume drops the first n bytes of it.
+func (r *reader) Consume(n int) { r.wire = r.wire[n:] }
+
+// Prepare gives a call its room.
+func (r *reader) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error) {
+	in.Room, in.Skips = max(r.room, in.RoomNeeded), r.skips
+	return new(codeccall.Decoded), nil
+}
+
+// Found notes what a call found.
+func (r *reader) Found(result *codecstream.Result) error {
+	begin := int(result.Offset)
+	next := 0 // of the skipped faults
+	for i := range len(result.Refs) + 1 {
+		for ; next < len(result.SkippedFaults) && result.SkippedFaults[next].Payloads == i; next++ {
+			f := &result.SkippedFaults[next]
+			r.got.fault(&f.Fault, begin)
+			r.got.dropped += f.Dropped
 		}
-		switch {
-		case r.offset < r.goOn: // the frame at fault goes on; if the stream ends in it, that was its end
-			r.ended = eof
-			return nil
-		case !eof && len(r.wire) == 0:
-			return nil
+		if i < len(result.Refs) {
+			r.got.payload(result.Payload(i))
 		}
-		if err := r.checkNeed(eof); err != nil {
-			return err
-		}
-		if !eof && len(r.wire) < r.need {
-			return nil
-		}
-		wait, err := r.call(eof)
-		if err != nil {
-			return err
-		}
-		if wait {
-			r.ended = r.ended || eof
-			return nil
-		}
+	}
+	r.got.skipped += result.Skipped
+	r.got.dropped += result.Dropped
+	r.asked = len(r.wire)
+	return nil
+}
+
+// Fault notes a fault.
+func (r *reader) Fault(f *codecstream.Fault) (goOn bool, err error) {
+	r.got.fault(f.Fault, int(f.Begin))
+	r.ended = f.Final
+	return !f.Final, nil
+}
+
+// Drop has nothing to do: the fault says what it takes with it.
+func (r *reader) Drop([]byte) {}
+
+// readerCalls are the calls that a reader's driver makes.
+type readerCalls struct {
+	codeccall.Direction
+	reader *reader
+}
+
+// Decode makes a call and checks its result.
+func (c readerCalls) Decode(ctx context.Context, in *codeccall.Decode, out *codeccall.Decoded) error {
+	r := c.reader
+	r.call = *in
+	if r.forget {
+		r.call.Examined = 0
+	}
+	if err := r.checkNeed(ctx); err != nil {
+		return err
+	}
+	err := untouched(&r.call, func() error { return c.Direction.Decode(ctx, &r.call, out) })
+	if err == nil {
+		err = r.call.Check(&r.properties, out)
+	}
+	if err == nil && r.watch != nil {
+		err = r.watch(&r.call, out)
+	}
+	if err != nil {
+		return fmt.Errorf("decode of %s from offset %d (examined %d, eof %t, state %q): %w",
+			quote(in.Wire), r.decoder.Offset(), r.call.Examined, in.EOF, in.State, err)
+	}
+	if f := out.Fault; f != nil && f.At < in.Need-1 && !errors.Is(f.Err, codecs.ErrTruncated) && *f != *r.properties.TooLong(f.Offset) {
+		return fmt.Errorf("decode of %s from offset %d: got %s after the answer that it needs %d bytes, "+
+			"want a fault as soon as it is certain", quote(in.Wire), r.decoder.Offset(), describe(f), in.Need)
 	}
 	return nil
 }
 
 // checkNeed checks that the codec finds nothing in fewer bytes than it said it needs: it shows one byte less, which a host
-// never does, once that many have arrived, or whatever has arrived by the end of the stream.
-func (r *reader) checkNeed(eof bool) error {
-	few := min(r.need-1, len(r.wire))
-	if few <= r.asked || len(r.wire) < r.need && !eof {
+// never does, before the call that shows as many, or whatever has arrived by the end of the stream.
+func (r *reader) checkNeed(ctx context.Context) error {
+	in := r.call
+	few := min(in.Need-1, len(in.Wire))
+	if few <= r.asked {
 		return nil
 	}
 	r.asked = few
-	in := codeccall.Decode{Wire: r.wire[:few], Examined: r.examined, State: r.state, Room: max(r.room, r.needed), Left: r.left}
+	in.Wire, in.EOF, in.Skips, in.Need, in.RoomNeeded = in.Wire[:few], false, 0, 0, 0
 	var out codeccall.Decoded
-	err := untouched(&in, func() error { return r.direction.Decode(r.ctx, &in, &out) })
+	err := untouched(&in, func() error { return r.direction.Decode(ctx, &in, &out) })
 	if err == nil {
 		err = in.Check(&r.properties, &out)
 	}
 	if err != nil {
-		return fmt.Errorf("decode of %s from offset %d (fewer bytes than the %d it needs): %w", quote(in.Wire), r.offset, r.need, err)
+		return fmt.Errorf("decode of %s from offset %d (fewer bytes than the %d it needs): %w",
+			quote(in.Wire), r.decoder.Offset(), r.call.Need, err)
 	}
 	if len(out.Refs) > 0 || out.Consumed > 0 || out.Fault != nil || out.More {
 		return fmt.Errorf("decode of %s from offset %d: got %s in %d bytes after the answer that it needs %d, "+
 			"want a need below which nothing is found (see Payloads.SetNeed): a host waits for that many bytes",
-			quote(in.Wire), r.offset, found(&in, &out), few, r.need)
+			quote(in.Wire), r.decoder.Offset(), found(&in, &out), few, r.call.Need)
 	}
-	r.left = few
+	r.call.Left = few
 	return nil
 }
 
 // found prints what there is in a result.
 func found(in *codeccall.Decode, out *codeccall.Decoded) string {
 	var got transcript
-	for _, ref := range out.Refs {
-		got.payload(payloadAt(in.Wire, out.Data, ref))
+	batch := codecs.Batch{Wire: in.Wire, Data: out.Data, Refs: out.Refs}
+	for i := range out.Refs {
+		got.payload(batch.At(i))
 	}
 	if out.Fault != nil {
 		got.fault(out.Fault, 0)
 	}
 	return fmt.Sprintf("%v and %d bytes consumed", &got, out.Consumed)
-}
-
-// call shows what there is. It reports whether nothing is to be done before more arrives.
-func (r *reader) call(eof bool) (wait bool, err error) {
-	in := codeccall.Decode{Wire: r.wire, Examined: r.examined, EOF: eof, State: r.state, Room: max(r.room, r.needed), Left: r.left,
-		Skips: r.skips, Need: r.need, RoomNeeded: r.needed}
-	if r.forget {
-		in.Examined = 0
-	}
-	var out codeccall.Decoded
-	if err := untouched(&in, func() error { return r.direction.Decode(r.ctx, &in, &out) }); err != nil {
-		return false, fmt.Errorf("decode of %s from offset %d (examined %d, eof %t, state %q): %w",
-			quote(r.wire), r.offset, in.Examined, eof, r.state, err)
-	}
-	if err := in.Check(&r.properties, &out); err != nil {
-		return false, fmt.Errorf("decode of %s from offset %d: %w", quote(r.wire), r.offset, err)
-	}
-	if r.watch != nil {
-		if err := r.watch(&in, &out); err != nil {
-			return false, err
-		}
-	}
-	return r.apply(&in, &out)
-}
-
-func (r *reader) apply(in *codeccall.Decode, out *codeccall.Decoded) (wait bool, err error) {
-	if f := out.Fault; f != nil && f.At < in.Need-1 && !errors.Is(f.Err, codecs.ErrTruncated) && *f != *r.properties.TooLong(f.Offset) {
-		return false, fmt.Errorf("decode of %s from offset %d: got %s after the answer that it needs %d bytes, "+
-			"want a fault as soon as it is certain", quote(in.Wire), r.offset, describe(f), in.Need)
-	}
-	skipped := out.SkippedFaults
-	for i, ref := range out.Refs {
-		for ; len(skipped) > 0 && skipped[0].Payloads == i; skipped = skipped[1:] {
-			r.got.fault(&skipped[0].Fault, r.offset)
-		}
-		r.got.payload(payloadAt(in.Wire, out.Data, ref))
-	}
-	for i := range skipped {
-		r.got.fault(&skipped[i].Fault, r.offset)
-	}
-	r.got.skipped += out.Skipped
-	r.got.dropped += out.Dropped
-	for i := range out.SkippedFaults {
-		r.got.dropped += out.SkippedFaults[i].Dropped
-	}
-	r.state = append(r.state[:0], out.State...)
-	begin := r.offset
-	progress := out.Consumed > 0
-	r.left = len(r.wire)
-	r.take(out.Consumed)
-	r.examined, r.need, r.asked = out.Examined-out.Consumed, out.Need, len(r.wire)
-
-	if f := out.Fault; f != nil {
-		r.got.fault(f, begin)
-		r.examined, r.need, r.left, r.needed = 0, 0, 0, 0
-		if f.Resume == codecs.Never {
-			r.ended = true
-			return true, nil
-		}
-		r.goOn = begin + f.Resume
-		atEnd := errors.Is(f.Err, codecs.ErrTruncated) && r.goOn >= r.offset+len(r.wire)
-		return in.EOF && atEnd, nil
-	}
-	if !out.More {
-		r.needed = 0
-		return true, nil
-	}
-	if progress {
-		r.needed = 0
-		return false, nil
-	}
-	if r.needed > 0 {
-		return false, fmt.Errorf("decode of %s: room for %d bytes was said to be enough, now %d are needed",
-			quote(r.wire), r.needed, out.RoomNeeded)
-	}
-	r.needed = out.RoomNeeded
-	return false, nil
-}
-
-// take drops n bytes from the front of the wire.
-func (r *reader) take(n int) {
-	r.wire = r.wire[n:]
-	r.offset += n
-	r.examined = max(0, r.examined-n)
-	r.left = max(0, r.left-n)
 }
 
 // untouched makes a call of which in is the argument, and fails when the call changed the argument's bytes, or those
@@ -219,16 +195,4 @@ func untouched(in *codeccall.Decode, call func() error) error {
 		return fmt.Errorf("the state it was given was changed to %q", state)
 	}
 	return nil
-}
-
-func payloadAt(wire, data []byte, ref codecs.Ref) []byte {
-	all := wire
-	off := int(ref.Off)
-	if off >= len(wire) && ref.Len > 0 {
-		all, off = data, off-len(wire)
-	}
-	if ref.Len == 0 {
-		return nil
-	}
-	return all[off : off+int(ref.Len)]
 }

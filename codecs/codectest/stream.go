@@ -1,12 +1,15 @@
 package codectest
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecstream"
 )
 
 // A Stream is a stream of a codec in this process, for the tests that its author writes beside the suite: it shows the
@@ -37,37 +40,91 @@ func NewStream(t testing.TB, codec codecs.Codec, options string, maxFrame int) *
 // places that count from the stream's start.
 func (s *Stream) Decode(reads ...string) (payloads []string, fault error) {
 	s.t.Helper()
-	in := codeccall.Decode{Room: s.Room, State: s.State}
-	offset := 0
-	for i := range len(reads) + 1 {
-		if in.EOF = i == len(reads); !in.EOF {
-			in.Wire = append(in.Wire, reads[i]...)
-			if len(in.Wire) < in.Need {
-				continue
-			}
-		}
-		for again := true; again; {
-			out := s.Call(&in)
-			for _, r := range out.Refs {
-				payloads = append(payloads, string(payloadAt(in.Wire, out.Data, r)))
-			}
-			if f := out.Fault; f != nil {
-				f.Offset, f.At = f.Offset+offset, f.At+offset
-				if f.Resume != codecs.Never {
-					f.Resume += offset
-				}
-				return payloads, f
-			}
-			if again = out.More; again && out.Consumed == 0 {
-				s.t.Fatalf("decode of %s: got a demand of room for %d bytes, want it to do with %d", quote(in.Wire), out.RoomNeeded, s.Room)
-			}
-			in.Wire, in.Examined, in.Need = in.Wire[out.Consumed:], out.Examined-out.Consumed, out.Need
-			in.State = bytes.Clone(out.State)
-			offset += out.Consumed
-		}
+	a := &arriving{stream: s}
+	a.decoder.Direction = a
+	for _, read := range reads {
+		a.wire = append(a.wire, read...)
+		a.decode(false)
 	}
-	return payloads, nil
+	a.decode(true)
+	if a.fault != nil {
+		return a.payloads, a.fault
+	}
+	return a.payloads, nil
 }
+
+// arriving is a stream as it arrives.
+type arriving struct {
+	stream   *Stream
+	decoder  codecstream.Decoder
+	wire     []byte // arrived and not consumed
+	began    bool   // a call was made
+	payloads []string
+	fault    *codecs.Fault // where decoding ended
+}
+
+func (a *arriving) decode(eof bool) {
+	a.stream.t.Helper()
+	if a.fault != nil {
+		return
+	}
+	if err := a.decoder.Decode(a.stream.t.Context(), a, a, eof); err != nil {
+		a.stream.t.Fatal(err)
+	}
+}
+
+// Decode makes the driver's calls.
+func (a *arriving) Decode(_ context.Context, in *codeccall.Decode, _ *codeccall.Decoded) error {
+	if !a.began {
+		in.State, a.began = a.stream.State, true
+	}
+	a.stream.Call(in)
+	return nil
+}
+
+// Encode and Close complete a codeccall.Direction.
+func (a *arriving) Encode(context.Context, *codeccall.Encode, *codeccall.Encoded) error {
+	return errors.ErrUnsupported
+}
+func (a *arriving) Close() {}
+
+// Bytes returns what arrived and was not consumed.
+func (a *arriving) Bytes() []byte { return a.wire }
+
+// Consume drops the first n bytes of it.
+func (a *arriving) Consume(n int) { a.wire = a.wire[n:] }
+
+// Prepare gives a call its room.
+func (a *arriving) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error) {
+	s := a.stream
+	if in.RoomNeeded > s.Room {
+		return nil, fmt.Errorf("decode of %s: got a demand of room for %d bytes, want it to do with %d", quote(in.Wire), in.RoomNeeded, s.Room)
+	}
+	in.Room = s.Room
+	return &s.Last, nil
+}
+
+// Found notes payloads.
+func (a *arriving) Found(r *codecstream.Result) error {
+	for i := range r.Refs {
+		a.payloads = append(a.payloads, string(r.Payload(i)))
+	}
+	return nil
+}
+
+// Fault notes the fault at which decoding ends.
+func (a *arriving) Fault(f *codecstream.Fault) (goOn bool, err error) {
+	at := *f.Fault
+	at.Offset, at.At = at.Offset+int(f.Begin), at.At+int(f.Begin)
+	if at.Resume != codecs.Never {
+		at.Resume += int(f.Begin)
+	}
+	a.fault = &at
+	return false, nil
+}
+
+// Drop has nothing to do: decoding ends at the first fault.
+func (a *arriving) Drop([]byte) {}
 
 // Call makes one call. Its result is valid until the next.
 func (s *Stream) Call(in *codeccall.Decode) *codeccall.Decoded {

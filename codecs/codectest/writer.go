@@ -8,10 +8,11 @@ import (
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// A writer encodes one stream as a host does that leaves out what can't be represented: it hands over batches, again
-// with what was not taken, gives more room where it is asked for, and says once that nothing follows.
+// A writer encodes one stream with the driver that hosts use, and leaves out what can't be represented. Every call that the
+// driver makes goes through it, and every result is checked.
 type writer struct {
 	ctx        context.Context
 	direction  codeccall.Direction
@@ -20,9 +21,15 @@ type writer struct {
 	room  int // bytes that may be written; more when it is needed, for one call
 	watch func(in *codeccall.Encode, out *codeccall.Encoded) error
 
-	state  []byte
-	needed int // the room without which the last call could do nothing; 0: it did something
-	got    encoding
+	encoder codecstream.Encoder
+	handed  []string // the payloads of the batch at hand
+	got     encoding
+}
+
+func newWriter(ctx context.Context, d codeccall.Direction, p codeccall.Properties) *writer {
+	w := &writer{ctx: ctx, direction: d, properties: p, room: room}
+	w.encoder.Direction = writerCalls{d, w}
+	return w
 }
 
 // An encoding is what a stream of payloads became.
@@ -42,71 +49,68 @@ type taken struct {
 // write hands over payloads, in one batch, and with eof that nothing follows them.
 // Its error is the codec's failure, not a payload refused.
 func (w *writer) write(payloads []string, eof bool) error {
-	for {
-		in := batchOf(payloads)
-		in.EOF, in.State, in.Room = eof, w.state, max(w.room, w.needed)
-		in.RoomNeeded = w.needed
-		done, n, err := w.call(&in, payloads)
-		if err != nil {
-			return fmt.Errorf("encode of %s (eof %t, state %q): %w", quoteAll(payloads), eof, w.state, err)
-		}
-		payloads = payloads[n:]
-		if done || len(payloads) == 0 && !eof {
-			return nil
-		}
+	w.handed = payloads
+	batch := batchOf(payloads)
+	encode := w.encoder.Encode
+	if eof {
+		encode = w.encoder.End
 	}
+	_, err := encode(w.ctx, &batch, w)
+	return err
 }
 
-// call makes one call, and returns how many of the payloads it dealt with and whether nothing is left to call for.
-func (w *writer) call(in *codeccall.Encode, payloads []string) (done bool, n int, err error) {
-	wire, data, state := bytes.Clone(in.Wire), bytes.Clone(in.Data), bytes.Clone(in.State)
-	in.State = bytes.Clone(state)
-	var out codeccall.Encoded
-	if err := w.direction.Encode(w.ctx, in, &out); err != nil {
-		return false, 0, err
-	}
-	if !bytes.Equal(wire, in.Wire) || !bytes.Equal(data, in.Data) || !bytes.Equal(state, in.State) {
-		return false, 0, errors.New("the payloads or the state it was given were changed")
-	}
-	if err := in.Check(&w.properties, &out); err != nil {
-		return false, 0, err
-	}
-	if w.watch != nil {
-		if err := w.watch(in, &out); err != nil {
-			return false, 0, err
-		}
-	}
+// Prepare gives a call its room.
+func (w *writer) Prepare(in *codeccall.Encode) (*codeccall.Encoded, error) {
+	in.Room = max(w.room, in.RoomNeeded)
+	return new(codeccall.Encoded), nil
+}
 
+// Frames notes what a call wrote.
+func (w *writer) Frames(out *codeccall.Encoded, first int) (done int, err error) {
 	base, last := len(w.got.wire), 0
 	for i, end := range out.Ends {
-		w.got.taken = append(w.got.taken, taken{payload: payloads[i], end: base + int(end), skipped: int(end) == last})
+		w.got.taken = append(w.got.taken, taken{payload: w.handed[first+i], end: base + int(end), skipped: int(end) == last})
 		last = int(end)
 	}
 	w.got.wire = append(w.got.wire, out.Wire...)
-	w.state = append(w.state[:0], out.State...)
-	n = out.Taken()
-
-	switch {
-	case out.Fault != nil:
-		w.got.taken = append(w.got.taken, taken{payload: payloads[n], end: len(w.got.wire), fault: out.Fault})
-		n++
-	case !out.More:
-		w.needed = 0
-		return true, n, nil
-	case n == 0 && len(out.Wire) == 0:
-		if w.needed > 0 {
-			return false, 0, fmt.Errorf("room for %d bytes was said to be enough, now %d are needed", w.needed, out.RoomNeeded)
-		}
-		w.needed = out.RoomNeeded
-		return false, 0, nil
-	}
-	w.needed = 0
-	return false, n, nil
+	return out.Taken(), nil
 }
 
-// batchOf puts payloads where a host has them: some in received wire, some behind it.
-func batchOf(payloads []string) codeccall.Encode {
-	var in codeccall.Encode
+// Refused notes a payload that was refused.
+func (w *writer) Refused(index int, fault *codecs.Fault) error {
+	w.got.taken = append(w.got.taken, taken{payload: w.handed[index], end: len(w.got.wire), fault: fault})
+	return nil
+}
+
+// writerCalls are the calls that a writer's driver makes.
+type writerCalls struct {
+	codeccall.Direction
+	writer *writer
+}
+
+// Encode makes a call and checks its result.
+func (c writerCalls) Encode(ctx context.Context, in *codeccall.Encode, out *codeccall.Encoded) error {
+	w := c.writer
+	wire, data, state := bytes.Clone(in.Wire), bytes.Clone(in.Data), bytes.Clone(in.State)
+	err := c.Direction.Encode(ctx, in, out)
+	if err == nil && (!bytes.Equal(wire, in.Wire) || !bytes.Equal(data, in.Data) || !bytes.Equal(state, in.State)) {
+		err = errors.New("the payloads or the state it was given were changed")
+	}
+	if err == nil {
+		err = in.Check(&w.properties, out)
+	}
+	if err == nil && w.watch != nil {
+		err = w.watch(in, out)
+	}
+	if err != nil {
+		return fmt.Errorf("encode of %s (eof %t, state %q): %w", quoteAll(w.handed[len(w.handed)-len(in.Refs):]), in.EOF, in.State, err)
+	}
+	return nil
+}
+
+// batchOf puts payloads where a host has them: some in received wire, some after it.
+func batchOf(payloads []string) codecstream.Payloads {
+	var in codecstream.Payloads
 	for i, p := range payloads {
 		if i%2 == 0 {
 			in.Wire = append(in.Wire, p...)
