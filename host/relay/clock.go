@@ -98,30 +98,27 @@ func (d *deadline) again(wait time.Duration) {
 func (s *Session) look() (wait time.Duration, ok bool) {
 	d := deadline{now: s.clock.now()}
 	limits := &s.config.Timeouts
+	for i := range s.lives {
+		if reason, direction := s.lives[i].timedOut(limits, &d); reason != "" {
+			s.end(reason, nil, direction)
+			return 0, false
+		}
+	}
 	quietSince := int64(1)
 	for i, f := range s.flows {
 		opposite := s.flows[1-i]
-		halfClosed := opposite.ended.Load()
-		if f.ended.Load() != 0 {
+		halfClosed := opposite.from.inputEnded.Load()
+		if f.from.inputEnded.Load() != 0 {
 			halfClosed = 0
 		}
 		if halfClosed != 0 {
-			halfClosed = max(halfClosed, f.active.Load())
+			halfClosed = max(halfClosed, f.active())
 		}
-		reason := Reason("")
-		switch {
-		case d.due(limits.Frame, f.frameSince.Load()):
-			reason = FrameTimeout
-		case d.due(limits.Write, f.writeSince.Load()):
-			reason = WriteTimeout
-		case d.due(limits.HalfClose, halfClosed):
-			reason = HalfCloseTimeout
-		}
-		if reason != "" {
-			s.end(reason, nil, f.direction)
+		if d.due(limits.HalfClose, halfClosed) {
+			s.end(HalfCloseTimeout, nil, f.direction)
 			return 0, false
 		}
-		quietSince = max(quietSince, f.active.Load())
+		quietSince = max(quietSince, f.active())
 	}
 	if d.due(limits.Idle, quietSince) {
 		s.end(IdleTimeout, nil, Neither)

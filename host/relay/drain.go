@@ -47,7 +47,7 @@ func (s *Session) lookAtDrain(d *deadline) {
 	switch quiet := (deadline{now: d.now}); {
 	case cutAt != 0 && d.due(cutTime, cutAt), restedAt != 0 && d.due(lingerTime, restedAt):
 		s.endDrain()
-	case cutAt != 0 || s.rests.Load() || !s.draining.Load() || s.over.Load():
+	case cutAt != 0 || s.rests.Load() || !s.draining.Load() || s.over():
 	case !quiet.due(quietTime, s.quietSince()):
 		d.again(quiet.wait)
 	case !s.endIfRests():
@@ -60,7 +60,7 @@ func (s *Session) quietSince() int64 {
 	since := int64(1)
 	for _, f := range s.flows {
 		if f.relayed() {
-			since = max(since, f.active.Load())
+			since = max(since, f.active())
 		}
 	}
 	return since
@@ -128,12 +128,11 @@ func (f *flow) rests() bool {
 	case !f.parked || f.inbox.len() > 0 || f.decoder.Dropping() || len(f.turn) == 0:
 		return false
 	}
-	n, err := f.from.Link.Readable()
-	return n == 0 && err == nil // the reader is about to get the same error
+	return !f.from.unread()
 }
 
 // endedItself reports whether the sender has ended, and everything was passed on.
-func (f *flow) endedItself() bool { return f.ended.Load() != 0 || f.absent() }
+func (f *flow) endedItself() bool { return f.from.inputEnded.Load() != 0 || f.absent() }
 
 // park notes that the reader waits for bytes from now on, unless the flow was halted.
 func (f *flow) park() halt {
@@ -149,7 +148,7 @@ func (f *flow) unpark(n int) halt {
 	defer f.mu.Unlock()
 	f.parked = false
 	if f.halted != going && f.relayed() {
-		f.late.Add(int64(n))
+		f.from.late.Add(int64(n))
 	}
 	return f.halted
 }
@@ -209,10 +208,10 @@ func (f *flow) linger(n int, err error) error {
 			return f.fail(Drained, nil)
 		}
 		f.counts.bytesDiscarded.Add(int64(n))
-		if err != nil || f.session.over.Load() {
+		if err != nil || f.session.over() {
 			return nil //nolint:nilerr // both streams have ended cleanly before
 		}
-		n, err = f.from.Link.Read(f.grab, f.release)
+		n, err = f.from.link.Read(f.grab, f.release)
 		f.inbox.took(n)
 		f.inbox.drop()
 		f.counts.bytesRead.Add(int64(n))

@@ -59,7 +59,7 @@ func (s *sessionFrames) Frames(out *codeccall.Encoded, _ int) (done int, err err
 	f, b := s.flow, s.batch
 	b.encoded(f.account)
 	defer b.written(f.account)
-	n, err := f.write(out.Wire)
+	n, err := f.to.write(out.Wire)
 	ends := out.Ends
 	if err != nil {
 		ends = ends[:sort.Search(len(ends), func(i int) bool { return int(ends[i]) > n })]
@@ -89,7 +89,7 @@ func (c *counters) frames(ends []uint32) {
 // cannotCarry deals with payload index of b, which the receiver's framing refused.
 func (f *flow) cannotCarry(b *batch, index int, fault *codecs.Fault) error {
 	f.counts.unrepresentable.Add(1)
-	v, payload := b.unrepresentable(f.session.ctx, f.from.Codec, f.direction, index, fault)
+	v, payload := b.unrepresentable(f.session.ctx, f.sender.Codec, f.direction, index, fault)
 	v.limit(f.longestTo)
 	v.show(payload, fault.At, f.session.keeper.wireBytes)
 	v.Skipped = f.skips()

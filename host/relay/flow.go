@@ -16,15 +16,11 @@ import (
 // A flow is one direction of a session. Its reader (run) receives and decodes; it also encodes and writes, except
 // while the sender floods: then another goroutine does that, one batch at a time.
 type flow struct {
-	session  *Session
-	from, to *Side
+	session          *Session
+	sender, receiver *Side
+	from, to         *life
 
-	// For the clock, and for the opposite flow.
-	active     mark // the last byte, read or written
-	frameSince mark // reading on for an unfinished frame, counting what was spent on it before
-	writeSince mark // a write is pending, and accepted its last byte then
-	ended      mark // the sender ended, and everything was passed on
-	counts     counters
+	counts counters
 
 	// Only the reader uses these; while it is parked, a drain reads the inbox.
 	streamDecoder
@@ -33,12 +29,10 @@ type flow struct {
 	frames    sessionFrames       // likewise
 	later     chan *batch         // for the goroutine that delivers while the sender floods; nil: there is none
 	turn      chan struct{}       // holds a token while no goroutine encodes or writes
-	wroteAll  atomic.Bool         // the receiver saw a clean end
 
 	// What is lost when the session ends. The holder of the turn uses the first two.
 	lostFrames int64        // frames that were decoded and not written
 	lostBytes  int64        // bytes of their payloads; unframed, bytes that were not written
-	late       atomic.Int64 // bytes that came after the flow was halted
 	arrived    atomic.Int64 // bytes that had come when the session ended, also those that were not read
 
 	mu     sync.Mutex
@@ -48,13 +42,16 @@ type flow struct {
 	closed chan struct{} // closed when the flow has finished
 }
 
-func newFlow(s *Session, d Direction, from, to *Side) *flow {
-	f := &flow{session: s, from: from, to: to, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+func newFlow(s *Session, d Direction, sender, receiver *Side, from, to *life) *flow {
+	f := &flow{
+		session: s, sender: sender, receiver: receiver, from: from, to: to,
+		turn: make(chan struct{}, 1), closed: make(chan struct{}),
+	}
 	f.turn <- struct{}{}
 	f.begin(s.ctx, f, nil, d, &f.counts)
 	if f.framed() {
-		f.expect(from.Codec)
-		f.longestTo = to.Codec.Properties().MaxFrame
+		f.expect(sender.Codec)
+		f.longestTo = receiver.Codec.Properties().MaxFrame
 		f.encoder.MaxFrame, f.encoder.Longest = f.longestTo, f.longestFrom
 		f.frames.flow = f
 	}
@@ -66,7 +63,7 @@ func (f *flow) openAccount() {
 	a := f.session.config.Memory.open(f.session.config.Peer, directionMemory)
 	if a != nil {
 		a.progress = func() (time.Time, int64) {
-			last := f.session.clock.origin.Add(time.Duration(f.active.Load()))
+			last := f.session.clock.origin.Add(time.Duration(f.active()))
 			return last, f.counts.bytesRead.Load() + f.counts.bytesWritten.Load()
 		}
 		a.end = func(err error) { f.session.end(MemoryShort, err, f.direction) }
@@ -74,16 +71,19 @@ func (f *flow) openAccount() {
 	f.account, f.inbox.account = a, a
 }
 
-// relayed is false where the sides' use leaves the flow out: then what is sent is discarded.
-func (f *flow) relayed() bool { return f.from.Use != SendOnly && f.to.Use != ReceiveOnly }
+// active returns when the last byte was read from the sender, or written to the receiver; 0: none was.
+func (f *flow) active() int64 { return max(f.from.readAt.Load(), f.to.wroteAt.Load()) }
 
-func (f *flow) framed() bool { return f.relayed() && f.from.Codec != nil }
+// relayed is false where the sides' use leaves the flow out: then what is sent is discarded.
+func (f *flow) relayed() bool { return f.sender.Use != SendOnly && f.receiver.Use != ReceiveOnly }
+
+func (f *flow) framed() bool { return f.relayed() && f.sender.Codec != nil }
 
 // absent reports whether the sender's direction was ended when the session started.
-func (f *flow) absent() bool { return f.from.Use == SendOnly && f.from.Shutdown }
+func (f *flow) absent() bool { return f.sender.Use == SendOnly && f.sender.Shutdown }
 
 // complete is true when the receiver has seen, or needs, no other end than a plain one.
-func (f *flow) complete() bool { return f.wroteAll.Load() || !f.relayed() }
+func (f *flow) complete() bool { return f.to.wroteAll.Load() != 0 || !f.relayed() }
 
 // errOver ends a goroutine of a session that has ended already.
 var errOver = errors.New("relay: the session is over")
@@ -95,12 +95,12 @@ func (f *flow) run() {
 		return
 	}
 	if f.framed() {
-		f.decoder.Direction, f.encoder.Direction = f.from.Codec.Open(), f.to.Codec.Open()
+		f.decoder.Direction, f.encoder.Direction = f.sender.Codec.Open(), f.receiver.Codec.Open()
 		defer f.decoder.Direction.Close()
 		defer f.encoder.Direction.Close()
 	}
 	_ = f.receive() // an error only says that the session knows how it ended
-	f.explainTimeout()
+	f.explainTimeout(&f.session.outcome)
 	f.deliverNow()
 	<-f.turn
 	f.keepNoMore()
@@ -127,7 +127,7 @@ func (f *flow) countLost() {
 	if f.relayed() {
 		unread := max(0, f.arrived.Load()-f.counts.bytesRead.Load())
 		f.counts.framesNotDelivered.Store(f.lostFrames)
-		f.counts.bytesNotDelivered.Store(f.lostBytes + int64(f.inbox.len()) + f.late.Load() + unread)
+		f.counts.bytesNotDelivered.Store(f.lostBytes + int64(f.inbox.len()) + f.from.late.Load() + unread)
 	}
 }
 
@@ -142,7 +142,7 @@ func (f *flow) lose(refs []codecs.Ref) {
 // noteArrived notes how many bytes have arrived for the receiver, read or unread.
 func (f *flow) noteArrived() {
 	read := f.counts.bytesRead.Load()
-	if n, err := f.from.Link.Readable(); err == nil {
+	if n, err := f.from.link.Readable(); err == nil {
 		f.arrived.Store(read + int64(n))
 	}
 }
@@ -157,7 +157,7 @@ func (f *flow) receive() error {
 		if how != going {
 			return f.stop(n, how, err)
 		}
-		if f.session.over.Load() {
+		if f.session.over() {
 			return errOver // an end that the session itself made says nothing about the peer
 		}
 		if !f.inbox.flooding {
@@ -173,7 +173,7 @@ func (f *flow) receive() error {
 		}
 		if err != nil {
 			f.wait()
-			return f.linkFailed("read", err)
+			return f.from.failed("read", err, f.direction)
 		}
 	}
 }
@@ -183,35 +183,12 @@ func (f *flow) read() (n int, how halt, err error) {
 	if how := f.park(); how != going {
 		return 0, how, nil
 	}
-	// Most reads begin with an empty inbox; those leave out what only an unfinished frame needs.
-	unfinished, before := f.inbox.len() > 0, int64(0)
-	if waiting := int64(f.inbox.len()); waiting != f.counts.bytesWaiting.Load() {
-		f.counts.bytesWaiting.Store(waiting)
-	}
-	if unfinished {
-		before = f.session.clock.now()
-		f.frameSince.Store(max(1, before-f.frameSpent))
-	}
-	n, err = f.from.Link.Read(f.grab, f.release)
-	after := f.session.clock.now()
-	if unfinished {
-		f.frameSince.clear()
-	}
-	if n > 0 {
-		f.active.Store(after)
-		f.counts.bytesRead.Add(int64(n))
-	}
+	n, err = f.from.read(&f.streamDecoder)
 	if how := f.unpark(n); how != going {
 		f.inbox.release(nil)
 		return n, how, err
 	}
-	f.inbox.took(n)
-	f.crumbs.read(n)
-	if unfinished {
-		f.frameSpent += after - before
-	} else {
-		f.frameSpent = 0
-	}
+	f.noteRead(n)
 	return n, going, err
 }
 
@@ -231,7 +208,7 @@ func (f *flow) pass(eof bool) error {
 
 func (f *flow) passRaw() error {
 	<-f.turn
-	written, err := f.write(f.inbox.Bytes())
+	written, err := f.to.write(f.inbox.Bytes())
 	f.lostBytes += int64(f.inbox.len() - written)
 	f.turn <- struct{}{}
 	f.inbox.drop()
@@ -249,7 +226,7 @@ func (f *flow) finish() error {
 			return err
 		}
 	}
-	f.ended.Store(f.session.clock.now())
+	f.from.inputEnded.Store(f.session.clock.now())
 	f.session.finished()
 	return nil
 }
@@ -258,7 +235,7 @@ func (f *flow) finish() error {
 func (f *flow) end() error {
 	<-f.turn
 	defer func() { f.turn <- struct{}{} }()
-	if f.session.over.Load() {
+	if f.session.over() {
 		return errOver
 	}
 	if f.framed() {
@@ -266,24 +243,17 @@ func (f *flow) end() error {
 			return err
 		}
 	}
-	if err := f.closeWrite(); err != nil {
-		return f.linkFailed("end", err)
-	}
-	return nil
+	return f.closeWrite()
 }
 
 // closeWrite ends the receiver's stream, unless bytes came that should have been part of it.
 func (f *flow) closeWrite() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.late.Load() > 0 {
+	if f.from.late.Load() > 0 {
 		return nil // the reader is about to reset the receiver
 	}
-	err := f.to.Link.CloseWrite()
-	if err == nil {
-		f.wroteAll.Store(true)
-	}
-	return err
+	return f.to.closeWrite()
 }
 
 // wait returns when what was handed over has been written, or can't be.
@@ -292,45 +262,17 @@ func (f *flow) wait() {
 	f.turn <- struct{}{}
 }
 
-// write writes all of p, and returns how much it wrote. An error means that the session is over.
-func (f *flow) write(p []byte) (written int, err error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	f.writeSince.Store(f.session.clock.now())
-	defer f.writeSince.clear()
-	defer f.counts.bytesUnwritten.Store(0)
-	for written < len(p) {
-		f.counts.bytesUnwritten.Store(int64(len(p) - written))
-		if f.session.over.Load() {
-			return written, errOver
-		}
-		n, err := f.to.Link.Write(p[written:])
-		if n > 0 {
-			now := f.session.clock.now()
-			f.writeSince.Store(now)
-			f.active.Store(now)
-			f.counts.bytesWritten.Add(int64(n))
-			written += n
-		}
-		if err != nil && written < len(p) {
-			return written, f.linkFailed("write", err)
-		}
-	}
-	return written, nil
-}
-
-func (f *flow) over() bool      { return f.session.over.Load() }
+func (f *flow) over() bool      { return f.session.over() }
 func (f *flow) skips() bool     { return skips(f.session.config.OnViolation) }
 func (f *flow) keeper() *keeper { return &f.session.keeper }
 
 func (f *flow) senderLost() error {
-	err := lost(f.from.Link)
+	err := f.from.lost()
 	if err == nil {
 		return nil
 	}
 	f.wait()
-	return f.linkFailed("read", err)
+	return f.from.failed("read", err, f.direction)
 }
 
 // fail ends the session and returns errOver.
@@ -339,12 +281,8 @@ func (f *flow) fail(reason Reason, err error) error {
 	return errOver
 }
 
-func (f *flow) linkFailed(operation string, err error) error {
-	return f.fail(f.session.config.Classify(err), fmt.Errorf("relay: %s: %s: %w", f.direction, operation, err))
-}
-
 func (f *flow) codecFailed(call string, err error) error {
-	if errors.Is(err, context.Canceled) && f.session.over.Load() {
+	if errors.Is(err, context.Canceled) && f.session.over() {
 		return errOver
 	}
 	return f.fail(CodecFailed, fmt.Errorf("relay: %s: %s: %w", f.direction, call, err))
@@ -358,7 +296,7 @@ func (f *flow) handOver(b *batch, last bool) error {
 		return nil
 	}
 	<-f.turn
-	if f.session.over.Load() {
+	if f.session.over() {
 		f.lose(b.found.Refs)
 		b.free(f.account)
 		f.turn <- struct{}{}

@@ -76,10 +76,3 @@ func pause(ctx context.Context, d time.Duration) {
 // A loser is a Link that can detect a broken connection without reading the bytes that arrived before. Lost returns the error
 // that Read would return after those bytes; nil if there is none or it is not known.
 type loser interface{ Lost() error }
-
-func lost(l Link) error {
-	if l, ok := l.(loser); ok {
-		return l.Lost()
-	}
-	return nil
-}

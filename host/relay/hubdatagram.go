@@ -127,8 +127,7 @@ func (p *datagramPort) count(all []Datagram) {
 		}
 	}
 	now := p.clock.now()
-	p.active.Store(now)
-	p.heard.Store(now)
+	p.readAt.Store(now)
 }
 
 func (p *datagramPort) discard(all []Datagram) {

@@ -56,7 +56,7 @@ func (h *Hub) unrest() time.Duration {
 			continue
 		}
 		rests, quiet = rests && (m.endless || m.between.Load() && !m.port.unread()), false
-		if heard := m.heard.Load(); heard != 0 {
+		if heard := m.readAt.Load(); heard != 0 {
 			if at := m.clock.origin.Add(time.Duration(heard)); at.After(since) {
 				since = at
 			}
@@ -81,9 +81,8 @@ func (m *Member) mayBring() bool {
 
 // wasCut reports whether the member ended because a drain did not finish in time.
 func (m *Member) wasCut() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.result.Reason == DrainTimeout
+	reason, _, _ := m.outcome.get()
+	return reason == DrainTimeout
 }
 
 // Drain lets the member, a stream, end with reason once it rests, while the hub goes on: as by [Member.End], once nothing has come
@@ -120,7 +119,7 @@ func (m *Member) unrest(since int64) time.Duration {
 	defer m.hub.mu.Unlock()
 	if m.mayBring() {
 		quiet := deadline{now: m.clock.now()}
-		if !quiet.due(quietTime, max(since, m.heard.Load())) {
+		if !quiet.due(quietTime, max(since, m.readAt.Load())) {
 			return quiet.wait
 		}
 		if m.passing || !m.between.Load() || m.port.unread() {

@@ -52,25 +52,20 @@ type Member struct {
 	endless bool
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	ended   atomic.Bool // result is there
 
 	// The hub's mu guards these.
 	passing bool // it passes on what it received
 	deaf    bool // it has stopped receiving, because of a drain
 
 	clock      clock
-	active     mark        // the last byte, read or written
-	frameSince mark        // reading on for an unfinished frame, counting what was spent on it before
-	writeSince mark        // a write is pending, and accepted its last byte then
-	inputEnded mark        // the peer ended its direction
-	heard      mark        // the last byte that was read
+	life                   // of its link; datagrams have none, and note when they were read alone
 	between    atomic.Bool // the reader waits, and no frame is unfinished
-	late       atomic.Bool // something came after the end
 	drainSince mark        // Drain was called
 	drainsFor  Reason      // set before drainSince
 
-	mu       sync.Mutex
-	result   MemberResult
+	outcome
+
+	drainMu  sync.Mutex
 	draining Reason
 	linger   *time.Timer
 }
@@ -155,18 +150,15 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 	}
 	m.end(m.finalReason(), nil, Neither)
 	m.port.close()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.linger != nil {
-		m.linger.Stop()
-	}
-	m.result.Stats = m.Stats()
-	m.result.Stats.DroppedFrames -= before.DroppedFrames
-	m.result.Stats.DroppedBytes -= before.DroppedBytes
-	m.result.Stats.Empties -= before.Empties
-	m.result.Stats.Unrepresentable -= before.Unrepresentable
-	m.result.Stats.Starved -= before.Starved
-	return m.result
+	m.stopLinger()
+	r := MemberResult{Stats: m.Stats()}
+	r.Reason, r.Direction, r.Err = m.outcome.get()
+	r.Stats.DroppedFrames -= before.DroppedFrames
+	r.Stats.DroppedBytes -= before.DroppedBytes
+	r.Stats.Empties -= before.Empties
+	r.Stats.Unrepresentable -= before.Unrepresentable
+	r.Stats.Starved -= before.Starved
+	return r
 }
 
 // openAccount opens the memory account for the bytes that the member receives.
@@ -174,7 +166,7 @@ func (m *Member) openAccount() {
 	a := m.hub.memory.open(m.config.Peer, directionMemory)
 	if a != nil && !m.endless {
 		a.progress = func() (time.Time, int64) {
-			return m.clock.origin.Add(time.Duration(m.active.Load())), m.counts.bytesRead.Load() + m.counts.bytesWritten.Load()
+			return m.clock.origin.Add(time.Duration(m.active())), m.counts.bytesRead.Load() + m.counts.bytesWritten.Load()
 		}
 		a.end = func(err error) { m.end(MemoryShort, err, FromMember) }
 	}
@@ -218,23 +210,23 @@ func (m *Member) GiveWay() {
 }
 
 func (m *Member) drainFor(reason Reason) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.drainMu.Lock()
+	defer m.drainMu.Unlock()
 	if m.draining == "" {
 		m.draining = reason
 	}
 }
 
 func (m *Member) drained() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.drainMu.Lock()
+	defer m.drainMu.Unlock()
 	return m.draining != ""
 }
 
 // finalReason is the reason of a member that came to its own end.
 func (m *Member) finalReason() Reason {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.drainMu.Lock()
+	defer m.drainMu.Unlock()
 	if m.draining != "" {
 		return m.draining
 	}
@@ -243,30 +235,34 @@ func (m *Member) finalReason() Reason {
 
 // lingerOn gives the peer time to end too, once everything was written.
 func (m *Member) lingerOn() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.result.Reason == "" {
+	m.drainMu.Lock()
+	defer m.drainMu.Unlock()
+	if !m.over() {
 		m.linger = time.AfterFunc(lingerTime, func() { m.end(m.finalReason(), nil, Neither) })
+	}
+}
+
+func (m *Member) stopLinger() {
+	m.drainMu.Lock()
+	defer m.drainMu.Unlock()
+	if m.linger != nil {
+		m.linger.Stop()
 	}
 }
 
 // lingers reports whether the member waits for its peer's end alone.
 func (m *Member) lingers() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.drainMu.Lock()
+	defer m.drainMu.Unlock()
 	return m.linger != nil
 }
 
 // end sets the member's result, unless it is set, and cuts the member off. It wakes blocked calls, and does not wait itself.
 func (m *Member) end(reason Reason, err error, direction Direction) {
-	m.mu.Lock()
-	if m.result.Reason != "" {
-		m.mu.Unlock()
+	if !m.decide(reason, err, direction) {
 		return
 	}
-	m.result = MemberResult{Reason: reason, Err: err, Direction: direction}
-	m.mu.Unlock()
-	m.ended.Store(true)
+	m.announce()
 	m.cancel(reason)
 	if reason == DrainTimeout && !m.lasts {
 		m.queue.cut()
@@ -280,16 +276,15 @@ func (m *Member) look() (wait time.Duration, ok bool) {
 	d := deadline{now: m.clock.now()}
 	halfClosed := m.inputEnded.Load()
 	if halfClosed != 0 {
-		halfClosed = max(halfClosed, m.active.Load())
+		halfClosed = max(halfClosed, m.active())
 	}
+	reason, direction := m.timedOut(&m.limits, &d)
 	switch {
-	case d.due(m.limits.Frame, m.frameSince.Load()):
-		m.end(FrameTimeout, nil, FromMember)
-	case d.due(m.limits.Write, m.writeSince.Load()):
-		m.end(WriteTimeout, nil, ToMember)
+	case reason != "":
+		m.end(reason, nil, direction)
 	case d.due(m.limits.HalfClose, halfClosed):
 		m.end(HalfCloseTimeout, nil, ToMember)
-	case d.due(m.limits.Idle, max(1, m.active.Load())):
+	case d.due(m.limits.Idle, max(1, m.active())):
 		m.end(IdleTimeout, nil, Neither)
 	default:
 		m.lookAtDrain(&d)
@@ -297,9 +292,6 @@ func (m *Member) look() (wait time.Duration, ok bool) {
 	}
 	return 0, false
 }
-
-// over reports whether it is decided how the member ended.
-func (m *Member) over() bool { return m.ended.Load() }
 
 func (m *Member) keeper() *keeper { return &m.keeps }
 

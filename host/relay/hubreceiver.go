@@ -131,7 +131,7 @@ func (p *streamPort) acknowledged() error {
 	if p.over() {
 		return errOver
 	}
-	return p.linkFailed("write", err, ToMember)
+	return p.failed("write", err, ToMember)
 }
 
 // finish ends the member's writer: after everything in the queue is written, or at once if an outbox keeps the rest for the next

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"errors"
-	"fmt"
 	"io"
 )
 
@@ -36,12 +35,9 @@ func (h *Hub) Stream(config StreamMember) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	if config.Classify == nil {
-		config.Classify = func(error) Reason { return IOError }
-	}
 	m.limits = config.Timeouts
-	m.port = &streamPort{Member: m, link: config.Link, shutdown: config.Shutdown, classify: config.Classify,
-		onEnd: config.InputEnded}
+	m.life.begin(config.Link, m, &m.clock, config.Classify, traffic{FromMember, &m.counts.counters}, traffic{ToMember, &m.counts.counters})
+	m.port = &streamPort{Member: m, shutdown: config.Shutdown, onEnd: config.InputEnded}
 	return m, nil
 }
 
@@ -49,9 +45,7 @@ func (h *Hub) Stream(config StreamMember) (*Member, error) {
 // the others; its writer writes what the others sent.
 type streamPort struct {
 	*Member
-	link     Link
 	shutdown bool
-	classify func(error) Reason
 	onEnd    func() // unless nil, called at the end of the input
 
 	// The reader's.
@@ -59,9 +53,8 @@ type streamPort struct {
 	dispatcher dispatcher
 
 	// The writer's.
-	taken    []segment
-	wrote    int  // bytes of taken that the link has accepted
-	wroteAll mark // the peer saw a clean end
+	taken []segment
+	wrote int // bytes of taken that the link has accepted
 }
 
 // sends is false when the bytes that the peer sends are discarded, or its direction was ended at the start.
@@ -69,13 +62,10 @@ func (p *streamPort) sends() bool { return p.config.Use != SendOnly }
 
 func (p *streamPort) open() {
 	p.begin(p.Member.ctx, p, p.Member.account, FromMember, &p.Member.counts.counters)
-	switch {
-	case !p.shutdown: // an error of what follows will come again
-	case p.config.Use == ReceiveOnly:
-		_ = p.link.CloseWrite()
-	case p.config.Use == SendOnly:
-		_ = p.link.CloseRead()
+	if p.shutdown {
+		p.shutUnused(p.config.Use)
 	}
+
 }
 
 func (p *streamPort) receive() {
@@ -91,7 +81,7 @@ func (p *streamPort) receive() {
 		defer p.dispatcher.close()
 	}
 	_ = p.receiveAll() // an error means that the member, or its input, has ended, which is recorded already
-	p.explainTimeout()
+	p.explainTimeout(&p.outcome)
 	p.keepNoMore()
 	if p.sends() && p.wasCut() {
 		p.streamDecoder.counts.bytesNotDelivered.Add(int64(p.inbox.len()))
@@ -118,7 +108,7 @@ func (p *streamPort) receiveAll() error {
 			failed = p.pass(n, err)
 			p.hub.exit(p.Member)
 		} else {
-			p.late.Store(p.late.Load() || n > 0)
+			p.late.Add(int64(n))
 			p.discardAll() // the bytes came too late: the member ends
 		}
 		if failed != nil || err != nil {
@@ -127,33 +117,15 @@ func (p *streamPort) receiveAll() error {
 	}
 }
 
-// read receives once, and notes how long it waited for an unfinished frame.
+// read receives once.
 func (p *streamPort) read() (n int, err error) {
-	before := p.clock.now()
-	unfinished := p.inbox.len() > 0
-	p.streamDecoder.counts.bytesWaiting.Store(int64(p.inbox.len()))
-	if unfinished {
-		p.frameSince.Store(max(1, before-p.frameSpent))
-	}
-	p.between.Store(!unfinished && !p.decoder.Dropping())
-	n, err = p.link.Read(p.grab, p.release)
-	after := p.clock.now()
+	p.between.Store(p.inbox.len() == 0 && !p.decoder.Dropping())
+	n, err = p.life.read(&p.streamDecoder)
 	if n > 0 {
-		p.heard.Store(after)
 		p.between.Store(false)
 	}
-	p.frameSince.clear()
-	if n > 0 {
-		p.active.Store(after)
-		p.streamDecoder.counts.bytesRead.Add(int64(n))
-	}
-	p.inbox.took(n)
-	p.crumbs.read(n)
-	p.inbox.setFlooding(false) // a member does not read the next batch while it passes on this one
-	p.frameSpent += after - before
-	if !unfinished {
-		p.frameSpent = 0
-	}
+	p.noteRead(n)
+	p.inbox.setFlooding(false) // nothing is encoded and written while the next batch is read
 	return n, err
 }
 
@@ -171,7 +143,7 @@ func (p *streamPort) pass(n int, err error) error {
 	case errors.Is(err, io.EOF):
 		return p.passEnd()
 	case err != nil:
-		return p.linkFailed("read", err, FromMember)
+		return p.failed("read", err, FromMember)
 	default:
 		return nil
 	}
@@ -206,7 +178,7 @@ func (p *streamPort) watch(halfClosed func()) {
 	case errors.Is(err, io.EOF):
 		p.end(p.finalReason(), nil, Neither)
 	default:
-		_ = p.linkFailed("watch", err, ToMember)
+		_ = p.failed("watch", err, ToMember)
 	}
 }
 
@@ -247,33 +219,20 @@ func (p *streamPort) codecFailed(call string, err error) error {
 	return p.Member.codecFailed(call, err, FromMember)
 }
 
-func (p *streamPort) linkFailed(operation string, err error, d Direction) error {
-	return p.Member.fail(p.classify(err), fmt.Errorf("relay: %s: %s: %w", d, operation, err), d)
-}
-
 func (p *streamPort) forAll() bool { return false }
-
-func (p *streamPort) unread() bool {
-	n, err := p.link.Readable()
-	return n > 0 || err != nil // with an error, the reader is about to see what it is
-}
 
 func (p *streamPort) stalled() bool { return p.link.Stalled() }
 
 func (p *streamPort) senderLost() error {
-	err := lost(p.link)
+	err := p.life.lost()
 	if err == nil {
 		return nil
 	}
-	return p.linkFailed("read", err, FromMember)
+	return p.failed("read", err, FromMember)
 }
 
 func (p *streamPort) cut() {
-	if !p.late.Load() && (p.wroteAll.Load() != 0 || p.config.Use == ReceiveOnly && !p.wasCut()) {
-		_ = p.link.Close()
-	} else {
-		_ = p.link.Reset()
-	}
+	p.shut(p.wroteAll.Load() != 0 || p.config.Use == ReceiveOnly && !p.wasCut())
 }
 
 func (p *streamPort) close() { _ = p.link.Close() }

@@ -94,10 +94,7 @@ func (p *streamPort) writeEnd() error {
 	if err := p.encodeEnd(); err != nil {
 		return err
 	}
-	if err := p.link.CloseWrite(); err != nil {
-		return p.linkFailed("end", err, ToMember)
-	}
-	return nil
+	return p.closeWrite()
 }
 
 // encodeEnd lets the codec write what ends a stream.
@@ -136,29 +133,7 @@ func (e *memberEnd) Refused(int, *codecs.Fault) error { return nil }
 
 // write writes all of b. An error means that the member is over.
 func (p *streamPort) write(b []byte) error {
-	if len(b) == 0 {
-		return nil
-	}
-	p.writeSince.Store(p.clock.now())
-	defer p.writeSince.clear()
-	defer p.Member.counts.bytesUnwritten.Store(0)
-	for len(b) > 0 {
-		p.Member.counts.bytesUnwritten.Store(int64(len(b)))
-		if p.over() {
-			return errOver
-		}
-		n, err := p.link.Write(b)
-		if n > 0 {
-			now := p.clock.now()
-			p.writeSince.Store(now)
-			p.active.Store(now)
-			p.Member.counts.bytesWritten.Add(int64(n))
-			p.wrote += n
-			b = b[n:]
-		}
-		if err != nil && len(b) > 0 {
-			return p.linkFailed("write", err, ToMember)
-		}
-	}
-	return nil
+	n, err := p.life.write(b)
+	p.wrote += n
+	return err
 }

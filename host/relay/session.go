@@ -14,10 +14,10 @@ type Session struct {
 	config Config
 	keeper keeper
 	clock  clock
+	lives  [2]life  // of the downstream link, and of the upstream one
 	flows  [2]*flow // to upstream, to downstream
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	over   atomic.Bool  // result is set
 	undone atomic.Int32 // flows that have not finished
 
 	draining    atomic.Bool
@@ -25,8 +25,7 @@ type Session struct {
 	restedSince mark        // both peers have seen a clean end
 	cutSince    mark        // Cut was called
 
-	mu     sync.Mutex
-	result Result
+	outcome
 }
 
 // A Result says how a session ended.
@@ -42,14 +41,15 @@ func New(config Config) (*Session, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	if config.Classify == nil {
-		config.Classify = func(error) Reason { return IOError }
-	}
 	s := &Session{config: config, keeper: newKeeper(config.OnViolation, config.Violation, config.Quarantine, config.WireBytes)}
 	s.clock.begin(s.look)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.flows[0] = newFlow(s, ToUpstream, &s.config.Downstream, &s.config.Upstream)
-	s.flows[1] = newFlow(s, ToDownstream, &s.config.Upstream, &s.config.Downstream)
+	down, up := &s.lives[0], &s.lives[1]
+	s.flows[0] = newFlow(s, ToUpstream, &s.config.Downstream, &s.config.Upstream, down, up)
+	s.flows[1] = newFlow(s, ToDownstream, &s.config.Upstream, &s.config.Downstream, up, down)
+	toUpstream, toDownstream := traffic{ToUpstream, &s.flows[0].counts}, traffic{ToDownstream, &s.flows[1].counts}
+	down.begin(config.Downstream.Link, s, &s.clock, config.Classify, toUpstream, toDownstream)
+	up.begin(config.Upstream.Link, s, &s.clock, config.Classify, toDownstream, toUpstream)
 	s.undone.Store(int32(len(s.flows)))
 	return s, nil
 }
@@ -84,57 +84,40 @@ func (s *Session) Run(ctx context.Context) Result {
 	s.end(reason, nil, Neither)
 	_ = s.config.Downstream.Link.Close()
 	_ = s.config.Upstream.Link.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.result.Stats = s.Stats()
-	return s.result
+	r := Result{Stats: s.Stats()}
+	r.Reason, r.Direction, r.Err = s.outcome.get()
+	return r
 }
 
 func (s *Session) relay() {
 	defer s.clock.start()()
-	s.shutUnused(&s.config.Downstream)
-	s.shutUnused(&s.config.Upstream)
+	for i, side := range []*Side{&s.config.Downstream, &s.config.Upstream} {
+		if side.Shutdown {
+			s.lives[i].shutUnused(side.Use)
+		}
+	}
 	var other sync.WaitGroup
 	other.Go(s.flows[1].run)
 	s.flows[0].run()
 	other.Wait()
 }
 
-// shutUnused ends the direction that a side leaves unused, where that is wanted. An error will come again.
-func (s *Session) shutUnused(side *Side) {
-	switch {
-	case !side.Shutdown:
-	case side.Use == ReceiveOnly:
-		_ = side.Link.CloseWrite()
-	case side.Use == SendOnly:
-		_ = side.Link.CloseRead()
-	}
-}
-
 // end sets the session's result, unless it is set, and closes both links. A link is closed if its peer has seen a clean end; it is
 // reset if the peer has not, if bytes that the peer sent after the session's end were lost, or if the session is cut. end
 // wakes blocked calls, and does not wait itself.
 func (s *Session) end(reason Reason, err error, direction Direction) {
-	s.mu.Lock()
-	if s.result.Reason != "" {
-		s.mu.Unlock()
+	if !s.decide(reason, err, direction) {
 		return
 	}
-	s.result = Result{Reason: reason, Err: err, Direction: direction}
-	s.mu.Unlock()
 	if reason != Fin {
 		for _, f := range s.flows {
 			f.noteArrived()
 		}
 	}
-	s.over.Store(true)
+	s.announce()
 	s.cancel(reason)
-	for i, f := range s.flows {
-		if f.complete() && s.flows[1-i].late.Load() == 0 && reason != DrainTimeout {
-			_ = f.to.Link.Close()
-		} else {
-			_ = f.to.Link.Reset()
-		}
+	for _, f := range s.flows {
+		f.to.shut(f.complete() && reason != DrainTimeout)
 	}
 }
 

@@ -44,37 +44,14 @@ func (r *streamDecoder) lacks(held []byte) string {
 	return want
 }
 
-// explainTimeout adds the unfinished frame to the result of a session that ended by a frame timeout of this flow. The reader calls
-// it, so that nothing else uses the inbox.
-func (f *flow) explainTimeout() {
-	s := f.session
-	s.mu.Lock()
-	mine := s.result.Reason == FrameTimeout && s.result.Direction == f.direction
-	s.mu.Unlock()
-	if !mine {
+// explainTimeout adds the unfinished frame to an outcome that is a frame timeout of this sender. The reader calls it, so that
+// nothing else uses the inbox.
+func (r *streamDecoder) explainTimeout(o *outcome) {
+	if reason, direction, _ := o.get(); reason != FrameTimeout || direction != r.direction {
 		return
 	}
-	if v := f.unfinished(); v != nil {
-		s.mu.Lock()
-		s.result.Err = v
-		s.mu.Unlock()
-		s.keeper.report(v)
-	}
-}
-
-// explainTimeout does for a member of a hub what flow.explainTimeout does for a session.
-func (p *streamPort) explainTimeout() {
-	m := p.Member
-	m.mu.Lock()
-	mine := m.result.Reason == FrameTimeout
-	m.mu.Unlock()
-	if !mine {
-		return
-	}
-	if v := p.unfinished(); v != nil {
-		m.mu.Lock()
-		m.result.Err = v
-		m.mu.Unlock()
-		m.keeps.report(v)
+	if v := r.unfinished(); v != nil {
+		o.explain(v)
+		r.owner.keeper().report(v)
 	}
 }
