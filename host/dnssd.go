@@ -21,7 +21,7 @@ type dnssdResponder struct {
 }
 
 func openDNSSD(d config.Discovery, interfaces *endpoint.Interfaces, log hclog.Logger) *dnssdResponder {
-	var failures, ignored sometimes
+	var failures, ignored logLimiter
 	r := &dnssdResponder{
 		Responder: dnssd.NewResponder(dnssd.Options{
 			Interfaces: d.Interfaces,

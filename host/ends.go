@@ -10,18 +10,18 @@ import (
 // route has lines of its own, so that many of one kind hide none of another. Its zero value is ready; it is safe for concurrent use.
 type ends struct {
 	mu    sync.Mutex
-	lines map[string]*sometimes
+	lines map[string]*logLimiter
 }
 
-func (e *ends) of(message, reason string) *sometimes {
+func (e *ends) of(message, reason string) *logLimiter {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.lines == nil {
-		e.lines = map[string]*sometimes{}
+		e.lines = map[string]*logLimiter{}
 	}
 	s := e.lines[message+reason]
 	if s == nil {
-		s = &sometimes{}
+		s = &logLimiter{}
 		e.lines[message+reason] = s
 	}
 	return s
@@ -30,13 +30,13 @@ func (e *ends) of(message, reason string) *sometimes {
 // log writes a line with log, at level, unless it is held back: then route says how many were.
 func (e *ends) log(route, log hclog.Logger, level hclog.Level, message, reason string, fields []any) {
 	s := e.of(message, reason)
-	leftOut, ok := s.now()
+	heldBack, ok := s.allow()
 	if !ok {
-		s.later(func(message string, fields ...any) { route.Log(level, message, append(fields, "reason", reason)...) }, message)
+		s.flushLater(func(message string, fields ...any) { route.Log(level, message, append(fields, "reason", reason)...) }, message)
 		return
 	}
-	if leftOut > 0 {
-		fields = append(fields, "more_since_the_last_line", leftOut)
+	if heldBack > 0 {
+		fields = append(fields, "more_since_the_last_line", heldBack)
 	}
 	log.Log(level, message, fields...)
 }

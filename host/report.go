@@ -25,7 +25,7 @@ type reporter struct {
 	// Who sends to upstream, and who to downstream, with their codecs; of a member both are that member.
 	peers, codecs [2]string
 
-	lines sometimes
+	lines logLimiter
 }
 
 // sessionReporter returns the reporter of a session between two connections.

@@ -47,9 +47,9 @@ type route struct {
 	announcers []*announcer
 	resolvers  map[string]*discovery.Resolver // by service
 
-	refusals sometimes // log lines of each kind
-	cuts     sometimes
-	failures sometimes
+	refusals logLimiter // log lines of each kind
+	cuts     logLimiter
+	failures logLimiter
 	ends     ends
 
 	violations *violations // the last ones, also of a route of that name before a reload

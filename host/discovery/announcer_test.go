@@ -143,8 +143,8 @@ func TestAnswersAreBounded(t *testing.T) {
 				if s.Limited < 5000-maxNonces*s.Answers-maxNonces {
 					t.Errorf("got %d queries beyond the limit, want more", s.Limited)
 				}
-				if len(a.limiter.spent) > maxSources {
-					t.Errorf("got %d sources remembered, want at most %d", len(a.limiter.spent), maxSources)
+				if len(a.limiter.sources) > maxSources {
+					t.Errorf("got %d sources remembered, want at most %d", len(a.limiter.sources), maxSources)
 				}
 			})
 		})
@@ -174,15 +174,15 @@ func TestLimiter(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", step.name, got, step.want)
 		}
 	}
-	for source := two; len(l.spent) < maxSources; source = source.Next() {
+	for source := two; len(l.sources) < maxSources; source = source.Next() {
 		l.allow(source, now)
 	}
 	late := netip.MustParseAddr("10.1.0.1")
 	if l.allow(late, now) || !l.allow(two, now) {
 		t.Error("too many sources: got a new one allowed, or one that is known refused")
 	}
-	if now = now.Add(perQuery); !l.allow(late, now) || len(l.spent) > 3 {
-		t.Errorf("later: got a new source refused, or %d remembered, want those without their whole allowance", len(l.spent))
+	if now = now.Add(perQuery); !l.allow(late, now) || len(l.sources) > 3 {
+		t.Errorf("later: got a new source refused, or %d remembered, want those without their whole allowance", len(l.sources))
 	}
 }
 

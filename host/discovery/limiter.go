@@ -1,46 +1,42 @@
 package discovery
 
 import (
+	"maps"
 	"net/netip"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
-// What one source address is allowed: so many at once, and one more each perQuery.
+// The queries that one source address may make: so many at once, and one more each perQuery.
 const (
 	queriesAtOnce = 4
 	perQuery      = time.Second
 	maxSources    = 256
 )
 
-// A limiter allows each source address a number of queries. Its zero value is ready.
+// A limiter limits the queries of each source address. Its zero value is ready for use.
 type limiter struct {
-	spent map[netip.Addr]time.Time // when the source's whole allowance is back
+	sources map[netip.Addr]*rate.Limiter
 }
 
-// allow reports whether a query from source is allowed now, and takes it from its allowance if so. A source that has
-// its whole allowance is not remembered; where too many have not, a new one is allowed nothing.
+// allow reports whether a query from source may be made now, and counts it if so. At most maxSources addresses are remembered:
+// those that have all of their queries left are forgotten for a new
+// one, and if none has, the new one may make none.
 func (l *limiter) allow(source netip.Addr, now time.Time) bool {
-	back, known := l.spent[source]
-	if !known && len(l.spent) >= maxSources {
-		for s, back := range l.spent {
-			if !back.After(now) {
-				delete(l.spent, s)
-			}
+	one := l.sources[source]
+	if one == nil {
+		if len(l.sources) >= maxSources {
+			maps.DeleteFunc(l.sources, func(_ netip.Addr, one *rate.Limiter) bool { return one.TokensAt(now) >= queriesAtOnce })
 		}
-		if len(l.spent) >= maxSources {
+		if len(l.sources) >= maxSources {
 			return false
 		}
+		if l.sources == nil {
+			l.sources = map[netip.Addr]*rate.Limiter{}
+		}
+		one = rate.NewLimiter(rate.Every(perQuery), queriesAtOnce)
+		l.sources[source] = one
 	}
-	if back.Before(now) {
-		back = now
-	}
-	back = back.Add(perQuery)
-	if back.Sub(now) > queriesAtOnce*perQuery {
-		return false
-	}
-	if l.spent == nil {
-		l.spent = map[netip.Addr]time.Time{}
-	}
-	l.spent[source] = back
-	return true
+	return one.AllowN(now, 1)
 }

@@ -50,7 +50,7 @@ type runner struct {
 
 func newRunner(spec *Spec, im *image, log hclog.Logger) *runner {
 	r := &runner{name: spec.Name, image: im, exited: make(chan struct{})}
-	r.stdout, r.stderr = &handshakeFilter{log: log}, &stderrLog{}
+	r.stdout, r.stderr = &handshakeFilter{log: log}, newStderrLog()
 	r.fromStdout, r.stdout.to = io.Pipe()
 	r.fromStderr, r.stderr.to = io.Pipe()
 	return r

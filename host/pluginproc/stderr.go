@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/time/rate"
 )
 
 // Bounds of what is logged of a plugin's standard error.
@@ -35,12 +37,13 @@ type stderrLog struct {
 	to *io.PipeWriter
 
 	mu      sync.Mutex // guards what follows
-	tokens  float64
-	refill  time.Time // when tokens was right; zero: at the start
-	dropped int       // lines since the last that was passed on
+	limiter *rate.Limiter
+	dropped int // lines since the last that was passed on
 	tail    []string
 	reason  string // the line in which a Go program says why it died
 }
+
+func newStderrLog() *stderrLog { return &stderrLog{limiter: rate.NewLimiter(linesPerSec, linesBurst)} }
 
 // stream returns a writer for one of the streams.
 func (l *stderrLog) stream() *stderrStream { return &stderrStream{log: l} }
@@ -102,7 +105,7 @@ func (s *stderrStream) finish() {
 func (l *stderrLog) take(line string) {
 	l.mu.Lock()
 	l.remember(line)
-	if !l.allowed() {
+	if !l.limiter.Allow() {
 		l.dropped++
 		l.mu.Unlock()
 		return
@@ -130,22 +133,6 @@ func (l *stderrLog) confession() string {
 	l.dropped = 0
 	return fmt.Sprintf("[WARN] %d lines dropped: the plugin writes more than %d lines a second to standard error\n",
 		n, linesPerSec)
-}
-
-// allowed takes a token out of a bucket of linesBurst, into which linesPerSec fall each second.
-func (l *stderrLog) allowed() bool {
-	now := time.Now()
-	if l.refill.IsZero() {
-		l.tokens = linesBurst
-	} else {
-		l.tokens = min(linesBurst, l.tokens+now.Sub(l.refill).Seconds()*linesPerSec)
-	}
-	l.refill = now
-	if l.tokens < 1 {
-		return false
-	}
-	l.tokens--
-	return true
 }
 
 func (l *stderrLog) remember(line string) {

@@ -12,7 +12,7 @@ import (
 
 // passed returns the lines that get past a stderrLog when write writes to one of its streams.
 func passed(write func(io.WriteCloser)) (lines []string, log *stderrLog) {
-	log = &stderrLog{}
+	log = newStderrLog()
 	var from *io.PipeReader
 	from, log.to = io.Pipe()
 	go func() {

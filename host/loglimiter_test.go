@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-func TestSometimes(t *testing.T) {
+func TestLogLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s sometimes
+		var s logLimiter
 		lines := func(asked int) (written, leftOut int) {
 			for range asked {
-				if left, ok := s.now(); ok {
+				if left, ok := s.allow(); ok {
 					written++
 					leftOut += left
 				}
@@ -31,7 +31,7 @@ func TestSometimes(t *testing.T) {
 		} {
 			<-time.After(step.pause)
 			if written, leftOut := lines(step.asked); written != step.written || leftOut != step.leftOut {
-				t.Fatalf("after %v more: %d asked, got %d written and %d told as left out, want %d and %d",
+				t.Fatalf("after %v more: %d asked, got %d written and %d held back, want %d and %d",
 					step.pause, step.asked, written, leftOut, step.written, step.leftOut)
 			}
 		}
@@ -39,9 +39,9 @@ func TestSometimes(t *testing.T) {
 }
 
 // What was held back is logged after a pause, if no other line has it before.
-func TestSometimesSaysWhatItHeldBack(t *testing.T) {
+func TestLogLimiterSaysWhatItHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s sometimes
+		var s logLimiter
 		var logged, more atomic.Int64 // lines are written by a timer too
 		write := func(_ string, fields ...any) {
 			logged.Add(1)
