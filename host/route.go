@@ -293,8 +293,8 @@ func (r *route) leave(id uint64, result relay.Result) {
 		FramesNotDelivered: result.Stats.ToUpstream.FramesNotDelivered + result.Stats.ToDownstream.FramesNotDelivered,
 		BytesNotDelivered:  result.Stats.ToUpstream.BytesNotDelivered + result.Stats.ToDownstream.BytesNotDelivered,
 	})
-	r.done.ToUpstream = r.done.ToUpstream.Plus(&result.Stats.ToUpstream)
-	r.done.ToDownstream = r.done.ToDownstream.Plus(&result.Stats.ToDownstream)
+	r.done.ToUpstream.Add(&result.Stats.ToUpstream)
+	r.done.ToDownstream.Add(&result.Stats.ToDownstream)
 }
 
 // pairDials keeps one session between two dialled connections, and makes it again when it ends. The pair of a route that a
@@ -583,8 +583,8 @@ func (r *route) status() RouteStatus {
 	}
 	for _, s := range r.allLive() {
 		one := s.status()
-		status.ToUpstream = status.ToUpstream.Plus(&one.ToUpstream)
-		status.ToDownstream = status.ToDownstream.Plus(&one.ToDownstream)
+		status.ToUpstream.Add(&one.ToUpstream)
+		status.ToDownstream.Add(&one.ToDownstream)
 		status.Sessions = append(status.Sessions, one)
 	}
 	slices.SortFunc(status.Sessions, func(a, b SessionStatus) int { return cmp.Compare(a.ID, b.ID) })

@@ -41,10 +41,10 @@ func (t *totals) addStatus(s *RouteStatus) {
 	for reason, n := range s.Closed {
 		t.closed[reason] += n
 	}
-	sum := t.all.Plus(&s.ToUpstream)
-	t.all = sum.Plus(&s.ToDownstream)
+	t.all.Add(&s.ToUpstream)
+	t.all.Add(&s.ToDownstream)
 	if s.Hub != nil {
-		t.all = t.all.Plus(&s.Hub.FlowStats)
+		t.all.Add(&s.Hub.FlowStats)
 	}
 }
 

@@ -260,7 +260,11 @@ func inBrackets(size int64) string {
 }
 
 // sum returns the totals of both directions of a session.
-func sum(a, b *relay.FlowStats) relay.FlowStats { return a.Plus(b) }
+func sum(a, b *relay.FlowStats) relay.FlowStats {
+	both := *a
+	both.Add(b)
+	return both
+}
 
 func since(now, then time.Time) string {
 	if then.IsZero() {

@@ -21,19 +21,19 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 	shown := len(in.Wire)
 	switch {
 	case out.Consumed < 0 || out.Consumed > shown:
-		return misbehaved("consumed %d of %d bytes", out.Consumed, shown)
+		return Misbehaved("consumed %d of %d bytes", out.Consumed, shown)
 	case out.Examined < out.Consumed || out.Examined > shown:
-		return misbehaved("examined %d, not between consumed %d and %d bytes", out.Examined, out.Consumed, shown)
+		return Misbehaved("examined %d, not between consumed %d and %d bytes", out.Examined, out.Consumed, shown)
 	case out.Dropped < 0 || out.Dropped > out.Consumed || out.Dropped > 0 && len(in.State) == 0:
-		return misbehaved("%d bytes dropped of %d consumed, in a state of %d bytes", out.Dropped, out.Consumed, len(in.State))
+		return Misbehaved("%d bytes dropped of %d consumed, in a state of %d bytes", out.Dropped, out.Consumed, len(in.State))
 	case len(out.Refs) > codecs.MaxPayloads:
-		return misbehaved("%d payloads, more than %d", len(out.Refs), codecs.MaxPayloads)
+		return Misbehaved("%d payloads, more than %d", len(out.Refs), codecs.MaxPayloads)
 	case len(out.Data) > in.Room:
-		return misbehaved("%d bytes built in room for %d", len(out.Data), in.Room)
+		return Misbehaved("%d bytes built in room for %d", len(out.Data), in.Room)
 	case len(out.State) > codecs.MaxState:
-		return misbehaved("state of %d bytes, more than %d", len(out.State), codecs.MaxState)
+		return Misbehaved("state of %d bytes, more than %d", len(out.State), codecs.MaxState)
 	case out.More && out.Fault != nil:
-		return misbehaved("more and a fault at once")
+		return Misbehaved("more and a fault at once")
 	}
 	if err := in.checkSkipped(p, out); err != nil {
 		return err
@@ -56,14 +56,14 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		from, to := uint64(r.Off), uint64(r.Off)+uint64(r.Len)
 		switch {
 		case uint64(r.Len) > uint64(p.MaxFrame):
-			return misbehaved("payload %d has %d bytes, more than %d", i, r.Len, p.MaxFrame)
+			return Misbehaved("payload %d has %d bytes, more than %d", i, r.Len, p.MaxFrame)
 		case r.Len == 0 && from <= total: // lies in either, as its place is where they meet
 		case from >= wireEnd && to <= wireLimit:
 			wireEnd = to
 		case from >= dataEnd && to <= total:
 			dataEnd = to
 		default:
-			return misbehaved("payload %d lies at %d..%d", i, from, to)
+			return Misbehaved("payload %d lies at %d..%d", i, from, to)
 		}
 	}
 	if err := checkMore(out.More, out.Consumed > 0, &out.RoomNeeded, in.Room, in.RoomNeeded, p.MaxFrame); err != nil {
@@ -78,16 +78,16 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		}
 		switch truncated := errors.Is(f.Err, codecs.ErrTruncated); {
 		case truncated && (!in.EOF || f.At != shown || f.Resume != codecs.Never && f.Resume != shown):
-			return misbehaved("truncated at %d of %d bytes (eof %t), resume at %d: want the end of the stream",
+			return Misbehaved("truncated at %d of %d bytes (eof %t), resume at %d: want the end of the stream",
 				f.At, shown, in.EOF, f.Resume)
 		case errors.Is(f.Err, codecs.ErrUnrepresentable):
-			return misbehaved("decoding is at fault for %v", f.Err)
+			return Misbehaved("decoding is at fault for %v", f.Err)
 		case f.Offset < out.Consumed || f.Offset > shown || f.At < f.Offset || f.At > shown:
-			return misbehaved("fault at %d of a frame at %d, not between consumed %d and %d bytes", f.At, f.Offset, out.Consumed, shown)
+			return Misbehaved("fault at %d of a frame at %d, not between consumed %d and %d bytes", f.At, f.Offset, out.Consumed, shown)
 		case f.Resume != codecs.Never && (f.Resume <= f.Offset || f.Resume-f.Offset > maxResume):
-			return misbehaved("resume at %d of a frame at %d, want 1 to %d bytes after that, or never", f.Resume, f.Offset, maxResume)
+			return Misbehaved("resume at %d of a frame at %d, want 1 to %d bytes after that, or never", f.Resume, f.Offset, maxResume)
 		case p.announces(f):
-			return misbehaved("a fault (%v) of a frame that announces %d bytes, of which %d may be", f.Err, f.Announced, p.MaxFrame)
+			return Misbehaved("a fault (%v) of a frame that announces %d bytes, of which %d may be", f.Err, f.Announced, p.MaxFrame)
 		case f.At-f.Offset > p.MaxWire:
 			// Had it arrived in smaller pieces, the frame would have been stopped at its limit.
 			out.Fault = p.TooLong(f.Offset)
@@ -98,7 +98,7 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		return nil
 	}
 	if in.EOF && out.Consumed != shown {
-		return misbehaved("consumed %d of %d bytes at the end of the stream", out.Consumed, shown)
+		return Misbehaved("consumed %d of %d bytes at the end of the stream", out.Consumed, shown)
 	}
 	if shown-out.Consumed > p.MaxWire {
 		out.Fault = p.TooLong(out.Consumed)
@@ -110,7 +110,7 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 // consumed.
 func (in *Decode) checkSkipped(p *Properties, out *Decoded) error {
 	if len(out.SkippedFaults) > in.Skips {
-		return misbehaved("%d faults skipped, more than %d", len(out.SkippedFaults), in.Skips)
+		return Misbehaved("%d faults skipped, more than %d", len(out.SkippedFaults), in.Skips)
 	}
 	end, payloads := out.Dropped, 0
 	for i := range out.SkippedFaults {
@@ -120,19 +120,19 @@ func (in *Decode) checkSkipped(p *Properties, out *Decoded) error {
 		}
 		switch {
 		case f.Err != codecs.ErrTooLong && f.Err != codecs.ErrMalformed:
-			return misbehaved("skipped a fault for %v", f.Err)
+			return Misbehaved("skipped a fault for %v", f.Err)
 		case f.Payloads < payloads || f.Payloads > len(out.Refs):
-			return misbehaved("a skipped fault behind %d payloads, not between %d and %d", f.Payloads, payloads, len(out.Refs))
+			return Misbehaved("a skipped fault behind %d payloads, not between %d and %d", f.Payloads, payloads, len(out.Refs))
 		case f.Offset < end || f.Resume <= f.Offset || f.Resume > out.Consumed:
-			return misbehaved("skipped %d..%d behind %d, consumed %d bytes", f.Offset, f.Resume, end, out.Consumed)
+			return Misbehaved("skipped %d..%d behind %d, consumed %d bytes", f.Offset, f.Resume, end, out.Consumed)
 		case f.Dropped < 0 || f.Dropped > out.Consumed-f.Resume:
-			return misbehaved("dropped %d bytes behind %d, consumed %d", f.Dropped, f.Resume, out.Consumed)
+			return Misbehaved("dropped %d bytes behind %d, consumed %d", f.Dropped, f.Resume, out.Consumed)
 		case f.Resume == len(in.Wire) && in.EOF:
-			return misbehaved("skipped the fault at %d to the end of the stream", f.Offset)
+			return Misbehaved("skipped the fault at %d to the end of the stream", f.Offset)
 		case p.announces(&f.Fault):
-			return misbehaved("skipped a fault (%v) of a frame that announces %d bytes, of which %d may be", f.Err, f.Announced, p.MaxFrame)
+			return Misbehaved("skipped a fault (%v) of a frame that announces %d bytes, of which %d may be", f.Err, f.Announced, p.MaxFrame)
 		case f.At < f.Offset || f.At > len(in.Wire) || f.At-f.Offset > p.MaxWire:
-			return misbehaved("skipped fault at %d of a frame at %d, of %d bytes shown", f.At, f.Offset, len(in.Wire))
+			return Misbehaved("skipped fault at %d of a frame at %d, of %d bytes shown", f.At, f.Offset, len(in.Wire))
 		}
 		end, payloads = f.Resume+f.Dropped, f.Payloads
 	}
@@ -147,13 +147,13 @@ func (out *Decoded) checkCounts() error {
 	for i := range out.SkippedFaults {
 		f := &out.SkippedFaults[i]
 		if free += f.Offset - from; f.Payloads-before > f.Offset-from {
-			return misbehaved("%d payloads in %d bytes before the skipped fault at %d", f.Payloads-before, f.Offset-from, f.Offset)
+			return Misbehaved("%d payloads in %d bytes before the skipped fault at %d", f.Payloads-before, f.Offset-from, f.Offset)
 		}
 		from, before = f.Resume+f.Dropped, f.Payloads
 	}
 	free += out.Consumed - from
 	if payloads := len(out.Refs) - before; payloads > out.Consumed-from || out.Skipped < 0 || out.Skipped > free-len(out.Refs) {
-		return misbehaved("%d payloads and %d frames skipped in %d of %d bytes consumed", len(out.Refs), out.Skipped, free, out.Consumed)
+		return Misbehaved("%d payloads and %d frames skipped in %d of %d bytes consumed", len(out.Refs), out.Skipped, free, out.Consumed)
 	}
 	return nil
 }
@@ -170,13 +170,13 @@ func (in *Decode) checkNeed(p *Properties, out *Decoded) error {
 		out.Need = 0 // does not wait for more bytes
 	}
 	if most := p.MaxWire + 1; out.Need < 0 || out.Need > most { // with so many a frame is too long, if the codec doesn't know either
-		return misbehaved("needs %d bytes, but the longest frame has %d: want a need of at most %d, or a frame too long",
+		return Misbehaved("needs %d bytes, but the longest frame has %d: want a need of at most %d, or a frame too long",
 			out.Need, p.MaxWire, most)
 	}
 	if shown := len(in.Wire); shown < in.Need {
 		truncated := out.Fault != nil && errors.Is(out.Fault.Err, codecs.ErrTruncated)
 		if out.Consumed > 0 || out.More || out.Fault != nil && !truncated {
-			return misbehaved("%s in %d bytes, after it needed %d: want a need below which nothing is found",
+			return Misbehaved("%s in %d bytes, after it needed %d: want a need below which nothing is found",
 				out.found(), shown, in.Need)
 		}
 	}
@@ -201,24 +201,24 @@ func (out *Decoded) found() string {
 func (in *Encode) Check(p *Properties, out *Encoded) error {
 	switch {
 	case len(out.Ends) > len(in.Refs):
-		return misbehaved("took %d of %d payloads", len(out.Ends), len(in.Refs))
+		return Misbehaved("took %d of %d payloads", len(out.Ends), len(in.Refs))
 	case len(out.Wire) > in.Room:
-		return misbehaved("%d bytes written in room for %d", len(out.Wire), in.Room)
+		return Misbehaved("%d bytes written in room for %d", len(out.Wire), in.Room)
 	case len(out.State) > codecs.MaxState:
-		return misbehaved("state of %d bytes, more than %d", len(out.State), codecs.MaxState)
+		return Misbehaved("state of %d bytes, more than %d", len(out.State), codecs.MaxState)
 	case out.More && out.Fault != nil:
-		return misbehaved("more and a fault at once")
+		return Misbehaved("more and a fault at once")
 	}
 	last := uint32(0)
 	for i, end := range out.Ends {
 		if end == last && in.Refs[i].Len > 0 {
-			return misbehaved("nothing was written for payload %d, which has %d bytes: want a frame or a fault", i, in.Refs[i].Len)
+			return Misbehaved("nothing was written for payload %d, which has %d bytes: want a frame or a fault", i, in.Refs[i].Len)
 		}
 		if end < last || uint64(end) > uint64(len(out.Wire)) {
-			return misbehaved("frame %d ends at %d, not between %d and %d", i, end, last, len(out.Wire))
+			return Misbehaved("frame %d ends at %d, not between %d and %d", i, end, last, len(out.Wire))
 		}
 		if uint64(end-last) > uint64(p.MaxWire) {
-			return misbehaved("frame %d has %d bytes, more than %d", i, end-last, p.MaxWire)
+			return Misbehaved("frame %d has %d bytes, more than %d", i, end-last, p.MaxWire)
 		}
 		last = end
 	}
@@ -226,7 +226,7 @@ func (in *Encode) Check(p *Properties, out *Encoded) error {
 		return err
 	}
 	if n := len(out.Wire) - int(last); n > 0 && (!in.EOF || len(out.Ends) < len(in.Refs)) {
-		return misbehaved("%d bytes are written after the last frame: want that only at the end of the stream", n)
+		return Misbehaved("%d bytes are written after the last frame: want that only at the end of the stream", n)
 	}
 	if f := out.Fault; f != nil {
 		if err := checkFault(f); err != nil {
@@ -234,16 +234,16 @@ func (in *Encode) Check(p *Properties, out *Encoded) error {
 		}
 		switch {
 		case len(out.Ends) == len(in.Refs):
-			return misbehaved("a fault behind the last payload")
+			return Misbehaved("a fault behind the last payload")
 		case !errors.Is(f.Err, codecs.ErrUnrepresentable) && !errors.Is(f.Err, codecs.ErrTooLong):
-			return misbehaved("encoding is at fault for %v", f.Err)
+			return Misbehaved("encoding is at fault for %v", f.Err)
 		case f.At < 0 || f.At > int(in.Refs[len(out.Ends)].Len):
-			return misbehaved("fault at %d of a payload of %d bytes", f.At, in.Refs[len(out.Ends)].Len)
+			return Misbehaved("fault at %d of a payload of %d bytes", f.At, in.Refs[len(out.Ends)].Len)
 		}
 		return nil
 	}
 	if !out.More && len(out.Ends) != len(in.Refs) {
-		return misbehaved("took %d of %d payloads without asking for more room", len(out.Ends), len(in.Refs))
+		return Misbehaved("took %d of %d payloads without asking for more room", len(out.Ends), len(in.Refs))
 	}
 	return nil
 }
@@ -267,13 +267,13 @@ func tooLong(offset, at, maxFrame int) *codecs.Fault {
 func checkMore(more, progress bool, needed *int, room, asked, most int) error {
 	switch {
 	case *needed < 0 || *needed > most:
-		return misbehaved("room of %d bytes needed, more than %d", *needed, most)
+		return Misbehaved("room of %d bytes needed, more than %d", *needed, most)
 	case !more || progress:
 		*needed = 0
 	case *needed <= room:
-		return misbehaved("no progress in room for %d bytes, %d needed", room, *needed)
+		return Misbehaved("no progress in room for %d bytes, %d needed", room, *needed)
 	case asked > 0 && asked <= room:
-		return misbehaved("no progress in room for %d bytes, of which %d were needed: now %d are", room, asked, *needed)
+		return Misbehaved("no progress in room for %d bytes, of which %d were needed: now %d are", room, asked, *needed)
 	}
 	return nil
 }
@@ -282,14 +282,16 @@ func checkFault(f *codecs.Fault) error {
 	switch f.Err {
 	case codecs.ErrTooLong, codecs.ErrMalformed, codecs.ErrTruncated, codecs.ErrUnrepresentable:
 	default:
-		return misbehaved("fault of an unknown kind: %v", f.Err)
+		return Misbehaved("fault of an unknown kind: %v", f.Err)
 	}
 	if len(f.Want) > maxWant {
-		return misbehaved("a fault wants %d bytes of text, more than %d", len(f.Want), maxWant)
+		return Misbehaved("a fault wants %d bytes of text, more than %d", len(f.Want), maxWant)
 	}
 	return nil
 }
 
-func misbehaved(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrMisbehaved, fmt.Sprintf(format, args...))
+// Misbehaved returns an error that wraps [ErrMisbehaved], and what format and args wrap. Nothing that a plugin said may be among
+// args before it was checked.
+func Misbehaved(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrMisbehaved, fmt.Errorf(format, args...))
 }

@@ -142,7 +142,7 @@ func (r *Runner) Encode(f codecs.Encoder, in *Encode, out *Encoded) (err error) 
 	taken, err := f.Encode(&r.frames, r.batch)
 	*out = Encoded{Wire: r.frames.Wire(), Ends: r.frames.Ends(), State: r.frames.State()}
 	if taken != len(out.Ends) {
-		return fmt.Errorf("%w: %w", ErrCodecFailed, misbehaved("took %d payloads and wrote %d frames", taken, len(out.Ends)))
+		return fmt.Errorf("%w: %w", ErrCodecFailed, Misbehaved("took %d payloads and wrote %d frames", taken, len(out.Ends)))
 	}
 	if err == nil {
 		return nil

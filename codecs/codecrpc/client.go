@@ -88,9 +88,9 @@ func (c *Client) Describe(ctx context.Context) (*Description, error) {
 	}
 	switch {
 	case r.Name == "" || len(r.Name) > 100 || len(r.Version) > 100 || len(r.Description) > 1000:
-		return nil, misbehaved("describe: name %.100q, version %.100q", r.Name, r.Version)
+		return nil, codeccall.Misbehaved("describe: name %.100q, version %.100q", r.Name, r.Version)
 	case !json.Valid(r.OptionsSchema):
-		return nil, misbehaved("describe: the schema of the options is not JSON")
+		return nil, codeccall.Misbehaved("describe: the schema of the options is not JSON")
 	}
 	return &Description{
 		Info:       codecs.Info{Name: r.Name, Version: r.Version, Description: r.Description, StateVersion: r.StateVersion},
@@ -126,7 +126,7 @@ func (c *Client) Configure(ctx context.Context, info codecs.Info, options json.R
 		return nil, errors.Join(errs...)
 	}
 	if r.MaxWire < 1 || r.MaxWire > codecs.MaxWire || !json.Valid(r.Options) {
-		return nil, misbehaved("configure: max_wire of %d bytes, options in force %.100q", r.MaxWire, r.Options)
+		return nil, codeccall.Misbehaved("configure: max_wire of %d bytes, options in force %.100q", r.MaxWire, r.Options)
 	}
 	return &remote{client: c, number: number, properties: codeccall.Properties{
 		Info: info, Options: r.Options, MaxFrame: maxFrame, MaxWire: int(r.MaxWire), UsesState: r.UsesState,

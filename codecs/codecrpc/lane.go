@@ -282,7 +282,7 @@ func (l *lane) take(message []byte) error {
 		return nil
 	}
 	if c == nil {
-		return misbehaved("answer with id %d, which no call has that is under way", p.id)
+		return codeccall.Misbehaved("answer with id %d, which no call has that is under way", p.id)
 	}
 	if !ready {
 		// Answering before the whole call was seen is only right for calls that are refused, and those end here too.
@@ -294,7 +294,7 @@ func (l *lane) take(message []byte) error {
 			return nil
 		}
 		data, payloads := c.received()
-		err = misbehaved("an answer stops short: a part of %d bytes, which is too small for another to follow, and %d of %d bytes "+
+		err = codeccall.Misbehaved("an answer stops short: a part of %d bytes, which is too small for another to follow, and %d of %d bytes "+
 			"and %d of %d payloads have come", len(message), data, c.answer.dataSize, payloads, c.answer.payloads)
 	}
 	l.mu.Lock()
@@ -320,7 +320,7 @@ func (l *lane) take(message []byte) error {
 // before memory is taken for it.
 func (c *call) take(p *part) (complete bool, err error) {
 	if p.hasHead == c.answered {
-		return false, misbehaved("the first part of an answer, and no other, has a head")
+		return false, codeccall.Misbehaved("the first part of an answer, and no other, has a head")
 	}
 	if p.hasHead {
 		if err := c.takeHead(p.head); err != nil {
@@ -332,7 +332,7 @@ func (c *call) take(p *part) (complete bool, err error) {
 	}
 	data, _ := c.received()
 	if len(p.data) > int(c.answer.dataSize)-data {
-		return false, misbehaved("an answer has more than the %d bytes it announced", c.answer.dataSize)
+		return false, codeccall.Misbehaved("an answer has more than the %d bytes it announced", c.answer.dataSize)
 	}
 	if c.decoded != nil {
 		c.decoded.Data = append(c.decoded.Data, p.data...)
@@ -345,7 +345,7 @@ func (c *call) take(p *part) (complete bool, err error) {
 		return false, err
 	}
 	if len(p.data) == 0 && !p.hasHead && len(p.numbers[0])+len(p.numbers[2]) == 0 {
-		return false, misbehaved("an empty part of an answer")
+		return false, codeccall.Misbehaved("an empty part of an answer")
 	}
 	data, payloads := c.received()
 	return data == int(c.answer.dataSize) && payloads == int(c.answer.payloads), nil
@@ -353,7 +353,7 @@ func (c *call) take(p *part) (complete bool, err error) {
 
 func (c *call) takeHead(head []byte) error {
 	if err := c.answer.parse(head, int(c.head.skips)); err != nil {
-		return misbehaved("head of an answer: %w", err)
+		return codeccall.Misbehaved("head of an answer: %w", err)
 	}
 	c.answered = true
 	a := &c.answer
@@ -363,18 +363,18 @@ func (c *call) takeHead(head []byte) error {
 	}
 	switch {
 	case a.resend && c.head.kept == 0:
-		return misbehaved("resend of what was sent")
+		return codeccall.Misbehaved("resend of what was sent")
 	case a.resend:
 		return nil
 	case len(a.err) > 0: // what a head refers into is gone with its message
 		a.err = append([]byte(nil), a.err[:min(len(a.err), maxError)]...)
 		return nil
 	case len(a.state) > codecs.MaxState:
-		return misbehaved("state of %d bytes, more than %d", len(a.state), codecs.MaxState)
+		return codeccall.Misbehaved("state of %d bytes, more than %d", len(a.state), codecs.MaxState)
 	case a.dataSize > c.head.room:
-		return misbehaved("answer of %d bytes in room for %d", a.dataSize, c.head.room)
+		return codeccall.Misbehaved("answer of %d bytes in room for %d", a.dataSize, c.head.room)
 	case uint64(a.payloads) > uint64(most):
-		return misbehaved("answer with %d payloads, more than %d", a.payloads, most)
+		return codeccall.Misbehaved("answer with %d payloads, more than %d", a.payloads, most)
 	}
 	if d := c.decoded; d != nil {
 		*d = codeccall.Decoded{
@@ -402,15 +402,15 @@ func (c *call) takeRefs(offsets, lengths []byte) error {
 			ref.Len, lengths, err = nextNumber(lengths)
 		}
 		if err != nil {
-			return misbehaved("payloads of an answer: %w", err)
+			return codeccall.Misbehaved("payloads of an answer: %w", err)
 		}
 		if len(c.decoded.Refs) == int(c.answer.payloads) {
-			return misbehaved("an answer has more than the %d payloads it announced", c.answer.payloads)
+			return codeccall.Misbehaved("an answer has more than the %d payloads it announced", c.answer.payloads)
 		}
 		c.decoded.Refs = append(c.decoded.Refs, ref)
 	}
 	if len(lengths) > 0 {
-		return misbehaved("an answer has more lengths than offsets")
+		return codeccall.Misbehaved("an answer has more lengths than offsets")
 	}
 	return nil
 }
@@ -419,10 +419,10 @@ func (c *call) takeEnds(ends []byte) error {
 	for len(ends) > 0 {
 		end, rest, err := nextNumber(ends)
 		if err != nil {
-			return misbehaved("ends of an answer: %w", err)
+			return codeccall.Misbehaved("ends of an answer: %w", err)
 		}
 		if len(c.encoded.Ends) == int(c.answer.payloads) {
-			return misbehaved("an answer has more than the %d ends it announced", c.answer.payloads)
+			return codeccall.Misbehaved("an answer has more than the %d ends it announced", c.answer.payloads)
 		}
 		c.encoded.Ends = append(c.encoded.Ends, end)
 		ends = rest
@@ -481,8 +481,4 @@ func reserve(b []byte, n int) []byte {
 		return make([]byte, 0, n)
 	}
 	return b[:0]
-}
-
-func misbehaved(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", codeccall.ErrMisbehaved, fmt.Errorf(format, args...))
 }

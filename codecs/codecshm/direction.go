@@ -38,11 +38,6 @@ func flag(set bool) uint32 {
 	return 0
 }
 
-// errMisbehaved and its text are the host's; nothing of what the plugin said is in it that was not checked.
-func misbehaved(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", codeccall.ErrMisbehaved, fmt.Sprintf(format, args...))
-}
-
 // Decode implements codeccall.Direction.
 func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codeccall.Decoded) error {
 	if err := ctx.Err(); err != nil {
@@ -253,13 +248,13 @@ func (c *call) verdict(entries, room int) error {
 	case a.bits&bitFailed != 0:
 		return fmt.Errorf("%w: %s", codeccall.ErrCodecFailed, c.text)
 	case uint64(a.entries) > uint64(entries) || uint64(a.size) > uint64(room):
-		return misbehaved("%d entries and %d bytes in room for %d and %d", a.entries, a.size, entries, room)
+		return codeccall.Misbehaved("%d entries and %d bytes in room for %d and %d", a.entries, a.size, entries, room)
 	case a.stateLen > codecs.MaxState || a.textLen > maxText:
-		return misbehaved("state of %d bytes, text of %d", a.stateLen, a.textLen)
+		return codeccall.Misbehaved("state of %d bytes, text of %d", a.stateLen, a.textLen)
 	case max(a.consumed, a.examined, a.need, a.roomNeeded, a.skipped, a.dropped) > codecs.MaxWire:
-		return misbehaved("positions %d, %d, %d, %d, %d and %d", a.consumed, a.examined, a.need, a.roomNeeded, a.skipped, a.dropped)
+		return codeccall.Misbehaved("positions %d, %d, %d, %d, %d and %d", a.consumed, a.examined, a.need, a.roomNeeded, a.skipped, a.dropped)
 	case a.bits&bitFault != 0 && (a.faultKind == 0 || int(a.faultKind) >= len(faultKinds)):
-		return misbehaved("fault of kind %d", a.faultKind)
+		return codeccall.Misbehaved("fault of kind %d", a.faultKind)
 	}
 	return nil
 }
@@ -269,13 +264,13 @@ func (c *call) takeSkipped(skipped []codeccall.SkippedFault, place []byte) ([]co
 	a := &c.answer
 	wants, faults := faultsIn(place)
 	if uint64(a.faults) > uint64(len(faults)) || uint64(a.wants) > uint64(len(wants)) {
-		return skipped, misbehaved("%d faults skipped, which want %d texts, in room for %d", a.faults, a.wants, len(faults))
+		return skipped, codeccall.Misbehaved("%d faults skipped, which want %d texts, in room for %d", a.faults, a.wants, len(faults))
 	}
 	c.wants = c.wants[:0]
 	for i := range wants[:a.wants] {
 		want := wants[i]
 		if want.length > maxWant {
-			return skipped, misbehaved("a skipped fault wants %d bytes of text, more than %d", want.length, maxWant)
+			return skipped, codeccall.Misbehaved("a skipped fault wants %d bytes of text, more than %d", want.length, maxWant)
 		}
 		c.wants = append(c.wants, string(want.text[:want.length]))
 	}
@@ -283,10 +278,10 @@ func (c *call) takeSkipped(skipped []codeccall.SkippedFault, place []byte) ([]co
 	for i := range c.skips {
 		f := &c.skips[i]
 		if f.kind == 0 || int(f.kind) >= len(faultKinds) || uint64(f.want) >= uint64(len(c.wants)) {
-			return skipped, misbehaved("skipped fault of kind %d, which wants text %d of %d", f.kind, f.want, len(c.wants))
+			return skipped, codeccall.Misbehaved("skipped fault of kind %d, which wants text %d of %d", f.kind, f.want, len(c.wants))
 		}
 		if max(f.offset, f.at, f.resume, f.payloads, f.dropped) > codecs.MaxWire {
-			return skipped, misbehaved("skipped fault at %d, %d, %d and %d", f.offset, f.at, f.resume, f.payloads)
+			return skipped, codeccall.Misbehaved("skipped fault at %d, %d, %d and %d", f.offset, f.at, f.resume, f.payloads)
 		}
 		skipped = append(skipped, codeccall.SkippedFault{Payloads: int(f.payloads), Dropped: int(f.dropped), Fault: codecs.Fault{
 			Offset: int(f.offset), At: int(f.at), Err: faultKinds[f.kind], Want: c.wants[f.want], Resume: int(f.resume),

@@ -82,7 +82,7 @@ func (c *hubCounters) all() MemberCounts {
 }
 
 func (c *MemberCounts) add(o MemberCounts) {
-	c.FlowStats.add(&o.FlowStats)
+	c.FlowStats.Add(&o.FlowStats)
 	c.DatagramsIn += o.DatagramsIn
 	c.DatagramsOut += o.DatagramsOut
 	c.DroppedFrames += o.DroppedFrames
@@ -91,22 +91,4 @@ func (c *MemberCounts) add(o MemberCounts) {
 	c.Suppressed += o.Suppressed
 	c.NotSent += o.NotSent
 	c.Starved += o.Starved
-}
-
-func (s *FlowStats) add(o *FlowStats) {
-	s.BytesRead += o.BytesRead
-	s.BytesWritten += o.BytesWritten
-	s.FramesIn += o.FramesIn
-	s.PayloadBytes += o.PayloadBytes
-	s.FramesOut += o.FramesOut
-	s.Empties += o.Empties
-	s.Violations += o.Violations
-	s.Unrepresentable += o.Unrepresentable
-	s.DroppedTails += o.DroppedTails
-	s.BytesSkipped += o.BytesSkipped
-	s.BytesDiscarded += o.BytesDiscarded
-	s.BytesWaiting += o.BytesWaiting
-	s.BytesUnwritten += o.BytesUnwritten
-	s.FramesNotDelivered += o.FramesNotDelivered
-	s.BytesNotDelivered += o.BytesNotDelivered
 }

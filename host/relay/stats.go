@@ -35,11 +35,23 @@ type FlowStats struct {
 	BytesNotDelivered  int64 `json:"bytes_not_delivered"`
 }
 
-// Plus returns the sums of s and o.
-func (s *FlowStats) Plus(o *FlowStats) FlowStats {
-	sum := *s
-	sum.add(o)
-	return sum
+// Add adds the counts of o to those of s.
+func (s *FlowStats) Add(o *FlowStats) {
+	s.BytesRead += o.BytesRead
+	s.BytesWritten += o.BytesWritten
+	s.FramesIn += o.FramesIn
+	s.PayloadBytes += o.PayloadBytes
+	s.FramesOut += o.FramesOut
+	s.Empties += o.Empties
+	s.Violations += o.Violations
+	s.Unrepresentable += o.Unrepresentable
+	s.DroppedTails += o.DroppedTails
+	s.BytesSkipped += o.BytesSkipped
+	s.BytesDiscarded += o.BytesDiscarded
+	s.BytesWaiting += o.BytesWaiting
+	s.BytesUnwritten += o.BytesUnwritten
+	s.FramesNotDelivered += o.FramesNotDelivered
+	s.BytesNotDelivered += o.BytesNotDelivered
 }
 
 // counters are FlowStats under way.
