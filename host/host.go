@@ -59,6 +59,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/pluginproc"
+	"github.com/framehost/framehost/host/quarantine"
 	"github.com/framehost/framehost/host/relay"
 )
 
@@ -89,11 +90,11 @@ type Host struct {
 	memoryLimit  int64
 	connections  *endpoint.Connections
 	payloadBytes int
-	wireBytes    int                        // of a violation that are shown
-	quarantine   atomic.Pointer[quarantine] // nil: no route has had that policy
-	violations   sync.Map                   // *violations, by the route's name
-	control      *control                   // nil: there is none
-	lan          *lan                       // nil: no route has needed it; mu guards it
+	wireBytes    int                              // of a violation that are shown
+	quarantine   atomic.Pointer[quarantine.Store] // nil: no route has had that policy
+	violations   sync.Map                         // *violations, by the route's name
+	control      *control                         // nil: there is none
+	lan          *lan                             // nil: no route has needed it; mu guards it
 	sessions     atomic.Uint64
 	origins      endpoint.Origins // of the datagrams that this host sent
 	network      network
@@ -199,7 +200,7 @@ func (h *Host) openQuarantine(c *config.Config) error {
 	if !wanted || h.quarantine.Load() != nil {
 		return nil
 	}
-	q, err := openQuarantine(c.Quarantine.Dir, int64(c.Quarantine.Max), h.log)
+	q, err := quarantine.Open(c.Quarantine.Dir, int64(c.Quarantine.Max), h.log)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/quarantine"
 	"github.com/framehost/framehost/host/relay"
 )
 
@@ -109,8 +110,8 @@ func (p *reporter) violationFields(v *relay.Violation) []any {
 	if allow := p.allow(v); allow != "" {
 		fields = append(fields, "allow", allow)
 	}
-	if kept, ok := v.Kept.(*quarantined); ok {
-		name, missing := kept.whole()
+	if kept, ok := v.Kept.(*quarantine.File); ok {
+		name, missing := kept.Flushed()
 		if name != "" {
 			fields = append(fields, "quarantined", name)
 		}
@@ -202,6 +203,6 @@ func (r *route) quarantines(id uint64) func(relay.Violation) io.WriteCloser {
 		if q == nil {
 			return nil
 		}
-		return q.file(r.config.Name, id, v.Direction.String(), v.Offset)
+		return q.File(r.config.Name, id, v.Direction.String(), v.Offset)
 	}
 }

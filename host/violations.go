@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/framehost/framehost/host/quarantine"
 	"github.com/framehost/framehost/host/relay"
 )
 
@@ -96,8 +97,8 @@ func (k *keptViolation) status() ViolationStatus {
 	if v.Payload {
 		s.PayloadAt, s.Length, s.Announced = &v.PayloadAt, v.Announced, 0
 	}
-	if kept, ok := v.Kept.(*quarantined); ok {
-		s.Quarantined, s.NotKept = kept.whole()
+	if kept, ok := v.Kept.(*quarantine.File); ok {
+		s.Quarantined, s.NotKept = kept.Flushed()
 	}
 	return s
 }

@@ -1,6 +1,7 @@
-package host
+package quarantine
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"path/filepath"
@@ -30,9 +31,9 @@ func kept(t *testing.T, dir string) (files int, size int64) {
 	return len(entries), size
 }
 
-func openTestQuarantine(t *testing.T, dir string, most int64) *quarantine {
+func openTest(t *testing.T, dir string, most int64) *Store {
 	t.Helper()
-	q, err := openQuarantine(dir, most, hclog.NewNullLogger())
+	q, err := Open(dir, most, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,9 +41,9 @@ func openTestQuarantine(t *testing.T, dir string, most int64) *quarantine {
 }
 
 // keep keeps p in pieces, and reports whether there was a file for it.
-func keep(t *testing.T, q *quarantine, pieces ...string) bool {
+func keep(t *testing.T, q *Store, pieces ...string) bool {
 	t.Helper()
-	f := q.file("scales/1", 7, "to upstream", 42)
+	f := q.File("scales/1", 7, "to upstream", 42)
 	for _, p := range pieces {
 		if _, err := io.WriteString(f, p); err != nil {
 			t.Fatal(err)
@@ -51,11 +52,11 @@ func keep(t *testing.T, q *quarantine, pieces ...string) bool {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	path, _ := f.whole()
+	path, _ := f.Flushed()
 	return path != ""
 }
 
-func TestQuarantineBounds(t *testing.T) {
+func TestBounds(t *testing.T) {
 	kilo := strings.Repeat("x", 1000)
 	tests := []struct {
 		name  string
@@ -64,23 +65,23 @@ func TestQuarantineBounds(t *testing.T) {
 		files int
 		size  int64
 	}{
-		{"files that fit", 6 * (1000 + quarantineFile), []string{kilo}, 6, 6000},
-		{"the last is cut", 2500, []string{kilo}, 2, 2500 - 2*quarantineFile},
-		{"one is cut between two writes", 2 * quarantineFile, []string{"four", kilo}, 1, quarantineFile},
-		{"frames of a byte", 10 * quarantineFile, []string{"x"}, 9, 9},
-		{"frames of no bytes", 10 * quarantineFile, nil, 0, 0},
+		{"files that fit", 6 * (1000 + fileCost), []string{kilo}, 6, 6000},
+		{"the last is cut", 2500, []string{kilo}, 2, 2500 - 2*fileCost},
+		{"one is cut between two writes", 2 * fileCost, []string{"four", kilo}, 1, fileCost},
+		{"frames of a byte", 10 * fileCost, []string{"x"}, 9, 9},
+		{"frames of no bytes", 10 * fileCost, nil, 0, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "kept")
-			q := openTestQuarantine(t, dir, test.max)
+			q := openTest(t, dir, test.max)
 			for range 100 {
 				keep(t, q, test.frame...)
 			}
 			if files, size := kept(t, dir); files != test.files || size != test.size {
 				t.Errorf("got %d files of %d bytes, want %d of %d", files, size, test.files, test.size)
 			}
-			if again := openTestQuarantine(t, dir, test.max); again.used != q.used {
+			if again := openTest(t, dir, test.max); again.used != q.used {
 				t.Errorf("counted again: got %d, want %d", again.used, q.used)
 			}
 		})
@@ -88,10 +89,10 @@ func TestQuarantineBounds(t *testing.T) {
 }
 
 // Who takes files out makes room, which is noticed after a while.
-func TestQuarantineIsEmptied(t *testing.T) {
+func TestIsEmptied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "kept")
-		q := openTestQuarantine(t, dir, 3*quarantineFile)
+		q := openTest(t, dir, 3*fileCost)
 		for keep(t, q, "x") {
 		}
 		if err := os.RemoveAll(dir); err != nil {
@@ -103,16 +104,16 @@ func TestQuarantineIsEmptied(t *testing.T) {
 		if keep(t, q, "x") {
 			t.Error("the directory was counted again at once")
 		}
-		<-time.After(quarantineRecount)
+		<-time.After(recountEvery)
 		if !keep(t, q, "x") {
 			t.Error("the directory is empty, and still nothing is kept")
 		}
 	})
 }
 
-func TestQuarantineNames(t *testing.T) {
+func TestNames(t *testing.T) {
 	dir := t.TempDir()
-	q := openTestQuarantine(t, dir, 1<<20)
+	q := openTest(t, dir, 1<<20)
 	keep(t, q, "bytes")
 	names, err := filepath.Glob(filepath.Join(dir, "*Z-scales_1-7-to-upstream-42-1.bin"))
 	if err != nil || len(names) != 1 {
@@ -139,16 +140,16 @@ func (f fullDisk) Write(p []byte) (int, error) {
 }
 
 // A full disk is said once, and leaves no empty files. What is written of a file stays, and how much of it is missing is known.
-func TestQuarantineOnAFullDisk(t *testing.T) {
+func TestOnAFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var book logBook
+		var log bytes.Buffer
 		dir, room := t.TempDir(), 2500
-		q, err := openQuarantine(dir, 1<<20, book.logger(hclog.Info))
+		q, err := Open(dir, 1<<20, hclog.New(&hclog.LoggerOptions{Output: &log}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		q.create = func(path string) (quarantineWriter, error) {
-			f, err := createQuarantineFile(path)
+		q.create = func(path string) (io.WriteCloser, error) {
+			f, err := createFile(path)
 			if err != nil {
 				return nil, err
 			}
@@ -156,30 +157,30 @@ func TestQuarantineOnAFullDisk(t *testing.T) {
 		}
 		kilo := strings.Repeat("x", 1000)
 		for i, missing := range []int64{0, 0, 500, 1000, 1000} {
-			f := q.file("scales", 7, "to upstream", 42)
+			f := q.File("scales", 7, "to upstream", 42)
 			_, _ = io.WriteString(f, kilo)
 			_ = f.Close()
-			if path, got := f.whole(); got != missing || (path == "") != (missing == 1000) {
+			if path, got := f.Flushed(); got != missing || (path == "") != (missing == 1000) {
 				t.Errorf("file %d is %q with %d bytes missing, want %d missing", i, path, got, missing)
 			}
 		}
-		<-time.After(2 * quarantineRetry)
-		f := q.file("scales", 7, "to upstream", 42) // tries, and leaves nothing
+		<-time.After(2 * retryAfter)
+		f := q.File("scales", 7, "to upstream", 42) // tries, and leaves nothing
 		_, _ = io.WriteString(f, kilo)
 		_ = f.Close()
 		if files, size := kept(t, dir); files != 3 || size != 2500 {
 			t.Errorf("got %d files of %d bytes, want 3 of 2500", files, size)
 		}
-		if q.used != 2500+3*quarantineFile {
-			t.Errorf("%d bytes are counted as used, want %d", q.used, 2500+3*quarantineFile)
+		if q.used != 2500+3*fileCost {
+			t.Errorf("%d bytes are counted as used, want %d", q.used, 2500+3*fileCost)
 		}
-		if lines := book.find(t, "quarantine: bytes are not kept until this is fixed"); len(lines) != 1 {
-			t.Errorf("got %d lines about a full disk, want one:\n%s", len(lines), book.text())
+		if lines := strings.Count(log.String(), "quarantine: bytes are not kept until this is fixed"); lines != 1 {
+			t.Errorf("got %d lines about a full disk, want one:\n%s", lines, &log)
 		}
 		room = 1 << 20
-		<-time.After(2 * quarantineRetry)
-		if !keep(t, q, kilo) || len(book.find(t, "quarantine: bytes are kept again")) != 1 {
-			t.Errorf("nothing is kept after room was made:\n%s", book.text())
+		<-time.After(2 * retryAfter)
+		if !keep(t, q, kilo) || strings.Count(log.String(), "quarantine: bytes are kept again") != 1 {
+			t.Errorf("nothing is kept after room was made:\n%s", &log)
 		}
 	})
 }

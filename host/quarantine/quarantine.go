@@ -1,0 +1,297 @@
+// Package quarantine keeps the bytes of frames that broke their framing in files, within a bound for all of them.
+package quarantine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+const (
+	// fileCost is what a file costs besides its bytes, so that the number of files is bounded too.
+	fileCost = 512
+	// bufferSize is how many bytes are written to a file at a time.
+	bufferSize = 32 << 10
+	// recountEvery is how often a directory that is full is looked at again: files may have been taken out.
+	recountEvery = time.Minute
+	// retryAfter is how long nothing is kept after an error, such as that of a full disk.
+	retryAfter = time.Second
+)
+
+// A Store is a directory of such files. It is safe for concurrent use.
+type Store struct {
+	dir    string
+	max    int64
+	log    hclog.Logger
+	create func(path string) (io.WriteCloser, error)
+
+	mu      sync.Mutex
+	used    int64
+	counted time.Time // when used was what the directory held
+	number  int       // of the last file
+	full    bool      // and said so
+	failed  time.Time // the last error, which was logged; zero: bytes are kept
+}
+
+// Open makes the directory dir if it is not there, and counts what it holds. most bounds what it may hold, in bytes, of which each
+// file costs some beside its own.
+func Open(dir string, most int64, log hclog.Logger) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("quarantine: %w", err)
+	}
+	s := &Store{dir: dir, max: most, log: log, create: createFile}
+	if err := s.count(); err != nil {
+		return nil, fmt.Errorf("quarantine: %w", err)
+	}
+	return s, nil
+}
+
+func createFile(path string) (io.WriteCloser, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+// count sets used to what the directory holds. Files that others take out meanwhile don't matter.
+func (s *Store) count() error {
+	s.used, s.counted = 0, time.Now()
+	return filepath.WalkDir(s.dir, func(path string, entry fs.DirEntry, err error) error {
+		if path != s.dir && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		}
+		s.used += fileCost + info.Size()
+		return nil
+	})
+}
+
+// File returns a file for the bytes of a violation. It is made when there are bytes for it; its name has the time, the route, the
+// session, the direction and the offset in the stream. Bytes that do not fit within the bound, or can't be written, are left out,
+// which is logged once.
+func (s *Store) File(route string, session uint64, direction string, offset int64) *File {
+	return &File{store: s, began: time.Now(), route: route, session: session, direction: direction, offset: offset}
+}
+
+// begin reserves a file, and returns its path; "" if there is no room for one, or if an error has just occurred.
+func (s *Store) begin(f *File) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.failed.IsZero() && time.Since(s.failed) < retryAfter {
+		return ""
+	}
+	if !s.room() {
+		s.refuse()
+		return ""
+	}
+	s.number++
+	s.used += fileCost
+	s.full = false
+	return filepath.Join(s.dir, fmt.Sprintf("%s-%s-%d-%s-%d-%d.bin", f.began.UTC().Format("20060102T150405.000Z"), safe(f.route),
+		f.session, strings.ReplaceAll(f.direction, " ", "-"), f.offset, s.number))
+}
+
+// room reports whether there is any for another file. s.mu is held.
+func (s *Store) room() bool {
+	if s.used+fileCost < s.max {
+		return true
+	}
+	if time.Since(s.counted) < recountEvery {
+		return false
+	}
+	if err := s.count(); err != nil {
+		s.fail(err)
+		return false
+	}
+	return s.used+fileCost < s.max
+}
+
+// refuse says, once, that the bound is reached. s.mu is held.
+func (s *Store) refuse() {
+	if !s.full {
+		s.full = true
+		s.log.Warn("quarantine is full; no more bytes are kept until files are taken out", "dir", s.dir, "max", s.max)
+	}
+}
+
+// fail says, once until bytes are kept again, that they can't be. s.mu is held.
+func (s *Store) fail(err error) {
+	if s.failed.IsZero() {
+		s.log.Error("quarantine: bytes are not kept until this is fixed", "dir", s.dir, "error", err)
+	}
+	s.failed = time.Now()
+}
+
+// take reserves up to n bytes.
+func (s *Store) take(n int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fits := max(0, min(n, s.max-s.used))
+	if fits < n {
+		s.refuse()
+	}
+	s.used += fits
+	return fits
+}
+
+// wrote notes that reserved bytes were not written after all, and why; nil: all of them were.
+func (s *Store) wrote(unwritten int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used -= unwritten
+	switch {
+	case err != nil:
+		s.fail(err)
+	case !s.failed.IsZero():
+		s.failed = time.Time{}
+		s.log.Info("quarantine: bytes are kept again", "dir", s.dir)
+	}
+}
+
+// A File collects bytes and writes them together. It is safe for concurrent use.
+type File struct {
+	store     *Store
+	began     time.Time
+	route     string
+	session   uint64
+	direction string
+	offset    int64
+
+	mu      sync.Mutex
+	path    string // "": there is no file yet
+	file    io.WriteCloser
+	waiting []byte // to be written
+	written int64
+	missing int64 // bytes that were left out
+	ended   bool  // nothing more is written, since something was left out
+}
+
+// Write keeps what fits; the rest is left out without an error.
+func (f *File) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		f.missing += int64(len(p))
+		return len(p), nil
+	}
+	if len(f.waiting)+len(p) <= bufferSize {
+		f.waiting = append(f.waiting, p...)
+		return len(p), nil
+	}
+	f.write(f.waiting)
+	f.waiting = f.waiting[:0]
+	if len(p) > bufferSize {
+		f.write(p)
+	} else {
+		f.waiting = append(f.waiting, p...)
+	}
+	return len(p), nil
+}
+
+// Flush writes what was collected.
+func (f *File) Flush() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flush()
+	f.waiting = nil // it may be long until more comes
+	return nil
+}
+
+func (f *File) flush() {
+	f.write(f.waiting)
+	f.waiting = f.waiting[:0]
+}
+
+// write writes p to the file, which it makes if there is none yet.
+func (f *File) write(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if f.ended || !f.open() {
+		f.ended = true
+		f.missing += int64(len(p))
+		return
+	}
+	fits := f.store.take(int64(len(p)))
+	n, err := f.file.Write(p[:fits])
+	f.written += int64(n)
+	f.missing += int64(len(p) - n)
+	f.ended = n < len(p)
+	unwritten := fits - int64(n)
+	if err != nil && f.written == 0 {
+		f.remove()
+		unwritten += fileCost
+	}
+	f.store.wrote(unwritten, err)
+}
+
+// open makes the file, and reports whether there is one.
+func (f *File) open() bool {
+	if f.file != nil {
+		return true
+	}
+	path := f.store.begin(f)
+	if path == "" {
+		return false
+	}
+	file, err := f.store.create(path)
+	if err != nil {
+		f.store.wrote(fileCost, err)
+		return false
+	}
+	f.path, f.file = path, file
+	return true
+}
+
+// remove removes a file that has nothing in it.
+func (f *File) remove() {
+	_ = f.file.Close()
+	_ = os.Remove(f.path)
+	f.path, f.file = "", nil
+}
+
+// Close writes what was collected and closes the file.
+func (f *File) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flush()
+	f.waiting, f.ended = nil, true
+	if f.file == nil {
+		return nil
+	}
+	err := f.file.Close()
+	f.file = nil
+	return err
+}
+
+// Flushed writes what was collected, and returns the path of the file, "" if there is none, and how many bytes were left out.
+func (f *File) Flushed() (path string, missing int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flush()
+	return f.path, f.missing
+}
+
+// safe makes a route's name fit for a file's.
+func safe(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {
+			return r
+		}
+		return '_'
+	}, name)
+}
