@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/plugins"
 	"github.com/framehost/framehost/host/relay"
 )
 
@@ -30,13 +31,13 @@ func check(ctx context.Context, c *config.Config, running *Running, log hclog.Lo
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	s := OpenCodecs(c, log)
+	s := plugins.Open(c, log)
 	defer func() { err = errors.Join(err, s.Close()) }()
-	keys, plugins := everything(c)
+	keys, unused := everything(c)
 	warnings, misplaced := checkPlaces(ctx, c, running)
-	errs := []error{s.configureAll(ctx, slices.Clone(keys)), checkKey(c), misplaced}
+	errs := []error{s.ConfigureAll(ctx, slices.Clone(keys)), checkKey(c), misplaced}
 	c.Warnings = slices.Concat(c.Warnings, s.Warnings(), warnings)
-	for _, p := range plugins {
+	for _, p := range unused {
 		if _, err := s.Plugin(ctx, p.Name); err != nil {
 			errs = append(errs, config.Errors{p.At.Error(err.Error(), "")})
 		}
@@ -44,50 +45,50 @@ func check(ctx context.Context, c *config.Config, running *Running, log hclog.Lo
 	if errs[0] != nil {
 		return config.Join(errs...) // what is not configured can't be measured
 	}
-	tried := map[codecKey]bool{}
+	tried := map[plugins.Key]bool{}
 	for _, key := range keys {
 		if !tried[key] {
 			tried[key] = true
-			errs = append(errs, s.checkRoundTrip(ctx, key))
+			errs = append(errs, s.CheckRoundTrip(ctx, key))
 		}
 	}
 	for i := range c.Routes {
-		errs = append(errs, s.checkMemory(ctx, &c.Routes[i]), s.checkStateless(ctx, &c.Routes[i]))
+		errs = append(errs, checkMemory(ctx, s, &c.Routes[i]), checkStateless(ctx, s, &c.Routes[i]))
 	}
 	return config.Join(errs...)
 }
 
 // everything returns all codecs of c as they may be used, and the plugins that none of them has.
-func everything(c *config.Config) (keys []codecKey, plugins []*config.Plugin) {
+func everything(c *config.Config) (keys []plugins.Key, unused []*config.Plugin) {
 	for i := range c.Routes {
 		r := &c.Routes[i]
-		keys = slices.Concat(keys, usesOf(c, r))
+		keys = slices.Concat(keys, plugins.KeysOf(c, r))
 	}
 	unlimited := &config.Route{Limits: c.Limits}
 	for i := range c.Codecs {
 		codec := &c.Codecs[i]
-		if !slices.ContainsFunc(keys, func(k codecKey) bool { return k.name == codec.Name }) {
-			keys = append(keys, codecKey{codec.Name, unlimited.MaxFrame(codec)})
+		if !slices.ContainsFunc(keys, func(k plugins.Key) bool { return k.Name == codec.Name }) {
+			keys = append(keys, plugins.Key{Name: codec.Name, MaxFrame: unlimited.MaxFrame(codec)})
 		}
 	}
 	for i := range c.Plugins {
 		p := &c.Plugins[i]
 		if !slices.ContainsFunc(c.Codecs, func(codec config.Codec) bool { return codec.Plugin == p.Name }) {
-			plugins = append(plugins, p)
+			unused = append(unused, p)
 		}
 	}
-	return keys, plugins
+	return keys, unused
 }
 
 // checkMemory refuses a route whose longest frames could never be carried.
-func (s *Codecs) checkMemory(ctx context.Context, r *config.Route) error {
-	if s.config.Limits.Memory == 0 {
+func checkMemory(ctx context.Context, s *plugins.Set, r *config.Route) error {
+	if s.Config().Limits.Memory == 0 {
 		return nil
 	}
 	sides := r.Sides()
 	for i, from := range sides {
 		for _, to := range sides[i+1:] {
-			if err := s.checkMemoryBetween(ctx, r, uses(s.config, r, from), uses(s.config, r, to)); err != nil {
+			if err := checkMemoryBetween(ctx, s, r, plugins.KeysOfSide(s.Config(), r, from), plugins.KeysOfSide(s.Config(), r, to)); err != nil {
 				return err
 			}
 		}
@@ -95,15 +96,15 @@ func (s *Codecs) checkMemory(ctx context.Context, r *config.Route) error {
 	return nil
 }
 
-func (s *Codecs) checkMemoryBetween(ctx context.Context, r *config.Route, some, others []codecKey) error {
-	limit := int64(s.config.Limits.Memory)
+func checkMemoryBetween(ctx context.Context, s *plugins.Set, r *config.Route, some, others []plugins.Key) error {
+	limit := int64(s.Config().Limits.Memory)
 	for _, downstream := range some {
 		for _, upstream := range others {
-			from, err := s.Codec(ctx, downstream.name, downstream.maxFrame)
+			from, err := s.Codec(ctx, downstream.Name, downstream.MaxFrame)
 			if err != nil {
 				return err
 			}
-			to, err := s.Codec(ctx, upstream.name, upstream.maxFrame)
+			to, err := s.Codec(ctx, upstream.Name, upstream.MaxFrame)
 			if err != nil {
 				return err
 			}
@@ -114,10 +115,37 @@ func (s *Codecs) checkMemoryBetween(ctx context.Context, r *config.Route, some, 
 			if need := max(frame(from, to), frame(to, from)); need > limit {
 				return config.Errors{r.At.Error(
 					fmt.Sprintf("codecs %s and %s, between which a frame takes up to %d bytes of memory",
-						downstream.name, upstream.name, need),
+						downstream.Name, upstream.Name, need),
 					fmt.Sprintf("no more than limits.memory, %d bytes", limit))}
 			}
 		}
 	}
 	return nil
+}
+
+// checkStateless refuses what a hub can't have, nor a route that answers datagrams: receivers get whole frames there, in
+// whatever order they come, so that frames may not depend on each other.
+func checkStateless(ctx context.Context, s *plugins.Set, r *config.Route) error {
+	if !r.IsHub() && !answers(r) {
+		return nil
+	}
+	var errs []error
+	for _, e := range r.Sides() {
+		if e.Codec == config.NoCodec && !e.Datagrams() {
+			errs = append(errs, config.Errors{e.At.Error("codec none, on a stream that is joined with others or with datagrams",
+				"a codec that knows where frames end")})
+		}
+		for _, key := range plugins.KeysOfSide(s.Config(), r, e) {
+			codec, err := s.Codec(ctx, key.Name, key.MaxFrame)
+			if err != nil {
+				return err
+			}
+			if codec.Properties().UsesState {
+				errs = append(errs, config.Errors{e.At.Error(
+					fmt.Sprintf("codec %s, whose frames depend on those before them", key.Name),
+					"a codec without state in a hub or for datagrams")})
+			}
+		}
+	}
+	return config.Join(errs...)
 }

@@ -49,37 +49,6 @@ routes:
 	return c
 }
 
-// Each plugin is asked for what the configuration says of it, or else of all.
-func TestPluginsAreAskedForTheirDataPlane(t *testing.T) {
-	tests := []struct {
-		all, entry string
-		line, own  pluginproc.DataPlane
-	}{
-		{"auto", "", pluginproc.Auto, pluginproc.Auto},
-		{"grpc", "", pluginproc.GRPC, pluginproc.GRPC},
-		{"shm", "", pluginproc.SHM, pluginproc.SHM},
-		{"auto", ", data_plane: shm", pluginproc.Auto, pluginproc.SHM},
-		{"shm", ", data_plane: grpc", pluginproc.SHM, pluginproc.GRPC},
-		{"grpc", ", data_plane: auto", pluginproc.GRPC, pluginproc.Auto},
-	}
-	keys := map[string]bool{}
-	for _, test := range tests {
-		codecs := OpenCodecs(withOwnPlugin(t, "127.0.0.1:1", test.all, test.entry), nil)
-		if line, own := codecs.spec("line"), codecs.spec("own"); line.DataPlane != test.line || own.DataPlane != test.own {
-			t.Errorf("data_plane: %s%s: got %s for line and %s for own, want %s and %s",
-				test.all, test.entry, line.DataPlane, own.DataPlane, test.line, test.own)
-		}
-		keys[specKey(codecs.spec("own"), 0)] = true
-	}
-	if len(keys) != 3 {
-		t.Errorf("got %d keys of the pool, want one for each data plane", len(keys))
-	}
-	byHand := &config.Config{DataPlane: config.DataPlaneGRPC, Plugins: []config.Plugin{{Name: "own"}}}
-	if got := OpenCodecs(byHand, nil).spec("own").DataPlane; got != pluginproc.GRPC {
-		t.Errorf("without a value of its own: got %q, want that of all", got)
-	}
-}
-
 // processes returns the processes of plugins by name, once none of an earlier configuration is left.
 func processes(t *testing.T, h *Host) map[string]int {
 	t.Helper()

@@ -59,6 +59,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/pluginproc"
+	"github.com/framehost/framehost/host/plugins"
 	"github.com/framehost/framehost/host/quarantine"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -85,7 +86,7 @@ type Host struct {
 	log          hclog.Logger
 	version      string
 	started      time.Time
-	pool         *pool
+	pool         *plugins.Pool
 	memory       *relay.Memory
 	memoryLimit  int64
 	connections  *endpoint.Connections
@@ -103,8 +104,8 @@ type Host struct {
 	changing  sync.Mutex // held while the routes change, and while the host begins to end
 	mu        sync.Mutex
 	config    *config.Config
-	codecs    *Codecs   // of config
-	earlier   []*Codecs // of configurations before it, which routes still have
+	codecs    *plugins.Set   // of config
+	earlier   []*plugins.Set // of configurations before it, which routes still have
 	routes    []*route
 	retired   []*route // that a reload took out, and whose sessions go on
 	past      totals   // of routes that have ended, and that no configuration has any more
@@ -128,17 +129,17 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 	}
 	h := &Host{
 		log: log, version: options.Version, started: time.Now(), config: c,
-		pool:        newPool(pluginproc.Options{Logger: log, Spares: 1}),
+		pool:        plugins.NewPool(pluginproc.Options{Logger: log, Spares: 1}),
 		memory:      relay.NewMemory(int64(c.Limits.Memory), memoryPatience),
 		memoryLimit: int64(c.Limits.Memory), payloadBytes: int(c.Log.PayloadBytes), wireBytes: int(c.Log.WireBytes),
 	}
-	h.pool.patient = true
+	h.pool.Patient = true
 	h.life, h.endLife = context.WithCancelCause(context.Background())
 	for _, warning := range c.Warnings {
 		log.Warn(warning.String())
 	}
 	h.connections = endpoint.NewConnections(h.connectionsAllowed(c), 0)
-	h.codecs = newCodecs(c, h.pool)
+	h.codecs = h.pool.Open(c)
 	if err := h.open(ctx, options.Control); err != nil {
 		return nil, errors.Join(err, h.close())
 	}
@@ -257,7 +258,7 @@ func (h *Host) close() error {
 		r.drain()
 		r.cancel(relay.DrainTimeout)
 	}
-	h.pool.kill() // no session waits for a call that does not return
+	h.pool.Kill() // no session waits for a call that does not return
 	for _, r := range routes {
 		r.stop()
 	}
@@ -309,10 +310,10 @@ func (h *Host) Status() *Status {
 		Plugins: []PluginStatus{}, Routes: []RouteStatus{}, Discovery: h.lan.status(),
 	}
 	h.mu.Unlock()
-	for _, p := range h.pool.running() {
+	for _, p := range h.pool.Running() {
 		status.Plugins = append(status.Plugins, pluginStatus(p))
 	}
-	late := h.pool.late()
+	late := h.pool.Late()
 	for _, name := range slices.Sorted(maps.Keys(late)) {
 		status.Plugins = append(status.Plugins, PluginStatus{Name: name, LastError: late[name].Error()})
 	}

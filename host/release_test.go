@@ -85,7 +85,7 @@ routes:
 				}
 			})
 			held := func() int {
-				for _, p := range h.pool.running() {
+				for _, p := range h.pool.Running() {
 					if p.Spec().Name == "counted" {
 						return p.Status().Codecs
 					}

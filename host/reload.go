@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/plugins"
 )
 
 // Reload makes c run in place of the present configuration. It ends no session. Routes that are the same in both, codecs
@@ -45,7 +46,7 @@ func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	changes := from.RouteChanges(to)
-	codecs := newCodecs(c, h.pool)
+	codecs := h.pool.Open(c)
 	plan, err := h.plan(ctx, c, codecs, oldRoutes, changes)
 	if err == nil {
 		err = h.commit(ctx, plan, changes)
@@ -84,7 +85,7 @@ func (h *Host) settings(c *config.Config) *config.Settings {
 // A plan is what a reload changes.
 type plan struct {
 	config   *config.Config
-	codecs   *Codecs
+	codecs   *plugins.Set
 	routes   []*route // of the new configuration, in its order
 	starting []*route // those of them that are new, or replace one
 	late     []*route // those of starting that can listen only once an ending route has given up its address
@@ -93,13 +94,13 @@ type plan struct {
 }
 
 // plan configures the codecs of c and opens the listeners of new routes. With an error, nothing is left of that.
-func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old []*route, changes []config.RouteChange) (*plan, error) {
-	var keys []codecKey
+func (h *Host) plan(ctx context.Context, c *config.Config, codecs *plugins.Set, old []*route, changes []config.RouteChange) (*plan, error) {
+	var keys []plugins.Key
 	for i := range c.Routes {
 		r := &c.Routes[i]
-		keys = slices.Concat(keys, usesOf(c, r))
+		keys = slices.Concat(keys, plugins.KeysOf(c, r))
 	}
-	if err := codecs.configureAll(ctx, keys); err != nil {
+	if err := codecs.ConfigureAll(ctx, keys); err != nil {
 		return nil, err
 	}
 	if err := h.openQuarantine(c); err != nil {
@@ -120,7 +121,7 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *Codecs, old [
 		}
 		r := newRoute(h, want, codecs, h.ledgerOf(want))
 		p.routes, p.starting = append(p.routes, r), append(p.starting, r)
-		errs = append(errs, codecs.checkMemory(ctx, want), codecs.checkStateless(ctx, want))
+		errs = append(errs, checkMemory(ctx, codecs, want), checkStateless(ctx, codecs, want))
 	}
 	p.takeOver()
 	for _, r := range p.starting {
@@ -262,8 +263,8 @@ func (h *Host) carryOut(ctx context.Context, p *plan) []error {
 
 // seeOff waits for the sessions of a route that a reload took out, which keeps its own codecs and not those of others.
 func (h *Host) seeOff(r *route) {
-	own := newCodecs(r.has().config, h.pool)
-	if err := own.configureAll(h.life, usesOf(own.config, r.config)); err == nil {
+	own := h.pool.Open(r.has().Config())
+	if err := own.ConfigureAll(h.life, plugins.KeysOf(own.Config(), r.config)); err == nil {
 		r.adopt(own)
 	}
 	h.mu.Lock()
@@ -303,10 +304,10 @@ func (h *Host) logReload(changes []config.RouteChange) {
 
 // closeUnused closes the codecs of earlier configurations that no route has any more.
 func (h *Host) closeUnused() {
-	var unused []*Codecs
+	var unused []*plugins.Set
 	h.mu.Lock()
-	h.earlier = slices.DeleteFunc(h.earlier, func(codecs *Codecs) bool {
-		if codecs.users.Load() > 0 {
+	h.earlier = slices.DeleteFunc(h.earlier, func(codecs *plugins.Set) bool {
+		if codecs.Used() {
 			return false
 		}
 		unused = append(unused, codecs)

@@ -17,6 +17,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/discovery"
 	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/plugins"
 	"github.com/framehost/framehost/host/relay"
 )
 
@@ -55,8 +56,8 @@ type route struct {
 	violations *violations // the last ones, also of a route of that name before a reload
 
 	// What follows is guarded by the ledger's mu.
-	codecs   *Codecs // of the configuration that runs, as long as the route goes on
-	stopped  bool    // so the codecs have lost this user
+	codecs   *plugins.Set // of the configuration that runs, as long as the route goes on
+	stopped  bool         // so the codecs have lost this user
 	live     map[uint64]liveSession
 	draining bool
 	cutting  bool
@@ -96,14 +97,14 @@ type liveSession interface {
 }
 
 // newRoute returns a route that is to be opened and started, or stopped. l is the ledger of the routes that have its name.
-func newRoute(h *Host, c *config.Route, codecs *Codecs, l *ledger) *route {
+func newRoute(h *Host, c *config.Route, codecs *plugins.Set, l *ledger) *route {
 	r := &route{
 		ledger: l, host: h, config: c, codecs: codecs, log: h.log.With("route", c.Name),
 		chooser:    newChooser(&c.From, c.Timeouts.Select),
 		violations: h.violationsOf(c.Name), retired: make(chan struct{}),
 		live: map[uint64]liveSession{}, resolvers: map[string]*discovery.Resolver{},
 	}
-	codecs.users.Add(1)
+	codecs.Use()
 	l.mu.Lock()
 	l.routes = append(l.routes, r)
 	l.mu.Unlock()
@@ -488,25 +489,25 @@ func (r *route) stop() {
 	defer r.mu.Unlock()
 	if !r.stopped {
 		r.stopped = true
-		r.codecs.users.Add(-1)
+		r.codecs.Leave()
 		r.routes = slices.DeleteFunc(r.routes, func(o *route) bool { return o == r })
 	}
 }
 
 // adopt makes codecs, in which all of the route's are the same ones, those that it has: of an earlier configuration it
 // would keep the plugins of other routes too.
-func (r *route) adopt(codecs *Codecs) {
+func (r *route) adopt(codecs *plugins.Set) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.stopped {
-		codecs.users.Add(1)
-		r.codecs.users.Add(-1)
+		codecs.Use()
+		r.codecs.Leave()
 		r.codecs = codecs
 	}
 }
 
 // has returns the codecs that the route has.
-func (r *route) has() *Codecs {
+func (r *route) has() *plugins.Set {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.codecs

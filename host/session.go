@@ -91,7 +91,7 @@ func (r *route) tappedCodec(ctx context.Context, log hclog.Logger, name string) 
 // codec returns a codec of the route's, which was configured when the route started.
 func (r *route) codec(ctx context.Context, name string) (codeccall.Codec, error) {
 	codecs := r.has()
-	return codecs.Codec(ctx, name, r.config.MaxFrame(codecs.find(name)))
+	return codecs.Codec(ctx, name, r.config.MaxFrame(codecs.Find(name)))
 }
 
 // run relays until the session is over, and logs how it ended.

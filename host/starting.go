@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/plugins"
 )
 
 // startTogether is how long routes wait for each other when a host starts. Most of what can be wrong is known by then, and
@@ -19,15 +20,15 @@ type preparation struct {
 }
 
 // prepare configures the codecs of r and checks what is known only then.
-func (s *Codecs) prepare(ctx context.Context, r *config.Route) (late, err error) {
-	keys := usesOf(s.config, r)
-	if late, err = s.startPlugins(ctx, keys); late != nil || err != nil {
+func prepare(ctx context.Context, s *plugins.Set, r *config.Route) (late, err error) {
+	keys := plugins.KeysOf(s.Config(), r)
+	if late, err = s.StartPlugins(ctx, keys); late != nil || err != nil {
 		return late, err
 	}
-	if err := s.configureAll(ctx, keys); err != nil {
+	if err := s.ConfigureAll(ctx, keys); err != nil {
 		return nil, err
 	}
-	return nil, config.Join(s.checkMemory(ctx, r), s.checkStateless(ctx, r))
+	return nil, config.Join(checkMemory(ctx, s, r), checkStateless(ctx, s, r))
 }
 
 // prepareRoutes prepares all routes, each by itself, and sends what came of each.
@@ -36,7 +37,7 @@ func (h *Host) prepareRoutes(ctx context.Context) <-chan preparation {
 	for _, r := range h.routes {
 		go func() {
 			p := preparation{route: r}
-			p.late, p.err = h.codecs.prepare(ctx, r.config)
+			p.late, p.err = prepare(ctx, h.codecs, r.config)
 			done <- p
 		}()
 	}
@@ -108,7 +109,7 @@ func (r *route) startLater(late error) {
 	r.work.Go(func() {
 		var err error
 		for late := late; late != nil && err == nil; {
-			late, err = r.has().prepare(r.dials, r.config)
+			late, err = prepare(r.dials, r.has(), r.config)
 			r.waitFor(late)
 		}
 		switch {

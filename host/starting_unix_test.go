@@ -3,24 +3,20 @@
 package host
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/codecs/codecrpc"
 	"github.com/framehost/framehost/host/config"
-	"github.com/framehost/framehost/host/pluginproc"
 )
 
 const gateVariable = "GATE"
@@ -176,76 +172,4 @@ func TestCheckOfAPluginThatIsLate(t *testing.T) {
 	if !errors.As(err, &errs) || len(errs) != 1 || errs[0].Line != 4 || !strings.Contains(err.Error(), "did not come up in time (1ms)") {
 		t.Errorf("got %v, want one error, of line 4", err)
 	}
-}
-
-func TestPoolStartsAgain(t *testing.T) {
-	other := errors.New("exec format error")
-	late := fmt.Errorf("plugin x: %w (30s)", pluginproc.ErrStartTimeout)
-	tests := []struct {
-		name    string
-		patient bool
-		errs    []error // of one attempt after the other
-		want    error   // of the plugin in the end
-	}{
-		{"it comes up at the third attempt", true, []error{late, late, nil}, nil},
-		{"once it was late, whatever happens is tried again", true, []error{late, other, nil}, nil},
-		{"what is wrong at once stays wrong", true, []error{other}, other},
-		{"nobody is patient", false, []error{late}, late},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var book logBook
-				var attempts atomic.Int32
-				p := newPool(pluginproc.Options{Logger: book.logger(hclog.Info)})
-				p.patient = test.patient
-				p.start = func(_ context.Context, _ pluginproc.Spec, options pluginproc.Options) (*pluginproc.Plugin, error) {
-					if options.StartTimeout != 30*time.Second {
-						t.Errorf("the start may take %v", options.StartTimeout)
-					}
-					return nil, test.errs[attempts.Add(1)-1]
-				}
-				one := p.use(pluginproc.Spec{Name: "x"}, &config.Default().Timeouts)
-				<-one.started
-				if _, err := p.await(t.Context(), one); err != test.want {
-					t.Errorf("got %v, want %v", err, test.want)
-				}
-				if n := int(attempts.Load()); n != len(test.errs) {
-					t.Errorf("%d attempts, want %d", n, len(test.errs))
-				}
-				if n := len(book.find(t, "plugin has not come up; it is started again, and its routes wait")); n != len(test.errs)-1 {
-					t.Errorf("%d lines were logged, want %d", n, len(test.errs)-1)
-				}
-				if err := p.leave(one); err != nil {
-					t.Error(err)
-				}
-			})
-		})
-	}
-}
-
-// Nobody waits for a plugin any more: it is not started again.
-func TestPoolGivesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPool(pluginproc.Options{Logger: hclog.NewNullLogger()})
-		p.patient = true
-		p.start = func(ctx context.Context, _ pluginproc.Spec, _ pluginproc.Options) (*pluginproc.Plugin, error) {
-			select {
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			case <-time.After(patience):
-				return nil, pluginproc.ErrStartTimeout
-			}
-		}
-		one := p.use(pluginproc.Spec{Name: "x"}, &config.Default().Timeouts)
-		if _, err := p.await(t.Context(), one); !errors.Is(err, pluginproc.ErrStartTimeout) {
-			t.Errorf("got %v, want %v", err, pluginproc.ErrStartTimeout)
-		}
-		if late := p.late(); late["x"] == nil {
-			t.Errorf("late are %v", late)
-		}
-		if err := p.leave(one); err != nil {
-			t.Error(err)
-		}
-	})
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/framehost/framehost/codecs/codeccall"
-	"github.com/framehost/framehost/host"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/plugins"
 )
 
 // codecArgHelp says in the help of commands what their CODEC may be.
@@ -78,7 +78,7 @@ func (a *codecArg) withCodec(ctx context.Context, name string, work func(*namedC
 			return err
 		}
 	}
-	set := host.OpenCodecs(c, nil)
+	set := plugins.Open(c, nil)
 	defer func() { err = errors.Join(err, failed(set.Close())) }()
 	codec, err := set.Codec(ctx, one.Name, maxFrame)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 	"github.com/framehost/framehost/host"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/plugins"
 )
 
 // demoPatience is how long the whole demo may take on a slow machine.
@@ -55,7 +56,7 @@ type demo struct {
 	begun time.Time
 	host  *host.Host
 	// codecs are those of the configuration once more, for the clients and servers of the demo.
-	codecs *host.Codecs
+	codecs *plugins.Set
 	config *config.Config
 	same   int // strings that arrived as they were sent
 	other  int // and those that did not
@@ -86,7 +87,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if d.host, err = host.Start(ctx, d.config, host.Options{}); err != nil {
 		return err
 	}
-	d.codecs = host.OpenCodecs(d.config, nil)
+	d.codecs = plugins.Open(d.config, nil)
 	processes := d.showProcesses()
 	for i := range demoRoutes {
 		if err = d.route(ctx, i, servers[i]); err != nil {

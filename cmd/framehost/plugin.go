@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/framehost/framehost/host"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/plugins"
 )
 
 func newPlugin() *cobra.Command {
@@ -50,7 +50,7 @@ func listPlugins(ctx context.Context, c *config.Config, out io.Writer) (err erro
 		info := codec.Info()
 		t.row(info.Name, info.Version, "built in", info.Description)
 	}
-	s := host.OpenCodecs(c, nil)
+	s := plugins.Open(c, nil)
 	defer func() { err = errors.Join(err, failed(s.Close())) }()
 	for i := range c.Plugins {
 		program := &c.Plugins[i]
@@ -129,7 +129,7 @@ func describePlugin(ctx context.Context, c *config.Config, name string, asJSON b
 		return fmt.Errorf("unknown plugin %q, want one of %s; other programs are named in a configuration (-c FILE)",
 			name, strings.Join(known, ", "))
 	}
-	s := host.OpenCodecs(c, nil)
+	s := plugins.Open(c, nil)
 	defer func() { err = errors.Join(err, failed(s.Close())) }()
 	p, err := s.Plugin(ctx, name)
 	if err != nil {

@@ -1,4 +1,4 @@
-package host
+package plugins
 
 import (
 	"bytes"
@@ -11,19 +11,19 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// triedPayloads are what checkRoundTrip tries, unless the codec's profile has examples: a framing may carry digits alone,
+// triedPayloads are what CheckRoundTrip tries, unless the codec's profile has examples: a framing may carry digits alone,
 // or JSON, or datagrams of its own form.
 var triedPayloads = []string{"hello", "0", "A", `{"a":1}`, "\x00\x01", "\x05hello"}
 
-// checkRoundTrip has a codec encode a payload, once, and decode what came of it. The payload is the first of some
+// CheckRoundTrip has the codec of key encode a payload, once, and decode what came of it. The payload is the first of some
 // that the codec takes. A codec that takes none of them is not at fault: one whose payloads keep their header carries
 // well-formed messages alone.
-func (s *Codecs) checkRoundTrip(ctx context.Context, key codecKey) error {
-	codec, err := s.Codec(ctx, key.name, key.maxFrame)
+func (s *Set) CheckRoundTrip(ctx context.Context, key Key) error {
+	codec, err := s.Codec(ctx, key.Name, key.MaxFrame)
 	if err != nil {
 		return err
 	}
-	c := s.find(key.name)
+	c := s.Find(key.Name)
 	payloads := triedPayloads
 	if p, ok := config.LookupProfile(c.Profile); ok {
 		payloads = nil
@@ -35,12 +35,12 @@ func (s *Codecs) checkRoundTrip(ctx context.Context, key codecKey) error {
 	direction := codec.Open()
 	defer direction.Close()
 	for _, payload := range payloads {
-		if len(payload) > key.maxFrame {
+		if len(payload) > key.MaxFrame {
 			continue
 		}
 		taken, err := roundTrip(ctx, direction, codec.Properties(), []byte(payload))
 		if err != nil && ctx.Err() == nil {
-			return config.Errors{c.At.Error(fmt.Sprintf("codec %s, tried with the payload %.80q: %v", key.name, payload, err), "")}
+			return config.Errors{c.At.Error(fmt.Sprintf("codec %s, tried with the payload %.80q: %v", key.Name, payload, err), "")}
 		}
 		if taken || err != nil {
 			return err
