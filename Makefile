@@ -48,8 +48,8 @@ fuzz: ## each fuzz target for FUZZTIME executions (20000x)
 	.ci/fuzz $(FUZZTIME)
 
 # All rows take about five minutes, on a machine that should do nothing else. ROWS=ping-1 or ROWS='flood-*,ping-*' measures some;
-# ROUNDS, SECONDS (a turn) and DATA_PLANE (auto, grpc, shm) say how; BENCH_FLAGS=-markdown prints the table of ARCHITECTURE.md.
-bench: ## framehost against the same relay with its codecs compiled in: the table of ARCHITECTURE.md (five minutes)
+# ROUNDS, SECONDS (a turn) and DATA_PLANE (auto, grpc, shm) say how; BENCH_FLAGS=-markdown prints the table of docs/benchmarks.md.
+bench: ## framehost against the same relay with its codecs compiled in: the table of docs/benchmarks.md (five minutes)
 	go run ./host/internal/relaybench -rows '$(ROWS)' -rounds $(ROUNDS) -seconds $(SECONDS) -data-plane $(DATA_PLANE) $(BENCH_FLAGS)
 
 bench-mallocs: ## what the host allocates for a frame: nothing (a minute)
