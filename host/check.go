@@ -88,7 +88,8 @@ func checkMemory(ctx context.Context, s *plugins.Set, r *config.Route) error {
 	sides := r.Sides()
 	for i, from := range sides {
 		for _, to := range sides[i+1:] {
-			if err := checkMemoryBetween(ctx, s, r, plugins.KeysOfSide(s.Config(), r, from), plugins.KeysOfSide(s.Config(), r, to)); err != nil {
+			some, others := plugins.KeysOfSide(s.Config(), r, from), plugins.KeysOfSide(s.Config(), r, to)
+			if err := checkMemoryBetween(ctx, s, r, some, others); err != nil {
 				return err
 			}
 		}

@@ -294,8 +294,8 @@ func (l *lane) take(message []byte) error {
 			return nil
 		}
 		data, payloads := c.received()
-		err = codeccall.Misbehaved("an answer stops short: a part of %d bytes, which is too small for another to follow, and %d of %d bytes "+
-			"and %d of %d payloads have come", len(message), data, c.answer.dataSize, payloads, c.answer.payloads)
+		err = codeccall.Misbehaved("an answer stops short: a part of %d bytes, which is too small for another to follow, "+
+			"and %d of %d bytes and %d of %d payloads have come", len(message), data, c.answer.dataSize, payloads, c.answer.payloads)
 	}
 	l.mu.Lock()
 	delete(l.pending, c.id)

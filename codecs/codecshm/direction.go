@@ -252,7 +252,8 @@ func (c *call) verdict(entries, room int) error {
 	case a.stateLen > codecs.MaxState || a.textLen > maxText:
 		return codeccall.Misbehaved("state of %d bytes, text of %d", a.stateLen, a.textLen)
 	case max(a.consumed, a.examined, a.need, a.roomNeeded, a.skipped, a.dropped) > codecs.MaxWire:
-		return codeccall.Misbehaved("positions %d, %d, %d, %d, %d and %d", a.consumed, a.examined, a.need, a.roomNeeded, a.skipped, a.dropped)
+		return codeccall.Misbehaved("positions %d, %d, %d, %d, %d and %d",
+			a.consumed, a.examined, a.need, a.roomNeeded, a.skipped, a.dropped)
 	case a.bits&bitFault != 0 && (a.faultKind == 0 || int(a.faultKind) >= len(faultKinds)):
 		return codeccall.Misbehaved("fault of kind %d", a.faultKind)
 	}

@@ -105,7 +105,7 @@ func (d *Decoder) Decode(ctx context.Context, source Source, sink Sink, eof bool
 		if err := d.makeCall(ctx, wire, eof, roomNeeded, sink); err != nil {
 			return err
 		}
-		more, fault, consumed := d.result.More, d.result.Decoded.Fault, d.result.Consumed
+		more, fault, consumed := d.result.More, d.result.Fault, d.result.Consumed
 		roomNeeded = d.result.RoomNeeded
 		d.apply(source)
 		if err := sink.Found(&d.result); err != nil {
@@ -144,9 +144,10 @@ func (d *Decoder) makeCall(ctx context.Context, wire []byte, eof bool, roomNeede
 // apply makes the result of a call effective.
 func (d *Decoder) apply(source Source) {
 	r := &d.result
-	d.before, d.state = d.state, append(d.before[:0], r.Decoded.State...)
+	d.before, d.state = d.state, d.before
+	d.state = append(d.state[:0], r.Decoded.State...)
 	r.State = d.before
-	r.Last = !r.More && r.Decoded.Fault == nil
+	r.Last = !r.More && r.Fault == nil
 	d.call.Examined = r.Examined - r.Consumed
 	d.call.Left = len(r.Wire) - r.Consumed
 	d.need = r.Need

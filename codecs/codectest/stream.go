@@ -98,7 +98,8 @@ func (a *arriving) Consume(n int) { a.wire = a.wire[n:] }
 func (a *arriving) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error) {
 	s := a.stream
 	if in.RoomNeeded > s.Room {
-		return nil, fmt.Errorf("decode of %s: got a demand of room for %d bytes, want it to do with %d", quote(in.Wire), in.RoomNeeded, s.Room)
+		return nil, fmt.Errorf("decode of %s: got a demand of room for %d bytes, want it to do with %d",
+			quote(in.Wire), in.RoomNeeded, s.Room)
 	}
 	in.Room = s.Room
 	return &s.Last, nil

@@ -60,9 +60,13 @@ func (p *Pool) Open(c *config.Config) *Set {
 // Config returns the configuration.
 func (s *Set) Config() *config.Config { return s.config }
 
-// Use notes another user of the Set, and Leave one less. Used reports whether there is any.
-func (s *Set) Use()       { s.users.Add(1) }
-func (s *Set) Leave()     { s.users.Add(-1) }
+// Use adds a user of the Set.
+func (s *Set) Use() { s.users.Add(1) }
+
+// Leave takes a user away.
+func (s *Set) Leave() { s.users.Add(-1) }
+
+// Used reports whether the Set has users.
 func (s *Set) Used() bool { return s.users.Load() > 0 }
 
 // Close releases the codecs and ends the plugins that no other configuration uses. No call may be made afterwards.

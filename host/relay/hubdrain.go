@@ -81,7 +81,7 @@ func (m *Member) mayBring() bool {
 
 // wasCut reports whether the member ended because a drain did not finish in time.
 func (m *Member) wasCut() bool {
-	reason, _, _ := m.outcome.get()
+	reason, _, _ := m.decided()
 	return reason == DrainTimeout
 }
 

@@ -152,7 +152,7 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 	m.port.close()
 	m.stopLinger()
 	r := MemberResult{Stats: m.Stats()}
-	r.Reason, r.Direction, r.Err = m.outcome.get()
+	r.Reason, r.Direction, r.Err = m.decided()
 	r.Stats.DroppedFrames -= before.DroppedFrames
 	r.Stats.DroppedBytes -= before.DroppedBytes
 	r.Stats.Empties -= before.Empties

@@ -82,7 +82,7 @@ func (c *hubCounters) all() MemberCounts {
 }
 
 func (c *MemberCounts) add(o MemberCounts) {
-	c.FlowStats.Add(&o.FlowStats)
+	c.Add(&o.FlowStats)
 	c.DatagramsIn += o.DatagramsIn
 	c.DatagramsOut += o.DatagramsOut
 	c.DroppedFrames += o.DroppedFrames

@@ -36,7 +36,8 @@ func (h *Hub) Stream(config StreamMember) (*Member, error) {
 		return nil, err
 	}
 	m.limits = config.Timeouts
-	m.life.begin(config.Link, m, &m.clock, config.Classify, traffic{FromMember, &m.counts.counters}, traffic{ToMember, &m.counts.counters})
+	from, to := traffic{FromMember, &m.counts.counters}, traffic{ToMember, &m.counts.counters}
+	m.begin(config.Link, m, &m.clock, config.Classify, from, to)
 	m.port = &streamPort{Member: m, shutdown: config.Shutdown, onEnd: config.InputEnded}
 	return m, nil
 }
@@ -65,7 +66,6 @@ func (p *streamPort) open() {
 	if p.shutdown {
 		p.shutUnused(p.config.Use)
 	}
-
 }
 
 func (p *streamPort) receive() {
@@ -224,7 +224,7 @@ func (p *streamPort) forAll() bool { return false }
 func (p *streamPort) stalled() bool { return p.link.Stalled() }
 
 func (p *streamPort) senderLost() error {
-	err := p.life.lost()
+	err := p.lost()
 	if err == nil {
 		return nil
 	}

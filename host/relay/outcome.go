@@ -32,8 +32,8 @@ func (o *outcome) announce() { o.announced.Store(true) }
 // over reports whether the outcome was announced.
 func (o *outcome) over() bool { return o.announced.Load() }
 
-// get returns what was decided, "" if nothing was.
-func (o *outcome) get() (Reason, Direction, error) {
+// decided returns the outcome; "" if it is open.
+func (o *outcome) decided() (Reason, Direction, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.reason, o.direction, o.err

@@ -85,7 +85,7 @@ func (s *Session) Run(ctx context.Context) Result {
 	_ = s.config.Downstream.Link.Close()
 	_ = s.config.Upstream.Link.Close()
 	r := Result{Stats: s.Stats()}
-	r.Reason, r.Direction, r.Err = s.outcome.get()
+	r.Reason, r.Direction, r.Err = s.decided()
 	return r
 }
 

@@ -47,7 +47,7 @@ func (r *streamDecoder) lacks(held []byte) string {
 // explainTimeout adds the unfinished frame to an outcome that is a frame timeout of this sender. The reader calls it, so that
 // nothing else uses the inbox.
 func (r *streamDecoder) explainTimeout(o *outcome) {
-	if reason, direction, _ := o.get(); reason != FrameTimeout || direction != r.direction {
+	if reason, direction, _ := o.decided(); reason != FrameTimeout || direction != r.direction {
 		return
 	}
 	if v := r.unfinished(); v != nil {
