@@ -49,7 +49,7 @@ func (f funcs) Decode(out *Payloads, in Wire) (int, error) {
 			return pos, nil
 		}
 		if token != nil {
-			if err := f.take(out, rest, token, pos); err != nil {
+			if err := f.appendToken(out, rest, token, pos); err != nil {
 				return pos, err
 			}
 		}
@@ -58,8 +58,8 @@ func (f funcs) Decode(out *Payloads, in Wire) (int, error) {
 	return pos, nil
 }
 
-// take hands over token, without a copy where it is part of rest, which begins at pos.
-func (f funcs) take(out *Payloads, rest, token []byte, pos int) error {
+// appendToken adds token to out, without a copy where it is part of rest, which begins at pos.
+func (f funcs) appendToken(out *Payloads, rest, token []byte, pos int) error {
 	if from := cap(rest) - cap(token); len(token) > 0 && from >= 0 && from+len(token) <= len(rest) && &rest[from] == &token[0] {
 		return out.Refer(pos+from, pos+from+len(token))
 	}

@@ -64,7 +64,7 @@ func (p *placeCheck) warn(at config.Position, format string, args ...any) {
 	p.warnings = append(p.warnings, config.Warning{Position: at, Text: fmt.Sprintf(format, args...)})
 }
 
-func (p *placeCheck) fail(at config.Position, err error) {
+func (p *placeCheck) addError(at config.Position, err error) {
 	p.errs = append(p.errs, at.Error(err.Error(), ""))
 }
 
@@ -93,7 +93,7 @@ func (p *placeCheck) control(ctx context.Context) {
 	}
 	if _, err := os.Lstat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		if err := creatable(filepath.Dir(path)); err != nil { // which run makes
-			p.fail(at, err)
+			p.addError(at, err)
 		}
 		return
 	}
@@ -106,7 +106,7 @@ func (p *placeCheck) quarantine() {
 		return
 	}
 	if err := creatable(p.config.Quarantine.Dir); err != nil {
-		p.fail(p.config.Where("quarantine.dir"), err)
+		p.addError(p.config.Where("quarantine.dir"), err)
 	}
 }
 
@@ -146,11 +146,11 @@ func (p *placeCheck) probe(ctx context.Context, at config.Position, address endp
 	switch {
 	case err == nil:
 	case !errors.Is(err, endpoint.ErrInUse):
-		p.fail(at, err)
+		p.addError(at, err)
 	case p.status != nil && p.listensAt(text):
 		p.warn(at, "in use by %s", runner(p.status))
 	case p.reloads != nil && exclusive:
-		p.fail(at, errors.New("in use by another process"))
+		p.addError(at, errors.New("in use by another process"))
 	default:
 		p.warn(at, "in use by another process")
 	}

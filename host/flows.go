@@ -13,9 +13,9 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// flows are what a route has that listens for datagrams and answers them: a session for each peer address. A reload that
+// A udpListener is what a route has that listens for datagrams and answers them: a session for each peer address. A reload that
 // keeps the socket passes them on, with their sessions.
-type flows struct {
+type udpListener struct {
 	conn     *endpoint.DatagramConn
 	table    *endpoint.Flows
 	sessions sync.WaitGroup
@@ -27,19 +27,19 @@ type flows struct {
 	begun bool
 }
 
-func newFlows(r *route) *flows {
-	return &flows{route: r, ended: make(chan struct{}), left: make(chan struct{})}
+func newFlows(r *route) *udpListener {
+	return &udpListener{route: r, ended: make(chan struct{}), left: make(chan struct{})}
 }
 
 // owner returns the route that has f now.
-func (f *flows) owner() *route {
+func (f *udpListener) owner() *route {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.route
 }
 
 // hold keeps the route that has f from ending before f does, or has another route. The caller holds f.mu.
-func (f *flows) hold() {
+func (f *udpListener) hold() {
 	left := f.left
 	f.route.work.Go(func() {
 		select {
@@ -50,7 +50,7 @@ func (f *flows) hold() {
 }
 
 // passTo gives f to another route.
-func (f *flows) passTo(r *route) *flows {
+func (f *udpListener) passTo(r *route) *udpListener {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	close(f.left)
@@ -60,7 +60,7 @@ func (f *flows) passTo(r *route) *flows {
 	return f
 }
 
-func (f *flows) listen(ctx context.Context) error {
+func (f *udpListener) listen(ctx context.Context) error {
 	r := f.owner()
 	e := &r.config.From
 	// Somebody else on the port would get some of what is sent to it.
@@ -81,7 +81,7 @@ func (f *flows) listen(ctx context.Context) error {
 }
 
 // start begins to relay, unless f has begun for another route.
-func (f *flows) start() {
+func (f *udpListener) start() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.begun {
@@ -98,7 +98,7 @@ func (f *flows) start() {
 }
 
 // receive hands out datagrams until the socket is closed.
-func (f *flows) receive() {
+func (f *udpListener) receive() {
 	arrived, release := f.owner().datagramBuffers(socketBatch)
 	defer release()
 	for {
@@ -125,7 +125,7 @@ func (f *flows) receive() {
 
 // accept makes a session of each flow, until the table is closed. The socket is closed behind the last session, for
 // answers leave by it.
-func (f *flows) accept(received <-chan struct{}) {
+func (f *udpListener) accept(received <-chan struct{}) {
 	defer close(f.ended)
 	defer func() { <-received }()
 	defer f.close()
@@ -150,7 +150,7 @@ func (f *flows) accept(received <-chan struct{}) {
 }
 
 // serve dials the upstream of a flow, which it takes over, and relays.
-func (f *flows) serve(r *route, flow *endpoint.Flow) {
+func (f *udpListener) serve(r *route, flow *endpoint.Flow) {
 	s := newFlowSession(r, flow)
 	if err := s.pair(r.pairing, flow); err != nil {
 		_ = flow.Close()
@@ -158,7 +158,7 @@ func (f *flows) serve(r *route, flow *endpoint.Flow) {
 		if r.pairing.Err() != nil {
 			reason = reasonFor(r.pairing, err)
 		}
-		r.never(s.log, reason, err)
+		r.recordNotStarted(s.log, reason, err)
 		return
 	}
 	r.join(s.id, s)
@@ -166,14 +166,14 @@ func (f *flows) serve(r *route, flow *endpoint.Flow) {
 }
 
 // retire lets no flow begin any more, if r has f.
-func (f *flows) retire(r *route) {
+func (f *udpListener) retire(r *route) {
 	if f.table != nil && f.owner() == r {
 		f.table.Close()
 	}
 }
 
 // abandon closes what was never started, if r has f.
-func (f *flows) abandon(r *route) {
+func (f *udpListener) abandon(r *route) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.route == r && !f.begun {
@@ -181,17 +181,17 @@ func (f *flows) abandon(r *route) {
 	}
 }
 
-func (f *flows) close() {
+func (f *udpListener) close() {
 	if f.conn != nil {
 		_ = f.conn.Close()
 	}
 }
 
-func (f *flows) addr() endpoint.Address {
+func (f *udpListener) addr() endpoint.Address {
 	return endpoint.Address{Network: "udp", Address: f.conn.Addr().String()}
 }
 
-func (f *flows) status() *FlowsStatus {
+func (f *udpListener) status() *FlowsStatus {
 	stats := f.table.Stats()
 	status := &FlowsStatus{Live: stats.Live, Refused: stats.Refused, Dropped: stats.Dropped}
 	status.Datagrams.Endpoint = "listen " + f.addr().String()
@@ -199,8 +199,8 @@ func (f *flows) status() *FlowsStatus {
 	return status
 }
 
-// A flowEnd is a flow as the relay wants it: datagrams of one peer.
-type flowEnd struct {
+// A flowDatagrams is a flow as the relay wants it: datagrams of one peer.
+type flowDatagrams struct {
 	flow   *endpoint.Flow
 	ready  chan struct{} // is closed when the other side gets what is received
 	idle   func()        // is called when the flow ends for want of datagrams
@@ -209,7 +209,7 @@ type flowEnd struct {
 }
 
 // Receive implements relay.Datagrams.
-func (f *flowEnd) Receive(into []relay.Datagram) (int, error) {
+func (f *flowDatagrams) Receive(into []relay.Datagram) (int, error) {
 	select {
 	case <-f.ready:
 	case <-f.closed:
@@ -228,7 +228,7 @@ func (f *flowEnd) Receive(into []relay.Datagram) (int, error) {
 }
 
 // Send implements relay.Datagrams.
-func (f *flowEnd) Send(frames [][]byte) (int, error) {
+func (f *flowDatagrams) Send(frames [][]byte) (int, error) {
 	for i, frame := range frames {
 		if _, err := f.flow.Write(frame); errors.Is(err, net.ErrClosed) {
 			return i, err
@@ -240,7 +240,7 @@ func (f *flowEnd) Send(frames [][]byte) (int, error) {
 }
 
 // Close implements relay.Datagrams.
-func (f *flowEnd) Close() error {
+func (f *flowDatagrams) Close() error {
 	f.close.Do(func() { close(f.closed) })
 	return f.flow.Close()
 }

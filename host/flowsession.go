@@ -48,7 +48,7 @@ func newFlowSession(r *route, flow *endpoint.Flow) *flowSession {
 
 // pair makes the two members. With an error, the flow is the caller's.
 func (s *flowSession) pair(ctx context.Context, flow *endpoint.Flow) error {
-	end := &flowEnd{
+	end := &flowDatagrams{
 		flow: flow, ready: make(chan struct{}), closed: make(chan struct{}),
 		idle: func() { s.hub.End(relay.IdleTimeout) },
 	}

@@ -172,11 +172,11 @@ func (h *hub) plan() ([]side, error) {
 }
 
 // places returns where the hub listens, in the order of the route's endpoints.
-func (h *hub) places() []place {
-	var all []place
+func (h *hub) places() []boundAddress {
+	var all []boundAddress
 	for _, s := range h.current() {
 		if e, address := s.listening(); e != nil {
-			all = append(all, place{e, address})
+			all = append(all, boundAddress{e, address})
 		}
 	}
 	return all

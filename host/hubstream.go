@@ -168,7 +168,7 @@ func (s *streamSide) start() {
 			codec, err := s.chooser.choose(r.pairing, conn)
 			if err != nil {
 				_ = conn.Reset()
-				r.never(r.log.With("peer", addressOf(conn)), reasonFor(r.pairing, err), err)
+				r.recordNotStarted(r.log.With("peer", addressOf(conn)), reasonFor(r.pairing, err), err)
 				return
 			}
 			s.serve(conn, codec)
@@ -253,7 +253,7 @@ func (s *streamSide) serve(conn *endpoint.Conn, codec string) {
 	joined, err := s.join(m, l, ipOf(conn))
 	if err != nil {
 		_ = conn.Reset()
-		r.never(m.log, relay.CodecFailed, err)
+		r.recordNotStarted(m.log, relay.CodecFailed, err)
 		return
 	}
 	m.Member = joined

@@ -263,7 +263,7 @@ func (h *Host) carryOut(ctx context.Context, p *plan) []error {
 
 // seeOff waits for the sessions of a route that a reload took out, which keeps its own codecs and not those of others.
 func (h *Host) seeOff(r *route) {
-	own := h.pool.Open(r.has().Config())
+	own := h.pool.Open(r.currentCodecs().Config())
 	if err := own.ConfigureAll(h.life, plugins.KeysOf(own.Config(), r.config)); err == nil {
 		r.adopt(own)
 	}

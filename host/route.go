@@ -33,7 +33,7 @@ type route struct {
 	listener *endpoint.Listener // nil where both sides are dialled, and where hub or flows are not
 	takes    *route             // whose listener, or flows, the route takes over when it starts; nil: none
 	hub      *hub               // nil: the route is paired
-	flows    *flows             // nil: it does not answer datagrams
+	flows    *udpListener       // nil: it does not answer datagrams
 	chooser  *chooser
 
 	ctx     context.Context // of its sessions; its cause is a relay.Reason, as it is of those that follow
@@ -218,7 +218,7 @@ func (r *route) serve(downstream *endpoint.Conn) {
 	codec, err := r.chooser.choose(r.pairing, downstream)
 	if err != nil {
 		_ = downstream.Reset()
-		r.never(log, reasonFor(r.pairing, err), err)
+		r.recordNotStarted(log, reasonFor(r.pairing, err), err)
 		return
 	}
 	upstream, err := r.dial(r.pairing, &r.config.To)
@@ -228,7 +228,7 @@ func (r *route) serve(downstream *endpoint.Conn) {
 		if r.pairing.Err() != nil {
 			reason = reasonFor(r.pairing, err)
 		}
-		r.never(log, reason, err)
+		r.recordNotStarted(log, reason, err)
 		return
 	}
 	r.relay(id, downstream, upstream, codec)
@@ -243,8 +243,8 @@ func reasonFor(ctx context.Context, err error) relay.Reason {
 	return reason
 }
 
-// never logs and counts a session that never began.
-func (r *route) never(log hclog.Logger, reason relay.Reason, err error) {
+// recordNotStarted logs and counts a session that did not begin.
+func (r *route) recordNotStarted(log hclog.Logger, reason relay.Reason, err error) {
 	log.Warn("no session", "reason", string(reason), "error", err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -257,7 +257,7 @@ func (r *route) relay(id uint64, downstream, upstream *endpoint.Conn, codec stri
 	if err != nil {
 		_ = downstream.Reset()
 		_ = upstream.Reset()
-		r.never(r.log.With("session", id), relay.CodecFailed, err)
+		r.recordNotStarted(r.log.With("session", id), relay.CodecFailed, err)
 		return
 	}
 	r.join(id, s)
@@ -506,30 +506,30 @@ func (r *route) adopt(codecs *plugins.Set) {
 	}
 }
 
-// has returns the codecs that the route has.
-func (r *route) has() *plugins.Set {
+// currentCodecs returns the codecs that the route has now.
+func (r *route) currentCodecs() *plugins.Set {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.codecs
 }
 
 // places returns where the route listens, in the order of its endpoints.
-func (r *route) places() []place {
+func (r *route) places() []boundAddress {
 	switch {
 	case r.hub != nil:
 		return r.hub.places()
 	case r.takes != nil:
-		return []place{{&r.config.From, r.takes.places()[0].address}}
+		return []boundAddress{{&r.config.From, r.takes.places()[0].address}}
 	case r.flows != nil && r.flows.conn != nil:
-		return []place{{&r.config.From, r.flows.addr()}}
+		return []boundAddress{{&r.config.From, r.flows.addr()}}
 	case r.listener != nil:
-		return []place{{&r.config.From, r.listener.Addr()}}
+		return []boundAddress{{&r.config.From, r.listener.Addr()}}
 	}
 	return nil
 }
 
-// A place is where an endpoint listens, with the port that was chosen for port 0.
-type place struct {
+// A boundAddress is where an endpoint listens, with the port that was chosen for port 0.
+type boundAddress struct {
 	endpoint *config.Endpoint
 	address  endpoint.Address
 }

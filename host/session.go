@@ -90,7 +90,7 @@ func (r *route) tappedCodec(ctx context.Context, log hclog.Logger, name string) 
 
 // codec returns a codec of the route's, which was configured when the route started.
 func (r *route) codec(ctx context.Context, name string) (codeccall.Codec, error) {
-	codecs := r.has()
+	codecs := r.currentCodecs()
 	return codecs.Codec(ctx, name, r.config.MaxFrame(codecs.Find(name)))
 }
 

@@ -109,7 +109,7 @@ func (r *route) startLater(late error) {
 	r.work.Go(func() {
 		var err error
 		for late := late; late != nil && err == nil; {
-			late, err = prepare(r.dials, r.has(), r.config)
+			late, err = prepare(r.dials, r.currentCodecs(), r.config)
 			r.waitFor(late)
 		}
 		switch {

@@ -57,7 +57,7 @@ func (r *frameReader) run(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := r.settle(); err != nil || end {
+		if err := r.flush(); err != nil || end {
 			return err
 		}
 	}
@@ -74,7 +74,7 @@ func (r *frameReader) receive() (end bool, err error) {
 	return false, err
 }
 
-func (r *frameReader) settle() error {
+func (r *frameReader) flush() error {
 	if r.settled == nil {
 		return nil
 	}
@@ -139,7 +139,7 @@ func (r *frameReader) Fault(f *codecstream.Fault) (goOn bool, err error) {
 		return false, faultOnWire(f)
 	}
 	if f.Final {
-		if err := r.settle(); err != nil { // what precedes it is reported first
+		if err := r.flush(); err != nil { // what precedes it is reported first
 			return false, err
 		}
 		return false, faultOnWire(f)
@@ -149,7 +149,7 @@ func (r *frameReader) Fault(f *codecstream.Fault) (goOn bool, err error) {
 
 // report reports a fault that is skipped.
 func (r *frameReader) report(f *codecstream.Fault) error {
-	if err := r.settle(); err != nil { // what precedes it is reported first
+	if err := r.flush(); err != nil { // what precedes it is reported first
 		return err
 	}
 	r.faulty(faultOnWire(f))

@@ -57,7 +57,7 @@ func (c *Client) SetTimeout(d time.Duration) { c.timeout.Store(int64(d)) }
 // process can't have it: calls then go on by gRPC, and the plane is the caller's to close. The process must have said that
 // it can (see Description.DataPlanes); one that can't would never answer.
 func (c *Client) Share(ctx context.Context, plane *codecshm.Plane) error {
-	if err := plane.Begin(ctx, time.Duration(c.timeout.Load()), c.fail); err != nil {
+	if err := plane.Begin(ctx, time.Duration(c.timeout.Load()), c.setError); err != nil {
 		return err
 	}
 	c.shared.Store(plane)
@@ -189,9 +189,9 @@ func (c *Client) lane() (*lane, error) {
 	if len(c.lanes) == lanesPerProcess {
 		return c.lanes[c.turn%lanesPerProcess], nil
 	}
-	l, err := openLane(c.ctx, c.conn, time.Duration(c.timeout.Load()), c.fail)
+	l, err := openLane(c.ctx, c.conn, time.Duration(c.timeout.Load()), c.setError)
 	if err != nil {
-		c.fail(err)
+		c.setError(err)
 		if errors.Is(err, codeccall.ErrOverdue) {
 			return nil, err
 		}
@@ -201,7 +201,7 @@ func (c *Client) lane() (*lane, error) {
 	return l, nil
 }
 
-func (c *Client) fail(err error) {
+func (c *Client) setError(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {

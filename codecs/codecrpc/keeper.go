@@ -43,8 +43,9 @@ func (k *keeper) keep(stream, by uint64, b []byte) bool {
 	return true
 }
 
-// take returns what is kept of a stream, if call by left it and it has n bytes, and keeps it no longer in any case.
-func (k *keeper) take(stream, by uint64, n int) []byte {
+// claim returns the bytes that are kept of a stream if call by left them and there are n of them; otherwise nil. They are kept no
+// longer in either case.
+func (k *keeper) claim(stream, by uint64, n int) []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := k.streams[stream]

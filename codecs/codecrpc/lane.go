@@ -235,7 +235,7 @@ func (l *lane) receive() {
 	var err error
 	for err == nil {
 		if err = l.stream.RecvMsg(&m); err == nil {
-			err = l.take(m.bytes())
+			err = l.receiveMessage(m.bytes())
 			m.free()
 		}
 	}
@@ -268,8 +268,8 @@ func (l *lane) receive() {
 	l.wake.Broadcast()
 }
 
-// take handles one message. An error of it is one of the lane: what follows could not be trusted.
-func (l *lane) take(message []byte) error {
+// receiveMessage handles one message. An error of it is one of the lane: what follows could not be trusted.
+func (l *lane) receiveMessage(message []byte) error {
 	var p part
 	if err := p.parse(message); err != nil {
 		return fmt.Errorf("%w: answer: %w", codeccall.ErrMisbehaved, err)
@@ -288,7 +288,7 @@ func (l *lane) take(message []byte) error {
 		// Answering before the whole call was seen is only right for calls that are refused, and those end here too.
 		return fmt.Errorf("%w: answer to a call that was not sent whole", codeccall.ErrMisbehaved)
 	}
-	complete, err := c.take(&p)
+	complete, err := c.addPart(&p)
 	if err == nil && !complete {
 		if len(message) >= leastPart {
 			return nil
@@ -316,9 +316,9 @@ func (l *lane) take(message []byte) error {
 	return nil
 }
 
-// take adds a part of the answer to what is here and reports whether that is all of it. Every number is checked
+// addPart adds a part of the answer to what is here and reports whether that is all of it. Every number is checked
 // before memory is taken for it.
-func (c *call) take(p *part) (complete bool, err error) {
+func (c *call) addPart(p *part) (complete bool, err error) {
 	if p.hasHead == c.answered {
 		return false, codeccall.Misbehaved("the first part of an answer, and no other, has a head")
 	}

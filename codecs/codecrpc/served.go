@@ -77,7 +77,7 @@ func (c *served) begin(l *serverLane, p *part) error {
 		return nil
 	}
 	if h.kind == kindDecode && (h.stream != 0 || h.kept > 0) {
-		kept := l.kept.take(h.stream, h.keptOf, int(h.kept))
+		kept := l.kept.claim(h.stream, h.keptOf, int(h.kept))
 		if h.kept > 0 && kept == nil {
 			c.resend = true
 			return nil
@@ -94,8 +94,8 @@ func (c *served) refuse(format string, args ...any) {
 	c.answer.err = fmt.Appendf(nil, format, args...)
 }
 
-// take adds a part. When that is all of the call, its bytes stay where they are in the message m.
-func (c *served) take(p *part, m *incoming) error {
+// addPart adds a part. When that is all of the call, its bytes stay where they are in the message m.
+func (c *served) addPart(p *part, m *incoming) error {
 	if uint64(len(p.data)) > uint64(c.left) {
 		return fmt.Errorf("%w: call %d has more than the %d bytes it announced", errMalformed, c.id, c.head.dataSize)
 	}

@@ -92,7 +92,7 @@ func (l *serverLane) receive() *served {
 		if l.ended = l.stream.RecvMsg(&m); l.ended != nil {
 			break
 		}
-		call, err := l.take(&m)
+		call, err := l.receiveMessage(&m)
 		m.free()
 		if err != nil {
 			l.ended = fmt.Errorf("call: %w", err)
@@ -104,9 +104,9 @@ func (l *serverLane) receive() *served {
 	return nil
 }
 
-// take adds a message to its call, and returns the call when it is complete. It may keep the message, which it then
+// receiveMessage adds a message to its call, and returns the call when it is complete. It may keep the message, which it then
 // takes out of m. An error is the host's mistake, and ends the lane.
-func (l *serverLane) take(m *incoming) (*served, error) {
+func (l *serverLane) receiveMessage(m *incoming) (*served, error) {
 	var p part
 	if err := p.parse(m.bytes()); err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func (l *serverLane) take(m *incoming) (*served, error) {
 			return nil, err
 		}
 	}
-	if err := call.take(&p, m); err != nil {
+	if err := call.addPart(&p, m); err != nil {
 		return nil, err
 	}
 	if !call.complete() {

@@ -215,7 +215,7 @@ func TestAnswersToOtherAttempts(t *testing.T) {
 			a.head = answerHead{consumed: 1, examined: 1}
 			for _, attempt := range []uint64{0, c.attempt - 1, c.attempt + 1, c.attempt + 1<<32, math.MaxUint64, r.Uint64() &^ 0xffff} {
 				if a.attempt.Store(attempt); attempt != c.attempt {
-					strike(l.signal)
+					writeByte(l.signal)
 				}
 			}
 			// Other slots are nobody's.
@@ -242,7 +242,7 @@ func TestNaps(t *testing.T) {
 		for !stop.Load() {
 			for taken := l.taken.Load(); taken != l.control.head.Load(); taken++ {
 				d.answer(l, l.control.ring[taken%slotCount])
-				strike(l.signal)
+				writeByte(l.signal)
 				l.taken.Store(taken + 1)
 			}
 			l.state.nap.Store(r.Uint32())

@@ -316,7 +316,7 @@ func (d *double) eachCall(l *serverLane, do func(slot uint32)) {
 func (d *double) answer(l *serverLane, slot uint32) {
 	l.state.answers[slot].attempt.Swap(l.control.calls[slot].attempt)
 	if l.control.parked.Load() != 0 {
-		strike(l.signal)
+		writeByte(l.signal)
 	}
 }
 

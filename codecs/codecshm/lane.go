@@ -157,7 +157,7 @@ func (l *lane) submit(c *call) error {
 	l.rung = nap
 	l.mu.Unlock()
 	if ring {
-		strike(l.bell)
+		writeByte(l.bell)
 	}
 	return nil
 }
@@ -180,8 +180,8 @@ func (l *lane) ifBegun(c *call, err error) error {
 	}
 }
 
-// strike writes a byte to a pipe, which wakes the reader. It doesn't wait: a pipe that is full wakes just as well.
-func strike(pipe int) {
+// writeByte writes a byte to a pipe, which wakes the reader. It doesn't wait: a pipe that is full wakes just as well.
+func writeByte(pipe int) {
 	var one [1]byte
 	// The runtime need not be told of a system call that doesn't block.
 	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, uintptr(pipe), uintptr(unsafe.Pointer(&one[0])), 1)
@@ -257,7 +257,7 @@ func (l *lane) listen() {
 	for {
 		if _, err := l.signal.Read(b[:]); err != nil {
 			if err == io.EOF {
-				l.plane.fail(errLetGo)
+				l.plane.endCalls(errLetGo)
 			}
 			return
 		}
@@ -306,12 +306,12 @@ func (l *lane) look() {
 	}
 	l.mu.Unlock()
 	if overdue {
-		l.plane.fail(codeccall.ErrOverdue)
+		l.plane.endCalls(codeccall.ErrOverdue)
 	}
 }
 
-// fail ends all calls.
-func (l *lane) fail() {
+// endCalls ends all calls.
+func (l *lane) endCalls() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.failed = true

@@ -127,7 +127,7 @@ func (p *Plane) openSegment(size int, readOnly bool) (*segment, error) {
 	id := p.nextSegment.Add(1)
 	if err := p.socket.send(message{op: opAdd, id: id, size: uint64(size), readOnly: readOnly, files: []int{fd}}); err != nil {
 		_ = unix.Munmap(memory)
-		p.fail(fmt.Errorf("handing memory to the process: %w", err))
+		p.endCalls(fmt.Errorf("handing memory to the process: %w", err))
 		return nil, err
 	}
 	return &segment{
@@ -138,7 +138,7 @@ func (p *Plane) openSegment(size int, readOnly bool) (*segment, error) {
 				return
 			}
 			if err := p.socket.send(message{op: opDrop, id: id}); err != nil {
-				p.fail(fmt.Errorf("taking memory from the process: %w", err))
+				p.endCalls(fmt.Errorf("taking memory from the process: %w", err))
 			}
 		},
 	}, nil
@@ -163,8 +163,8 @@ func (p *Plane) Open(number uint32, properties codeccall.Properties) codeccall.D
 
 var errClosed = errors.New("closed")
 
-// fail ends all calls under way: with codeccall.ErrOverdue those that are, the others with ErrGone.
-func (p *Plane) fail(cause error) {
+// endCalls ends all calls under way: with codeccall.ErrOverdue those that are, the others with ErrGone.
+func (p *Plane) endCalls(cause error) {
 	p.failing.Do(func() {
 		if p.told != nil {
 			p.told(cause)
@@ -172,7 +172,7 @@ func (p *Plane) fail(cause error) {
 		p.over.Store(true)
 	})
 	for i := range p.lanes {
-		p.lanes[i].fail()
+		p.lanes[i].endCalls()
 	}
 }
 
@@ -181,7 +181,7 @@ func (p *Plane) fail(cause error) {
 func (p *Plane) Close() { p.closing.Do(p.close) }
 
 func (p *Plane) close() {
-	p.fail(errClosed)
+	p.endCalls(errClosed)
 	for i := range p.lanes {
 		p.lanes[i].close()
 	}

@@ -213,12 +213,12 @@ type serverLane struct {
 
 	// owner is twice the number of the worker that has the lane, and one more while that runs a call. Whoever would take
 	// the lane away changes the number while it is odd, and a worker that finds it changed has lost the lane.
-	owner   atomic.Uint64
-	taken   atomic.Uint64 // calls taken off the ring; changed by the owner alone
-	minded  atomic.Bool   // mind runs
-	signals uint32        // the value of parked that the signal was given for; the owner's, as are:
-	untold  int           // answers since then
-	spinner spinner
+	owner      atomic.Uint64
+	taken      atomic.Uint64 // calls taken off the ring; changed by the owner alone
+	watching   atomic.Bool   // mind runs
+	signals    uint32        // the value of parked that the signal was given for; the owner's, as are:
+	unsignaled int           // answers since then
+	spinner    spinner
 }
 
 // A worker is what runs calls: one goroutine, with memory of its own.
@@ -255,7 +255,7 @@ func (l *serverLane) work(me uint64) {
 	for {
 		taken := l.taken.Load()
 		if l.control.head.Load() == taken {
-			l.tell()
+			l.signalHost()
 			// The goroutine waits for the bell in a system call, which on its own thread costs the scheduler nothing. It has
 			// the thread no longer than that: a slow call must not pin one.
 			runtime.LockOSThread()
@@ -268,24 +268,24 @@ func (l *serverLane) work(me uint64) {
 		}
 		slot := l.control.ring[taken%slotCount] % slotCount
 		if l.control.calls[slot].wire.length > quickCall {
-			l.tell()
+			l.signalHost()
 		}
 		l.taken.Store(taken + 1)
 		l.owner.Swap(me + 1)
-		if !l.minded.Load() && !l.minded.Swap(true) {
-			go l.mind()
+		if !l.watching.Load() && !l.watching.Swap(true) {
+			go l.watchSlowCalls()
 		}
 		attempt := w.run(l, slot)
 		mine := l.owner.CompareAndSwap(me+1, me)
 		l.state.answers[slot].attempt.Swap(attempt)
 		if !mine {
 			if l.control.parked.Load() != 0 {
-				strike(l.signal)
+				writeByte(l.signal)
 			}
 			return
 		}
-		if l.untold++; l.untold == maxUntold {
-			l.tell()
+		if l.unsignaled++; l.unsignaled == maxUntold {
+			l.signalHost()
 		}
 	}
 }
@@ -294,15 +294,15 @@ func (l *serverLane) work(me uint64) {
 // run, it is better not to wake it for each.
 const maxUntold = 32
 
-// tell wakes the host if it sleeps and there is something to see.
-func (l *serverLane) tell() {
-	if l.untold == 0 {
+// signalHost wakes the host if it sleeps and answers wait for it.
+func (l *serverLane) signalHost() {
+	if l.unsignaled == 0 {
 		return
 	}
-	l.untold = 0
+	l.unsignaled = 0
 	if parked := l.control.parked.Load(); parked != 0 && parked != l.signals {
 		l.signals = parked
-		strike(l.signal)
+		writeByte(l.signal)
 	}
 }
 
@@ -368,8 +368,8 @@ const (
 	closely     = 1000 // times
 )
 
-// mind gives the lane to another worker when a call has held it for long. It ends when nothing is going on.
-func (l *serverLane) mind() {
+// watchSlowCalls gives the lane to another worker when a call has held it for long. It ends when nothing is going on.
+func (l *serverLane) watchSlowCalls() {
 	tick := time.NewTicker(mindEvery)
 	defer tick.Stop()
 	last, quiet, strict := l.taken.Load(), 0, 0
@@ -393,8 +393,8 @@ func (l *serverLane) mind() {
 		case quiet < 10:
 			quiet++
 		default:
-			l.minded.Swap(false)
-			if l.owner.Load()%2 == 0 || l.minded.Swap(true) {
+			l.watching.Swap(false)
+			if l.owner.Load()%2 == 0 || l.watching.Swap(true) {
 				return // a call that begins now finds nobody minding, and sees to it
 			}
 		}

@@ -29,10 +29,10 @@ type decoder struct {
 	defaults  func(element reflect.Value) // fills an element of a list, or what a pointer is to, before it is decoded
 }
 
-func (d *decoder) fail(p Position, got, want string) { d.errs = append(d.errs, p.Error(got, want)) }
+func (d *decoder) addError(p Position, got, want string) { d.errs = append(d.errs, p.Error(got, want)) }
 
 // wrong reports that n is not what is wanted.
-func (d *decoder) wrong(n *node, key, want string) { d.fail(n.at(key), n.got(), want) }
+func (d *decoder) wrong(n *node, key, want string) { d.addError(n.at(key), n.got(), want) }
 
 // parsed reports err, an *Error without a place, at n. It returns false if there is none.
 func (d *decoder) parsed(n *node, key string, err error) bool {
@@ -43,11 +43,11 @@ func (d *decoder) parsed(n *node, key string, err error) bool {
 	var o *codecs.OptionError
 	switch {
 	case errors.As(err, &e):
-		d.fail(n.at(key), e.Got, e.Want)
+		d.addError(n.at(key), e.Got, e.Want)
 	case errors.As(err, &o):
-		d.fail(n.at(key), o.Got, o.Want)
+		d.addError(n.at(key), o.Got, o.Want)
 	default:
-		d.fail(n.at(key), n.got()+": "+err.Error(), "")
+		d.addError(n.at(key), n.got()+": "+err.Error(), "")
 	}
 	return true
 }
@@ -153,7 +153,7 @@ func (d *decoder) structure(n *node, key string, dst reflect.Value) {
 			want += " with " + strings.Join(keys, ", ")
 		}
 		if got, blank, ok := withoutBlank(n.text, keysOf(dst.Type())); ok && n.kind == scalar {
-			d.fail(n.at(key), got, blank)
+			d.addError(n.at(key), got, blank)
 			return
 		}
 		d.wrong(n, key, want)
@@ -178,7 +178,7 @@ func (d *decoder) structure(n *node, key string, dst reflect.Value) {
 			}
 			d.decode(value, childKey(key, name), dst.Field(i), field.Tag)
 		} else if field.Tag.Get("required") != "" {
-			d.fail(n.at(childKey(key, name)), "nothing", "a value: it must be given")
+			d.addError(n.at(childKey(key, name)), "nothing", "a value: it must be given")
 		}
 	}
 	for _, e := range n.entries {
@@ -187,13 +187,13 @@ func (d *decoder) structure(n *node, key string, dst reflect.Value) {
 		}
 		at := e.at(childKey(key, e.key))
 		if got, want, ok := withoutBlank(e.key, keysOf(dst.Type())); ok && e.value.isNull() {
-			d.fail(at, strings.Replace(got, "the text", "a key called", 1), want)
+			d.addError(at, strings.Replace(got, "the text", "a key called", 1), want)
 			continue
 		}
 		if harmless, ok := notBuiltKey(kind, e.key); !ok {
-			d.fail(at, "an unknown key", oneOf(e.key, keysOf(dst.Type())))
+			d.addError(at, "an unknown key", oneOf(e.key, keysOf(dst.Type())))
 		} else if e.value.kind != scalar || harmless == "" || e.value.text != harmless {
-			d.fail(at, e.key+" is not built yet", "")
+			d.addError(at, e.key+" is not built yet", "")
 		}
 	}
 }
@@ -203,7 +203,7 @@ func (d *decoder) toList(n *node, key string, r *Route) {
 	r.toIsList = true
 	d.positions[key] = n.at(key)
 	if len(n.items) == 0 {
-		d.fail(n.at(key), "an empty list", "an endpoint, or a list of them")
+		d.addError(n.at(key), "an empty list", "an endpoint, or a list of them")
 		return
 	}
 	var all []Endpoint
@@ -270,11 +270,11 @@ func wantText(n *node) string {
 func (d *decoder) string(n *node, key string, p *string, tag reflect.StructTag) {
 	switch {
 	case n.kind == list && strings.HasSuffix(key, ".codec"):
-		d.fail(n.at(key), "a list: "+chainsNotBuilt, "")
+		d.addError(n.at(key), "a list: "+chainsNotBuilt, "")
 	case !n.isText() || n.isNull():
 		d.wrong(n, key, wantText(n))
 	case n.text == "" && tag.Get("empty") == "":
-		d.fail(n.at(key), "an empty text", "a value, or no such key")
+		d.addError(n.at(key), "an empty text", "a value, or no such key")
 	default:
 		*p = n.text
 	}
@@ -288,7 +288,7 @@ func (d *decoder) bytes(n *node, key string, tag reflect.StructTag) (string, boo
 	case !n.isText():
 		d.wrong(n, key, "a bytes value in quotes, such as \"0x0B\"")
 	case n.text == "" && (!n.quoted || tag.Get("empty") == ""):
-		d.fail(n.at(key), "no bytes", "at least one")
+		d.addError(n.at(key), "no bytes", "at least one")
 	default:
 		return n.text, true
 	}

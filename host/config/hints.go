@@ -23,7 +23,7 @@ func (s *source) backslashes() bool {
 	for i, line := range strings.Split(string(s.data), "\n") {
 		if at := brokenByBackslash.FindStringSubmatchIndex(line); at != nil && !commented(line, at[2]) {
 			column := len([]rune(line[:at[2]])) + 1
-			s.fail(Position{Line: i + 1, Column: column},
+			s.addError(Position{Line: i + 1, Column: column},
 				`"\", in which \ escapes the second quote: the text does not end here`, `'\' in single quotes`)
 			found = true
 		}

@@ -16,7 +16,7 @@ func (s *source) readJSON() *node {
 	if len(s.errs) == 0 {
 		begin := j.begin()
 		if _, err := j.dec.Token(); !errors.Is(err, io.EOF) {
-			s.fail(s.position(begin, ""), "more than one JSON value", "one")
+			s.addError(s.position(begin, ""), "more than one JSON value", "one")
 		}
 	}
 	return root
@@ -46,9 +46,9 @@ func (j *jsonReader) token(key string) (json.Token, int) {
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		j.fail(j.position(int(syntax.Offset)-1, key), "not JSON: "+syntax.Error(), "")
+		j.addError(j.position(int(syntax.Offset)-1, key), "not JSON: "+syntax.Error(), "")
 	default:
-		j.fail(j.position(len(j.data), key), "not JSON: it ends too early", "")
+		j.addError(j.position(len(j.data), key), "not JSON: it ends too early", "")
 	}
 	return json.Delim(0), begin
 }
@@ -58,7 +58,7 @@ func (j *jsonReader) value(key string, depth int) *node {
 	line, column := j.place(begin)
 	n := &node{syntax: syntaxJSON, file: j.file, line: line, column: column}
 	if depth > maxDepth {
-		j.fail(n.at(""), fmt.Sprintf("more than %d levels", maxDepth), "fewer")
+		j.addError(n.at(""), fmt.Sprintf("more than %d levels", maxDepth), "fewer")
 		return n
 	}
 	switch t := t.(type) {

@@ -144,7 +144,7 @@ type source struct {
 	lines map[*node]map[string]int           // where the keys of mappings are
 }
 
-func (s *source) fail(p Position, got, want string) {
+func (s *source) addError(p Position, got, want string) {
 	p.File = s.file
 	s.errs = append(s.errs, p.Error(got, want))
 }
@@ -181,7 +181,7 @@ func (s *source) add(n *node, e entry, key string) {
 		s.lines[n] = map[string]int{}
 	}
 	if line, ok := s.lines[n][e.key]; ok {
-		s.fail(Position{Line: e.line, Column: e.column, Key: key}, fmt.Sprintf("given twice; the first is at line %d", line), "")
+		s.addError(Position{Line: e.line, Column: e.column, Key: key}, fmt.Sprintf("given twice; the first is at line %d", line), "")
 		return
 	}
 	s.lines[n][e.key] = e.line

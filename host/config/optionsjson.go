@@ -69,7 +69,7 @@ func (c *Codec) OptionWarnings(raw json.RawMessage) (warnings []Warning) {
 	return warnings
 }
 
-func (o *optionReader) fail(n *node, key, got, want string) {
+func (o *optionReader) addError(n *node, key, got, want string) {
 	o.errs = append(o.errs, o.options.place(n, key).Error(got, want))
 }
 
@@ -83,7 +83,7 @@ func (o *optionReader) value(n *node, schema any, key string) any {
 		inner := &source{file: n.file, data: []byte(n.text)}
 		parsed := inner.readYAML()
 		if len(inner.errs) > 0 {
-			o.fail(n, key, inner.errs[0].Got, inner.errs[0].Want)
+			o.addError(n, key, inner.errs[0].Got, inner.errs[0].Want)
 			return nil
 		}
 		n = unplaced(parsed)
@@ -98,7 +98,7 @@ func (o *optionReader) value(n *node, schema any, key string) any {
 		}
 		return out
 	case n.kind == scalar && !n.quoted && n.text == "" && n.syntax != syntaxArgument:
-		o.fail(n, key, "nothing", wantOf(choices))
+		o.addError(n, key, "nothing", wantOf(choices))
 		return nil
 	case n.kind == scalar && len(choices) == 1 && choices[0]["type"] == nil:
 		return resolved(n)
@@ -121,7 +121,7 @@ func (o *optionReader) value(n *node, schema any, key string) any {
 	if n.kind == scalar && !n.isText() && ofType(choices, "string") != nil {
 		want += ", in quotes"
 	}
-	o.fail(n, key, n.got(), want)
+	o.addError(n, key, n.got(), want)
 	return nil
 }
 
@@ -162,7 +162,7 @@ func (o *optionReader) object(n *node, schema map[string]any, key string) any {
 func (o *optionReader) bytes(n *node, text, key string) {
 	var e *codecs.OptionError
 	if _, err := codecs.ParseBytes(text); errors.As(err, &e) {
-		o.fail(n, key, e.Got, e.Want)
+		o.addError(n, key, e.Got, e.Want)
 		return
 	}
 	if other, ok := meant(text); ok && o.warned != nil {
@@ -355,7 +355,7 @@ func (o *optionReader) invalid(root *node, e *jsonschema.ValidationError) {
 		}
 		n = next
 	}
-	o.fail(n, key, n.got(), wanted(e.ErrorKind))
+	o.addError(n, key, n.got(), wanted(e.ErrorKind))
 }
 
 // wanted says what would satisfy the part of a schema that failed.

@@ -25,7 +25,7 @@ func formatOf(name string) string {
 func read(file, format string, data []byte) (*node, Errors) {
 	s := &source{file: file, data: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))}
 	if len(data) > maxFile {
-		s.fail(Position{}, fmt.Sprintf("%d bytes", len(data)), fmt.Sprintf("at most %d", maxFile))
+		s.addError(Position{}, fmt.Sprintf("%d bytes", len(data)), fmt.Sprintf("at most %d", maxFile))
 		return nil, s.errs
 	}
 	if !utf8.Valid(s.data) {
@@ -33,7 +33,7 @@ func read(file, format string, data []byte) (*node, Errors) {
 		for r, size := utf8.DecodeRune(s.data); r != utf8.RuneError || size > 1; r, size = utf8.DecodeRune(s.data[bad:]) {
 			bad += size
 		}
-		s.fail(s.position(bad, ""), fmt.Sprintf("the byte 0x%02X", s.data[bad]), "UTF-8")
+		s.addError(s.position(bad, ""), fmt.Sprintf("the byte 0x%02X", s.data[bad]), "UTF-8")
 		return nil, s.errs
 	}
 	var root *node
@@ -45,7 +45,7 @@ func read(file, format string, data []byte) (*node, Errors) {
 	case "toml":
 		root = s.readTOML()
 	default:
-		s.fail(Position{}, fmt.Sprintf("the format %q", format), "yaml, toml or json")
+		s.addError(Position{}, fmt.Sprintf("the format %q", format), "yaml, toml or json")
 	}
 	if len(s.errs) > 0 {
 		return nil, s.errs
@@ -54,7 +54,7 @@ func read(file, format string, data []byte) (*node, Errors) {
 		root = &node{kind: mapping, file: file, line: 1, column: 1}
 	}
 	if root.kind != mapping {
-		s.fail(root.at(""), root.got(), "a mapping, with keys such as codecs and routes")
+		s.addError(root.at(""), root.got(), "a mapping, with keys such as codecs and routes")
 		return nil, s.errs
 	}
 	return root, nil

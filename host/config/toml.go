@@ -17,11 +17,11 @@ func (s *source) readTOML() *node {
 	if err := toml.Unmarshal(s.data, &rules); err != nil {
 		var e *toml.DecodeError
 		if !errors.As(err, &e) {
-			s.fail(Position{}, "not TOML: "+err.Error(), "")
+			s.addError(Position{}, "not TOML: "+err.Error(), "")
 			return root
 		}
 		line, column := e.Position()
-		s.fail(Position{Line: line, Column: max(column, 1), Key: dotted(e.Key())}, "not TOML: "+e.Error(), "")
+		s.addError(Position{Line: line, Column: max(column, 1), Key: dotted(e.Key())}, "not TOML: "+e.Error(), "")
 		return root
 	}
 	t := tomlReader{source: s}
@@ -38,7 +38,7 @@ func (s *source) readTOML() *node {
 		}
 	}
 	if err := t.parser.Error(); err != nil {
-		s.fail(Position{}, "not TOML: "+err.Error(), "")
+		s.addError(Position{}, "not TOML: "+err.Error(), "")
 	}
 	return root
 }
@@ -117,7 +117,7 @@ func (t *tomlReader) value(v *unstable.Node, path string, after, depth int) *nod
 	line, column := t.place(offset)
 	n := &node{syntax: syntaxTOML, file: t.file, line: line, column: column}
 	if depth > maxDepth {
-		t.fail(n.at(""), fmt.Sprintf("more than %d levels", maxDepth), "fewer")
+		t.addError(n.at(""), fmt.Sprintf("more than %d levels", maxDepth), "fewer")
 		return n
 	}
 	children := v.Children()

@@ -26,11 +26,11 @@ func (v *validator) validate() {
 	c.Quarantine.Dir = under(v.dir, c.Quarantine.Dir)
 	c.Discovery.KeyFile = under(v.dir, c.Discovery.KeyFile)
 	if n := len(c.Control.Socket); n > maxSocketPath {
-		v.fail(v.at("control.socket"), fmt.Sprintf("a path of %d bytes", n), fmt.Sprintf("at most %d", maxSocketPath))
+		v.addError(v.at("control.socket"), fmt.Sprintf("a path of %d bytes", n), fmt.Sprintf("at most %d", maxSocketPath))
 	}
 	for _, part := range notBuiltValues {
 		if part.used(c) {
-			v.fail(v.at(part.key), part.what+" is not built yet", "")
+			v.addError(v.at(part.key), part.what+" is not built yet", "")
 		}
 	}
 	v.discovery()
@@ -49,12 +49,12 @@ func (v *validator) name(list string, i int, name string, earlier func(i int) st
 		return
 	}
 	if !nameText.MatchString(name) {
-		v.fail(v.at(key), quote(name), "1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first")
+		v.addError(v.at(key), quote(name), "1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first")
 		return
 	}
 	for j := range i {
 		if earlier(j) == name {
-			v.fail(v.at(key), quote(name), fmt.Sprintf("a name that %s does not have", itemKey(list, j)))
+			v.addError(v.at(key), quote(name), fmt.Sprintf("a name that %s does not have", itemKey(list, j)))
 			return
 		}
 	}
@@ -71,16 +71,16 @@ func (v *validator) plugins() {
 		p, key := &all[i], itemKey("plugins", i)
 		v.name("plugins", i, p.Name, func(j int) string { return all[j].Name })
 		if slices.Contains(v.builtin, p.Name) {
-			v.fail(v.at(key+".name"), quote(p.Name), "another name: a plugin with this one is built in")
+			v.addError(v.at(key+".name"), quote(p.Name), "another name: a plugin with this one is built in")
 		}
 		p.Path = under(v.dir, p.Path)
 		if p.SHA256 != "" && !sha256Text.MatchString(p.SHA256) {
-			v.fail(v.at(key+".sha256"), quote(p.SHA256), "64 hex digits")
+			v.addError(v.at(key+".sha256"), quote(p.SHA256), "64 hex digits")
 		}
 		p.SHA256 = strings.ToLower(p.SHA256)
 		for name := range p.Env {
 			if !envText.MatchString(name) {
-				v.fail(v.at(childKey(key+".env", name)), quote(name), "the name of a variable: letters, digits and underscores")
+				v.addError(v.at(childKey(key+".env", name)), quote(name), "the name of a variable: letters, digits and underscores")
 			}
 		}
 	}
@@ -95,7 +95,7 @@ func (v *validator) codecs() {
 		}
 		v.name("codecs", i, c.Name, func(j int) string { return all[j].Name })
 		if c.Name == NoCodec {
-			v.fail(v.at(key+".name"), quote(c.Name), "another name: none means no codec")
+			v.addError(v.at(key+".name"), quote(c.Name), "another name: none means no codec")
 		}
 		if c.Options.own == nil {
 			c.Options.key, c.Options.at = key+".options", c.At
@@ -104,16 +104,16 @@ func (v *validator) codecs() {
 		plugin, profile := v.has(key+".plugin"), v.has(key+".profile")
 		switch {
 		case plugin && profile:
-			v.fail(v.at(key+".profile"), "a plugin and a profile", "one of them")
+			v.addError(v.at(key+".profile"), "a plugin and a profile", "one of them")
 		case !plugin && !profile:
-			v.fail(v.at(key), "neither plugin nor profile", "one of them")
+			v.addError(v.at(key), "neither plugin nor profile", "one of them")
 		case c.Profile != "":
 			p, err := findProfile(c.Profile)
 			if err != nil {
 				if slices.Contains(v.pluginNames(), c.Profile) {
 					err.Want = fmt.Sprintf("the name of a profile; %s is a plugin", c.Profile)
 				}
-				v.fail(v.at(key+".profile"), err.Got, err.Want)
+				v.addError(v.at(key+".profile"), err.Got, err.Want)
 				continue
 			}
 			c.use(p)
@@ -122,7 +122,7 @@ func (v *validator) codecs() {
 			if _, ok := LookupProfile(c.Plugin); ok {
 				want = fmt.Sprintf("a plugin; %s is a profile: write profile: %s", c.Plugin, c.Plugin)
 			}
-			v.fail(v.at(key+".plugin"), quote(c.Plugin), want)
+			v.addError(v.at(key+".plugin"), quote(c.Plugin), want)
 		}
 	}
 }
@@ -148,16 +148,16 @@ func (v *validator) routes() {
 			r.Limits.MaxFrame = GiB
 		}
 		if v.has(key + ".limits.memory") {
-			v.fail(v.at(key+".limits.memory"), "memory in a route", "it in the limits of the whole configuration")
+			v.addError(v.at(key+".limits.memory"), "memory in a route", "it in the limits of the whole configuration")
 		}
 		for _, shared := range []string{"start", "codec"} {
 			if v.has(key + ".timeouts." + shared) {
-				v.fail(v.at(key+".timeouts."+shared), shared+" in a route",
+				v.addError(v.at(key+".timeouts."+shared), shared+" in a route",
 					"it in the timeouts of the whole configuration: routes share the plugin")
 			}
 		}
 		if r.OnViolation == ViolationQuarantine && v.config.Quarantine.Dir == "" && !v.has("quarantine.dir") {
-			v.fail(v.at(key+".on_violation"), quote("quarantine"), "quarantine.dir to say where, or skip")
+			v.addError(v.at(key+".on_violation"), quote("quarantine"), "quarantine.dir to say where, or skip")
 		}
 		for i, e := range r.Sides() {
 			v.endpoint(e, key+r.sideKey(i))

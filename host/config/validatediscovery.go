@@ -17,7 +17,7 @@ func (v *validator) discovery() {
 	v.interfaces(v.config.Discovery.Interfaces, key)
 	for i, text := range v.config.Discovery.Interfaces {
 		if p, err := parsePrefix(text); err == nil && !p.Addr().Is4() {
-			v.fail(v.at(itemKey(key, i)), quote(text), "an IPv4 address or network, or the name of an interface")
+			v.addError(v.at(itemKey(key, i)), quote(text), "an IPv4 address or network, or the name of an interface")
 		}
 	}
 }
@@ -35,10 +35,10 @@ const maxAnnouncedTTL = time.Hour
 func (v *validator) announce(e *Endpoint, key string) {
 	a := e.Announce
 	if a.Service != "" && !serviceText.MatchString(a.Service) {
-		v.fail(v.at(key+".service"), quote(a.Service), wantService)
+		v.addError(v.at(key+".service"), quote(a.Service), wantService)
 	}
 	if len(e.Codec) > maxAnnouncedName {
-		v.fail(v.at(key), fmt.Sprintf("a codec with a name of %d bytes", len(e.Codec)),
+		v.addError(v.at(key), fmt.Sprintf("a codec with a name of %d bytes", len(e.Codec)),
 			fmt.Sprintf("at most %d where it is announced", maxAnnouncedName))
 	}
 	if !v.has(key + ".ttl") {
@@ -50,10 +50,10 @@ func (v *validator) announce(e *Endpoint, key string) {
 		if !v.has(at) {
 			at = key + ".interval"
 		}
-		v.fail(v.at(at), fmt.Sprintf("ttl %s with interval %s", a.TTL, a.Interval),
+		v.addError(v.at(at), fmt.Sprintf("ttl %s with interval %s", a.TTL, a.Interval),
 			fmt.Sprintf("a ttl of twice the interval or more: at least %s", 2*a.Interval))
 	case a.TTL%time.Millisecond != 0:
-		v.fail(v.at(key+".ttl"), quote(a.TTL.String()), "whole milliseconds")
+		v.addError(v.at(key+".ttl"), quote(a.TTL.String()), "whole milliseconds")
 	}
 	v.labels(e, key+".labels")
 	if a.DNSSD != "" {
@@ -64,7 +64,7 @@ func (v *validator) announce(e *Endpoint, key string) {
 func (v *validator) labels(e *Endpoint, key string) {
 	labels := e.Announce.Labels
 	if len(labels) > maxLabels {
-		v.fail(v.at(key), fmt.Sprintf("%d labels", len(labels)), fmt.Sprintf("at most %d", maxLabels))
+		v.addError(v.at(key), fmt.Sprintf("%d labels", len(labels)), fmt.Sprintf("at most %d", maxLabels))
 		return
 	}
 	size, good := len(e.Announce.Service)+len(e.Codec), true
@@ -74,17 +74,17 @@ func (v *validator) labels(e *Endpoint, key string) {
 		good = good && len(name) <= maxAnnouncedName && len(value) <= maxLabel
 		switch {
 		case name == "" || len(name) > maxAnnouncedName:
-			v.fail(at, fmt.Sprintf("a label's name of %d bytes", len(name)), fmt.Sprintf("1 to %d", maxAnnouncedName))
+			v.addError(at, fmt.Sprintf("a label's name of %d bytes", len(name)), fmt.Sprintf("1 to %d", maxAnnouncedName))
 		case !printable(name):
-			v.fail(at, fmt.Sprintf("%q", name), "a label's name without control characters")
+			v.addError(at, fmt.Sprintf("%q", name), "a label's name without control characters")
 		case len(value) > maxLabel:
-			v.fail(at, fmt.Sprintf("%d bytes", len(value)), fmt.Sprintf("at most %d", maxLabel))
+			v.addError(at, fmt.Sprintf("%d bytes", len(value)), fmt.Sprintf("at most %d", maxLabel))
 		case !printable(value):
-			v.fail(at, fmt.Sprintf("%q", value), "a label without control characters")
+			v.addError(at, fmt.Sprintf("%q", value), "a label without control characters")
 		}
 	}
 	if good && size > maxAnnouncedTexts {
-		v.fail(v.at(key), fmt.Sprintf("names and labels of %d bytes in all", size), fmt.Sprintf("at most %d", maxAnnouncedTexts))
+		v.addError(v.at(key), fmt.Sprintf("names and labels of %d bytes in all", size), fmt.Sprintf("at most %d", maxAnnouncedTexts))
 	}
 }
 

@@ -25,9 +25,9 @@ func (v *validator) dnssd(e *Endpoint, key string) {
 	at, text := v.at(key+".dns_sd"), e.Announce.DNSSD
 	name, transport, _ := strings.Cut(text, ".")
 	if transport != "_tcp" && transport != "_udp" || !isServiceType(name) {
-		v.fail(at, quote(text), wantServiceType)
+		v.addError(at, quote(text), wantServiceType)
 	} else if e.Listen != nil && slices.Contains([]string{"tcp", "udp"}, e.Listen.Scheme) && transport != "_"+e.Listen.Scheme {
-		v.fail(at, quote(text), fmt.Sprintf("%s._%s, since framehost listens on %[2]s", name, e.Listen.Scheme))
+		v.addError(at, quote(text), fmt.Sprintf("%s._%s, since framehost listens on %[2]s", name, e.Listen.Scheme))
 	}
 	v.txt(e.Announce.Labels, key+".labels")
 }
@@ -53,13 +53,13 @@ func (v *validator) txt(labels map[string]string, key string) {
 		switch {
 		case name == "": // refused already
 		case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' || r == '=' }):
-			v.fail(at, fmt.Sprintf("%q", name), "a label's name of ASCII without =, for DNS-SD")
+			v.addError(at, fmt.Sprintf("%q", name), "a label's name of ASCII without =, for DNS-SD")
 		case folded == codecTXT:
-			v.fail(at, quote(name), "another name, for DNS-SD: codec is the codec there")
+			v.addError(at, quote(name), "another name, for DNS-SD: codec is the codec there")
 		case taken:
-			v.fail(at, quote(name), fmt.Sprintf("a name that differs from %s in more than case, for DNS-SD", other))
+			v.addError(at, quote(name), fmt.Sprintf("a name that differs from %s in more than case, for DNS-SD", other))
 		case len(name)+1+len(labels[name]) > maxTXT:
-			v.fail(at, fmt.Sprintf("a name and a label of %d bytes", len(name)+len(labels[name])),
+			v.addError(at, fmt.Sprintf("a name and a label of %d bytes", len(name)+len(labels[name])),
 				fmt.Sprintf("at most %d together, for DNS-SD", maxTXT-1))
 		}
 		seen[folded] = name

@@ -14,9 +14,9 @@ func (v *validator) endpoint(e *Endpoint, key string) {
 	}
 	switch {
 	case listen && dial:
-		v.fail(v.at(key+".dial"), "listen and dial", "one of them")
+		v.addError(v.at(key+".dial"), "listen and dial", "one of them")
 	case !listen && !dial:
-		v.fail(v.at(key), "neither listen nor dial", "one of them")
+		v.addError(v.at(key), "neither listen nor dial", "one of them")
 	}
 	v.codecName(e.Codec, key+".codec")
 	for i := range e.Select {
@@ -27,10 +27,10 @@ func (v *validator) endpoint(e *Endpoint, key string) {
 		if !v.has(key + ".reconnect.max") {
 			at = v.at(key + ".reconnect.min")
 		}
-		v.fail(at, fmt.Sprintf("min %s and max %s", e.Reconnect.Min, e.Reconnect.Max), "min to be no more than max")
+		v.addError(at, fmt.Sprintf("min %s and max %s", e.Reconnect.Min, e.Reconnect.Max), "min to be no more than max")
 	}
 	if e.Shutdown && e.Direction == Both && !e.Datagrams() {
-		v.fail(v.at(key+".shutdown"), "shutdown with both directions in use", "direction: receive or send as well")
+		v.addError(v.at(key+".shutdown"), "shutdown with both directions in use", "direction: receive or send as well")
 	}
 	if e.Announce != nil {
 		v.announce(e, key+".announce")
@@ -48,7 +48,7 @@ func (v *validator) endpoint(e *Endpoint, key string) {
 func (v *validator) placed(e *Endpoint, key string) {
 	only := func(name, where string, ok bool) {
 		if v.has(childKey(key, name)) && !ok {
-			v.fail(v.at(childKey(key, name)), name, "it only where framehost "+where)
+			v.addError(v.at(childKey(key, name)), name, "it only where framehost "+where)
 		}
 	}
 	listens := func(schemes ...string) bool { return e.Listen != nil && slices.Contains(schemes, e.Listen.Scheme) }
@@ -57,7 +57,7 @@ func (v *validator) placed(e *Endpoint, key string) {
 		if e.Datagrams() {
 			want = "none: they are for connections, and datagrams have none"
 		}
-		v.fail(v.at(key+".select"), "rules here", want)
+		v.addError(v.at(key+".select"), "rules here", want)
 	}
 	only("allow", "listens on tcp or udp", listens("tcp", "udp"))
 	only("deny", "listens on tcp or udp", listens("tcp", "udp"))
@@ -69,7 +69,7 @@ func (v *validator) placed(e *Endpoint, key string) {
 	only("reconnect", "dials a stream", e.Listen == nil && !e.Datagrams())
 	only("udp", "listens or dials on udp", e.Datagrams() || e.Address() == nil)
 	if e.Shutdown && e.Datagrams() {
-		v.fail(v.at(key+".shutdown"), "shutdown", "none: it is for connections, and datagrams have none")
+		v.addError(v.at(key+".shutdown"), "shutdown", "none: it is for connections, and datagrams have none")
 	}
 }
 
@@ -95,7 +95,7 @@ func (v *validator) codecName(name, key string) {
 	case len(names) > 0:
 		want += ": " + oneOf(name, append(names, NoCodec))
 	}
-	v.fail(v.at(key), quote(name), want)
+	v.addError(v.at(key), quote(name), want)
 }
 
 // maxStart is the most that a starts_with rule may look at, in bytes.
@@ -109,17 +109,17 @@ func (v *validator) rule(e *Endpoint, i int, key string) {
 	address, start, unbuilt := v.has(key+".address"), v.has(key+".starts_with"), v.unbuiltRule(key)
 	switch {
 	case address && start:
-		v.fail(v.at(key), "address and starts_with", "one condition")
+		v.addError(v.at(key), "address and starts_with", "one condition")
 	case !address && !start && !unbuilt:
-		v.fail(v.at(key), "a rule without a condition", "address or starts_with; the endpoint's codec is for what no rule matches")
+		v.addError(v.at(key), "a rule without a condition", "address or starts_with; the endpoint's codec is for what no rule matches")
 	case address && e.Listen != nil && e.Listen.Scheme == "unix":
-		v.fail(v.at(key+".address"), "address", "another condition: peers on a Unix socket have no address")
+		v.addError(v.at(key+".address"), "address", "another condition: peers on a Unix socket have no address")
 	case len(r.StartsWith) > maxStart:
-		v.fail(v.at(key+".starts_with"), fmt.Sprintf("%d bytes", len(r.StartsWith)), fmt.Sprintf("1 to %d", maxStart))
+		v.addError(v.at(key+".starts_with"), fmt.Sprintf("%d bytes", len(r.StartsWith)), fmt.Sprintf("1 to %d", maxStart))
 	}
 	v.codecName(r.Codec, key+".codec")
 	if r.Codec != "" && e.Codec != "" && (r.Codec == NoCodec) != (e.Codec == NoCodec) {
-		v.fail(v.at(key+".codec"), quote(r.Codec), fmt.Sprintf("codec none everywhere or nowhere in a route; %s.codec is %s",
+		v.addError(v.at(key+".codec"), quote(r.Codec), fmt.Sprintf("codec none everywhere or nowhere in a route; %s.codec is %s",
 			strings.TrimSuffix(key, itemKey(".select", i)), e.Codec))
 	}
 }

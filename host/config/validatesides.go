@@ -36,11 +36,11 @@ func (v *validator) sides(r *Route, key string) {
 		if at := side + ".udp.flows"; v.has(at) && e.Datagrams() {
 			switch {
 			case e.Listen == nil:
-				v.fail(v.at(at), "flows", "them only where framehost listens")
+				v.addError(v.at(at), "flows", "them only where framehost listens")
 			case i > 0:
-				v.fail(v.at(at), "flows", "them only in from")
+				v.addError(v.at(at), "flows", "them only in from")
 			case hub:
-				v.fail(v.at(at), "flows in a hub", "them only where to dials and is no list")
+				v.addError(v.at(at), "flows in a hub", "them only where to dials and is no list")
 			}
 		}
 	}
@@ -53,13 +53,13 @@ func (v *validator) sides(r *Route, key string) {
 // member checks an endpoint of a hub.
 func (v *validator) member(e *Endpoint, key string) {
 	if e.Codec == NoCodec && !e.Datagrams() {
-		v.fail(v.at(key+".codec"), quote(NoCodec)+" in a hub", "a codec: a hub passes on frames, and a stream without codec has none")
+		v.addError(v.at(key+".codec"), quote(NoCodec)+" in a hub", "a codec: a hub passes on frames, and a stream without codec has none")
 	}
 	if at := key + ".queue"; v.has(at) && e.Direction == Receive {
-		v.fail(v.at(at), "queue", "it only where framehost writes: this side only receives")
+		v.addError(v.at(at), "queue", "it only where framehost writes: this side only receives")
 	}
 	if e.Echo && e.Direction != Both {
-		v.fail(v.at(key+".echo"), "echo", "it only where framehost both receives and sends")
+		v.addError(v.at(key+".echo"), "echo", "it only where framehost both receives and sends")
 	}
 }
 
@@ -67,10 +67,10 @@ func (v *validator) member(e *Endpoint, key string) {
 func (v *validator) paired(e *Endpoint, key string) {
 	const want = "it only in a hub: where to listens or is a list, or with datagrams without flows"
 	if v.has(key + ".queue") {
-		v.fail(v.at(key+".queue"), "queue", want)
+		v.addError(v.at(key+".queue"), "queue", want)
 	}
 	if e.Echo {
-		v.fail(v.at(key+".echo"), "echo", want)
+		v.addError(v.at(key+".echo"), "echo", want)
 	}
 }
 
@@ -83,11 +83,11 @@ func (v *validator) unframed(r *Route, key string) {
 	switch {
 	case !from.Datagrams() && !to.Datagrams():
 		if (from.Codec == NoCodec) != (to.Codec == NoCodec) {
-			v.fail(v.at(key+".to.codec"), quote(to.Codec), fmt.Sprintf("codec none on both sides or on neither; %s.from.codec is %s",
+			v.addError(v.at(key+".to.codec"), quote(to.Codec), fmt.Sprintf("codec none on both sides or on neither; %s.from.codec is %s",
 				key, from.Codec))
 		}
 	case !to.Datagrams() && to.Codec == NoCodec:
-		v.fail(v.at(key+".to.codec"), quote(NoCodec), "a codec: without one, a stream does not keep datagrams apart")
+		v.addError(v.at(key+".to.codec"), quote(NoCodec), "a codec: without one, a stream does not keep datagrams apart")
 	}
 }
 
@@ -105,7 +105,7 @@ func (v *validator) useless(r *Route, key string) {
 		where = "on all sides"
 	}
 	at := key + r.sideKey(last) + ".direction"
-	v.fail(v.at(at), fmt.Sprintf("%q %s", string(first), where), "a direction in which payloads can flow: no side "+what)
+	v.addError(v.at(at), fmt.Sprintf("%q %s", string(first), where), "a direction in which payloads can flow: no side "+what)
 }
 
 // A listener is where a route listens.
@@ -126,7 +126,7 @@ func (v *validator) listeners() {
 			l := listener{e, itemKey("routes", i) + r.sideKey(j) + ".listen"}
 			for _, other := range seen {
 				if collide(e.Listen, other.endpoint.Listen) && !shared(e, other.endpoint) {
-					v.fail(v.at(l.key), quote(e.Listen.String()), "a place that "+other.key+" does not listen at")
+					v.addError(v.at(l.key), quote(e.Listen.String()), "a place that "+other.key+" does not listen at")
 					break
 				}
 			}

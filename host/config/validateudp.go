@@ -14,36 +14,36 @@ func (v *validator) datagrams(e *Endpoint, key string) {
 	at := key + "." + map[bool]string{true: "listen", false: "dial"}[listens]
 	switch {
 	case !listens && literal && host.IsUnspecified():
-		v.fail(v.at(at), quote(a.String()), "a host to send to; all on this network are udp://255.255.255.255")
+		v.addError(v.at(at), quote(a.String()), "a host to send to; all on this network are udp://255.255.255.255")
 	case literal && host.IsMulticast() && host.Zone() != "" && len(e.UDP.Interfaces) > 0:
-		v.fail(v.at(key+".udp.interfaces"), "interfaces, and a zone in "+quote(a.String()), "one of them")
+		v.addError(v.at(key+".udp.interfaces"), "interfaces, and a zone in "+quote(a.String()), "one of them")
 	}
 	switch {
 	case len(e.UDP.Groups) == 0:
 	case !listens:
-		v.fail(v.at(key+".udp.groups"), "groups", "them only where framehost listens; to send to a group, dial it")
+		v.addError(v.at(key+".udp.groups"), "groups", "them only where framehost listens; to send to a group, dial it")
 	default:
 		v.groups(e, host, literal, key+".udp.groups")
 	}
 	if at := key + ".udp.ttl"; v.has(at) {
 		switch {
 		case listens:
-			v.fail(v.at(at), "ttl", "it only where framehost dials")
+			v.addError(v.at(at), "ttl", "it only where framehost dials")
 		case a.Host == everyone || literal && !host.IsMulticast():
-			v.fail(v.at(at), "ttl", "it only with a multicast group, such as udp://239.1.2.3:5000")
+			v.addError(v.at(at), "ttl", "it only with a multicast group, such as udp://239.1.2.3:5000")
 		}
 	}
 	switch {
 	case !listens && e.Direction == Receive:
-		v.fail(v.at(key+".direction"), quote(string(Receive)), "both or send: nobody answers a UDP dialer that never sends")
+		v.addError(v.at(key+".direction"), quote(string(Receive)), "both or send: nobody answers a UDP dialer that never sends")
 	case listens && e.UDP.Flows == nil && !v.has(key+".udp.flows"):
 		if e.Direction == Send {
-			v.fail(v.at(key+".direction"), quote(string(Send)), "receive: a UDP listener without flows knows nobody to send to")
+			v.addError(v.at(key+".direction"), quote(string(Send)), "receive: a UDP listener without flows knows nobody to send to")
 		}
 		e.Direction = Receive
 	}
 	if at := key + ".queue.policy"; e.Queue.Policy == Disconnect && v.has(at) {
-		v.fail(v.at(at), quote(string(Disconnect)), "another policy: datagrams have no connection to end")
+		v.addError(v.at(at), quote(string(Disconnect)), "another policy: datagrams have no connection to end")
 	}
 }
 
@@ -52,7 +52,7 @@ const everyone = "*"
 
 func (v *validator) groups(e *Endpoint, host netip.Addr, literal bool, key string) {
 	if !literal && e.Listen.Host != "" && e.Listen.Host != everyone || literal && !host.IsUnspecified() {
-		v.fail(v.at(key), "groups with "+quote(e.Listen.String()), "a listener on all addresses, such as udp://:10110")
+		v.addError(v.at(key), "groups with "+quote(e.Listen.String()), "a listener on all addresses, such as udp://:10110")
 		return
 	}
 	for i, g := range e.UDP.Groups {
@@ -60,15 +60,15 @@ func (v *validator) groups(e *Endpoint, host netip.Addr, literal bool, key strin
 		switch {
 		case !g.IsValid(): // which is reported
 		case g.Is4In6():
-			v.fail(at, quote(g.String()), "an IPv4 address written as one")
+			v.addError(at, quote(g.String()), "an IPv4 address written as one")
 		case g.Zone() != "":
-			v.fail(at, quote(g.String()), "a group without zone; interfaces says where to join")
+			v.addError(at, quote(g.String()), "a group without zone; interfaces says where to join")
 		case !g.IsMulticast():
-			v.fail(at, quote(g.String()), "a multicast group: 224.0.0.0 to 239.255.255.255, or one that begins with ff")
+			v.addError(at, quote(g.String()), "a multicast group: 224.0.0.0 to 239.255.255.255, or one that begins with ff")
 		case literal && g.Is4() != host.Is4():
-			v.fail(at, quote(g.String()), "a group of the family listened at, "+e.Listen.Host)
+			v.addError(at, quote(g.String()), "a group of the family listened at, "+e.Listen.Host)
 		case first.IsMulticast() && g.Is4() != first.Is4():
-			v.fail(at, quote(g.String()), "groups of one family, as "+first.String()+" before it")
+			v.addError(at, quote(g.String()), "groups of one family, as "+first.String()+" before it")
 		}
 	}
 }
@@ -85,10 +85,10 @@ func (v *validator) interfaces(texts []string, key string) {
 		at := itemKey(key, i)
 		if p, err := netip.ParsePrefix(text); err == nil {
 			if p != p.Masked() {
-				v.fail(v.at(at), quote(text), p.Masked().String()+", with no bits behind the prefix")
+				v.addError(v.at(at), quote(text), p.Masked().String()+", with no bits behind the prefix")
 			}
 		} else if strings.ContainsAny(text, "/: \t\r\n\x00") {
-			v.fail(v.at(at), quote(text), "the name of an interface, an address, or a network such as 192.168.1.0/24")
+			v.addError(v.at(at), quote(text), "the name of an interface, an address, or a network such as 192.168.1.0/24")
 		}
 	}
 }

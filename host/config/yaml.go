@@ -20,7 +20,7 @@ func (s *source) readYAML() (root *node) {
 	defer func() {
 		// The parser is for files that people write; what it can't bear must not end a running host on reload.
 		if r := recover(); r != nil {
-			s.fail(Position{}, fmt.Sprintf("not YAML that can be read: %v", r), "")
+			s.addError(Position{}, fmt.Sprintf("not YAML that can be read: %v", r), "")
 			root = none
 		}
 	}()
@@ -36,7 +36,7 @@ func (s *source) readYAML() (root *node) {
 	var bodies []ast.Node
 	for _, doc := range file.Docs {
 		if d, ok := doc.Body.(*ast.DirectiveNode); ok {
-			s.fail(tokenAt(d.GetToken(), ""), "a directive", "none")
+			s.addError(tokenAt(d.GetToken(), ""), "a directive", "none")
 		} else if doc.Body != nil {
 			bodies = append(bodies, doc.Body)
 		}
@@ -45,7 +45,7 @@ func (s *source) readYAML() (root *node) {
 		return none
 	}
 	if len(bodies) > 1 {
-		s.fail(tokenAt(first(bodies[1]), ""), "a second document", "one document in a file")
+		s.addError(tokenAt(first(bodies[1]), ""), "a second document", "one document in a file")
 		return none
 	}
 	y := yamlReader{source: s, anchors: map[string]*node{}, lines: strings.Split(string(s.data), "\n")}
@@ -68,7 +68,7 @@ func (s *source) shallow(tokens token.Tokens) bool {
 			nested++
 		}
 		if depth+nested > maxDepth {
-			s.fail(tokenAt(t, ""), fmt.Sprintf("more than %d levels", maxDepth), "fewer")
+			s.addError(tokenAt(t, ""), fmt.Sprintf("more than %d levels", maxDepth), "fewer")
 			return false
 		}
 	}
@@ -81,7 +81,7 @@ func (s *source) syntaxError(err error) {
 	}
 	var e yaml.Error
 	if !errors.As(err, &e) || e.GetToken() == nil {
-		s.fail(Position{}, "not YAML: "+err.Error(), "")
+		s.addError(Position{}, "not YAML: "+err.Error(), "")
 		return
 	}
 	message := e.GetMessage()
@@ -92,7 +92,7 @@ func (s *source) syntaxError(err error) {
 	if found := variableText.FindString(s.lineOf(at)); found != "" { // its braces are a mapping where one is open already
 		message += "; " + fmt.Sprintf(notSubstituted, found)
 	}
-	s.fail(at, "not YAML: "+message, "")
+	s.addError(at, "not YAML: "+message, "")
 }
 
 // lineOf returns the text of the line that p is in.
@@ -122,7 +122,7 @@ type yamlReader struct {
 func (y *yamlReader) node(n ast.Node, key string) *node {
 	out := y.convert(n, key)
 	if out.values > maxValues {
-		y.fail(out.at(key), fmt.Sprintf("more than %d values, with aliases written out", maxValues), "fewer")
+		y.addError(out.at(key), fmt.Sprintf("more than %d values, with aliases written out", maxValues), "fewer")
 		return &node{file: y.file, line: out.line, column: out.column, values: 1}
 	}
 	return out
@@ -151,12 +151,12 @@ func (y *yamlReader) convert(n ast.Node, key string) *node {
 		name := n.Value.GetToken().Value
 		value, ok := y.anchors[name]
 		if !ok {
-			y.fail(at, fmt.Sprintf("*%s", name), fmt.Sprintf("the name of an anchor above, &%s", name))
+			y.addError(at, fmt.Sprintf("*%s", name), fmt.Sprintf("the name of an anchor above, &%s", name))
 			return out
 		}
 		return value
 	case *ast.TagNode:
-		y.fail(at, fmt.Sprintf("the tag %s", n.GetToken().Value), "no tag; quote a text, or write a bytes value as it is")
+		y.addError(at, fmt.Sprintf("the tag %s", n.GetToken().Value), "no tag; quote a text, or write a bytes value as it is")
 	case *ast.LiteralNode:
 		out.text, out.quoted = n.Value.Value, true
 	case *ast.NullNode:
@@ -212,12 +212,12 @@ func (y *yamlReader) mapping(out *node, values []*ast.MappingValueNode, key stri
 		}
 		name, ok := keyText(v.Key)
 		if !ok {
-			y.fail(at, "a key that is no scalar", "a name")
+			y.addError(at, "a key that is no scalar", "a name")
 			continue
 		}
 		at.Key = childKey(key, name)
 		if value, ok := y.joined(v); ok && braces {
-			y.fail(at, fmt.Sprintf("a key called %s", quote(name+":"+value)), fmt.Sprintf("a blank after the colon: %s: %s", name, value))
+			y.addError(at, fmt.Sprintf("a key called %s", quote(name+":"+value)), fmt.Sprintf("a blank after the colon: %s: %s", name, value))
 		}
 		y.add(out, entry{key: name, line: at.Line, column: at.Column, value: y.node(v.Value, at.Key)}, at.Key)
 	}
@@ -256,7 +256,7 @@ func (y *yamlReader) merged(value ast.Node, at Position) []*node {
 	}
 	for _, n := range nodes {
 		if n.kind != mapping {
-			y.fail(at, "<< with "+n.got(), "an alias of a mapping")
+			y.addError(at, "<< with "+n.got(), "an alias of a mapping")
 			return nil
 		}
 	}

@@ -125,7 +125,7 @@ func (b *Browser) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 		next := b.work()
-		b.tell()
+		b.reportChanges()
 		timer.Reset(time.Until(next))
 	}
 }

@@ -45,8 +45,8 @@ func (b *Browser) rouse() {
 	}
 }
 
-// tell tells Changed what is different from what it was told before.
-func (b *Browser) tell() {
+// reportChanges calls Changed for what has changed since the last time.
+func (b *Browser) reportChanges() {
 	for _, change := range b.changes() {
 		if b.options.Changed != nil {
 			b.options.Changed(change)

@@ -46,14 +46,14 @@ func (i *interfaces) now() ([]link, error) {
 	before := i.links
 	i.links, i.at = choose(all, i.choice), time.Now()
 	if i.known && i.changed != nil {
-		i.tell(before)
+		i.reportChanges(before)
 	}
 	i.known = true
 	return i.links, nil
 }
 
-// tell tells what is different from the links before: first what is gone.
-func (i *interfaces) tell(before []link) {
+// reportChanges calls changed for each difference from the links before, first for those that are gone.
+func (i *interfaces) reportChanges(before []link) {
 	for _, l := range before {
 		if !slices.Contains(i.links, l) {
 			i.changed(l, true)

@@ -125,7 +125,7 @@ func TestChangesOfInterfacesAreTold(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			told, u.interfaces.links = nil, test.after
-			u.interfaces.tell(test.before)
+			u.interfaces.reportChanges(test.before)
 			if !slices.Equal(told, test.want) {
 				t.Errorf("got %q, want %q", told, test.want)
 			}

@@ -53,15 +53,15 @@ func parse(packet []byte) (message, error) {
 		r.announcement(&m)
 	case goodbye:
 	case query:
-		m.nonces = r.take(nonceSize, "a nonce")
+		m.nonces = r.bytes(nonceSize, "a nonce")
 		if m.service = r.text(0, MaxName, "a service"); len(m.service) > 0 && !validName(m.service) {
-			r.fail(r.at-len(m.service), "a service's name")
+			r.setError(r.at-len(m.service), "a service's name")
 		}
 	default:
 		return m, malformed(4, "a kind from %d to %d", announce, query)
 	}
 	if r.err == nil && r.at != len(r.b) {
-		r.fail(r.at, "no more bytes")
+		r.setError(r.at, "no more bytes")
 	}
 	return m, r.err
 }
@@ -78,16 +78,16 @@ type reader struct {
 	err error
 }
 
-func (r *reader) fail(at int, want string, args ...any) {
+func (r *reader) setError(at int, want string, args ...any) {
 	if r.err == nil {
 		r.err = malformed(at, want, args...)
 		r.at = len(r.b)
 	}
 }
 
-func (r *reader) take(n int, want string) []byte {
+func (r *reader) bytes(n int, want string) []byte {
 	if len(r.b)-r.at < n {
-		r.fail(r.at, "%d bytes of %s", n, want)
+		r.setError(r.at, "%d bytes of %s", n, want)
 		return nil
 	}
 	r.at += n
@@ -95,52 +95,52 @@ func (r *reader) take(n int, want string) []byte {
 }
 
 func (r *reader) byte(least, most int, want string) int {
-	b := r.take(1, want)
+	b := r.bytes(1, want)
 	if b == nil {
 		return 0
 	}
 	if n := int(b[0]); n >= least && n <= most {
 		return n
 	}
-	r.fail(r.at-1, "%s of %d to %d", want, least, most)
+	r.setError(r.at-1, "%s of %d to %d", want, least, most)
 	return 0
 }
 
 // text takes a length from least to most and so many bytes of text.
 func (r *reader) text(least, most int, want string) []byte {
-	n := r.take(1, want)
+	n := r.bytes(1, want)
 	if n == nil {
 		return nil
 	}
 	if int(n[0]) < least || int(n[0]) > most {
-		r.fail(r.at-1, "%s of %d to %d bytes", want, least, most)
+		r.setError(r.at-1, "%s of %d to %d bytes", want, least, most)
 		return nil
 	}
-	b := r.take(int(n[0]), want)
+	b := r.bytes(int(n[0]), want)
 	if !validText(b) {
-		r.fail(r.at-len(b), "%s in plain UTF-8", want)
+		r.setError(r.at-len(b), "%s in plain UTF-8", want)
 		return nil
 	}
 	return b
 }
 
 func (r *reader) announcement(m *message) {
-	m.nonces = r.take(nonceSize*r.byte(0, maxNonces, "a number of nonces"), "nonces")
+	m.nonces = r.bytes(nonceSize*r.byte(0, maxNonces, "a number of nonces"), "nonces")
 	begin := r.at
-	if b := r.take(4, "a time to live"); b != nil {
+	if b := r.bytes(4, "a time to live"); b != nil {
 		m.ttl = binary.BigEndian.Uint32(b)
 		if m.ttl == 0 || int64(m.ttl) > MaxTTL.Milliseconds() {
-			r.fail(begin, "a time to live from 1 to %d ms", MaxTTL.Milliseconds())
+			r.setError(begin, "a time to live from 1 to %d ms", MaxTTL.Milliseconds())
 		}
 	}
-	if b := r.take(2, "a port"); b != nil {
+	if b := r.bytes(2, "a port"); b != nil {
 		if m.port = binary.BigEndian.Uint16(b); m.port == 0 {
-			r.fail(r.at-2, "a port from 1")
+			r.setError(r.at-2, "a port from 1")
 		}
 	}
 	m.network = Network(r.byte(int(NetworkTCP), int(NetworkUDP), "a network"))
 	if m.service = r.text(1, MaxName, "a service"); r.err == nil && !validName(m.service) {
-		r.fail(r.at-len(m.service), "a service's name")
+		r.setError(r.at-len(m.service), "a service's name")
 	}
 	m.codec = r.text(0, MaxName, "a codec")
 	m.addresses = r.addresses()
@@ -156,11 +156,11 @@ func (r *reader) addresses() []byte {
 	for range n {
 		size := r.byte(4, 16, "the size of an address")
 		if r.err == nil && size != 4 && size != 16 {
-			r.fail(r.at-1, "an address of 4 or 16 bytes")
+			r.setError(r.at-1, "an address of 4 or 16 bytes")
 		}
-		if b := r.take(size, "an address"); r.err == nil {
+		if b := r.bytes(size, "an address"); r.err == nil {
 			if a, _ := netip.AddrFromSlice(b); !validAddress(a) {
-				r.fail(r.at-size, "the address of a host")
+				r.setError(r.at-size, "the address of a host")
 			}
 		}
 	}
@@ -174,7 +174,7 @@ func (r *reader) labels() []byte {
 	for i := range n {
 		key := r.text(1, MaxName, "a label's key")
 		if r.err == nil && i > 0 && bytes.Compare(last, key) >= 0 {
-			r.fail(r.at-len(key), "keys that rise")
+			r.setError(r.at-len(key), "keys that rise")
 		}
 		last = key
 		r.text(0, MaxLabel, "a label's value")

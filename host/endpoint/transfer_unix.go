@@ -20,13 +20,13 @@ import (
 // once, and then knows the cause if there is one.
 type transfer struct {
 	raw     syscall.RawConn
-	in, out flow
+	in, out ioState
 	broken  atomic.Pointer[error]
 	stalled atomic.Bool // a write waits for the peer to take bytes
 }
 
-// A flow is one direction of a transfer: the arguments and results of the call that is under way.
-type flow struct {
+// An ioState is one direction of a transfer: the arguments and results of the call that is under way.
+type ioState struct {
 	mu      sync.Mutex
 	try     func(fd uintptr) bool // made once, since a method value allocates
 	grab    func() []byte
@@ -131,7 +131,7 @@ func (t *transfer) call(name string, sys func(int, []byte) (int, error), fd uint
 }
 
 // cause returns why err came, where the other direction was told.
-func (t *transfer) cause(err error, other *flow) error {
+func (t *transfer) cause(err error, other *ioState) error {
 	other.mu.Lock() // a call that is being told now has noted it after this
 	defer other.mu.Unlock()
 	if broken := t.broken.Load(); broken != nil {

@@ -255,7 +255,7 @@ func (c *DatagramConn) flush() error {
 	err := c.writer.write(c.copies)
 	for i := range c.copies {
 		if err == nil {
-			c.settle(&c.copies[i])
+			c.countSent(&c.copies[i])
 		}
 		c.copies[i] = outgoing{}
 	}
@@ -266,8 +266,8 @@ func (c *DatagramConn) flush() error {
 	return nil
 }
 
-// settle counts a copy and tells what became of it.
-func (c *DatagramConn) settle(o *outgoing) {
+// countSent counts a copy, and sets in its datagram what became of it.
+func (c *DatagramConn) countSent(o *outgoing) {
 	d := o.datagram
 	if o.err == nil {
 		c.stats.sent.Add(1)

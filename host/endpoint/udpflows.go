@@ -272,11 +272,11 @@ func (w *Flow) deliver(d *Datagram, now time.Time) (queued, ended bool) {
 	}
 	queue.bytes = append(queue.bytes, d.Payload...)
 	queue.ends = append(queue.ends, len(queue.bytes))
-	w.tell()
+	w.wake()
 	return true, false
 }
 
-func (w *Flow) tell() {
+func (w *Flow) wake() {
 	select {
 	case w.news <- struct{}{}:
 	default:
@@ -296,7 +296,7 @@ func (w *Flow) idle() {
 		return
 	}
 	w.ended = true
-	w.tell()
+	w.wake()
 	w.mu.Unlock()
 	w.flows.remove(w)
 }
@@ -366,7 +366,7 @@ func (w *Flow) Close() error {
 	w.closed = true
 	w.queue = packets{}
 	w.timer.Stop()
-	w.tell()
+	w.wake()
 	w.mu.Unlock()
 	w.flows.remove(w)
 	w.flows.release()

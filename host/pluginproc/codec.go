@@ -35,8 +35,8 @@ func (c *codec) Open() codeccall.Direction {
 	c.plugin.opened(c)
 	properties := c.Properties()
 	return &direction{
-		decoding: flow{codec: c, properties: properties},
-		encoding: flow{codec: c, properties: properties},
+		decoding: callRetrier{codec: c, properties: properties},
+		encoding: callRetrier{codec: c, properties: properties},
 	}
 }
 
@@ -54,7 +54,7 @@ func (c *codec) Lend(size int) codeccall.Loan {
 // A direction keeps its decode and its encode calls apart, since one of each may be under way, perhaps on different
 // processes.
 type direction struct {
-	decoding, encoding flow
+	decoding, encoding callRetrier
 	closed             bool
 }
 
@@ -96,8 +96,8 @@ func (d *direction) Close() {
 	d.decoding.codec.plugin.closedDirection(d.decoding.codec)
 }
 
-// A flow makes one call after another, each on the process that is up.
-type flow struct {
+// A callRetrier makes one call after another, each on the process that is up.
+type callRetrier struct {
 	codec      *codec
 	properties codeccall.Properties // that the caller relies on
 	on         *instance            // where the last call was made; nil before the first
@@ -109,7 +109,7 @@ type flow struct {
 
 // call makes a call, with state, until it is answered or can't be. try makes it on one process; stays says that
 // this is the process that the flow's last call was made on, with nothing in between.
-func (f *flow) call(ctx context.Context, state []byte, try func(on codeccall.Direction, stays bool) error) error {
+func (f *callRetrier) call(ctx context.Context, state []byte, try func(on codeccall.Direction, stays bool) error) error {
 	p := f.codec.plugin
 	var record record
 	var number uint64 // of the last attempt
@@ -163,7 +163,7 @@ func (f *flow) call(ctx context.Context, state []byte, try func(on codeccall.Dir
 
 // attempt makes a call on in and tells what came of it. A process that can't be trusted any more is condemned, and has been
 // killed and reaped when attempt returns.
-func (f *flow) attempt(ctx context.Context, in *instance, alone bool, try func() error) (o outcome, number uint64, err error) {
+func (f *callRetrier) attempt(ctx context.Context, in *instance, alone bool, try func() error) (o outcome, number uint64, err error) {
 	if in.condemned() {
 		if err := in.reaped(ctx); err != nil {
 			return failed, 0, err
@@ -188,10 +188,10 @@ func (f *flow) attempt(ctx context.Context, in *instance, alone bool, try func()
 		return failed, number, err
 	case errors.Is(err, codeccall.ErrMisbehaved):
 		in.died.Add(1)
-		in.condemnForACall(err)
+		in.markFailedByCall(err)
 		o = misbehaved
 	case errors.Is(err, codeccall.ErrOverdue):
-		in.condemnForACall(codeccall.ErrOverdue)
+		in.markFailedByCall(codeccall.ErrOverdue)
 		switch {
 		case errors.Is(err, codeccall.ErrNotBegun):
 			o = innocent
@@ -206,7 +206,7 @@ func (f *flow) attempt(ctx context.Context, in *instance, alone bool, try func()
 		if !errors.Is(err, codeccall.ErrNotBegun) {
 			in.died.Add(1)
 		}
-		in.condemn(in.Err())
+		in.markFailed(in.Err())
 		if reapErr := in.reaped(ctx); reapErr != nil {
 			return failed, number, reapErr
 		}
@@ -263,7 +263,7 @@ func (in *instance) answerCame(number uint64) {
 }
 
 // moveTo makes f ready for a call on in.
-func (f *flow) moveTo(ctx context.Context, in *instance, withState bool) error {
+func (f *callRetrier) moveTo(ctx context.Context, in *instance, withState bool) error {
 	if f.on == in {
 		return nil
 	}
@@ -294,7 +294,7 @@ func (f *flow) moveTo(ctx context.Context, in *instance, withState bool) error {
 }
 
 // close releases what is kept for the flow in a process.
-func (f *flow) close() {
+func (f *callRetrier) close() {
 	if f.direction != nil {
 		f.direction.Close()
 	}

@@ -46,8 +46,8 @@ func (p *osProcess) leavePlane() {
 // lend implements process.
 func (p *osProcess) lend(size int) codeccall.Loan { return p.Lend(size) }
 
-// settle implements process.
-func (p *osProcess) settle(ctx context.Context, offered []string) (DataPlane, string, error) {
+// negotiateDataPlane implements process.
+func (p *osProcess) negotiateDataPlane(ctx context.Context, offered []string) (DataPlane, string, error) {
 	err := p.share(ctx, offered)
 	switch {
 	case err == nil && p.spec.DataPlane == SHM:

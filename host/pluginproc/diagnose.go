@@ -74,8 +74,8 @@ func (p *osProcess) said() string {
 	return "; its standard error ended with: " + strings.Join(lines, " | ")
 }
 
-// obituary implements process.
-func (p *osProcess) obituary() string {
+// exitSummary implements process.
+func (p *osProcess) exitSummary() string {
 	ending := p.runner.ending()
 	if ending == "" {
 		ending = "was killed"

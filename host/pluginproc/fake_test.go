@@ -57,8 +57,10 @@ func fakes(next func(number int) (*fake, error)) func(context.Context) (process,
 	}
 }
 
-func (f *fake) settle(context.Context, []string) (DataPlane, string, error) { return GRPC, "", nil }
-func (f *fake) lend(int) codeccall.Loan                                     { return nil }
+func (f *fake) negotiateDataPlane(context.Context, []string) (DataPlane, string, error) {
+	return GRPC, "", nil
+}
+func (f *fake) lend(int) codeccall.Loan { return nil }
 
 // startFakes is mustStart for fakes.
 func startFakes(t *testing.T, options Options, next func(number int) (*fake, error)) *Plugin {
@@ -81,7 +83,7 @@ func (f *fake) die() { f.once.Do(func() { close(f.ended) }) }
 func (f *fake) pid() int                { return f.number }
 func (f *fake) done() <-chan struct{}   { return f.ended }
 func (f *fake) endedByItself() bool     { return !f.fromOutside }
-func (f *fake) obituary() string        { return "ended as it does" }
+func (f *fake) exitSummary() string     { return "ended as it does" }
 func (f *fake) cleanup()                { close(f.cleaned) }
 func (f *fake) Failed() <-chan struct{} { return nil }
 func (f *fake) Err() error              { return f.err }

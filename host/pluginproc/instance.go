@@ -65,7 +65,7 @@ func (in *instance) prepare(ctx context.Context) error {
 	}
 	in.connected()
 	in.description = description
-	if in.dataPlane, in.planeReason, err = in.settle(ctx, description.DataPlanes); err != nil {
+	if in.dataPlane, in.planeReason, err = in.negotiateDataPlane(ctx, description.DataPlanes); err != nil {
 		return err
 	}
 	for {
@@ -145,7 +145,7 @@ func (in *instance) configure(c *codec, e *entry) {
 		return
 	}
 	if failsProcess(e.err) {
-		in.condemn(e.err)
+		in.markFailed(e.err)
 	}
 	if option := (*codecs.OptionError)(nil); !errors.As(e.err, &option) { // those are for the caller to take apart
 		e.err = fmt.Errorf("plugin %s: %w", in.plugin.spec.Name, e.err)
@@ -161,21 +161,21 @@ func failsProcess(err error) bool {
 	return errors.Is(err, codeccall.ErrMisbehaved)
 }
 
-// condemn has the process killed, and keeps calls from being sent to it from now on. The first cause counts; nil says
+// markFailed has the process killed, and keeps calls from being sent to it from now on. The first cause counts; nil says
 // that it died.
-func (in *instance) condemn(cause error) {
+func (in *instance) markFailed(cause error) {
 	in.dooming.Do(func() {
 		in.cause = cause
 		close(in.doomed)
 	})
 }
 
-// condemnForACall condemns in for what it did with a call, which is not the doing of others that are under way.
-func (in *instance) condemnForACall(cause error) {
+// markFailedByCall marks in as failed for what it did with one call; other calls under way are not to blame.
+func (in *instance) markFailedByCall(cause error) {
 	if !in.condemned() {
 		in.forACall.Store(true)
 	}
-	in.condemn(cause)
+	in.markFailed(cause)
 }
 
 // reaped waits until the process, which is condemned, has ended and was reaped: only then may its calls be made again.

@@ -38,7 +38,7 @@ type remote interface {
 type process interface {
 	remote
 	// settle chooses the data plane, of those the process says it has beside gRPC. It comes before Configure.
-	settle(ctx context.Context, offered []string) (plane DataPlane, reason string, err error)
+	negotiateDataPlane(ctx context.Context, offered []string) (plane DataPlane, reason string, err error)
 	pid() int
 	// connected is called when the process has answered for the first time.
 	connected()
@@ -51,8 +51,8 @@ type process interface {
 	// endedByItself reports whether it exited or died of a fault of its own, rather than of a signal from the host or anyone else. It
 	// is for after done.
 	endedByItself() bool
-	// obituary tells how it ended, with the last lines of its standard error. It is for after done.
-	obituary() string
+	// exitSummary says how the process ended, with the last lines of its standard error. It is called after done.
+	exitSummary() string
 	// cleanup waits for everything else that belonged to the process. It is for after done.
 	cleanup()
 }

@@ -221,7 +221,7 @@ func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
 	p.mu.Lock()
 	delete(p.instances, in)
 	p.mu.Unlock()
-	in.condemn(err)
+	in.markFailed(err)
 	in.mayDieByItself(ctx)
 	proc.kill()
 	<-proc.done()
@@ -229,11 +229,11 @@ func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return nil, fmt.Errorf("%s: %w; it %s", p.spec.what(), err, proc.obituary())
+	return nil, fmt.Errorf("%s: %w; it %s", p.spec.what(), err, proc.exitSummary())
 }
 
-// fail notes err for Status. p.mu is held.
-func (p *Plugin) fail(err error) { p.lastError, p.lastErrorAt = err, time.Now() }
+// noteError notes err for Status. p.mu is held.
+func (p *Plugin) noteError(err error) { p.lastError, p.lastErrorAt = err, time.Now() }
 
 // announce wakes those who wait for a change. p.mu is held.
 func (p *Plugin) announce() {

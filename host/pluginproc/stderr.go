@@ -98,11 +98,11 @@ func (s *stderrStream) finish() {
 		clean = fmt.Sprintf("%s... (%d bytes more)", clean, s.longer)
 	}
 	s.line, s.longer = s.line[:0], 0
-	s.log.take(clean)
+	s.log.logLine(clean)
 }
 
-// take remembers a line and passes it on, if the rate allows.
-func (l *stderrLog) take(line string) {
+// logLine remembers a line and passes it on, if the rate allows.
+func (l *stderrLog) logLine(line string) {
 	l.mu.Lock()
 	l.remember(line)
 	if !l.limiter.Allow() {
@@ -110,7 +110,7 @@ func (l *stderrLog) take(line string) {
 		l.mu.Unlock()
 		return
 	}
-	confession := l.confession()
+	confession := l.droppedNotice()
 	l.mu.Unlock()
 	// Not under the lock, for a logger may block. It fails when go-plugin has lost interest.
 	_, _ = io.WriteString(l.to, confession+line+"\n")
@@ -118,14 +118,14 @@ func (l *stderrLog) take(line string) {
 
 func (l *stderrLog) close() error {
 	l.mu.Lock()
-	confession := l.confession()
+	confession := l.droppedNotice()
 	l.mu.Unlock()
 	_, _ = io.WriteString(l.to, confession)
 	return l.to.Close()
 }
 
-// confession returns a line that tells how many were dropped since the last, if any were.
-func (l *stderrLog) confession() string {
+// droppedNotice returns a line that says how many lines were dropped since the last one; "" if none was.
+func (l *stderrLog) droppedNotice() string {
 	if l.dropped == 0 {
 		return ""
 	}

@@ -23,7 +23,7 @@ func (p *Plugin) guard(in *instance) {
 	case <-in.Failed():
 	case <-p.ctx.Done():
 	}
-	in.condemn(in.Err())
+	in.markFailed(in.Err())
 	in.mayDieByItself(p.ctx)
 	in.kill()
 	<-in.done()
@@ -46,7 +46,7 @@ func (p *Plugin) retire(in *instance) {
 	if p.ctx.Err() != nil || errors.Is(in.cause, errReplaced) || errors.Is(in.cause, errNotNeeded) {
 		return
 	}
-	how := in.obituary()
+	how := in.exitSummary()
 	if in.hangsOrMisbehaves() {
 		how = fmt.Sprintf("%v; it %s", in.cause, how)
 	}
@@ -54,7 +54,7 @@ func (p *Plugin) retire(in *instance) {
 		how = fmt.Sprintf("%s; it %s", ended, how)
 	}
 	p.restarts++
-	p.fail(fmt.Errorf("%s: process %d %s", p.spec.what(), in.pid(), how))
+	p.noteError(fmt.Errorf("%s: process %d %s", p.spec.what(), in.pid(), how))
 	p.pausing = !in.wasUseful() && time.Since(in.since) < settled
 	if wasCurrent {
 		p.promote()
@@ -87,7 +87,7 @@ func (p *Plugin) takeSpare() *instance {
 		if p.image == nil || !in.program.replacedBy(p.image.stamp()) {
 			return in
 		}
-		in.condemn(errReplaced)
+		in.markFailed(errReplaced)
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func (p *Plugin) addProcess() {
 	switch {
 	case failed:
 		p.pausing = true
-		p.fail(err)
+		p.noteError(err)
 	case err == nil && p.ctx.Err() == nil:
 		p.pausing = false
 		if p.current == nil {
@@ -190,7 +190,7 @@ func (p *Plugin) needed() (needed, pausing bool) {
 	wanted := p.wantedSpares()
 	if !p.isWary() && !p.suspects.judging {
 		for len(p.spares) > wanted {
-			p.spares[wanted].condemn(errNotNeeded)
+			p.spares[wanted].markFailed(errNotNeeded)
 			p.spares = slices.Delete(p.spares, wanted, wanted+1)
 		}
 	}

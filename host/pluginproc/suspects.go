@@ -175,6 +175,6 @@ func (p *Plugin) giveBack(in *instance) {
 		p.spares = append(p.spares, in)
 		p.announce()
 	default:
-		in.condemn(errNotNeeded)
+		in.markFailed(errNotNeeded)
 	}
 }

@@ -114,7 +114,7 @@ func (s *Store) room() bool {
 		return false
 	}
 	if err := s.count(); err != nil {
-		s.fail(err)
+		s.noteError(err)
 		return false
 	}
 	return s.used+fileCost < s.max
@@ -128,16 +128,16 @@ func (s *Store) refuse() {
 	}
 }
 
-// fail says, once until bytes are kept again, that they can't be. s.mu is held.
-func (s *Store) fail(err error) {
+// noteError logs, once until bytes are kept again, that they can't be. s.mu is held.
+func (s *Store) noteError(err error) {
 	if s.failed.IsZero() {
 		s.log.Error("quarantine: bytes are not kept until this is fixed", "dir", s.dir, "error", err)
 	}
 	s.failed = time.Now()
 }
 
-// take reserves up to n bytes.
-func (s *Store) take(n int64) int64 {
+// reserve reserves up to n bytes, and returns how many.
+func (s *Store) reserve(n int64) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fits := max(0, min(n, s.max-s.used))
@@ -155,7 +155,7 @@ func (s *Store) wrote(unwritten int64, err error) {
 	s.used -= unwritten
 	switch {
 	case err != nil:
-		s.fail(err)
+		s.noteError(err)
 	case !s.failed.IsZero():
 		s.failed = time.Time{}
 		s.log.Info("quarantine: bytes are kept again", "dir", s.dir)
@@ -226,7 +226,7 @@ func (f *File) write(p []byte) {
 		f.missing += int64(len(p))
 		return
 	}
-	fits := f.store.take(int64(len(p)))
+	fits := f.store.reserve(int64(len(p)))
 	n, err := f.file.Write(p[:fits])
 	f.written += int64(n)
 	f.missing += int64(len(p) - n)

@@ -34,12 +34,12 @@ type batch struct {
 // An origin is where a payload from a datagram comes from.
 type origin struct {
 	datagram int32 // of datagrams
-	place
+	payloadPlace
 }
 
 // Slices that have grown beyond these go back to the garbage collector rather than to the pool, in bytes or elements.
 const (
-	keepBytes  = 2 * floodRead
+	keepBytes  = 2 * maxHeapRead
 	keepFrames = codecs.MaxPayloads
 	// Origins are larger, and few payloads come in datagrams at once.
 	keepOrigins = 1024
@@ -103,7 +103,7 @@ func (b *batch) payloads() codecstream.Payloads {
 func (b *batch) decodeInto(ctx context.Context, a *memoryAccount, room int) error {
 	a.give(b.charge)
 	b.charge = 0
-	if err := a.takeToFinish(ctx, int64(room)); err != nil {
+	if err := a.acquireToFinish(ctx, int64(room)); err != nil {
 		return err
 	}
 	b.room, b.charge = room, int64(room)
@@ -138,7 +138,7 @@ func (b *batch) encodeInto(ctx context.Context, a *memoryAccount, wanted int) er
 	case room <= 2*smallRead || a.try(int64(room)):
 	case wanted > 2*smallRead:
 		room = wanted
-		if err := a.takeToFinish(ctx, int64(room)); err != nil {
+		if err := a.acquireToFinish(ctx, int64(room)); err != nil {
 			return err
 		}
 	default:

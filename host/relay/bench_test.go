@@ -40,7 +40,7 @@ func (s sink) Write(p []byte) (int, error) { return len(p), nil }
 // One op is one frame.
 func BenchmarkSession(b *testing.B) {
 	for _, size := range []int{64, 256, 4096} {
-		for _, read := range []int{1, baseRead / 2, floodRead} {
+		for _, read := range []int{1, baseRead / 2, maxHeapRead} {
 			b.Run(fmt.Sprintf("payload=%d/read=%d", size, read), func(b *testing.B) {
 				frame := append(bytes.Repeat([]byte("x"), size), '\n')
 				down, _ := connect(1)

@@ -251,11 +251,11 @@ func (a *memoryAccount) extend(n int64) (need int64, ok bool) {
 	return need, true
 }
 
-// take charges n bytes, and if necessary waits for them until ctx ends. It fails if the account is ended to free memory.
-func (a *memoryAccount) take(ctx context.Context, n int64) error { return a.waitFor(ctx, n, false) }
+// acquire charges n bytes, and if necessary waits for them until ctx ends. It fails if the account is ended to free memory.
+func (a *memoryAccount) acquire(ctx context.Context, n int64) error { return a.waitFor(ctx, n, false) }
 
-// takeToFinish is take for a frame that has arrived whole: once it has the memory, the account will soon hold less.
-func (a *memoryAccount) takeToFinish(ctx context.Context, n int64) error {
+// acquireToFinish is acquire for a frame that has arrived whole: once it has the memory, the account will soon hold less.
+func (a *memoryAccount) acquireToFinish(ctx context.Context, n int64) error {
 	return a.waitFor(ctx, n, true)
 }
 
@@ -628,7 +628,7 @@ func (b *budget) stuck(now time.Time) (over []*memoryAccount) {
 		if a.waits > 0 {
 			b.endedWaiting = now
 			b.mayEnd--
-			b.fail(a)
+			b.endWaits(a)
 			i, needed = 0, 0
 		}
 	}
@@ -650,8 +650,8 @@ func (b *budget) nowLarge() (large []*memoryAccount) {
 	return large
 }
 
-// fail ends a's waits with an error.
-func (b *budget) fail(a *memoryAccount) {
+// endWaits ends a's waits with an error.
+func (b *budget) endWaits(a *memoryAccount) {
 	for i := len(b.waiters) - 1; i >= 0; i-- {
 		if b.waiters[i].account == a {
 			b.remove(i).done <- errStuck(b.patience)

@@ -43,7 +43,7 @@ func (p *party) isEnded() bool { return len(p.ended) > 0 }
 // taking takes n bytes in the background, and returns where the result comes.
 func (p *party) taking(t *testing.T, n int64) <-chan error {
 	done := make(chan error, 1)
-	go func() { done <- p.take(t.Context(), n) }()
+	go func() { done <- p.acquire(t.Context(), n) }()
 	synctest.Wait()
 	return done
 }
@@ -175,7 +175,7 @@ func TestDeadlock(t *testing.T) {
 				defer func() { p.give(held) }()
 				for held < 20*step {
 					n := int64(1+i%2) * step / 2
-					if err := p.take(context.Background(), n); err != nil {
+					if err := p.acquire(context.Background(), n); err != nil {
 						lock.Lock()
 						ended++
 						lock.Unlock()
@@ -335,16 +335,16 @@ func TestTakeEnds(t *testing.T) {
 		fill(t, holder, 9*step)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- waiter.take(ctx, 5*step) }()
+		go func() { done <- waiter.acquire(ctx, 5*step) }()
 		synctest.Wait()
 		cancel(Drained)
 		if err := <-done; !errors.Is(err, Drained) || m.budget.queued.Load() != 0 {
 			t.Errorf("got %v, and %d wait; want the cause", err, m.budget.queued.Load())
 		}
-		if err := waiter.take(t.Context(), 11*step); err == nil {
+		if err := waiter.acquire(t.Context(), 11*step); err == nil {
 			t.Error("more is charged than the limit")
 		}
-		go func() { done <- waiter.take(t.Context(), 5*step) }() // one that nothing can end but its wait
+		go func() { done <- waiter.acquire(t.Context(), 5*step) }() // one that nothing can end but its wait
 		time.Sleep(2 * time.Hour)
 		if err := <-done; !errors.Is(err, errMemory) {
 			t.Errorf("got %v, want that memory is short", err)
@@ -387,7 +387,7 @@ func testAccounting(t *testing.T, seed uint64) {
 					}
 				case 1, 2:
 					one, stop := context.WithTimeout(ctx, time.Duration(1+r.IntN(20))*time.Second)
-					err := p.take(one, n)
+					err := p.acquire(one, n)
 					stop()
 					if err == nil {
 						held = append(held, n)

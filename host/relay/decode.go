@@ -35,9 +35,9 @@ type streamDecoder struct {
 // A decoderOwner is what has a streamDecoder: a flow of a session, or a member of a hub. Every error of its methods is errOver,
 // and means that the owner is over.
 type decoderOwner interface {
-	// handOver takes b, with payloads or without, and frees it. last says that nothing else is decoded before more
+	// deliver takes b, with payloads or without, and frees it. last says that nothing else is decoded before more
 	// arrives.
-	handOver(b *batch, last bool) error
+	deliver(b *batch, last bool) error
 	// wait returns when what was handed over needs no memory of the streamDecoder any more.
 	wait()
 	over() bool
@@ -139,5 +139,5 @@ func (r *streamDecoder) Found(result *codecstream.Result) error {
 	r.counts.framesIn.Add(int64(len(b.found.Refs)))
 	r.counts.payloadBytes.Add(bytes)
 	r.counts.empties.Add(int64(b.found.Skipped))
-	return r.owner.handOver(b, result.Last)
+	return r.owner.deliver(b, result.Last)
 }

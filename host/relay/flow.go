@@ -101,7 +101,7 @@ func (f *flow) run() {
 	}
 	_ = f.receive() // an error only says that the session knows how it ended
 	f.explainTimeout(&f.session.outcome)
-	f.deliverNow()
+	f.stopWriter()
 	<-f.turn
 	f.keepNoMore()
 	f.countLost()
@@ -150,7 +150,7 @@ func (f *flow) noteArrived() {
 // receive is the loop of the reader. An error means that the session is over.
 func (f *flow) receive() error {
 	for {
-		if err := f.inbox.settle(f.session.ctx); err != nil {
+		if err := f.inbox.compactOrGrow(f.session.ctx); err != nil {
 			return f.fail(MemoryShort, err)
 		}
 		n, how, err := f.read()
@@ -161,7 +161,7 @@ func (f *flow) receive() error {
 			return errOver // an end that the session itself made says nothing about the peer
 		}
 		if !f.inbox.flooding {
-			f.deliverNow()
+			f.stopWriter()
 		}
 		if n > 0 {
 			if err := f.pass(false); err != nil {
@@ -288,9 +288,9 @@ func (f *flow) codecFailed(call string, err error) error {
 	return f.fail(CodecFailed, fmt.Errorf("relay: %s: %s: %w", f.direction, call, err))
 }
 
-// handOver has b encoded and written: at once, or, while the sender floods, by a goroutine, with the inbox's buffer.
+// deliver has b encoded and written: at once, or, while the sender floods, by a goroutine, with the inbox's buffer.
 // last says that the decoder is through with that buffer.
-func (f *flow) handOver(b *batch, last bool) error {
+func (f *flow) deliver(b *batch, last bool) error {
 	if len(b.found.Refs) == 0 {
 		b.free(f.account)
 		return nil
@@ -304,37 +304,37 @@ func (f *flow) handOver(b *batch, last bool) error {
 	}
 	if last && f.inbox.flooding {
 		if b.buf = f.inbox.detach(); b.buf != nil {
-			f.deliverLater(b)
+			f.writeBatchLater(b)
 			return nil
 		}
 	}
-	return f.deliver(b)
+	return f.writeBatch(b)
 }
 
-// deliverLater has another goroutine deliver b. There is one as long as the sender floods.
-func (f *flow) deliverLater(b *batch) {
+// writeBatchLater has another goroutine write b. There is one as long as the sender floods.
+func (f *flow) writeBatchLater(b *batch) {
 	if f.later == nil {
 		later := make(chan *batch, 1) // only the holder of the turn sends, so there is room
 		f.later = later
 		go func() {
 			for b := range later {
-				_ = f.deliver(b) // the reader sees an error as the end of the session
+				_ = f.writeBatch(b) // the reader sees an error as the end of the session
 			}
 		}()
 	}
 	f.later <- b
 }
 
-// deliverNow ends the goroutine that delivers, once it has delivered.
-func (f *flow) deliverNow() {
+// stopWriter ends that goroutine, once it has written what it was given.
+func (f *flow) stopWriter() {
 	if f.later != nil {
 		close(f.later)
 		f.later = nil
 	}
 }
 
-// deliver encodes and writes b, which it frees, and passes the turn on.
-func (f *flow) deliver(b *batch) error {
+// writeBatch encodes and writes b, frees it, and gives back the turn.
+func (f *flow) writeBatch(b *batch) error {
 	err := f.encodeAll(b)
 	b.free(f.account)
 	f.turn <- struct{}{}

@@ -93,7 +93,7 @@ type Hub struct {
 	seed   maphash.Seed
 	origin time.Time
 
-	audience atomic.Pointer[audience] // nil: to be made anew
+	receiverSet atomic.Pointer[receiverSet] // nil: to be made anew
 
 	mu       sync.Mutex
 	members  map[*Member]struct{}
@@ -113,8 +113,8 @@ func NewHub(memory *Memory) *Hub {
 	}
 }
 
-// An audience is the receivers of a hub at one time, by codec. It is not changed once it is made.
-type audience struct {
+// A receiverSet is the receivers of a hub at one time, by codec. It is not changed once it is made.
+type receiverSet struct {
 	groups  []group
 	recents bool // some of them remember what they are sent
 }
@@ -131,13 +131,13 @@ func (g *group) hears(sender *Member) bool {
 }
 
 // listeners returns who receives now.
-func (h *Hub) listeners() *audience {
-	if a := h.audience.Load(); a != nil {
+func (h *Hub) listeners() *receiverSet {
+	if a := h.receiverSet.Load(); a != nil {
 		return a
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	a := &audience{}
+	a := &receiverSet{}
 	index := map[codeccall.Codec]int{}
 	for m := range h.members {
 		if m.config.Use != ReceiveOnly && !m.lasts {
@@ -147,12 +147,12 @@ func (h *Hub) listeners() *audience {
 	for o := range h.outboxes {
 		a.add(index, &o.receiver)
 	}
-	h.audience.Store(a)
+	h.receiverSet.Store(a)
 	return a
 }
 
 // add adds r to its group, whose index is in index.
-func (a *audience) add(index map[codeccall.Codec]int, r *receiver) {
+func (a *receiverSet) add(index map[codeccall.Codec]int, r *receiver) {
 	i, ok := index[r.codec]
 	if !ok {
 		i = len(a.groups)
@@ -163,7 +163,7 @@ func (a *audience) add(index map[codeccall.Codec]int, r *receiver) {
 		}
 	}
 	a.groups[i].receivers = append(a.groups[i].receivers, r)
-	a.recents = a.recents || r.recent != nil
+	a.recents = a.recents || r.echoFilter != nil
 }
 
 // join makes m a member. It returns false if the hub ends, or if it drains and m has no outbox.
@@ -182,7 +182,7 @@ func (h *Hub) join(m *Member) bool {
 		h.drain.admit(m)
 	}
 	h.members[m] = struct{}{}
-	h.audience.Store(nil)
+	h.receiverSet.Store(nil)
 	return true
 }
 
@@ -190,7 +190,7 @@ func (h *Hub) leave(m *Member) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.members, m)
-	h.audience.Store(nil)
+	h.receiverSet.Store(nil)
 	h.gone.add(m.counts.all())
 }
 

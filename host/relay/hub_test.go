@@ -366,7 +366,7 @@ func TestQueueBoundsEmptyFrames(t *testing.T) {
 	var counts hubCounters
 	var q queue
 	q.begin(Queue{Frames: 3, Policy: DropNewest}, &counts)
-	p, err := newParcel(t.Context(), nil, nil, make([]uint32, 10), true)
+	p, err := newSharedFrames(t.Context(), nil, nil, make([]uint32, 10), true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,15 +63,15 @@ func (h *Hub) Datagrams(config DatagramMember) (*Member, error) {
 		config.MaxDatagram = maxDatagram
 	}
 	if (config.Use == Both || config.Use == "") && !config.Answers {
-		m.recent = newRecent(nil)
+		m.echoFilter = newEchoFilter(nil)
 	}
 	m.endless = true
-	m.port = &datagramPort{Member: m, datagrams: config.Datagrams, longest: config.MaxDatagram, answers: config.Answers}
+	m.transport = &datagramTransport{Member: m, datagrams: config.Datagrams, longest: config.MaxDatagram, answers: config.Answers}
 	return m, nil
 }
 
-// A datagramPort is a member that is a place of datagrams.
-type datagramPort struct {
+// A datagramTransport is a member that sends and receives datagrams.
+type datagramTransport struct {
 	*Member
 	datagrams Datagrams
 	longest   int
@@ -80,21 +80,21 @@ type datagramPort struct {
 	receiver   datagramReceiver
 	dispatcher dispatcher
 
-	taken  []segment
+	taken  []frameRange
 	frames [][]byte
 }
 
-func (p *datagramPort) open() {
+func (p *datagramTransport) open() {
 	longest := codecs.MaxFrame
 	if p.config.Codec != nil {
 		longest = p.config.Codec.Properties().MaxFrame
 	}
 	p.dispatcher.begin(p.Member, longest)
-	p.receiver.port, p.receiver.garbage = p, newGarbage()
+	p.receiver.transport, p.receiver.garbage = p, newGarbage()
 }
 
 // receive is the reader.
-func (p *datagramPort) receive() {
+func (p *datagramTransport) receive() {
 	if p.config.Use != SendOnly {
 		defer p.receiver.close()
 		defer p.dispatcher.close()
@@ -117,7 +117,7 @@ func (p *datagramPort) receive() {
 	}
 }
 
-func (p *datagramPort) count(all []Datagram) {
+func (p *datagramTransport) count(all []Datagram) {
 	for _, one := range all {
 		if one.Own {
 			p.counts.own.Add(1)
@@ -130,13 +130,13 @@ func (p *datagramPort) count(all []Datagram) {
 	p.readAt.Store(now)
 }
 
-func (p *datagramPort) discard(all []Datagram) {
+func (p *datagramTransport) discard(all []Datagram) {
 	for _, one := range all {
 		p.counts.bytesDiscarded.Add(int64(len(one.Bytes)))
 	}
 }
 
-func (p *datagramPort) pass(all []Datagram) {
+func (p *datagramTransport) pass(all []Datagram) {
 	if p.config.Use == SendOnly || !p.hub.enter(p.Member) {
 		p.discard(all)
 		return
@@ -146,16 +146,16 @@ func (p *datagramPort) pass(all []Datagram) {
 }
 
 // transmit is the writer.
-func (p *datagramPort) transmit() {
+func (p *datagramTransport) transmit() {
 	for {
-		p.taken = p.queue.take(p.taken[:0])
+		p.taken = p.queue.dequeue(p.taken[:0])
 		if len(p.taken) == 0 {
 			break
 		}
 		err := p.sendSegments(p.taken)
 		for i, s := range p.taken {
 			s.letGo()
-			p.taken[i] = segment{}
+			p.taken[i] = frameRange{}
 		}
 		if err != nil {
 			return
@@ -166,7 +166,7 @@ func (p *datagramPort) transmit() {
 	}
 }
 
-func (p *datagramPort) sendSegments(all []segment) error {
+func (p *datagramTransport) sendSegments(all []frameRange) error {
 	p.frames = p.frames[:0]
 	for _, s := range all {
 		for i := range s.len() {
@@ -186,7 +186,7 @@ func (p *datagramPort) sendSegments(all []segment) error {
 }
 
 // sendFrames sends what was gathered. An error means that the member is over.
-func (p *datagramPort) sendFrames() error {
+func (p *datagramTransport) sendFrames() error {
 	defer func() {
 		clear(p.frames)
 		p.frames = p.frames[:0]
@@ -215,7 +215,7 @@ func (p *datagramPort) sendFrames() error {
 }
 
 // tooLong reports a frame that no datagram can hold.
-func (p *datagramPort) tooLong(frame []byte) {
+func (p *datagramTransport) tooLong(frame []byte) {
 	p.counts.unrepresentable.Add(1)
 	fault := codecstream.TooLong(p.longest)
 	fault.Want = fmt.Sprintf("a frame of at most %d bytes, for a datagram", p.longest)
@@ -227,17 +227,17 @@ func (p *datagramPort) tooLong(frame []byte) {
 	p.keeper().whole(v, frame)
 }
 
-func (p *datagramPort) failed(operation string, err error, d Direction) error {
+func (p *datagramTransport) failed(operation string, err error, d Direction) error {
 	return p.fail(IOError, fmt.Errorf("relay: %s: %s: %w", d, operation, err), d)
 }
 
-func (p *datagramPort) forAll() bool { return !p.answers }
+func (p *datagramTransport) forAll() bool { return !p.answers }
 
 // unread is false: datagrams are whole, and which of them came before an end is nothing that a peer could know.
-func (p *datagramPort) unread() bool { return false }
+func (p *datagramTransport) unread() bool { return false }
 
 // stalled is false: the system takes a datagram, or drops it, at once.
-func (p *datagramPort) stalled() bool { return false }
+func (p *datagramTransport) stalled() bool { return false }
 
-func (p *datagramPort) cut()   { _ = p.datagrams.Close() }
-func (p *datagramPort) close() { _ = p.datagrams.Close() }
+func (p *datagramTransport) cut()   { _ = p.datagrams.Close() }
+func (p *datagramTransport) close() { _ = p.datagrams.Close() }

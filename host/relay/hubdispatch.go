@@ -13,17 +13,17 @@ import (
 // A dispatcher passes what one member sends on to all receivers, encoded once for each codec among them. It is for one
 // goroutine.
 type dispatcher struct {
-	member   *Member
-	longest  int // bytes of the longest payload from the member
-	encoders map[codeccall.Codec]*codecstream.Encoder
-	frames   groupFrames   // of the group at hand
-	audience *audience     // that the encoders are for
-	hashes   []uint64      // of the payloads at hand, if a receiver remembers them
-	late     []backlog     // of receivers whose queues had no room for all of the batch at hand
-	room     chan struct{} // gets a token when one of them may have room
-	waiting  account       // for stalled ones
-	joined   []byte        // payloads as datagrams, one after the other
-	ends     []uint32      // of these
+	member      *Member
+	longest     int // bytes of the longest payload from the member
+	encoders    map[codeccall.Codec]*codecstream.Encoder
+	frames      groupFrames   // of the group at hand
+	receiverSet *receiverSet  // that the encoders are for
+	hashes      []uint64      // of the payloads at hand, if a receiver remembers them
+	late        []backlog     // of receivers whose queues had no room for all of the batch at hand
+	room        chan struct{} // gets a token when one of them may have room
+	waiting     account       // for stalled ones
+	joined      []byte        // payloads as datagrams, one after the other
+	ends        []uint32      // of these
 }
 
 func (d *dispatcher) begin(m *Member, longest int) {
@@ -41,7 +41,7 @@ func (d *dispatcher) close() {
 // theirs, or says that there was no memory.
 func (d *dispatcher) send(b *batch) error {
 	audience := d.member.hub.listeners()
-	if audience != d.audience {
+	if audience != d.receiverSet {
 		d.forget(audience)
 	}
 	d.hashes = d.hashes[:0]
@@ -64,9 +64,9 @@ func (d *dispatcher) send(b *batch) error {
 	return failed
 }
 
-// forget closes the encoders of codecs that audience doesn't have.
-func (d *dispatcher) forget(audience *audience) {
-	d.audience = audience
+// forget closes the encoders of codecs that the receiver set doesn't have.
+func (d *dispatcher) forget(audience *receiverSet) {
+	d.receiverSet = audience
 	for codec, encoder := range d.encoders {
 		if !slices.ContainsFunc(audience.groups, func(g group) bool { return g.codec == codec }) {
 			encoder.Direction.Close()
@@ -170,7 +170,7 @@ func (d *dispatcher) sendPlain(g *group, b *batch) error {
 	for at := 0; at < len(b.found.Refs); {
 		d.joined, d.ends = d.joined[:0], d.ends[:0]
 		first := at
-		for at < len(b.found.Refs) && (at == first || len(d.joined)+int(b.found.Refs[at].Len) <= floodRead) {
+		for at < len(b.found.Refs) && (at == first || len(d.joined)+int(b.found.Refs[at].Len) <= maxHeapRead) {
 			d.joined = append(d.joined, b.payload(at)...)
 			d.ends = append(d.ends, uint32(len(d.joined)))
 			at++
@@ -187,7 +187,7 @@ func (d *dispatcher) sendPlain(g *group, b *batch) error {
 
 // deliver gives frames to the queues of the group; index is the first one's among the payloads at hand.
 func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) error {
-	p, err := newParcel(d.member.ctx, d.member.hub.queued, wire, ends, g.codec == nil)
+	p, err := newSharedFrames(d.member.ctx, d.member.hub.queued, wire, ends, g.codec == nil)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) er
 		if p == nil {
 			continue
 		}
-		if r.recent != nil {
+		if r.echoFilter != nil {
 			d.remember(r, ends, index, g.codec == nil)
 		}
 		d.offer(r, p.whole())
@@ -226,7 +226,7 @@ func (d *dispatcher) remember(r *receiver, ends []uint32, index int, empties boo
 	now := time.Now()
 	for i, end := range ends {
 		if empties || end != before(ends, i) {
-			r.recent.sent(d.hashes[index+i], now)
+			r.echoFilter.sent(d.hashes[index+i], now)
 		}
 	}
 }

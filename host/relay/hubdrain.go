@@ -30,7 +30,7 @@ func (h *Hub) Drain(reason Reason) {
 }
 
 // admit lets m go on during the drain.
-func (d *hubDrain) admit(m *Member) { m.deaf = m.port.forAll() }
+func (d *hubDrain) admit(m *Member) { m.deaf = m.transport.forAll() }
 
 // lookAtDrain is the timer's callback: it ends the hub if the hub rests, and else starts the timer again.
 func (h *Hub) lookAtDrain() {
@@ -55,7 +55,7 @@ func (h *Hub) unrest() time.Duration {
 		if !m.mayBring() {
 			continue
 		}
-		rests, quiet = rests && (m.endless || m.between.Load() && !m.port.unread()), false
+		rests, quiet = rests && (m.endless || m.between.Load() && !m.transport.unread()), false
 		if heard := m.readAt.Load(); heard != 0 {
 			if at := m.clock.origin.Add(time.Duration(heard)); at.After(since) {
 				since = at
@@ -122,7 +122,7 @@ func (m *Member) unrest(since int64) time.Duration {
 		if !quiet.due(quietTime, max(since, m.readAt.Load())) {
 			return quiet.wait
 		}
-		if m.passing || !m.between.Load() || m.port.unread() {
+		if m.passing || !m.between.Load() || m.transport.unread() {
 			return restTime
 		}
 	}

@@ -40,11 +40,11 @@ type MemberConfig struct {
 
 // A Member is one participant of a hub. Its methods are safe for concurrent use.
 type Member struct {
-	hub    *Hub
-	config MemberConfig
-	keeps  keeper
-	port   port
-	limits Timeouts
+	hub       *Hub
+	config    MemberConfig
+	keeps     keeper
+	transport transport
+	limits    Timeouts
 	*receiver
 	counts  hubCounters
 	account *memoryAccount
@@ -70,8 +70,8 @@ type Member struct {
 	linger   *time.Timer
 }
 
-// A port is what moves a member's bytes. Nothing of it waits for long once cut was called.
-type port interface {
+// A transport moves a member's bytes. Nothing of it waits for long once cut was called.
+type transport interface {
 	// open prepares for receive and transmit.
 	open()
 	// receive passes on what arrives until the input ends or the member is over.
@@ -149,7 +149,7 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 		m.hub.leave(m)
 	}
 	m.end(m.finalReason(), nil, Neither)
-	m.port.close()
+	m.transport.close()
 	m.stopLinger()
 	r := MemberResult{Stats: m.Stats()}
 	r.Reason, r.Direction, r.Err = m.decided()
@@ -171,20 +171,20 @@ func (m *Member) openAccount() {
 		a.end = func(err error) { m.end(MemoryShort, err, FromMember) }
 	}
 	m.account = a
-	if m.recent != nil {
-		m.recent.account = a
+	if m.echoFilter != nil {
+		m.echoFilter.account = a
 	}
 }
 
 func (m *Member) relay() {
 	defer m.clock.start()()
-	m.port.open()
+	m.transport.open()
 	var writer sync.WaitGroup
-	writer.Go(m.port.transmit)
-	m.port.receive()
+	writer.Go(m.transport.transmit)
+	m.transport.receive()
 	writer.Wait()
-	if m.recent != nil {
-		m.recent.close()
+	if m.echoFilter != nil {
+		m.echoFilter.close()
 	}
 }
 
@@ -268,7 +268,7 @@ func (m *Member) end(reason Reason, err error, direction Direction) {
 		m.queue.cut()
 	}
 	m.detach(m, reason)
-	m.port.cut()
+	m.transport.cut()
 }
 
 // look is the clock's look at a member.

@@ -11,11 +11,11 @@ const lookAgain = 5 * time.Millisecond
 // A backlog is the part of a sender's current batch that a receiver's queue had no room for.
 type backlog struct {
 	to   *receiver
-	rest []segment // each held
+	rest []frameRange // each held
 }
 
 // offer puts as much of s into the queue of r as there is room for, and the rest into the backlog of r.
-func (d *dispatcher) offer(r *receiver, s segment) {
+func (d *dispatcher) offer(r *receiver, s frameRange) {
 	i := slices.IndexFunc(d.late, func(b backlog) bool { return b.to == r })
 	if i < 0 {
 		if s = r.queue.fill(s, d.room); s.len() == 0 {
@@ -109,7 +109,7 @@ func (d *dispatcher) awaits(r *receiver, now time.Time) bool {
 	if m == nil {
 		return false
 	}
-	stalled, patience := m.port.stalled(), m.hub.Patience
+	stalled, patience := m.transport.stalled(), m.hub.Patience
 	if stalled && d.waiting.sum >= burst*patience {
 		return false
 	}

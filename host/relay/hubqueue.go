@@ -55,14 +55,14 @@ type queue struct {
 	mu          sync.Mutex
 	filled      sync.Cond         // the writer waits for frames
 	senders     []chan<- struct{} // of senders that wait for room; each gets a token when the writer takes frames
-	list        []segment
+	list        []frameRange
 	head        int // of list
 	frames      int // in list
 	bytes       int
-	hand        []segment // frames for a writer that waited; they do not count against the limits
-	idle        bool      // the writer waits
-	sealed      bool      // takes no more frames
-	undelivered bool      // lost frames count as not delivered, since a drain did not finish in time
+	hand        []frameRange // frames for a writer that waited; they do not count against the limits
+	idle        bool         // the writer waits
+	sealed      bool         // takes no more frames
+	undelivered bool         // lost frames count as not delivered, since a drain did not finish in time
 
 	// Of an outbox.
 	lasts    bool // frames that a connection did not write are written to the next one
@@ -78,7 +78,7 @@ func (q *queue) begin(limit Queue, counts *hubCounters) {
 
 // fill holds as much of s as there is room for, and returns the rest. If there is a rest, room gets a token when the writer
 // takes frames, unless it has one already.
-func (q *queue) fill(s segment, room chan<- struct{}) (rest segment) {
+func (q *queue) fill(s frameRange, room chan<- struct{}) (rest frameRange) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if rest = q.fit(s); rest.len() > 0 && !slices.Contains(q.senders, room) {
@@ -88,9 +88,9 @@ func (q *queue) fill(s segment, room chan<- struct{}) (rest segment) {
 }
 
 // fit holds as much of s as there is room for, and returns the rest. A sealed queue takes nothing and returns no rest.
-func (q *queue) fit(s segment) (rest segment) {
+func (q *queue) fit(s frameRange) (rest frameRange) {
 	if q.sealed {
-		return segment{}
+		return frameRange{}
 	}
 	if q.frames == 0 && len(q.hand) == 0 {
 		q.grace.behind = false
@@ -114,7 +114,7 @@ func (q *queue) fit(s segment) (rest segment) {
 
 // push holds as much of s as there is room for, after the policy has made room. It returns the frames that are lost because the
 // receiver is to be disconnected, if any.
-func (q *queue) push(s segment) (refused segment) {
+func (q *queue) push(s frameRange) (refused frameRange) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	rest := q.fit(s)
@@ -131,10 +131,10 @@ func (q *queue) push(s segment) (refused segment) {
 	default:
 		q.lost(rest)
 	}
-	return segment{}
+	return frameRange{}
 }
 
-func (q *queue) append(s segment) {
+func (q *queue) append(s frameRange) {
 	if s.len() == 0 {
 		return
 	}
@@ -161,13 +161,13 @@ func (q *queue) trim() {
 }
 
 // drop counts s as lost.
-func (q *queue) drop(s segment) {
+func (q *queue) drop(s frameRange) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.lost(s)
 }
 
-func (q *queue) lost(s segment) {
+func (q *queue) lost(s frameRange) {
 	if s.len() > 0 {
 		q.counts.droppedFrames.Add(int64(s.len()))
 		q.counts.droppedBytes.Add(int64(s.size()))
@@ -179,7 +179,7 @@ func (q *queue) lost(s segment) {
 }
 
 // remove takes n frames of the first segment away. The caller holds what it returns.
-func (q *queue) remove(n int) segment {
+func (q *queue) remove(n int) frameRange {
 	front := &q.list[q.head]
 	s := front.first(n)
 	q.frames -= n
@@ -189,16 +189,16 @@ func (q *queue) remove(n int) segment {
 		s.hold()
 		return s
 	}
-	*front = segment{}
+	*front = frameRange{}
 	if q.head++; q.head == len(q.list) {
 		q.list, q.head = q.list[:0], 0
 	}
 	return s
 }
 
-// take waits for frames and appends to into what makes one write. The caller holds what it returns: nothing when the
+// dequeue waits for frames and appends to into what makes one write. The caller holds what it returns: nothing when the
 // queue was closed or detached, or sealed and is empty.
-func (q *queue) take(into []segment) []segment {
+func (q *queue) dequeue(into []frameRange) []frameRange {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for q.idle = true; len(q.hand) == 0 && q.frames == 0 && !q.sealed && !q.detached; {
@@ -264,7 +264,7 @@ func (q *queue) dropAll() {
 	for i, s := range q.hand {
 		q.lost(s)
 		s.letGo()
-		q.hand[i] = segment{}
+		q.hand[i] = frameRange{}
 	}
 	q.hand = q.hand[:0]
 	for q.frames > 0 {
@@ -310,7 +310,7 @@ func (q *queue) detach(broken bool) {
 
 // putBack gives frames back that a writer took and did not write. If the queue lasts, they go to its front; otherwise they are
 // dropped and counted. In both cases the queue owns the holds from then on.
-func (q *queue) putBack(all []segment) {
+func (q *queue) putBack(all []frameRange) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.lasts && !q.broken {

@@ -23,9 +23,9 @@ const datagramLanes = 64
 // A datagramReceiver turns batches of datagrams into batches of payloads. It is for the goroutine of a member's reader.
 // It has as many lanes as were needed at once so far: one for a member whose datagrams come one by one.
 type datagramReceiver struct {
-	port  *datagramPort
-	lanes []*datagramLane
-	found []foundIn // for each datagram of a batch, where there is a codec
+	transport *datagramTransport
+	lanes     []*datagramLane
+	found     []datagramResult // for each datagram of a batch, where there is a codec
 	// datagrams is the batch at hand.
 	datagrams []Datagram
 	garbage   garbage
@@ -33,36 +33,36 @@ type datagramReceiver struct {
 
 // A datagramLane decodes one datagram at a time, each as a stream of its own.
 type datagramLane struct {
-	port    *datagramPort
-	decoder codecstream.Decoder
-	out     codeccall.Decoded
-	size    int    // bytes of the datagram
-	rest    []byte // of the datagram, not consumed
-	room    int    // for payloads that are built, in bytes
-	skips   bool   // the call under way may skip faults
-	found   *foundIn
+	transport *datagramTransport
+	decoder   codecstream.Decoder
+	out       codeccall.Decoded
+	size      int    // bytes of the datagram
+	rest      []byte // of the datagram, not consumed
+	room      int    // for payloads that are built, in bytes
+	skips     bool   // the call under way may skip faults
+	found     *datagramResult
 }
 
-// foundIn is what became of one datagram.
-type foundIn struct {
+// A datagramResult is what became of one datagram.
+type datagramResult struct {
 	payloads []byte
-	ends     []uint32 // of each in payloads
-	places   []place  // likewise
-	skipped  int      // empty frames
-	faults   []faultIn
+	ends     []uint32       // of each in payloads
+	places   []payloadPlace // likewise
+	skipped  int            // empty frames
+	faults   []datagramFault
 	charge   int64 // the cost of its results beyond the charge of the batch
 	starved  bool  // there was no memory for it
 	err      error // of the codec
 }
 
-// A place is where a payload is in its datagram.
-type place struct {
+// A payloadPlace is where a payload is in its datagram.
+type payloadPlace struct {
 	at    int32
 	built bool // the payload is not part of the datagram's bytes; its frame begins at at or later
 }
 
-// A faultIn is a fault in a datagram, from whose first byte its positions count.
-type faultIn struct {
+// A datagramFault is a fault in a datagram, from whose first byte its positions count.
+type datagramFault struct {
 	fault   codecs.Fault
 	frame   int // frames before it
 	dropped int // bytes of the datagram, from the faulty frame's first on
@@ -76,24 +76,24 @@ func (r *datagramReceiver) close() {
 
 // pass decodes datagrams and sends their payloads to the others.
 func (r *datagramReceiver) pass(all []Datagram) {
-	p := r.port
+	p := r.transport
 	r.datagrams = all
 	size := 0
 	for i := range all {
 		size += len(all[i].Bytes)
 	}
 	charge := perDatagramByte * int64(size)
-	if err := p.account.take(p.ctx, charge); err != nil {
+	if err := p.account.acquire(p.ctx, charge); err != nil {
 		p.counts.starved.Add(int64(len(all)))
 		return
 	}
 	defer func() { p.account.give(charge) }()
-	b := newBatch(p.account, min(size, floodRead))
+	b := newBatch(p.account, min(size, maxHeapRead))
 	now := time.Now()
 	if p.config.Codec == nil {
 		for i := range all {
 			if !all[i].Own {
-				b = r.add(b, i, all[i].Bytes, place{}, now)
+				b = r.add(b, i, all[i].Bytes, payloadPlace{}, now)
 			}
 		}
 		r.send(b)
@@ -121,10 +121,10 @@ func (r *datagramReceiver) pass(all []Datagram) {
 // decode makes the calls for all datagrams, several at a time.
 func (r *datagramReceiver) decode(all []Datagram) {
 	for len(r.found) < len(all) {
-		r.found = append(r.found, foundIn{})
+		r.found = append(r.found, datagramResult{})
 	}
 	for len(r.lanes) < min(len(all), datagramLanes) {
-		r.lanes = append(r.lanes, &datagramLane{port: r.port, decoder: codecstream.Decoder{Direction: r.port.config.Codec.Open()}})
+		r.lanes = append(r.lanes, &datagramLane{transport: r.transport, decoder: codecstream.Decoder{Direction: r.transport.config.Codec.Open()}})
 	}
 	var next atomic.Int32
 	work := func(lane *datagramLane) {
@@ -143,8 +143,8 @@ func (r *datagramReceiver) decode(all []Datagram) {
 }
 
 // gather adds to b what was found in a datagram, and returns the batch to go on with.
-func (r *datagramReceiver) gather(b *batch, number int, found *foundIn, now time.Time) *batch {
-	p := r.port
+func (r *datagramReceiver) gather(b *batch, number int, found *datagramResult, now time.Time) *batch {
+	p := r.transport
 	p.counts.empties.Add(int64(found.skipped))
 	for i, end := range found.ends {
 		b = r.add(b, number, found.payloads[before(found.ends, i):end], found.places[i], now)
@@ -159,9 +159,9 @@ func (r *datagramReceiver) gather(b *batch, number int, found *foundIn, now time
 }
 
 // add adds a payload to b, unless it is an echo of what we sent.
-func (r *datagramReceiver) add(b *batch, number int, payload []byte, at place, now time.Time) *batch {
-	p, one := r.port, &r.datagrams[number]
-	if p.recent != nil && !p.recent.heard(maphash.Bytes(p.hub.seed, payload), one.Source, one.Interface, now) {
+func (r *datagramReceiver) add(b *batch, number int, payload []byte, at payloadPlace, now time.Time) *batch {
+	p, one := r.transport, &r.datagrams[number]
+	if p.echoFilter != nil && !p.echoFilter.heard(maphash.Bytes(p.hub.seed, payload), one.Source, one.Interface, now) {
 		p.counts.suppressed.Add(1)
 		return b
 	}
@@ -185,7 +185,7 @@ func (r *datagramReceiver) add(b *batch, number int, payload []byte, at place, n
 
 // send sends what was gathered to the others, and frees it.
 func (r *datagramReceiver) send(b *batch) {
-	p := r.port
+	p := r.transport
 	if len(b.found.Refs) > 0 && !p.over() {
 		b.datagrams = r.datagrams
 		if err := p.dispatcher.send(b); err != nil {
@@ -196,8 +196,8 @@ func (r *datagramReceiver) send(b *batch) {
 }
 
 // violated reports a fault in a datagram.
-func (r *datagramReceiver) violated(one *Datagram, fault *faultIn) {
-	p := r.port
+func (r *datagramReceiver) violated(one *Datagram, fault *datagramFault) {
+	p := r.transport
 	p.counts.violations.Add(1)
 	if errors.Is(fault.fault.Err, codecs.ErrTruncated) {
 		p.counts.droppedTails.Add(1)
@@ -210,10 +210,10 @@ func (r *datagramReceiver) violated(one *Datagram, fault *faultIn) {
 }
 
 // decode decodes one datagram.
-func (l *datagramLane) decode(wire []byte, found *foundIn) {
+func (l *datagramLane) decode(wire []byte, found *datagramResult) {
 	l.size, l.rest, l.room, l.found = len(wire), wire, max(len(wire), smallRead), found
 	l.decoder.Reset()
-	err := l.decoder.Decode(l.port.ctx, l, l, true)
+	err := l.decoder.Decode(l.transport.ctx, l, l, true)
 	if found.starved = errors.Is(err, errStarved); !found.starved {
 		found.err = err
 	}
@@ -235,7 +235,7 @@ func (l *datagramLane) Consume(n int) { l.rest = l.rest[n:] }
 // Prepare sees to room for the result of a call.
 func (l *datagramLane) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error) {
 	if in.RoomNeeded > l.room {
-		if !l.port.account.try(int64(in.RoomNeeded)) {
+		if !l.transport.account.try(int64(in.RoomNeeded)) {
 			return nil, errStarved
 		}
 		l.found.charge += int64(in.RoomNeeded)
@@ -244,7 +244,7 @@ func (l *datagramLane) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error)
 	in.Room = l.room
 	// While violations have cost too much, the first one ends its datagram, since the senders of datagrams can't be made
 	// to wait.
-	if l.skips = l.port.skips() && !l.port.receiver.garbage.spent(); l.skips {
+	if l.skips = l.transport.skips() && !l.transport.receiver.garbage.spent(); l.skips {
 		in.Skips = codeccall.MaxSkips
 	}
 	return &l.out, nil
@@ -253,9 +253,9 @@ func (l *datagramLane) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error)
 // Found copies the payloads of a result.
 func (l *datagramLane) Found(r *codecstream.Result) error {
 	if points := pointsOf(r.Decoded); l.skips && points > 0 {
-		l.port.receiver.garbage.charge(points)
+		l.transport.receiver.garbage.charge(points)
 	}
-	if !l.found.add(l.port.account, r, perDatagramByte*int64(l.size)) {
+	if !l.found.add(l.transport.account, r, perDatagramByte*int64(l.size)) {
 		return errStarved
 	}
 	return nil
@@ -276,7 +276,7 @@ func (l *datagramLane) Drop([]byte) {}
 
 // add copies the payloads of a result. The bytes that the result dropped at the front belong to the last fault. add returns false,
 // and copies nothing, if the result needs more than was paid for the datagram and there is no memory for it.
-func (f *foundIn) add(a *memoryAccount, r *codecstream.Result, paid int64) bool {
+func (f *datagramResult) add(a *memoryAccount, r *codecstream.Result, paid int64) bool {
 	size := int64(len(f.payloads)+len(r.Data)) + perFrame*int64(len(f.ends)+len(r.Refs))
 	for _, ref := range r.Refs {
 		size += int64(ref.Len)
@@ -306,10 +306,10 @@ func (f *foundIn) add(a *memoryAccount, r *codecstream.Result, paid int64) bool 
 		f.payloads = append(f.payloads, r.Payload(i)...)
 		f.ends = append(f.ends, uint32(len(f.payloads)))
 		if ref := r.Refs[i]; int(ref.Off) < len(r.Wire) {
-			f.places = append(f.places, place{at: int32(at) + int32(ref.Off)})
+			f.places = append(f.places, payloadPlace{at: int32(at) + int32(ref.Off)})
 			last = at + int(ref.Off+ref.Len)
 		} else {
-			f.places = append(f.places, place{at: int32(last), built: true})
+			f.places = append(f.places, payloadPlace{at: int32(last), built: true})
 		}
 	}
 	f.skipped += r.Skipped
@@ -317,15 +317,15 @@ func (f *foundIn) add(a *memoryAccount, r *codecstream.Result, paid int64) bool 
 }
 
 // violated notes a fault.
-func (f *foundIn) violated(fault *codecstream.Fault) {
-	one := faultIn{fault: *fault.Fault, frame: len(f.ends), dropped: len(fault.Dropped)}
+func (f *datagramResult) violated(fault *codecstream.Fault) {
+	one := datagramFault{fault: *fault.Fault, frame: len(f.ends), dropped: len(fault.Dropped)}
 	one.fault.Offset += int(fault.Begin)
 	one.fault.At += int(fault.Begin)
 	f.faults = append(f.faults, one)
 }
 
-func (f *foundIn) reset() {
-	*f = foundIn{payloads: f.payloads[:0], ends: f.ends[:0], places: f.places[:0], faults: f.faults[:0]}
+func (f *datagramResult) reset() {
+	*f = datagramResult{payloads: f.payloads[:0], ends: f.ends[:0], places: f.places[:0], faults: f.faults[:0]}
 	if cap(f.payloads) > 2*largePark {
 		f.payloads = nil
 	}

@@ -9,13 +9,13 @@ import (
 
 // A receiver gets the frames of a hub: a member, or an [Outbox] with the member that it has at the time, if any.
 type receiver struct {
-	codec  codeccall.Codec // nil: a datagram is a payload
-	echo   bool            // it gets the frames of its own member too
-	queue  queue
-	tally  *hubCounters           // counts what happens to frames on their way to it
-	recent *recent                // nil, except for one that both sends and receives datagrams
-	member atomic.Pointer[Member] // writes the queued frames; nil: an outbox without a connection
-	lasts  bool                   // it is an outbox
+	codec      codeccall.Codec // nil: a datagram is a payload
+	echo       bool            // it gets the frames of its own member too
+	queue      queue
+	tally      *hubCounters           // counts what happens to frames on their way to it
+	echoFilter *echoFilter            // nil, except for one that both sends and receives datagrams
+	member     atomic.Pointer[Member] // writes the queued frames; nil: an outbox without a connection
+	lasts      bool                   // it is an outbox
 }
 
 // hears reports whether the receiver gets what sender sends.
@@ -23,7 +23,7 @@ func (r *receiver) hears(sender *Member) bool { return r.member.Load() != sender
 
 // force gives s to the queue, which drops frames by its policy if there is no room. With the policy Disconnect, the member may
 // be over then.
-func (r *receiver) force(s segment) {
+func (r *receiver) force(s frameRange) {
 	refused := r.queue.push(s)
 	if m := r.member.Load(); refused.len() > 0 && m != nil {
 		m.end(SlowReceiver, fmt.Errorf("relay: to member: %d frames, %d bytes, and a queue of at most %d frames and %d bytes",
@@ -69,7 +69,7 @@ func (h *Hub) Outbox(config OutboxConfig) (*Outbox, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.outboxes[o] = struct{}{}
-	h.audience.Store(nil)
+	h.receiverSet.Store(nil)
 	return o, nil
 }
 
@@ -89,7 +89,7 @@ func (o *Outbox) Close() {
 	defer o.hub.mu.Unlock()
 	if _, ok := o.hub.outboxes[o]; ok {
 		delete(o.hub.outboxes, o)
-		o.hub.audience.Store(nil)
+		o.hub.receiverSet.Store(nil)
 		if o.hub.drain != nil || o.hub.ending != "" {
 			o.receiver.queue.cut()
 		}
@@ -117,7 +117,7 @@ func (r *receiver) detach(m *Member, reason Reason) {
 
 // acknowledged waits, if the peer has ended its own direction and so may be gone, until the peer's kernel has acknowledged all
 // written bytes. If that fails, the bytes count as not written, and the member is over.
-func (p *streamPort) acknowledged() error {
+func (p *streamTransport) acknowledged() error {
 	if !p.lasts || p.inputEnded.Load() == 0 {
 		return nil
 	}

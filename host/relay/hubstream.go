@@ -38,13 +38,13 @@ func (h *Hub) Stream(config StreamMember) (*Member, error) {
 	m.limits = config.Timeouts
 	from, to := traffic{FromMember, &m.counts.counters}, traffic{ToMember, &m.counts.counters}
 	m.begin(config.Link, m, &m.clock, config.Classify, from, to)
-	m.port = &streamPort{Member: m, shutdown: config.Shutdown, onEnd: config.InputEnded}
+	m.transport = &streamTransport{Member: m, shutdown: config.Shutdown, onEnd: config.InputEnded}
 	return m, nil
 }
 
-// A streamPort is a member that is a stream. Its reader receives, decodes, and has what it found encoded and queued for
+// A streamTransport is a member that is a stream. Its reader receives, decodes, and has what it found encoded and queued for
 // the others; its writer writes what the others sent.
-type streamPort struct {
+type streamTransport struct {
 	*Member
 	shutdown bool
 	onEnd    func() // unless nil, called at the end of the input
@@ -54,21 +54,21 @@ type streamPort struct {
 	dispatcher dispatcher
 
 	// The writer's.
-	taken []segment
+	taken []frameRange
 	wrote int // bytes of taken that the link has accepted
 }
 
 // sends is false when the bytes that the peer sends are discarded, or its direction was ended at the start.
-func (p *streamPort) sends() bool { return p.config.Use != SendOnly }
+func (p *streamTransport) sends() bool { return p.config.Use != SendOnly }
 
-func (p *streamPort) open() {
+func (p *streamTransport) open() {
 	p.begin(p.Member.ctx, p, p.Member.account, FromMember, &p.Member.counts.counters)
 	if p.shutdown {
 		p.shutUnused(p.config.Use)
 	}
 }
 
-func (p *streamPort) receive() {
+func (p *streamTransport) receive() {
 	if !p.sends() && p.shutdown {
 		p.watch(p.noteEnd)
 		return
@@ -94,9 +94,9 @@ func (p *streamPort) receive() {
 }
 
 // receiveAll is the loop of the reader. An error means that the member is over.
-func (p *streamPort) receiveAll() error {
+func (p *streamTransport) receiveAll() error {
 	for {
-		if err := p.inbox.settle(p.Member.ctx); err != nil {
+		if err := p.inbox.compactOrGrow(p.Member.ctx); err != nil {
 			return p.fail(MemoryShort, err)
 		}
 		n, err := p.read()
@@ -118,7 +118,7 @@ func (p *streamPort) receiveAll() error {
 }
 
 // read receives once.
-func (p *streamPort) read() (n int, err error) {
+func (p *streamTransport) read() (n int, err error) {
 	p.between.Store(p.inbox.len() == 0 && !p.decoder.Dropping())
 	n, err = p.life.read(&p.streamDecoder)
 	if n > 0 {
@@ -130,7 +130,7 @@ func (p *streamPort) read() (n int, err error) {
 }
 
 // pass passes on what was received. An error means that the member is over.
-func (p *streamPort) pass(n int, err error) error {
+func (p *streamTransport) pass(n int, err error) error {
 	switch {
 	case !p.sends():
 		p.discardAll()
@@ -150,7 +150,7 @@ func (p *streamPort) pass(n int, err error) error {
 }
 
 // passEnd deals with the end of what the peer sends. One that only sends is done then.
-func (p *streamPort) passEnd() error {
+func (p *streamTransport) passEnd() error {
 	if p.sends() {
 		if err := p.decodeAll(true); err != nil {
 			return err
@@ -164,7 +164,7 @@ func (p *streamPort) passEnd() error {
 }
 
 // noteEnd notes that the peer has ended its own direction.
-func (p *streamPort) noteEnd() {
+func (p *streamTransport) noteEnd() {
 	p.inputEnded.Store(p.clock.now())
 	if p.onEnd != nil {
 		p.onEnd()
@@ -172,7 +172,7 @@ func (p *streamPort) noteEnd() {
 }
 
 // watch waits until the connection is over, and then ends the member.
-func (p *streamPort) watch(halfClosed func()) {
+func (p *streamTransport) watch(halfClosed func()) {
 	switch err := p.link.WaitEnd(halfClosed); {
 	case p.over():
 	case errors.Is(err, io.EOF):
@@ -182,13 +182,13 @@ func (p *streamPort) watch(halfClosed func()) {
 	}
 }
 
-func (p *streamPort) discardAll() {
+func (p *streamTransport) discardAll() {
 	p.streamDecoder.counts.bytesDiscarded.Add(int64(p.inbox.len()))
 	p.inbox.drop()
 }
 
-// handOver sends the payloads of b to the others.
-func (p *streamPort) handOver(b *batch, _ bool) error {
+// deliver sends the payloads of b to the others.
+func (p *streamTransport) deliver(b *batch, _ bool) error {
 	defer b.free(p.Member.account)
 	if len(b.found.Refs) == 0 {
 		return nil
@@ -206,24 +206,24 @@ func (p *streamPort) handOver(b *batch, _ bool) error {
 }
 
 // wait has nothing to wait for: what was handed over is copied.
-func (p *streamPort) wait() {}
+func (p *streamTransport) wait() {}
 
-func (p *streamPort) fail(reason Reason, err error) error {
+func (p *streamTransport) fail(reason Reason, err error) error {
 	return p.Member.fail(reason, err, FromMember)
 }
 
-func (p *streamPort) codecFailed(call string, err error) error {
+func (p *streamTransport) codecFailed(call string, err error) error {
 	if p.over() {
 		return errOver
 	}
 	return p.Member.codecFailed(call, err, FromMember)
 }
 
-func (p *streamPort) forAll() bool { return false }
+func (p *streamTransport) forAll() bool { return false }
 
-func (p *streamPort) stalled() bool { return p.link.Stalled() }
+func (p *streamTransport) stalled() bool { return p.link.Stalled() }
 
-func (p *streamPort) senderLost() error {
+func (p *streamTransport) senderLost() error {
 	err := p.lost()
 	if err == nil {
 		return nil
@@ -231,8 +231,8 @@ func (p *streamPort) senderLost() error {
 	return p.failed("read", err, FromMember)
 }
 
-func (p *streamPort) cut() {
+func (p *streamTransport) cut() {
 	p.shut(p.wroteAll.Load() != 0 || p.config.Use == ReceiveOnly && !p.wasCut())
 }
 
-func (p *streamPort) close() { _ = p.link.Close() }
+func (p *streamTransport) close() { _ = p.link.Close() }

@@ -9,9 +9,9 @@ import (
 )
 
 // transmit is the writer of a stream.
-func (p *streamPort) transmit() {
+func (p *streamTransport) transmit() {
 	for {
-		p.taken = p.queue.take(p.taken[:0])
+		p.taken = p.queue.dequeue(p.taken[:0])
 		if len(p.taken) == 0 {
 			break
 		}
@@ -45,7 +45,7 @@ func (p *streamPort) transmit() {
 const joinBelow = 16 << 10
 
 // writeSegments writes all segments, and joins short ones into fewer writes.
-func (p *streamPort) writeSegments(all []segment) error {
+func (p *streamTransport) writeSegments(all []frameRange) error {
 	for len(all) > 0 {
 		n, size := 1, all[0].size()
 		for size < joinBelow && n < len(all) && all[n].size() < joinBelow {
@@ -61,7 +61,7 @@ func (p *streamPort) writeSegments(all []segment) error {
 }
 
 // writeJoined writes segments of size bytes together, at once if there is memory to join them.
-func (p *streamPort) writeJoined(all []segment, size int) error {
+func (p *streamTransport) writeJoined(all []frameRange, size int) error {
 	if len(all) == 1 {
 		return p.write(all[0].bytes())
 	}
@@ -84,7 +84,7 @@ func (p *streamPort) writeJoined(all []segment, size int) error {
 }
 
 // writeEnd writes what ends a stream, and ends it.
-func (p *streamPort) writeEnd() error {
+func (p *streamTransport) writeEnd() error {
 	if p.config.Use == ReceiveOnly {
 		if p.drained() && !p.shutdown {
 			_ = p.link.CloseWrite() // nothing was promised; it may make the peer end sooner
@@ -98,10 +98,10 @@ func (p *streamPort) writeEnd() error {
 }
 
 // encodeEnd lets the codec write what ends a stream.
-func (p *streamPort) encodeEnd() error {
+func (p *streamTransport) encodeEnd() error {
 	encoder := codecstream.Encoder{Direction: p.config.Codec.Open()}
 	defer encoder.Direction.Close()
-	_, err := encoder.End(p.Member.ctx, &codecstream.Payloads{}, &memberEnd{port: p})
+	_, err := encoder.End(p.Member.ctx, &codecstream.Payloads{}, &memberEnd{transport: p})
 	if err == nil || errors.Is(err, errOver) {
 		return err
 	}
@@ -113,8 +113,8 @@ func (p *streamPort) encodeEnd() error {
 
 // memberEnd is where what ends a member's stream goes.
 type memberEnd struct {
-	port *streamPort
-	out  codeccall.Encoded
+	transport *streamTransport
+	out       codeccall.Encoded
 }
 
 // Prepare sees to room for the result of a call.
@@ -125,14 +125,14 @@ func (e *memberEnd) Prepare(in *codeccall.Encode) (*codeccall.Encoded, error) {
 
 // Frames writes the result of a call.
 func (e *memberEnd) Frames(out *codeccall.Encoded, _ int) (int, error) {
-	return 0, e.port.write(out.Wire)
+	return 0, e.transport.write(out.Wire)
 }
 
 // Refused has nothing to report: there are no payloads.
 func (e *memberEnd) Refused(int, *codecs.Fault) error { return nil }
 
 // write writes all of b. An error means that the member is over.
-func (p *streamPort) write(b []byte) error {
+func (p *streamTransport) write(b []byte) error {
 	n, err := p.life.write(b)
 	p.wrote += n
 	return err

@@ -54,7 +54,7 @@ func (in *inbox) Consume(n int) { in.start += n }
 // what is used of it.
 func (in *inbox) remember() {
 	switch {
-	case in.lent() == nil || in.size() <= lentRead:
+	case in.lent() == nil || in.size() <= maxSharedRead:
 	case in.end >= in.size()/4:
 		in.large = in.size()
 	default:
@@ -69,7 +69,7 @@ func (in *inbox) drop() {
 	in.buf, in.start, in.end = nil, 0, 0
 }
 
-// grab returns memory to read into, behind what is there. It never waits; settle has seen to it that there is some.
+// grab returns memory to read into, behind what is there. It never waits; compactOrGrow has seen to it that there is some.
 func (in *inbox) grab() []byte {
 	var into []byte
 	if in.buf != nil && len(in.buf.b) > largePark && !in.readsMore() {
@@ -169,12 +169,12 @@ func (in *inbox) mostRead() int {
 	if in.lender != nil && !in.unlent {
 		return in.account.share()
 	}
-	return floodRead
+	return maxHeapRead
 }
 
-// settle prepares for waiting: a buffer that is much larger than what is in it goes back, and one that is full grows.
+// compactOrGrow prepares for waiting: a buffer that is much larger than what is in it goes back, and one that is full grows.
 // It fails when there is no memory to grow into within the time to wait for it.
-func (in *inbox) settle(ctx context.Context) error {
+func (in *inbox) compactOrGrow(ctx context.Context) error {
 	n := in.len()
 	if n == 0 {
 		in.drop()
@@ -213,7 +213,7 @@ func (in *inbox) grow(ctx context.Context) error {
 		size = large
 	} else if !in.account.try(int64(size)) {
 		in.beforeWaiting()
-		if err := in.account.take(ctx, int64(size)); err != nil {
+		if err := in.account.acquire(ctx, int64(size)); err != nil {
 			return err
 		}
 	}

@@ -9,12 +9,12 @@ import (
 
 // Sizes of buffers, in bytes, all powers of two.
 const (
-	smallPark = 1 << 10   // an unfinished frame's beginning; paid for when the session starts
-	smallRead = 2 << 10   // what is read into when no other buffer can be had; likewise
-	largePark = 16 << 10  // beginnings up to half of this are moved out of bigger buffers before waiting; a read while memory is short
-	baseRead  = 64 << 10  // the usual read
-	floodRead = 256 << 10 // the largest while the peer floods
-	lentRead  = 2 << 20   // the same into memory that is lent: a call copies none of it, so the fewer calls the better
+	smallPark     = 1 << 10   // an unfinished frame's beginning; paid for when the session starts
+	smallRead     = 2 << 10   // what is read into when no other buffer can be had; likewise
+	largePark     = 16 << 10  // beginnings up to half of this are moved out of bigger buffers before waiting; a read while memory is short
+	baseRead      = 64 << 10  // the usual read
+	maxHeapRead   = 256 << 10 // the largest while the peer floods
+	maxSharedRead = 2 << 20   // the same into memory that is lent: a call copies none of it, so the fewer calls the better
 )
 
 // directionMemory is the charge for a direction from its start to its end. It covers the beginning of an unfinished frame, a
@@ -31,10 +31,10 @@ const lentShare = 8 << 20
 // share returns how long a read into lent memory may be where so many flood, of which the caller is one.
 func (a *memoryAccount) share() int {
 	if a == nil {
-		return lentRead
+		return maxSharedRead
 	}
 	share := lentShare / int(max(a.budget.flooded.Load(), 1))
-	return min(max(1<<(bits.Len(uint(share))-1), floodRead), lentRead)
+	return min(max(1<<(bits.Len(uint(share))-1), maxHeapRead), maxSharedRead)
 }
 
 // A buffer is memory with what was charged for it.
@@ -44,7 +44,7 @@ type buffer struct {
 	loan   codeccall.Loan // what b lies in; nil: b is from the heap
 }
 
-// pools has a pool of *buffer for each power of two up to floodRead. Bigger ones are left to the garbage collector.
+// pools has a pool of *buffer for each power of two up to maxHeapRead. Bigger ones are left to the garbage collector.
 var pools [19]sync.Pool
 
 // newBuffer returns a buffer of size bytes that charge was paid for.

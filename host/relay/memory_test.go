@@ -17,8 +17,8 @@ func TestBackpressure(t *testing.T) {
 		payload int
 		most    int64 // bytes between the links
 	}{
-		{"small frames", 100, 2 * floodRead},
-		{"frames larger than a read", 200 << 10, 6 * floodRead},
+		{"small frames", 100, 2 * maxHeapRead},
+		{"frames larger than a read", 200 << 10, 6 * maxHeapRead},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestBackpressure(t *testing.T) {
 				if between := stats.BytesRead - stats.BytesWritten; between > tt.most || stats.BytesRead == 0 {
 					t.Errorf("%d bytes are between the links (%d read), want at most %d", between, stats.BytesRead, tt.most)
 				}
-				if used := memory.Used(); used > sessionMemory+6*floodRead+2*FrameMemory(config.Downstream.Codec, config.Upstream.Codec) {
+				if used := memory.Used(); used > sessionMemory+6*maxHeapRead+2*FrameMemory(config.Downstream.Codec, config.Upstream.Codec) {
 					t.Errorf("%d bytes of memory are charged", used)
 				}
 				got, err := s.up.receive()
@@ -69,7 +69,7 @@ func TestEndlessFrame(t *testing.T) {
 			synctest.Wait()
 			most = max(most, memory.Used())
 		}
-		if limit := sessionMemory + 4*floodRead + FrameMemory(config.Downstream.Codec, config.Upstream.Codec); most > limit {
+		if limit := sessionMemory + 4*maxHeapRead + FrameMemory(config.Downstream.Codec, config.Upstream.Codec); most > limit {
 			t.Errorf("charged %d bytes, want at most %d", most, limit)
 		}
 		if sent > 1<<20+1<<16 {
@@ -221,7 +221,7 @@ func TestLargeFramesAreLinear(t *testing.T) {
 		}
 		n += piece
 		before = in.buf
-		if err := in.settle(t.Context()); err != nil {
+		if err := in.compactOrGrow(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if in.buf != before {

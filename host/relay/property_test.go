@@ -21,7 +21,7 @@ func TestEverythingArrives(t *testing.T) {
 	}
 	memories := map[string]int64{
 		"all memory":    0,
-		"little memory": sessionMemory + 6*maxFrame + 2*floodRead,
+		"little memory": sessionMemory + 6*maxFrame + 2*maxHeapRead,
 	}
 	for downName, down := range framings {
 		for upName, up := range framings {

@@ -180,5 +180,5 @@ func HubFrameMemory(from, to codeccall.Codec) int64 {
 	if from == nil || to == nil {
 		return 0
 	}
-	return FrameMemory(from, to) + int64(roundUp(to.Properties().MaxWire+endSize)) + parcelOverhead
+	return FrameMemory(from, to) + int64(roundUp(to.Properties().MaxWire+endSize)) + sharedFramesOverhead
 }

@@ -72,7 +72,7 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 		end, ended := f.end(in, shown, pos)
 		switch {
 		case ended:
-			if err := f.take(out, in, pos, end); err != nil {
+			if err := f.decodeText(out, in, pos, end); err != nil {
 				return pos, err
 			}
 			pos = end + len(f.terminator)
@@ -105,8 +105,8 @@ func (f *framing) end(in codecs.Wire, shown []byte, pos int) (end int, ended boo
 	return from + end, end >= 0
 }
 
-// take decodes the text from pos to end.
-func (f *framing) take(out *codecs.Payloads, in codecs.Wire, pos, end int) error {
+// decodeText decodes the text from pos to end.
+func (f *framing) decodeText(out *codecs.Payloads, in codecs.Wire, pos, end int) error {
 	written := in.Bytes[pos:end]
 	digits, ok := f.text.digits(written)
 	switch size := decodedLen(digits); {

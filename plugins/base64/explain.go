@@ -70,7 +70,7 @@ func (r *reading) read(written []byte) (wrong mistake, found bool) {
 		case c == '=' && r.padding != PaddingNone:
 			wrong, found = r.pad(i)
 		default:
-			wrong, found = r.take(i, c)
+			wrong, found = r.readDigit(i, c)
 		}
 		if found {
 			return wrong, true
@@ -80,8 +80,8 @@ func (r *reading) read(written []byte) (wrong mistake, found bool) {
 	return mistake{}, false
 }
 
-// take reads a digit.
-func (r *reading) take(i int, c byte) (wrong mistake, found bool) {
+// readDigit reads a digit.
+func (r *reading) readDigit(i int, c byte) (wrong mistake, found bool) {
 	value := r.values[c]
 	switch {
 	case value == noDigit:

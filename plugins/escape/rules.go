@@ -83,14 +83,14 @@ type checking struct {
 	errs []error
 }
 
-func (c *checking) fail(option, got, want string, args ...any) {
+func (c *checking) addError(option, got, want string, args ...any) {
 	c.errs = append(c.errs, &codecs.OptionError{Option: option, Got: got, Want: fmt.Sprintf(want, args...)})
 }
 
 // refuse is for options that the style does not have.
 func (c *checking) refuse(option string, given bool) {
 	if given {
-		c.fail(option, "an option that style "+string(c.o.Style)+" does not have", "it left out")
+		c.addError(option, "an option that style "+string(c.o.Style)+" does not have", "it left out")
 	}
 }
 
@@ -99,7 +99,7 @@ func (c *checking) terminators(r *rules) {
 	c.size("terminator", o.Terminator, 1)
 	c.size("start", o.Start, 0)
 	if len(o.AlsoAccept) > mostAlso {
-		c.fail("also_accept", fmt.Sprintf("%d terminators", len(o.AlsoAccept)), "at most %d", mostAlso)
+		c.addError("also_accept", fmt.Sprintf("%d terminators", len(o.AlsoAccept)), "at most %d", mostAlso)
 	}
 	names := []string{"terminator"}
 	all := []codecs.Bytes{o.Terminator}
@@ -118,15 +118,15 @@ func (c *checking) terminators(r *rules) {
 			if i == j || t == "" || at < 0 || at+len(t) == len(within) {
 				continue
 			}
-			c.fail(names[j], within.String(), "a terminator in which %s, %s, does not end before it does", names[i], t)
+			c.addError(names[j], within.String(), "a terminator in which %s, %s, does not end before it does", names[i], t)
 		}
 	}
 	if o.LeadingTerminator {
 		if o.Empty != codecs.EmptySkip {
-			c.fail("leading_terminator", "true with empty: "+string(o.Empty), "empty: skip, since it is read as an empty frame")
+			c.addError("leading_terminator", "true with empty: "+string(o.Empty), "empty: skip, since it is read as an empty frame")
 		}
 		if o.Start != "" {
-			c.fail("leading_terminator", "true with a start", "one of the two, since a frame begins with start alone")
+			c.addError("leading_terminator", "true with a start", "one of the two, since a frame begins with start alone")
 		}
 		c.refuse("leading_terminator", o.Style == styleLineDot)
 	}
@@ -134,7 +134,7 @@ func (c *checking) terminators(r *rules) {
 
 func (c *checking) size(option string, b codecs.Bytes, least int) {
 	if len(b) < least || len(b) > longestBytes {
-		c.fail(option, fmt.Sprintf("%d bytes", len(b)), "%d to %d bytes", least, longestBytes)
+		c.addError(option, fmt.Sprintf("%d bytes", len(b)), "%d to %d bytes", least, longestBytes)
 	}
 }
 
@@ -152,7 +152,7 @@ func (c *checking) single(option string, value **codecs.Bytes, fallback codecs.B
 		*value = &fallback
 	}
 	if b := **value; len(b) != 1 {
-		c.fail(option, fmt.Sprintf("%d bytes", len(b)), "1 byte")
+		c.addError(option, fmt.Sprintf("%d bytes", len(b)), "1 byte")
 		return fallback[0]
 	}
 	return (**value)[0]
@@ -161,7 +161,7 @@ func (c *checking) single(option string, value **codecs.Bytes, fallback codecs.B
 func (c *checking) escape(r *rules) {
 	r.escape = c.single("escape", &c.o.Escape, defaultEscape)
 	if c.o.Style != styleDouble && r.terminates(r.escape) {
-		c.fail("escape", one(r.escape), "a byte that is in no terminator")
+		c.addError("escape", one(r.escape), "a byte that is in no terminator")
 	}
 }
 
@@ -169,11 +169,11 @@ func (c *checking) pairs(r *rules) {
 	o := c.o
 	if o.Map == nil {
 		if !slices.Equal(r.terminators, []string{"\n"}) {
-			c.fail("map", "", "it given: the default is for the terminator LF alone")
+			c.addError("map", "", "it given: the default is for the terminator LF alone")
 			return
 		}
 		if r.escape == 'n' {
-			c.fail("map", "", "it given: the default, LF to n, needs another escape than n")
+			c.addError("map", "", "it given: the default, LF to n, needs another escape than n")
 			return
 		}
 		o.Map = codecs.ByteMap{'\n': 'n', r.escape: r.escape}
@@ -183,7 +183,7 @@ func (c *checking) pairs(r *rules) {
 	for _, b := range slices.Sorted(maps.Keys(o.Map)) {
 		to := o.Map[b]
 		if other, ok := from[to]; ok {
-			c.fail("map."+one(b), one(to), "a byte that does not stand for %s already", one(other))
+			c.addError("map."+one(b), one(to), "a byte that does not stand for %s already", one(other))
 		}
 		from[to] = b
 	}
@@ -194,7 +194,7 @@ func (c *checking) pairs(r *rules) {
 		}
 	}
 	if len(missing) > 0 {
-		c.fail("map", "none for "+strings.Join(missing, ", "), "the escape and every byte of every accepted terminator")
+		c.addError("map", "none for "+strings.Join(missing, ", "), "the escape and every byte of every accepted terminator")
 	}
 }
 
@@ -207,7 +207,7 @@ func (c *checking) xor(r *rules) {
 		becomes := byte(b) ^ r.xor
 		begins := slices.ContainsFunc(r.terminators, func(t string) bool { return t != "" && t[0] == becomes })
 		if r.xors(byte(b)) && begins {
-			c.fail("abort", fmt.Sprintf("true, and %s to be escaped as %s", one(byte(b)), one(becomes)),
+			c.addError("abort", fmt.Sprintf("true, and %s to be escaped as %s", one(byte(b)), one(becomes)),
 				"no escaped byte that looks like an abort")
 		}
 	}
@@ -222,13 +222,13 @@ func (c *checking) double(r *rules) {
 		if i > 0 {
 			option = "also_accept"
 		}
-		c.fail(option, codecs.Bytes(t).String(), "the escape, %s, and then another byte, for style double", one(r.escape))
+		c.addError(option, codecs.Bytes(t).String(), "the escape, %s, and then another byte, for style double", one(r.escape))
 	}
 }
 
 func (c *checking) lineDot() {
 	if c.o.Terminator != dotTerminator {
-		c.fail("terminator", c.o.Terminator.String(), "%s, for style line_dot", codecs.Bytes(dotTerminator))
+		c.addError("terminator", c.o.Terminator.String(), "%s, for style line_dot", codecs.Bytes(dotTerminator))
 	}
 	c.refuse("also_accept", len(c.o.AlsoAccept) > 0)
 }
@@ -247,7 +247,7 @@ func (c *checking) ignore(r *rules) {
 			{"the escape", c.o.Escape != nil && byte(b) == r.escape},
 		} {
 			if part.has {
-				c.fail("ignore", one(byte(b))+", which is in "+part.name, "bytes that mean nothing else")
+				c.addError("ignore", one(byte(b))+", which is in "+part.name, "bytes that mean nothing else")
 			}
 		}
 	}

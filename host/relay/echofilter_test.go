@@ -49,7 +49,7 @@ func TestRecent(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRecent(nil)
+			r := newEchoFilter(nil)
 			now := time.Now()
 			sources := map[string]netip.AddrPort{"ship": ship, "host": host}
 			for i, s := range tt.steps {
@@ -73,7 +73,7 @@ func TestRecent(t *testing.T) {
 func TestRecentIsBounded(t *testing.T) {
 	now := time.Now()
 	memory := NewMemory(recentFrameSize*3*recentFirst, 0)
-	r := newRecent(memory.open("", 0))
+	r := newEchoFilter(memory.open("", 0))
 	for hash := range uint64(5 * recentFirst) {
 		r.sent(hash, now)
 	}
@@ -89,7 +89,7 @@ func TestRecentIsBounded(t *testing.T) {
 	}
 	r.sent(1, now) // somebody had not noticed yet
 
-	r = newRecent(nil)
+	r = newEchoFilter(nil)
 	for hash := range uint64(3 * recentFrames) {
 		r.sent(hash%(2*recentFrames), now)
 		r.heard(hash, netip.AddrPort{}, 1, now)
@@ -103,7 +103,7 @@ func TestRecentIsBounded(t *testing.T) {
 	if len(r.interfaces) > recentInterfaces {
 		t.Errorf("%d interfaces", len(r.interfaces))
 	}
-	if none := newRecent(NewMemory(1, 0).open("", 0)); none.heard(1, netip.AddrPort{}, 1, now) != true {
+	if none := newEchoFilter(NewMemory(1, 0).open("", 0)); none.heard(1, netip.AddrPort{}, 1, now) != true {
 		t.Error("without memory everything passes")
 	}
 }
@@ -145,7 +145,7 @@ func TestRecentAgainstPlain(t *testing.T) {
 	for range 300 {
 		seed := rand.Uint64()
 		r := rand.New(rand.NewPCG(seed, 0))
-		counted, plain := newRecent(nil), &plainRecent{}
+		counted, plain := newEchoFilter(nil), &plainRecent{}
 		now := time.Now()
 		for step := range 300 {
 			now = now.Add(time.Duration(r.IntN(int(300 * time.Millisecond))))

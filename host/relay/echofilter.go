@@ -18,7 +18,7 @@ const (
 	recentInterfaces = 64
 )
 
-// A recent remembers what crossed a member of datagrams in the last two seconds, to tell the echoes of our own frames from
+// An echoFilter remembers what crossed a member of datagrams in the last two seconds, to tell the echoes of our own frames from
 // new ones. Each frame sent there suppresses at most one identical arrival on each interface. Each frame that came from
 // there and was passed on does so too, but not when its own source repeats it.
 //
@@ -28,7 +28,7 @@ const (
 //
 // Times are not kept with every interface, but counted: of the credits that a frame gave, those of the ones that are
 // too old go first, since they were given first.
-type recent struct {
+type echoFilter struct {
 	account *memoryAccount
 
 	mu         sync.Mutex
@@ -62,12 +62,12 @@ type credits struct {
 	spent          []uint64 // of those added, by interface
 }
 
-func newRecent(a *memoryAccount) *recent {
-	return &recent{account: a, traces: map[uint64]*trace{}, interfaces: map[int]int{}}
+func newEchoFilter(a *memoryAccount) *echoFilter {
+	return &echoFilter{account: a, traces: map[uint64]*trace{}, interfaces: map[int]int{}}
 }
 
 // sent remembers a frame that is about to be sent.
-func (r *recent) sent(hash uint64, now time.Time) {
+func (r *echoFilter) sent(hash uint64, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -80,7 +80,7 @@ func (r *recent) sent(hash uint64, now time.Time) {
 }
 
 // heard reports whether an arrival is to be passed on, and remembers it if so.
-func (r *recent) heard(hash uint64, source netip.AddrPort, from int, now time.Time) bool {
+func (r *echoFilter) heard(hash uint64, source netip.AddrPort, from int, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.expire(now)
@@ -107,7 +107,7 @@ func (r *recent) heard(hash uint64, source netip.AddrPort, from int, now time.Ti
 }
 
 // number returns the place of an interface in credits.
-func (r *recent) number(from int) int {
+func (r *echoFilter) number(from int) int {
 	n, ok := r.interfaces[from]
 	if ok {
 		return n
@@ -124,7 +124,7 @@ func (r *recent) number(from int) int {
 }
 
 // trace returns what is remembered of a frame, to add to it.
-func (r *recent) trace(hash uint64) *trace {
+func (r *echoFilter) trace(hash uint64) *trace {
 	t := r.traces[hash]
 	if t == nil {
 		if n := len(r.spare); n > 0 {
@@ -139,7 +139,7 @@ func (r *recent) trace(hash uint64) *trace {
 
 // remember appends to the ring, which forgets its oldest record early if there is no room for another. It returns false
 // when there is no memory for any.
-func (r *recent) remember(one record) bool {
+func (r *echoFilter) remember(one record) bool {
 	if r.used == len(r.ring) && !r.grow() {
 		if r.used == 0 {
 			return false
@@ -151,7 +151,7 @@ func (r *recent) remember(one record) bool {
 	return true
 }
 
-func (r *recent) grow() bool {
+func (r *echoFilter) grow() bool {
 	size := max(2*len(r.ring), recentFirst)
 	more := recentFrameSize * int64(size-len(r.ring))
 	if size > recentFrames || !r.account.try(more) {
@@ -165,14 +165,14 @@ func (r *recent) grow() bool {
 	return true
 }
 
-func (r *recent) expire(now time.Time) {
+func (r *echoFilter) expire(now time.Time) {
 	for r.used > 0 && now.Sub(r.ring[r.head].at) >= suppression {
 		r.forget()
 	}
 }
 
 // forget drops the oldest record.
-func (r *recent) forget() {
+func (r *echoFilter) forget() {
 	old := r.ring[r.head]
 	r.head = (r.head + 1) % len(r.ring)
 	r.used--
@@ -190,7 +190,7 @@ func (r *recent) forget() {
 	}
 }
 
-func (r *recent) close() {
+func (r *echoFilter) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.account.give(r.charge)
