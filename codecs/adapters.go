@@ -5,17 +5,17 @@ import (
 	"errors"
 )
 
-// Funcs are enough for a whole framing; see [FromFuncs].
+// Funcs are the parts from which [FromFuncs] makes a framing.
 type Funcs struct {
-	// Split finds the first frame, as for a bufio.Scanner: it returns how many bytes the frame takes and its payload;
-	// 0 and nil to ask for more; bytes and nil to pass over bytes that are no frame. It is called anew with everything
-	// that is unfinished whenever more has arrived.
+	// Split finds the first frame, as for a bufio.Scanner. It returns the length of the frame and its payload; 0 and
+	// nil to ask for more bytes; a number of bytes and nil to skip bytes that belong to no frame. Whenever more bytes
+	// have arrived it is called again with everything that is unfinished.
 	Split bufio.SplitFunc
 	// Append appends the frame of payload to dst. An error means that the framing can't carry this payload.
 	Append func(dst, payload []byte) ([]byte, error)
-	// Overhead is the greatest number of bytes that a frame is longer than its payload. 0: see [DefaultMaxWire].
+	// Overhead is the greatest number of bytes by which a frame is longer than its payload. 0: see [DefaultMaxWire].
 	Overhead int
-	// Want says what the framing asks for, in faults.
+	// Want describes a valid frame in faults. Empty: "a whole frame".
 	Want string
 }
 
@@ -58,7 +58,7 @@ func (f funcs) Decode(out *Payloads, in Wire) (int, error) {
 	return pos, nil
 }
 
-// appendToken adds token to out, without a copy where it is part of rest, which begins at pos.
+// appendToken adds token to out, without a copy if token is part of rest, which begins at pos.
 func (f funcs) appendToken(out *Payloads, rest, token []byte, pos int) error {
 	if from := cap(rest) - cap(token); len(token) > 0 && from >= 0 && from+len(token) <= len(rest) && &rest[from] == &token[0] {
 		return out.Refer(pos+from, pos+from+len(token))

@@ -16,11 +16,11 @@ import (
 // BytesFormat is the JSON Schema "format" of a string option that is a bytes value; see [ParseBytes].
 const BytesFormat = "framehost-bytes"
 
-// Bytes is a bytes value: an option that is written as the name of control characters, as hex, or as text.
-// See [ParseBytes]. Its zero value is the empty string of bytes.
+// Bytes is a bytes value: an option that is written as the name of a control character, in hex, or as text.
+// See [ParseBytes]. Its zero value is no bytes.
 type Bytes string
 
-// byteNames are the names of ASCII control characters that a bytes value may be written as.
+// byteNames maps the names that ParseBytes knows to their bytes.
 var byteNames = map[string]string{
 	"NUL": "\x00", "SOH": "\x01", "STX": "\x02", "ETX": "\x03", "EOT": "\x04", "ENQ": "\x05", "ACK": "\x06",
 	"TAB": "\t", "LF": "\n", "CR": "\r", "CRLF": "\r\n", "DLE": "\x10", "NAK": "\x15", "SYN": "\x16", "ETB": "\x17",
@@ -35,9 +35,9 @@ var nameOfBytes = func() map[string]string {
 	return names
 }()
 
-// ParseBytes reads a bytes value: a name (NUL SOH STX ETX EOT ENQ ACK TAB LF CR CRLF DLE NAK SYN ETB ESC FS GS RS US),
-// hex digits behind 0x, two for each byte, or else text, which stands for itself. Text with a character above U+007F is
-// refused, since its bytes would depend on an encoding that nobody named.
+// ParseBytes reads a bytes value: a name (NUL SOH STX ETX EOT ENQ ACK TAB LF CR CRLF DLE NAK SYN ETB ESC FS GS RS US);
+// 0x and two hex digits for each byte; or else text, which stands for itself. It refuses text with a character above
+// U+007F, because its bytes would depend on an encoding that is not given.
 func ParseBytes(text string) (Bytes, error) {
 	if b, ok := byteNames[text]; ok {
 		return Bytes(b), nil
@@ -58,7 +58,7 @@ func ParseBytes(text string) (Bytes, error) {
 	return Bytes(text), nil
 }
 
-// String returns b as a bytes value is written: by name, as text where that is plain, else in hex.
+// String returns b in the form that ParseBytes reads: by name, as text if all bytes are printable, else in hex.
 func (b Bytes) String() string {
 	if name, ok := nameOfBytes[string(b)]; ok {
 		return name
@@ -96,7 +96,7 @@ func (b *Bytes) UnmarshalJSON(raw []byte) error {
 	return b.UnmarshalText([]byte(text))
 }
 
-// JSONSchema says that b is a string in the format of bytes values.
+// JSONSchema returns the schema of a string in the format [BytesFormat].
 func (Bytes) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Format: BytesFormat}
 }
@@ -113,8 +113,8 @@ func (m ByteMap) MarshalJSON() ([]byte, error) {
 	return json.Marshal(text)
 }
 
-// UnmarshalJSON reads an object of bytes values. A byte that is written twice, once as LF and once as 0x0A for
-// instance, is refused. What m held before is gone.
+// UnmarshalJSON reads an object of bytes values and replaces *m. It refuses a byte that occurs twice, for example as LF
+// and as 0x0A.
 func (m *ByteMap) UnmarshalJSON(raw []byte) error {
 	var text map[string]string
 	if json.Unmarshal(raw, &text) != nil {
@@ -139,12 +139,12 @@ func (m *ByteMap) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// JSONSchema says that m is an object whose keys and values are bytes values.
+// JSONSchema returns the schema of an object whose keys and values are bytes values.
 func (ByteMap) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "object", PropertyNames: Bytes("").JSONSchema(), AdditionalProperties: Bytes("").JSONSchema()}
 }
 
-// oneByte reads text, which belongs to the member key of an option.
+// oneByte reads text, which belongs to the member key of an option, and wants one byte.
 func oneByte(key, text string) (byte, error) {
 	b, err := ParseBytes(text)
 	if e := (*OptionError)(nil); errors.As(err, &e) {

@@ -1,77 +1,80 @@
-// Package codecs defines what a framing codec is. It is the manual for those who write one.
+// Package codecs defines what a framing codec is. It is the manual for authors of codecs.
 //
 // # The problem
 //
 // A stream carries bytes, but programs exchange strings. So each protocol frames its strings: it ends each with a
-// newline, or writes its length first, or escapes what could be mistaken. framehost carries payloads between two
-// sides that frame differently, and leaves the framing to codecs. A relay sees a stream as bytes cut at arbitrary
-// points. An [Encoder] writes payloads as frames; a [Decoder] reads them back, however the bytes were cut on the way:
+// newline, or writes the length first, or escapes bytes that could be mistaken for framing. framehost carries payloads
+// between two sides that frame differently, and leaves the framing to codecs. A relay sees a stream as bytes cut at
+// arbitrary points. An [Encoder] writes payloads as frames; a [Decoder] reads them back, however the bytes were cut on
+// the way:
 //
 //	payloads "hi" "ho"  --Encode-->  h i ~ h o ~  --Decode-->  "hi" "ho"
 //
-// Both are functions: what they return depends on their options and their arguments alone. The caller keeps what was
-// not consumed and shows it again, so a codec may be called, restarted or replaced between any two calls, and one
-// codec process serves any number of connections without holding anything of them.
+// Both are functions: their results depend on their options and arguments alone. The caller keeps the bytes that were
+// not consumed and shows them again. So a codec may be called, restarted or replaced between any two calls, and one
+// codec process serves any number of connections and keeps no data of any of them.
 //
 // # The words
 //
-// A payload is the user's bytes; a frame is a payload with its framing; the wire is encoded bytes, which arrive in
+// A payload is the user's bytes. A frame is a payload with its framing. The wire is encoded bytes, which arrive in
 // reads cut anywhere.
 //
 // # Writing a codec
 //
-// Write a struct of options, a type with the two methods of [Framing], and a [Codec] made by [New]. A program that
-// serves it to framehost is one call, codecrpc.Serve(codec), and codectest.Run puts it through the same suite that the
-// codecs of framehost pass. The example of this package is a whole codec. Two adapters make simple cases shorter
-// still: [FromFuncs] needs a [bufio.SplitFunc] and a function that appends a frame.
+// Write a struct of options, a type with the two methods of [Framing], and a [Codec] made by [New]. One call,
+// codecrpc.Serve(codec), makes a program that serves the codec to framehost. codectest.Run runs the test suite that
+// framehost's own codecs pass. The example of this package is a complete codec. Simple codecs need even less:
+// [FromFuncs] makes a Framing from a [bufio.SplitFunc] and a function that appends a frame.
 //
 // # Decoding, as situations
 //
-// Decode is shown the bytes that have arrived and not been consumed. With "~" as the terminator:
+// Decode is shown the bytes that have arrived and were not consumed. With "~" as the terminator:
 //
 //	shown     payloads    consumed   then
-//	"hi"      none        0          the frame is unfinished: the same bytes come again, with more behind them
-//	"hi~"     "hi"        3          nothing is left; the next call shows what arrives next
-//	"hi~ho~a" "hi" "ho"   6          "a" is shown again, with more behind it
-//	"hi~a" and no more bytes will come:
-//	          "hi"        3          and the fault ErrTruncated, for "a" will never be finished
+//	"hi"      none        0          the frame is unfinished: the same bytes are shown again, followed by new ones
+//	"hi~"     "hi"        3          nothing is left; the next call shows the bytes that arrive next
+//	"hi~ho~a" "hi" "ho"   6          "a" is shown again, followed by new bytes
+//	"hi~a" at the end of the stream:
+//	          "hi"        3          and the fault ErrTruncated, because "a" will never be finished
 //
-// Positions count from the first byte shown. An unfinished frame is not an error. A call takes as many frames as it
-// finds: batches are what makes a codec fast. [Payloads.Refer] hands over a payload that stands in the wire as it is,
-// without a copy; [Payloads.Grow] and [Payloads.Commit] build one.
+// Positions count from the first byte shown. An unfinished frame is not an error. Decode returns every frame it finds
+// in one call: batches make a codec fast. [Payloads.Refer] delivers a payload that stands unchanged in the wire, without
+// a copy; [Payloads.Grow] and [Payloads.Commit] build a payload.
 //
-// When bytes come again, Wire.Examined says how many of them an earlier call has already searched, as that call
-// declared with [Payloads.SetExamined]: a search may go on there. Ignoring it is correct, but makes the work on a long
-// frame that arrives in many reads quadratic. [Payloads.SetNeed] says how long the wire must be before another call
-// can find anything, when that is known, as it is after a length prefix. A host waits for that many bytes: a need that is too
-// large breaks the contract.
+// When bytes are shown again, Wire.Examined is the number of bytes that an earlier call has already searched, as that
+// call declared with [Payloads.SetExamined]. A search may continue there. A decoder may ignore Examined, but then the
+// work on a long frame that arrives in many reads is quadratic. A decoder that knows how many bytes it needs before
+// another call can find anything, for example after a length prefix, declares that number with [Payloads.SetNeed]. The
+// host waits for that many bytes: a number that is too large breaks the contract.
 //
 // # Limits
 //
-// Wire.MaxFrame is the longest payload that may be accepted, in bytes. Refer and Grow refuse a longer one with
-// [ErrTooLong], before any memory is taken. A decoder that can tell earlier, from an announced length for instance,
-// returns a [Fault] at once. The longest wire of one frame follows from the options and the longest payload; a framing
-// with a method MaxWire (see [Sizer]) states it, and a frame that is still unfinished beyond it is ended by the host as
-// too long. When a result has no room left, Refer, Grow and their like return [ErrNoRoom]; a method that hands this
-// error back has stopped in good order and is called again at once.
+// Wire.MaxFrame is the longest payload that may be accepted, in bytes. Refer and Grow refuse a longer payload with
+// [ErrTooLong], before they allocate memory. A decoder that knows earlier, for example from an announced length,
+// returns a [Fault] at once. The longest wire of one frame follows from the options and the longest payload. A framing
+// states it with a method MaxWire (see [Sizer]); the host ends a frame that is still unfinished beyond that length as
+// too long. When a result has no room left, Refer, Grow and similar methods return [ErrNoRoom]. A codec that returns
+// this error has stopped in good order and is called again at once.
 //
 // # Faults
 //
-// What a framing forbids ends the call with a [*Fault] as its error, after everything before it has taken effect: the
-// payloads in front are delivered, and the number returned stops before the faulty frame. A fault says where the frame
-// began, which byte made it certain, what was wanted there, and where decoding may go on for those who prefer to skip
-// what is broken. None of this may depend on how the wire was cut: a decoder that can't see yet where a faulty frame
-// ends must not answer that end when it happens to be there, but goes on within the frame, in a state (see below) in
-// which it consumes what is left of it, and declares with [Payloads.Drop] how much of each call's wire that was. So
-// hosts can count, and keep, every byte of the frame.
+// When Decode meets bytes that the framing forbids, it returns a [*Fault] as its error. Everything before the faulty
+// frame takes effect: its payloads are delivered, and the number of consumed bytes ends before the faulty frame. A
+// fault says where the frame began, which byte made the fault certain, what was wanted there, and where decoding may
+// go on for hosts that skip broken frames. None of this may depend on how the wire was cut. So Resume must not be the
+// end of the faulty frame merely because that end has already arrived. A decoder that cannot always see the end goes
+// on inside the frame instead: in a state of its own (see State below) it consumes the rest of the frame, and in each
+// call it declares with [Payloads.Drop] how many bytes belonged to that frame. This lets hosts count, and keep, every
+// byte of the frame.
 //
 // # State
 //
-// Most framings need none: a frame says all about itself. Where the meaning of a frame depends on those before it, or
-// where a decoder is on its way through bytes to be discarded, up to [MaxState] bytes of state are handed back with
-// [Payloads.SetState] or [Frames.SetState] and come again with the next call of the same direction. State is empty at
-// the start of a stream, and it may be handed to another process of the same codec: change [Info.StateVersion] when
-// its meaning changes. A framing whose frames depend on earlier ones says so with a method UsesState (see [Stateful]).
+// Most framings need no state, because each frame is complete in itself. If the meaning of a frame depends on earlier
+// frames, or if a decoder is still discarding the rest of a faulty frame, the codec returns up to [MaxState] bytes of
+// state with [Payloads.SetState] or [Frames.SetState]. The next call of the same direction receives them. State is
+// empty at the start of a stream. It may be passed to another process of the same codec: change [Info.StateVersion]
+// when the meaning of the state changes. A framing whose frames depend on earlier ones declares it with a method
+// UsesState (see [Stateful]).
 package codecs
 
 import (
@@ -87,7 +90,7 @@ const (
 	MaxWire     = 1<<31 - 1 // bytes: the largest wire of one frame
 )
 
-// A Framing is a codec with its options in force. It is safe for concurrent use: it keeps nothing between calls.
+// A Framing is a codec with its options applied. It is safe for concurrent use: it keeps nothing between calls.
 type Framing interface {
 	Decoder
 	Encoder
@@ -95,51 +98,52 @@ type Framing interface {
 
 // A Decoder reads payloads out of wire bytes. It is safe for concurrent use: it keeps nothing between calls.
 type Decoder interface {
-	// Decode appends to out the payload of each whole frame at the front of in.Bytes and returns how many bytes
-	// they took. An unfinished frame is not an error: it is left, and shown again with more behind it, and then
-	// in.Examined says how much of it an earlier call has already searched (the new mark goes to out). A fault
-	// comes after the payloads before it. out refuses a payload longer than the limit with ErrTooLong, before any
-	// memory is taken, and reports with ErrNoRoom when there is no room for another; Decode returns either as its
-	// error, with what it had consumed before.
+	// Decode appends to out the payload of each whole frame at the front of in.Bytes and returns how many bytes the
+	// frames occupy. An unfinished frame is not an error: Decode leaves it, and the next call shows it again, followed
+	// by new bytes. in.Examined is then the number of bytes that an earlier call has already searched; Decode declares
+	// a new number with out.SetExamined. A fault is returned after the payloads before it were appended. The methods of
+	// out return ErrTooLong for a payload longer than the limit, before they allocate memory, and ErrNoRoom when there
+	// is no room for another payload; Decode returns either as its error, with the number of bytes consumed before.
 	//
-	// Each payload takes at least one byte of wire. Bytes may be consumed without a payload. At the end of the
-	// stream (in.EOF) Decode consumes everything, or stops with ErrNoRoom, or returns a fault that is ErrTruncated.
+	// Each payload occupies at least one byte of wire. Decode may consume bytes that yield no payload. At the end of the
+	// stream (in.EOF) Decode consumes everything, or stops with ErrNoRoom, or returns a fault; for an unfinished frame
+	// that fault is ErrTruncated.
 	//
-	// Decode must not change in.Bytes or in.State, nor keep them.
+	// Decode must not change or keep in.Bytes or in.State.
 	Decode(out *Payloads, in Wire) (consumed int, err error)
 }
 
 // An Encoder writes payloads as frames. It is safe for concurrent use: it keeps nothing between calls.
 type Encoder interface {
-	// Encode appends to out the frame of each payload of in, in order, and returns how many it took. It stops early
-	// with ErrNoRoom when out is full, or with a fault that is ErrUnrepresentable at a payload that this framing
-	// cannot carry: it never cuts a payload, nor writes a frame that would read back as something else.
-	// At the end of the stream (in.EOF, once, after the last payload) it may write what ends a stream.
+	// Encode appends to out the frame of each payload of in, in order, and returns how many payloads it took. It stops
+	// early with ErrNoRoom when out is full, or with a fault that is ErrUnrepresentable at a payload that this framing
+	// cannot carry: it never truncates a payload, and never writes a frame that would be read back as something else.
+	// At the end of the stream (in.EOF, once, after the last payload) it may write bytes that end a stream.
 	//
-	// A frame may depend on randomness: each result is used once or never. Encode must not change the payloads or
-	// in.State, nor keep them.
+	// A frame may depend on randomness: the host uses each result at most once. Encode must not change or keep the
+	// payloads or in.State.
 	Encode(out *Frames, in Batch) (taken int, err error)
 }
 
-// A Sizer is a Framing that knows how long its frames can be.
+// A Sizer is a Framing that can bound the length of its frames.
 type Sizer interface {
-	// MaxWire returns the length in bytes of the longest wire that Encode writes or Decode accepts for one frame
-	// with a payload of up to maxFrame bytes, with everything that Decode would still be waiting within.
+	// MaxWire returns the greatest length in bytes of one frame with a payload of up to maxFrame bytes: of any frame
+	// that Encode writes or Decode accepts, and of any unfinished frame for which Decode still waits.
 	MaxWire(maxFrame int) int
 }
 
-// Stateful is a Framing that can say whether, with its options, a frame depends on those before it. Such a framing
-// can't be used where each frame must stand for itself: in datagrams, or towards the receivers of a hub. State that a
-// decoder keeps merely to discard the rest of a faulty frame does not count.
+// Stateful is a Framing that reports whether, with its options, a frame depends on earlier frames. Such a framing
+// can't be used where each frame must be complete in itself: in datagrams, or towards the receivers of a hub. State
+// that a decoder keeps only to discard the rest of a faulty frame does not count.
 type Stateful interface {
 	UsesState() bool
 }
 
-// DefaultMaxWire is what is assumed of a framing that is not a [Sizer]: every payload byte escaped twice over, and
-// 4 KiB for what surrounds them; at most [MaxWire].
+// DefaultMaxWire returns the bound that hosts assume for a framing that is not a [Sizer]: four bytes for each payload
+// byte, as if each were escaped twice, and 4 KiB for the rest of the frame; at most [MaxWire].
 func DefaultMaxWire(maxFrame int) int { return int(min(4*int64(maxFrame)+4096, MaxWire)) }
 
-// MaxWireOf returns the longest wire of one frame of f with a payload of up to maxFrame bytes, at most [MaxWire].
+// MaxWireOf returns the length in bytes of the longest frame of f with a payload of up to maxFrame bytes, at most [MaxWire].
 func MaxWireOf(f Framing, maxFrame int) int {
 	n := DefaultMaxWire(maxFrame)
 	if s, ok := f.(Sizer); ok {
@@ -148,13 +152,13 @@ func MaxWireOf(f Framing, maxFrame int) int {
 	return min(n, MaxWire)
 }
 
-// UsesState reports whether a frame of f may depend on those before it.
+// UsesState reports whether a frame of f may depend on earlier frames.
 func UsesState(f Framing) bool {
 	s, ok := f.(Stateful)
 	return ok && s.UsesState()
 }
 
-// Info tells people and hosts which codec this is.
+// Info identifies a codec to operators and hosts.
 type Info struct {
 	Name         string // lower case letters, digits and hyphens, such as "lenprefix"
 	Version      string // of the codec, such as "1.0.0"
@@ -166,22 +170,22 @@ type Info struct {
 type Codec interface {
 	Info() Info
 	// Schema returns the JSON Schema of the options: an object whose properties each have a type, a description and,
-	// where there is one, a default. The caller must not change it.
+	// if there is one, a default. The caller must not change it.
 	Schema() json.RawMessage
-	// Configure returns the framing for options, a JSON object as the schema describes it, and for payloads of at
-	// most maxFrame bytes (1 to [MaxFrame]). It also returns the options in force, defaults filled in. The error
-	// wraps an [*OptionError] for each option that is at fault, all at once.
+	// Configure returns the framing for options, a JSON object that the schema describes, and for payloads of at most
+	// maxFrame bytes (1 to [MaxFrame]). It also returns the options in force, with defaults filled in. The error wraps
+	// an [*OptionError] for each faulty option, all at once.
 	Configure(options json.RawMessage, maxFrame int) (framing Framing, inForce json.RawMessage, err error)
 }
 
-// An OptionError says which option is at fault, and why.
+// An OptionError reports one faulty option.
 type OptionError struct {
 	Option string // path of the option, such as "terminator" or "map.0xC0"
-	Got    string // the value, as the user wrote it where that is known; empty: the option is missing
-	Want   string // what would be right, such as "1 to 64 bytes"
+	Got    string // the value, as the user wrote it if that is known; empty: the option is missing
+	Want   string // a description of valid values, such as "1 to 64 bytes"
 }
 
-// Error gives the option, what was got and what was wanted.
+// Error returns the option, the value it has and the value that is wanted.
 func (e *OptionError) Error() string {
 	if e.Got == "" {
 		return fmt.Sprintf("option %s: want %s", e.Option, e.Want)

@@ -2,23 +2,23 @@ package codecs
 
 import "fmt"
 
-// Wire is what a Decoder is shown. It must not be changed or kept.
+// Wire is the input of a Decoder, which must not change or keep it.
 type Wire struct {
 	Bytes    []byte // received and not consumed yet
-	Examined int    // how many of Bytes an earlier call searched already; 0..len(Bytes)
+	Examined int    // how many of Bytes an earlier call has already searched; 0..len(Bytes)
 	EOF      bool   // no more bytes will follow
-	State    []byte // what the last call handed back; empty at the start of a stream
+	State    []byte // the state that the last call returned; empty at the start of a stream
 	MaxFrame int    // the longest payload to accept, in bytes
 }
 
-// A Ref is a payload of a result: Len bytes at Off, counted through the wire and, behind it, the bytes that were
-// appended. A payload lies in one of the two, never across.
+// A Ref is the place of a payload: Len bytes at Off, a position in the wire followed by the bytes that were built. A
+// payload lies in one of the two, never across both.
 type Ref struct{ Off, Len uint32 }
 
-// Payloads receives what Decode finds. A Decoder uses it during its call only.
+// Payloads collects the payloads that Decode finds. A Decoder uses it during its call only.
 type Payloads struct {
 	in       Wire
-	whole    []byte // what the first call of the result was shown; in.Bytes are its end
+	whole    []byte // the bytes shown to the first call of the result; in.Bytes is its tail
 	begin    int    // where in.Bytes begin in whole
 	room     int
 	refs     []Ref
@@ -28,12 +28,12 @@ type Payloads struct {
 	skipped  int
 	dropped  int
 	state    []byte
-	given    []byte // the state of a call that GoOn prepared
+	given    []byte // the state passed to a call that GoOn prepared
 	wants    int
 }
 
-// Reset prepares p for a call that is shown in, with room for that many bytes of payloads that are built rather than
-// referred to. It is for those who run a Decoder: hosts, and tests. Memory that p has is used again.
+// Reset prepares p for a call that is shown in, and reuses the memory of p. room is the number of bytes of payloads
+// that may be built; payloads that Refer delivers need none. Reset is for callers of a Decoder: hosts, and tests.
 func (p *Payloads) Reset(in Wire, room int) {
 	*p = Payloads{
 		in: in, whole: in.Bytes, room: room, refs: p.refs[:0], data: p.data[:0],
@@ -41,9 +41,10 @@ func (p *Payloads) Reset(in Wire, room int) {
 	}
 }
 
-// GoOn prepares p for a further call that adds to the same result, and returns what that call is shown: the bytes from at
-// on of what [Payloads.Reset] was given, of which nothing is examined, and the state that was handed back last. Positions
-// of that call count from there, but for those of the payloads that were taken. It is for those who run a Decoder.
+// GoOn prepares p for another call that adds to the same result, and returns the input of that call: the bytes that
+// [Payloads.Reset] was given, from position at on, with nothing examined, and the state that was set last. Positions
+// of that call count from at, but Refs still counts from the first byte that Reset was given. GoOn is for callers of a
+// Decoder.
 func (p *Payloads) GoOn(at int) Wire {
 	p.given = append(p.given[:0], p.state...)
 	p.begin, p.in.Bytes, p.in.State, p.in.Examined = at, p.whole[at:], p.given, 0
@@ -51,11 +52,11 @@ func (p *Payloads) GoOn(at int) Wire {
 	return p.in
 }
 
-// Use makes p build its result in memory of the caller's: refs and data, as far as their capacities go, up to the next
-// Use. It comes before Reset.
+// Use makes p build its results in the caller's memory, until the next Use: in refs and data, as long as their
+// capacities suffice. Call it before Reset.
 func (p *Payloads) Use(refs []Ref, data []byte) { p.refs, p.data = refs, data }
 
-// Refer takes the payload that stands at in.Bytes[from:to], without copying it. It fails with ErrTooLong or ErrNoRoom.
+// Refer adds the payload that stands at in.Bytes[from:to], without copying it. It fails with ErrTooLong or ErrNoRoom.
 func (p *Payloads) Refer(from, to int) error {
 	if from < 0 || to < from || to > len(p.in.Bytes) {
 		panic(fmt.Sprintf("codecs: Refer(%d, %d) of %d bytes", from, to, len(p.in.Bytes)))
@@ -70,7 +71,7 @@ func (p *Payloads) Refer(from, to int) error {
 	return nil
 }
 
-// Append takes a copy of payload. It fails with ErrTooLong or ErrNoRoom.
+// Append adds a copy of payload. It fails with ErrTooLong or ErrNoRoom.
 func (p *Payloads) Append(payload []byte) error {
 	if len(payload) > p.in.MaxFrame {
 		return ErrTooLong
@@ -82,9 +83,9 @@ func (p *Payloads) Append(payload []byte) error {
 	return p.Commit(append(b, payload...))
 }
 
-// Grow returns an empty slice with room for at least n bytes, in which a payload can be built that [Payloads.Commit]
-// then takes. Where the payload's length is not known yet, n is its greatest possible length; more than the limit for a
-// payload is not set aside. It fails with ErrNoRoom. A slice that is not committed is simply forgotten.
+// Grow returns an empty slice with room for at least n bytes, in which the decoder can build a payload for
+// [Payloads.Commit]. If the payload's length is not known yet, n is its greatest possible length; Grow reserves no more
+// than the limit for a payload. It fails with ErrNoRoom. A slice that is never committed has no effect.
 func (p *Payloads) Grow(n int) ([]byte, error) {
 	n = min(n, p.in.MaxFrame)
 	if len(p.refs) == MaxPayloads {
@@ -98,9 +99,9 @@ func (p *Payloads) Grow(n int) ([]byte, error) {
 	return p.data[len(p.data) : len(p.data) : len(p.data)+n], nil
 }
 
-// Commit takes the payload that was built in the slice that the last Grow returned. It fails with ErrTooLong when more
-// was appended than the limit allows. Appending more than was asked of Grow is correct but costs a copy, and fails with
-// ErrNoRoom where there is no room for it.
+// Commit adds the payload that was built in the slice that the last Grow returned. It fails with ErrTooLong if the
+// payload exceeds the limit. A decoder may append more than it asked of Grow, but that costs a copy, and fails with
+// ErrNoRoom if there is no room for it.
 func (p *Payloads) Commit(payload []byte) error {
 	n := len(payload)
 	if n > p.in.MaxFrame {
@@ -119,33 +120,32 @@ func (p *Payloads) Commit(payload []byte) error {
 	return nil
 }
 
-// Skip counts an empty frame that is dropped rather than delivered.
+// Skip counts an empty frame that is dropped instead of delivered.
 func (p *Payloads) Skip() { p.skipped++ }
 
-// Drop declares that in.Bytes[:n] are the rest of a frame, as far as it has arrived, of which an earlier call reported a
-// fault: the decoder is in the state in which it discards that frame. Those bytes are consumed and no payload lies in
-// them. Hosts count them as skipped, and keep them where faulty frames are kept.
+// Drop declares that in.Bytes[:n] belong to a frame whose fault an earlier call reported: the decoder is in the state
+// in which it discards the rest of that frame, as it arrives. Those bytes must be consumed, and no payload may lie in
+// them. Hosts count them as skipped, and keep them if they keep faulty frames.
 func (p *Payloads) Drop(n int) { p.dropped = n }
 
-// SetExamined declares that in.Bytes[:n] need not be searched again. It only matters while a frame is unfinished, and
-// is at least what was consumed.
+// SetExamined declares that in.Bytes[:n] need not be searched again. n is at least the number of bytes consumed. It
+// matters only while a frame is unfinished.
 func (p *Payloads) SetExamined(n int) { p.examined = n }
 
-// SetNeed declares that a call which is shown fewer than n bytes of what is left unconsumed finds nothing, except, at the
-// end of the stream, that the frame is truncated. The caller then waits for n bytes: a greater n than is true delays frames
-// for ever, so it breaks the contract, as does one beyond the longest wire of a frame (see [Sizer]) and a byte: such a frame
-// is too long.
-// It does not matter in a call that returns an error. 0: not known.
+// SetNeed declares that a call that is shown fewer than n of the bytes left unconsumed finds nothing, except, at the end
+// of the stream, that the frame is truncated. The caller waits for n bytes. An n that is too large delays frames for
+// ever, and so breaks the contract; so does an n greater than the longest wire of a frame (see [Sizer]) plus one byte,
+// because such a frame is too long. SetNeed has no effect in a call that returns an error. 0: not known.
 func (p *Payloads) SetNeed(n int) { p.need = n }
 
-// SetState replaces the state that the next call will be given; see Wire.State. s is copied.
-// It panics when s is longer than MaxState.
+// SetState replaces the state that the next call receives; see Wire.State. It copies s.
+// It panics if s is longer than MaxState.
 func (p *Payloads) SetState(s []byte) { p.state = setState(p.state, s) }
 
-// Len returns the number of payloads taken.
+// Len returns the number of payloads added.
 func (p *Payloads) Len() int { return len(p.refs) }
 
-// At returns payload i of those taken. It is valid until the next Reset.
+// At returns payload i. It is valid until the next Reset.
 func (p *Payloads) At(i int) []byte {
 	r := p.refs[i]
 	if int(r.Off)+int(r.Len) <= len(p.whole) {
@@ -155,32 +155,32 @@ func (p *Payloads) At(i int) []byte {
 	return p.data[off : off+int(r.Len) : off+int(r.Len)]
 }
 
-// Refs returns where the payloads are: in the wire, or behind it in [Payloads.Data].
+// Refs returns the places of the payloads: in the wire, or after it in [Payloads.Data].
 func (p *Payloads) Refs() []Ref { return p.refs }
 
-// Data returns the bytes of payloads that were built rather than referred to.
+// Data returns the bytes of the payloads that were built.
 func (p *Payloads) Data() []byte { return p.data }
 
-// Skipped returns how often Skip was called.
+// Skipped returns how many times Skip was called.
 func (p *Payloads) Skipped() int { return p.skipped }
 
-// Dropped returns what Drop declared.
+// Dropped returns the number that Drop declared.
 func (p *Payloads) Dropped() int { return p.dropped }
 
 // State returns the state for the next call.
 func (p *Payloads) State() []byte { return p.state }
 
-// Examined returns what SetExamined declared.
+// Examined returns the number that SetExamined declared.
 func (p *Payloads) Examined() int { return p.examined }
 
-// Need returns what SetNeed declared.
+// Need returns the number that SetNeed declared.
 func (p *Payloads) Need() int { return p.need }
 
-// RoomNeeded returns the number of bytes that the call that failed with ErrNoRoom asked for; 0 where it was not bytes
-// that were short.
+// RoomNeeded returns the number of bytes that were requested when the call failed with ErrNoRoom; 0 if the call failed
+// because the result holds MaxPayloads payloads.
 func (p *Payloads) RoomNeeded() int { return p.wants }
 
-// grow returns b with room for n more bytes, of which no more than most bytes are taken in all.
+// grow returns b with room for n more bytes. Its capacity is at most most, unless b and n need more.
 func grow(b []byte, n, most int) []byte {
 	if cap(b)-len(b) >= n {
 		return b

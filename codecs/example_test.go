@@ -86,7 +86,7 @@ func Example() {
 	// 6 bytes consumed
 }
 
-// Lines of text from two functions: how to find a frame, and how to write one.
+// Lines of text from two functions: one finds a frame, the other writes one.
 func ExampleFromFuncs() {
 	lines := codecs.FromFuncs(codecs.Funcs{
 		Split: func(data []byte, _ bool) (advance int, token []byte, err error) {

@@ -12,18 +12,18 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// New returns a Codec whose options are a struct of type O. defaults holds the default values; what the JSON object of
-// the options sets is decoded over a copy of it. A list or a map that is set replaces its default; of a struct, the
-// members that are set do. Fields are named by their json tags. The schema is derived from the struct: types, the
-// constraints and descriptions of jsonschema tags (see github.com/invopop/jsonschema), and the defaults. An option that
-// the struct does not have is refused, and so is null.
+// New returns a Codec whose options are a struct of type O. defaults holds the default values; the JSON object of the
+// options is decoded over a copy of them. A list or a map in that object replaces the default list or map; for a struct,
+// only the members in the object change. Fields are named by their json tags. The schema is derived from the struct:
+// types, the constraints and descriptions of jsonschema tags (see github.com/invopop/jsonschema), and the defaults. An
+// option that the struct does not have is refused, and so is null.
 //
-// configure makes the framing. It may fill in defaults that depend on other options: the options in force are what it
-// leaves in *options. It reports what is wrong with an *OptionError, several of them joined with errors.Join.
+// configure makes the framing. It may fill in defaults that depend on other options: *options, as configure leaves it,
+// is the options in force. It reports a faulty option with an *OptionError, several joined with errors.Join.
 //
-// Each call of configure gets options of its own: slices, maps and pointers included, they share no memory with defaults
-// or with the options of another call, and configure and the framing may change and keep them. Only what unexported
-// fields lead to is shared.
+// Each call of configure gets its own options. They share no memory with defaults or with the options of another call,
+// not even through slices, maps and pointers, and configure and the framing may change and keep them. Only values that
+// are reached through unexported fields are shared.
 func New[O any](info Info, defaults O, configure func(options *O, maxFrame int) (Framing, error)) Codec {
 	return &codec[O]{info: info, defaults: copyOf(defaults), configure: configure, schema: schemaOf(defaults)}
 }
@@ -82,7 +82,7 @@ func decodeOptions(raw json.RawMessage, options any) error {
 				Want: "one of " + strings.Join(names, ", ")})
 			continue
 		}
-		if string(members[name]) == "null" { // it would pass for the zero value of some types, for the default of others
+		if string(members[name]) == "null" { // JSON null would mean the zero value for some types, the default for others
 			errs = append(errs, &OptionError{Option: name, Got: "null", Want: "a value, or the option left out"})
 			continue
 		}
@@ -96,27 +96,28 @@ func decodeOptions(raw json.RawMessage, options any) error {
 	return errors.Join(errs...)
 }
 
-// replaced reports whether a value of type t that is set replaces the default, rather than being decoded over it:
-// encoding/json would leave a default's members in the elements of a list, and its keys in a map. A type that reads JSON
-// itself is given the zero value, since it may write into memory that copyOf can't see.
+// replaced reports whether an option of type t replaces its default, rather than being decoded over it. Otherwise
+// encoding/json would leave members of the default in the elements of a list, and keys of the default in a map. A type
+// that reads JSON itself starts from the zero value, since it may write into memory that copyOf can't reach.
 func replaced(t reflect.Type) bool {
 	p := reflect.PointerTo(t)
 	return t.Kind() == reflect.Slice || t.Kind() == reflect.Map || reads(t) || reads(p)
 }
 
+// reads reports whether t unmarshals itself.
 func reads(t reflect.Type) bool {
 	return t.Implements(reflect.TypeFor[json.Unmarshaler]()) || t.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// copyOf returns a copy of v that shares no memory with it, except for what unexported fields, channels and functions
-// lead to.
+// copyOf returns a copy of v that shares no memory with it, except memory reached through unexported fields, channels
+// and functions.
 func copyOf[T any](v T) T {
 	out := v
 	unshare(reflect.ValueOf(&out).Elem())
 	return out
 }
 
-// unshare replaces what v leads to by copies.
+// unshare replaces the memory that v points to by copies.
 func unshare(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
@@ -203,7 +204,7 @@ func typeName(t reflect.Type) string {
 	}
 }
 
-// schemaOf derives the JSON Schema of the options struct, with the values of defaults as its defaults.
+// schemaOf derives the JSON Schema of the options struct; the values in defaults are its defaults.
 func schemaOf(defaults any) json.RawMessage {
 	reflector := jsonschema.Reflector{Anonymous: true, DoNotReference: true, ExpandedStruct: true, RequiredFromJSONSchemaTags: true}
 	schema := reflector.Reflect(defaults)
@@ -224,7 +225,8 @@ func schemaOf(defaults any) json.RawMessage {
 	return out
 }
 
-// defaultWorthTelling is false for a nil list or map, whose default depends on other options or is empty.
+// defaultWorthTelling reports whether the schema shows v as a default. A nil list or map is left out: its default depends
+// on other options or is empty.
 func defaultWorthTelling(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Slice, reflect.Map, reflect.Pointer:
