@@ -8,15 +8,16 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// maxWant bounds the text that a fault carries.
+// maxWant is the greatest length of a fault's Want, in bytes.
 const maxWant = 200
 
-// maxResume bounds how far behind the frame at fault decoding may go on, so that sums of positions in a stream don't overflow.
+// maxResume is how many bytes after a faulty frame's start decoding may go on, so that sums of stream positions don't
+// overflow.
 const maxResume = min(1<<48, math.MaxInt)
 
-// Check holds out, the result of in by a codec with properties p, against the contract. Its error wraps ErrMisbehaved.
-// A frame that is unfinished beyond p.MaxWire, or at fault only beyond it, becomes the fault ErrTooLong. Need is cleared
-// where the result does not wait for more bytes, and RoomNeeded where it does not stand still for want of room.
+// Check checks out, the result of in by a codec with properties p, against the contract. Its error wraps ErrMisbehaved.
+// If a frame is unfinished beyond p.MaxWire, or its fault lies beyond it, Check sets out.Fault to p.TooLong. It clears
+// Need if the result does not wait for more bytes, and RoomNeeded unless the result made no progress because room ran out.
 func (in *Decode) Check(p *Properties, out *Decoded) error {
 	shown := len(in.Wire)
 	switch {
@@ -47,7 +48,7 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		wireLimit = uint64(skipped[0].Offset)
 	}
 	for i, r := range out.Refs {
-		for len(skipped) > 0 && skipped[0].Payloads == i { // the payloads from here on are behind it
+		for len(skipped) > 0 && skipped[0].Payloads == i { // the payloads from here on follow this fault
 			wireEnd = uint64(skipped[0].Resume + skipped[0].Dropped)
 			if skipped, wireLimit = skipped[1:], uint64(out.Consumed); len(skipped) > 0 {
 				wireLimit = uint64(skipped[0].Offset)
@@ -57,7 +58,7 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		switch {
 		case uint64(r.Len) > uint64(p.MaxFrame):
 			return Misbehaved("payload %d has %d bytes, more than %d", i, r.Len, p.MaxFrame)
-		case r.Len == 0 && from <= total: // lies in either, as its place is where they meet
+		case r.Len == 0 && from <= total: // any position will do, since an empty payload reads no bytes
 		case from >= wireEnd && to <= wireLimit:
 			wireEnd = to
 		case from >= dataEnd && to <= total:
@@ -89,7 +90,7 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 		case p.announces(f):
 			return Misbehaved("a fault (%v) of a frame that announces %d bytes, of which %d may be", f.Err, f.Announced, p.MaxFrame)
 		case f.At-f.Offset > p.MaxWire:
-			// Had it arrived in smaller pieces, the frame would have been stopped at its limit.
+			// If the frame had arrived in smaller pieces, it would have been ended at its limit.
 			out.Fault = p.TooLong(f.Offset)
 		}
 		return nil
@@ -106,8 +107,8 @@ func (in *Decode) Check(p *Properties, out *Decoded) error {
 	return nil
 }
 
-// checkSkipped holds the skipped faults of out against the contract: they lie behind each other, each within what was
-// consumed.
+// checkSkipped checks the skipped faults of out against the contract: they are in order, without overlap, and within the
+// bytes consumed.
 func (in *Decode) checkSkipped(p *Properties, out *Decoded) error {
 	if len(out.SkippedFaults) > in.Skips {
 		return Misbehaved("%d faults skipped, more than %d", len(out.SkippedFaults), in.Skips)
@@ -139,8 +140,8 @@ func (in *Decode) checkSkipped(p *Properties, out *Decoded) error {
 	return nil
 }
 
-// checkCounts holds the numbers of payloads and of empty frames that were skipped against the bytes consumed: each has at
-// least one of its own, between the faults where it is.
+// checkCounts checks the numbers of payloads and of skipped empty frames against the bytes consumed: each occupies at
+// least one byte, and payloads occupy bytes between the same skipped faults as their places in the result.
 func (out *Decoded) checkCounts() error {
 	free := 0 // bytes of payloads and empty frames
 	from, before := out.Dropped, 0
@@ -158,18 +159,19 @@ func (out *Decoded) checkCounts() error {
 	return nil
 }
 
-// announces is true if what f announces is no reason for it.
+// announces reports whether f announces a length that does not justify f: only a frame too long may announce one, and the
+// length must exceed p.MaxFrame.
 func (p *Properties) announces(f *codecs.Fault) bool {
 	tooLong := errors.Is(f.Err, codecs.ErrTooLong)
 	return f.Announced > 0 && (!tooLong || f.Announced <= uint64(p.MaxFrame))
 }
 
-// checkNeed holds what out needs against the longest frame, and out against what the last result needed.
+// checkNeed checks out.Need against the longest frame, and out against in.Need, the need of the last result.
 func (in *Decode) checkNeed(p *Properties, out *Decoded) error {
 	if out.More || out.Fault != nil || in.EOF || len(in.Wire)-out.Consumed > p.MaxWire {
 		out.Need = 0 // does not wait for more bytes
 	}
-	if most := p.MaxWire + 1; out.Need < 0 || out.Need > most { // with so many a frame is too long, if the codec doesn't know either
+	if most := p.MaxWire + 1; out.Need < 0 || out.Need > most { // p.MaxWire+1 bytes of one frame are too long in any case
 		return Misbehaved("needs %d bytes, but the longest frame has %d: want a need of at most %d, or a frame too long",
 			out.Need, p.MaxWire, most)
 	}
@@ -183,7 +185,7 @@ func (in *Decode) checkNeed(p *Properties, out *Decoded) error {
 	return nil
 }
 
-// found says in a few words what out is beside an unfinished frame.
+// found describes in a few words what out contains other than an unfinished frame.
 func (out *Decoded) found() string {
 	switch {
 	case len(out.Refs) > 0:
@@ -197,7 +199,7 @@ func (out *Decoded) found() string {
 	}
 }
 
-// Check holds out, the result of in by a codec with properties p, against the contract. Its error wraps ErrMisbehaved.
+// Check checks out, the result of in by a codec with properties p, against the contract. Its error wraps ErrMisbehaved.
 func (in *Encode) Check(p *Properties, out *Encoded) error {
 	switch {
 	case len(out.Ends) > len(in.Refs):
@@ -248,13 +250,14 @@ func (in *Encode) Check(p *Properties, out *Encoded) error {
 	return nil
 }
 
-// TooLong returns the fault of a frame at offset that is unfinished beyond p.MaxWire, and whose codec has not reported it.
+// TooLong returns the fault of a frame at offset that is unfinished beyond p.MaxWire and that its codec has not reported.
 func (p *Properties) TooLong(offset int) *codecs.Fault {
 	return tooLong(offset, offset+min(p.MaxFrame, p.MaxWire), p.MaxFrame)
 }
 
-// tooLong is the fault of a frame at offset whose codec doesn't report it itself. It is the same whether the payload
-// was found to be too long or the frame was still unfinished beyond its limit, since that depends on the cuts.
+// tooLong returns the fault of a frame at offset whose codec does not report it itself. The fault is the same whether
+// the payload was too long or the frame was unfinished beyond its limit, since which of the two is found first depends
+// on the cuts.
 func tooLong(offset, at, maxFrame int) *codecs.Fault {
 	return &codecs.Fault{
 		Offset: offset, At: at, Err: codecs.ErrTooLong,
@@ -262,8 +265,8 @@ func tooLong(offset, at, maxFrame int) *codecs.Fault {
 	}
 }
 
-// checkMore refuses results that would be asked for again forever: in room for so many bytes, of which some were asked for
-// before. It clears needed where that is not what the result waits for.
+// checkMore refuses results after which the same call would be repeated for ever. room is the room that the call had, and
+// asked is the room that the last result asked for, 0 if none. checkMore clears needed if the result does not wait for room.
 func checkMore(more, progress bool, needed *int, room, asked, most int) error {
 	switch {
 	case *needed < 0 || *needed > most:
@@ -290,8 +293,8 @@ func checkFault(f *codecs.Fault) error {
 	return nil
 }
 
-// Misbehaved returns an error that wraps [ErrMisbehaved], and what format and args wrap. Nothing that a plugin said may be among
-// args before it was checked.
+// Misbehaved returns an error that wraps [ErrMisbehaved], and the errors that format and args wrap. args must not contain
+// anything from a plugin that was not checked before.
 func Misbehaved(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrMisbehaved, fmt.Errorf(format, args...))
 }

@@ -1,14 +1,14 @@
-// Package codeccall is the contract of package codecs as a host speaks it: one call shows what has arrived, and one
-// result says what became of it. A call may cross a process boundary and be made again elsewhere; plugin authors never
-// see it.
+// Package codeccall is the contract of package codecs as a host uses it: each call shows what has arrived, and its
+// result says what the codec found. A call may cross a process boundary and may be repeated in another process. Plugin
+// authors never see this package.
 //
 //	decode(options, state, wire, examined, eof, max_frame, room, skips)
 //	                                                -> payloads, skipped faults, consumed, examined', need, more, state', fault?
 //	encode(options, state, payloads, eof, room)                  -> wire, ends, taken, more, state', fault?
 //
-// The options and max_frame are fixed when a [Codec] is configured. Everything else is in the call, so a result
-// depends on nothing but the call, and takes effect whole or not at all. [Decode.Check] and [Encode.Check] hold a
-// result against its call; hosts trust nothing that has not passed them.
+// The options and max_frame are fixed when a [Codec] is configured. Everything else is in the call. So a result depends
+// on nothing but the call, and takes effect either completely or not at all. [Decode.Check] and [Encode.Check] check a
+// result against its call; hosts trust no result before it has passed them.
 package codeccall
 
 import (
@@ -20,132 +20,131 @@ import (
 )
 
 // ErrCodecFailed is wrapped by the errors of calls that no process could answer: the codec itself is at fault, not
-// the bytes. Nothing of such a call took effect.
+// the bytes. Such a call had no effect.
 var ErrCodecFailed = errors.New("codec failed")
 
 // ErrMisbehaved is wrapped by the error of a result that breaks the contract.
 var ErrMisbehaved = errors.New("result breaks the codec contract")
 
-// Why a call in another process ended without an answer. It took no effect.
+// Errors of a call in another process that ended without an answer. The call had no effect.
 var (
-	// ErrGone: the process, or the connection to it, is gone. The call may be made again on another process, after this
-	// one was killed and reaped.
+	// ErrGone: the process, or the connection to it, is gone. The call may be repeated in another process, after this
+	// process was killed and reaped.
 	ErrGone = errors.New("plugin process is gone")
-	// ErrOverdue: there was no answer within the timeout. The process hangs, and has to be killed.
+	// ErrOverdue: there was no answer within the timeout. The process hangs and must be killed.
 	ErrOverdue = errors.New("plugin did not answer in time")
-	// ErrNotBegun: the process had not begun the call, so that it has neither died nor hung of it. It is wrapped beside ErrGone
-	// or ErrOverdue by planes that know; without it, the process may have begun the call or not.
+	// ErrNotBegun: the process had not begun the call, so the call did not make it die or hang. Planes that know this wrap
+	// it together with ErrGone or ErrOverdue. An error without it does not say whether the process had begun the call.
 	ErrNotBegun = errors.New("the call had not begun")
 )
 
-// A Codec is a codec with its options in force, wherever it runs. It is safe for concurrent use.
+// A Codec is a configured codec, in this process or another. It is safe for concurrent use.
 type Codec interface {
 	Properties() Properties
 	// Open returns a Direction for the calls of one flow of one session.
 	Open() Direction
 }
 
-// Properties are what configuring a codec said about it.
+// Properties are what is known of a codec after it was configured.
 type Properties struct {
 	Info      codecs.Info
 	Options   json.RawMessage // in force, defaults filled in
 	MaxFrame  int             // the longest payload, in bytes
 	MaxWire   int             // the longest wire of one frame, in bytes
-	UsesState bool            // frames may depend on those before them
+	UsesState bool            // frames may depend on earlier frames
 }
 
 // A Direction makes the calls of one flow. At most one Decode and one Encode may be under way at a time.
 type Direction interface {
-	// Decode makes a call and fills out, whose slices it uses again. in and what it points to is only read, and not
-	// kept. When it returns an error, nothing took effect; the error wraps ErrCodecFailed, or is ctx's.
+	// Decode makes a call and fills out, whose slices it reuses. It only reads in and the memory that in points to, and
+	// keeps neither. If it returns an error, the call had no effect; the error wraps ErrCodecFailed, or is ctx's.
 	Decode(ctx context.Context, in *Decode, out *Decoded) error
-	// Encode is to encoding what Decode is to decoding.
+	// Encode makes a call and fills out, like Decode.
 	Encode(ctx context.Context, in *Encode, out *Encoded) error
-	// Close releases what is kept for the direction. No call may be under way.
+	// Close releases the direction's resources. No call may be under way.
 	Close()
 }
 
 // A Lender is a Codec that can show bytes without copying them, if they lie in memory that it lent.
 type Lender interface {
-	// Lend returns memory of at least size bytes to receive into, for Decode.Lent, or nil if there is none to be had.
+	// Lend returns memory of at least size bytes to receive into, for Decode.Lent, or nil if it has none.
 	Lend(size int) Loan
 }
 
-// A Loan is memory that belongs to a Lender, or to the plane by which calls travel. It stays readable until its End,
-// whatever becomes of the process that shares it.
+// A Loan is memory that belongs to a Lender, or to the plane over which calls travel. It stays readable until End, even
+// if the process that shares it dies.
 type Loan interface {
-	// Bytes returns the memory, all of it.
+	// Bytes returns all of the memory.
 	Bytes() []byte
-	// End gives the memory back. It is called once.
+	// End gives the memory back. It must be called exactly once.
 	End()
 }
 
 // Decode is a call that shows wire bytes.
 type Decode struct {
 	Wire     []byte // received and not consumed yet
-	Examined int    // how many of Wire an earlier call searched already
+	Examined int    // how many bytes of Wire an earlier call has already searched
 	EOF      bool   // no more bytes will follow
 	State    []byte // from the last result of the direction
-	Room     int    // bytes of payloads that may be built; those that stand in the wire are referred to and need none
-	// Skips is how many faults may be skipped in this call, at most MaxSkips: decoding then goes on where each says. A
-	// codec may skip fewer. 0: the first fault ends the call.
+	Room     int    // bytes of payloads that may be built; payloads that stand in the wire are referred to and need none
+	// Skips is how many faults may be skipped in this call, at most MaxSkips: decoding then goes on at each fault's Resume.
+	// A codec may skip fewer. 0: the first fault ends the call.
 	Skips int
 
-	// Need is the Need of the direction's last result, if nothing was skipped since. A host shows fewer bytes at the end
-	// of the stream alone; Check then refuses every result but a truncated frame. It is not sent. 0 claims nothing.
+	// Need is the Need of the direction's last result, if no bytes were skipped since; 0 claims nothing. A host shows fewer
+	// bytes only at the end of the stream; Check then refuses every result but a truncated frame. Need is not sent.
 	Need int
-	// RoomNeeded is that of the direction's last result, if this call shows the same. Check refuses a result that needs more
-	// still. It is not sent. 0 claims nothing.
+	// RoomNeeded is the RoomNeeded of the direction's last result, if this call shows the same bytes; 0 claims nothing. Check
+	// refuses a result that needs still more. RoomNeeded is not sent.
 	RoomNeeded int
-	// Patient says that the call will hardly find anything, as a few more bytes of a frame that arrives byte by byte. Where
-	// many such calls are to be made, few are made at a time, and others do not wait for them.
+	// Patient means that the call will probably find nothing, because it adds a few bytes to a frame that arrives byte by
+	// byte. A codec may limit how many patient calls are made at a time, so that other calls do not wait for them.
 	Patient bool
 
-	// Left says that Wire begins with that many bytes which the direction's last Decode left unconsumed, and that
-	// nothing was taken away in between. A plane need not send those again. 0 claims nothing.
+	// Left is the number of bytes at the front of Wire that the direction's last Decode left unconsumed, if none were taken
+	// away in between; 0 claims nothing. A plane need not send those bytes again.
 	Left int
-	// Lent is what Wire lies in, if that was lent; nil otherwise.
+	// Lent is the memory in which Wire lies, if a Lender lent it; else nil.
 	Lent Loan
-	// Borrow says that the caller is ready for Decoded.Lent.
+	// Borrow means that the caller accepts a result in borrowed memory, Decoded.Lent.
 	Borrow bool
 }
 
 // Decoded is the result of a Decode. All positions count from the first byte shown.
 type Decoded struct {
-	Refs       []codecs.Ref // the payloads, in Wire and, behind it, Data; in order and without overlap
+	Refs       []codecs.Ref // the payloads, in order and without overlap; positions in Wire followed by Data
 	Data       []byte       // payloads that were built
-	Consumed   int          // bytes taken from the front of Wire
-	Examined   int          // searched so far: Consumed..len(Wire)
-	Need       int          // another call finds nothing in fewer bytes after Consumed; 0: not known. Check clears it beside more
-	More       bool         // stopped for want of room: call again at once
-	RoomNeeded int          // with More and no progress: the room without which there can't be any
+	Consumed   int          // bytes consumed from the front of Wire
+	Examined   int          // bytes searched so far: Consumed..len(Wire)
+	Need       int          // another call finds nothing in fewer bytes after Consumed; 0: not known. Check clears it with More
+	More       bool         // stopped because room ran out: call again at once
+	RoomNeeded int          // with More and no progress: the least room that allows progress
 	Skipped    int          // empty frames dropped
 	Dropped    int          // bytes at the front that belong to the frame of an earlier fault: 0..Consumed
 	State      []byte       // for the next call
-	// Skipped faults, in order. Consumed counts what was skipped as well.
+	// Skipped faults, in order. Consumed includes the bytes of their frames.
 	SkippedFaults []SkippedFault
-	Fault         *codecs.Fault // what ended the call
-	Lent          Loan          // what Data lies in, where the call asked to borrow; see Return. nil: Data is the caller's
+	Fault         *codecs.Fault // the fault that ended the call
+	Lent          Loan          // the memory in which Data lies, if the call asked to borrow; see Return. nil: Data is the caller's
 }
 
-// Bounds of what a call may skip: so many faults, which want so many different things. Where the faults of garbage want more,
-// another call is made.
+// Limits on the faults that one call may skip: their number, and the number of different texts in Want. If the stream has
+// more, another call is made.
 const (
 	MaxSkips = 1024
 	MaxWants = 16
 )
 
-// A SkippedFault is a fault after which decoding went on within its call. Its Resume is within what was consumed. A fault
-// that is codecs.ErrTruncated is never skipped so, nor one that says not to go on, nor one that says to go on beyond what
-// was shown.
-type SkippedFault struct { //nolint:errname // a fault by the word for it everywhere
+// A SkippedFault is a fault after which decoding went on in the same call. Its Resume is at most Decoded.Consumed. A fault
+// is never skipped if it is codecs.ErrTruncated, if its Resume is Never, or if its Resume is beyond the bytes shown.
+type SkippedFault struct { //nolint:errname // the project's word is fault
 	codecs.Fault
-	Payloads int // how many of the result's precede it
-	Dropped  int // bytes from Resume on that are the rest of the faulty frame, as Decoded.Dropped are of an earlier one
+	Payloads int // how many of the result's payloads precede the fault
+	Dropped  int // bytes from Resume on that are the rest of the faulty frame, like Decoded.Dropped for an earlier fault
 }
 
-// Return ends what out borrowed, with which Data is gone. Whoever makes calls that borrow calls it when done with a
-// result, also before out is used for another call.
+// Return ends out's loan; Data is then gone. The maker of calls that borrow must call Return when it is done with a
+// result, and before it uses out for another call.
 func (out *Decoded) Return() {
 	if out.Lent != nil {
 		out.Lent.End()
@@ -155,14 +154,14 @@ func (out *Decoded) Return() {
 
 // Encode is a call that hands over payloads.
 type Encode struct {
-	Wire, Data []byte       // what Refs count through: Wire and, behind it, Data
+	Wire, Data []byte       // Refs are positions in Wire followed by Data
 	Refs       []codecs.Ref // the payloads, in order; at most codecs.MaxPayloads
-	EOF        bool         // nothing follows these
+	EOF        bool         // no payloads follow these
 	State      []byte       // from the last result of the direction
 	Room       int          // bytes that may be written
-	RoomNeeded int          // of the direction's last result, if this call hands over the same; see Decode.RoomNeeded
-	Lent       Loan         // what Wire lies in, if that was lent by a Lender; nil otherwise
-	Borrow     bool         // the caller is ready for Encoded.Lent
+	RoomNeeded int          // of the direction's last result, if this call has the same payloads; see Decode.RoomNeeded
+	Lent       Loan         // the memory in which Wire lies, if a Lender lent it; else nil
+	Borrow     bool         // the caller accepts a result in borrowed memory, Encoded.Lent
 }
 
 // At returns payload i. It is valid as long as Wire and Data are.
@@ -182,16 +181,16 @@ func (in *Encode) PayloadBytes() int {
 
 // Encoded is the result of an Encode.
 type Encoded struct {
-	Wire       []byte   // what was written
-	Ends       []uint32 // for each payload taken, where its frame ends in Wire; one of no bytes was skipped
-	More       bool     // stopped for want of room: call again at once, with the payloads not taken
-	RoomNeeded int      // with More and no progress: the room without which there can't be any
+	Wire       []byte   // the bytes written
+	Ends       []uint32 // for each payload taken, where its frame ends in Wire; an empty frame: the payload was skipped
+	More       bool     // stopped because room ran out: call again at once, with the payloads not taken
+	RoomNeeded int      // with More and no progress: the least room that allows progress
 	State      []byte   // for the next call
 	Fault      *codecs.Fault
-	Lent       Loan // what Wire lies in, where the call asked to borrow; see Return. nil: Wire is the caller's
+	Lent       Loan // the memory in which Wire lies, if the call asked to borrow; see Return. nil: Wire is the caller's
 }
 
-// Return is to an encoding's result what Decoded.Return is to a decoding's.
+// Return ends out's loan; Wire is then gone. See Decoded.Return.
 func (out *Encoded) Return() {
 	if out.Lent != nil {
 		out.Lent.End()

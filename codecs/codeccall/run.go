@@ -11,31 +11,32 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// A Runner makes calls of one framing in this process. It keeps memory for results, which are valid until its next
-// call. It is for one goroutine at a time.
+// A Runner makes calls of one framing in this process. It owns the memory of results, which are valid until its next
+// call. It must not be used by several goroutines at once.
 type Runner struct {
 	payloads codecs.Payloads
 	skipped  []SkippedFault
-	wants    []string // of skipped, each once
+	wants    []string // the different Wants of skipped
 	frames   codecs.Frames
 	batch    codecs.Batch
 }
 
-// UseForDecode makes the Runner build the results of decoding in memory of the caller's; see [codecs.Payloads.Use].
+// UseForDecode makes the Runner build the results of decoding in the caller's memory; see [codecs.Payloads.Use].
 func (r *Runner) UseForDecode(refs []codecs.Ref, data []byte) { r.payloads.Use(refs, data) }
 
-// UseForEncode makes the Runner build the results of encoding in memory of the caller's; see [codecs.Frames.Use].
+// UseForEncode makes the Runner build the results of encoding in the caller's memory; see [codecs.Frames.Use].
 func (r *Runner) UseForEncode(wire []byte, ends []uint32) { r.frames.Use(wire, ends) }
 
-// Decode runs one call, which is one of the framing's and one more for each fault that is skipped. A panic of the framing
-// becomes an error that wraps ErrCodecFailed, as does an error that is no fault. The slices of out belong to the Runner.
+// Decode runs one call: it calls the framing once, and once more after each fault that it skips. A panic of the framing
+// becomes an error that wraps ErrCodecFailed, and so does an error that is not a fault. The slices of out belong to the
+// Runner.
 func (r *Runner) Decode(f codecs.Decoder, maxFrame int, in *Decode, out *Decoded) (err error) {
 	defer recovered(&err)
 	shown := codecs.Wire{Bytes: in.Wire, Examined: in.Examined, EOF: in.EOF, State: in.State, MaxFrame: maxFrame}
 	r.payloads.Reset(shown, in.Room)
 	r.skipped, r.wants = r.skipped[:0], r.wants[:0]
 	consumed, err := f.Decode(&r.payloads, shown)
-	begin, dropped := 0, r.payloads.Dropped() // begin is that of what was shown last
+	begin, dropped := 0, r.payloads.Dropped() // begin is where the bytes begin that the framing was shown last
 	if in.Skips > 0 && err != nil {
 		begin, consumed, err = r.skip(f, in, maxFrame, consumed, err)
 	}
@@ -47,7 +48,7 @@ func (r *Runner) Decode(f codecs.Decoder, maxFrame int, in *Decode, out *Decoded
 	if err == nil {
 		return nil
 	}
-	var fault *codecs.Fault // not before: errors.As makes it escape, and the usual call takes no memory
+	var fault *codecs.Fault // declared late: errors.As makes it escape, and calls without an error should not allocate
 	switch {
 	case err == codecs.ErrNoRoom:
 		out.More = true
@@ -64,12 +65,12 @@ func (r *Runner) Decode(f codecs.Decoder, maxFrame int, in *Decode, out *Decoded
 	return nil
 }
 
-// skip goes on decoding after err, which the first call of the framing returned with consumed, as long as errors are faults
-// that in allows to skip. It returns where in the wire the last call of the framing began, and what that call returned.
+// skip goes on decoding after the framing's first call, which returned consumed and err, as long as the errors are faults
+// that in allows to skip. It returns where in the wire the framing's last call began, and the results of that call.
 func (r *Runner) skip(f codecs.Decoder, in *Decode, maxFrame, consumed int, err error) (int, int, error) {
 	begin, longest := 0, longestWire(f, maxFrame)
 	for len(r.skipped) < min(in.Skips, MaxSkips) {
-		fault, ok := err.(*codecs.Fault) //nolint:errorlint // errors.As takes memory; a wrapped fault ends the call
+		fault, ok := err.(*codecs.Fault) //nolint:errorlint // errors.As allocates; a wrapped fault ends the call
 		if !ok || fault.Offset < consumed || !skippable(in, begin, longest, fault) || !r.mayWant(fault.Want) {
 			break
 		}
@@ -85,21 +86,21 @@ func (r *Runner) skip(f codecs.Decoder, in *Decode, maxFrame, consumed int, err 
 	return begin, consumed, err
 }
 
-// skippable reports whether a call may go on after fault, of what is shown from begin on. Behind a fault that is beyond the
-// longest wire of a frame it may not: Check makes another one of that.
+// skippable reports whether a call may go on after fault, whose positions count from begin. It may not if the fault lies
+// beyond the longest wire of a frame, because Check replaces such a fault by TooLong.
 func skippable(in *Decode, begin, longest int, fault *codecs.Fault) bool {
 	shown := len(in.Wire) - begin
 	switch {
 	case fault.At < fault.Offset || fault.At > shown || fault.At-fault.Offset > longest || fault.Resume <= fault.Offset:
 		return false
-	case fault.Resume > shown || fault.Resume == shown && in.EOF: // the end of the stream is a call of its own
+	case fault.Resume > shown || fault.Resume == shown && in.EOF: // the end of the stream needs a call of its own
 		return false
 	default:
 		return fault.Err == codecs.ErrTooLong || fault.Err == codecs.ErrMalformed
 	}
 }
 
-// mayWant reports whether a skipped fault may want this as well.
+// mayWant reports whether a fault with this Want may be skipped too, and records the text: MaxWants limits how many differ.
 func (r *Runner) mayWant(want string) bool {
 	switch {
 	case slices.Contains(r.wants, want):
@@ -112,7 +113,7 @@ func (r *Runner) mayWant(want string) bool {
 	}
 }
 
-// faultFrom returns fault, of what was shown from begin on, with positions that count from the first byte.
+// faultFrom returns fault, whose positions count from begin, with positions that count from the first byte shown.
 func faultFrom(begin int, fault *codecs.Fault) *codecs.Fault {
 	if begin == 0 {
 		return fault
@@ -134,7 +135,7 @@ func longestWire(f codecs.Decoder, maxFrame int) int {
 	return codecs.DefaultMaxWire(maxFrame)
 }
 
-// Encode is to encoding what Decode is to decoding.
+// Encode runs one call, like Decode.
 func (r *Runner) Encode(f codecs.Encoder, in *Encode, out *Encoded) (err error) {
 	defer recovered(&err)
 	r.batch = codecs.Batch{Wire: in.Wire, Data: in.Data, Refs: in.Refs, EOF: in.EOF, State: in.State}
@@ -147,7 +148,7 @@ func (r *Runner) Encode(f codecs.Encoder, in *Encode, out *Encoded) (err error) 
 	if err == nil {
 		return nil
 	}
-	var fault *codecs.Fault // not before: errors.As makes it escape, and the usual call takes no memory
+	var fault *codecs.Fault // declared late, as in Decode
 	switch {
 	case err == codecs.ErrNoRoom:
 		out.More = true
@@ -168,8 +169,8 @@ func recovered(err *error) {
 	}
 }
 
-// Configure returns a Codec that runs codec in this process, with options (see [codecs.Codec]) and a limit for
-// payloads, in bytes.
+// Configure returns a Codec that runs codec in this process, with options (see [codecs.Codec]) and a limit of maxFrame
+// bytes for payloads.
 func Configure(codec codecs.Codec, options json.RawMessage, maxFrame int) (Codec, error) {
 	framing, inForce, err := codec.Configure(options, maxFrame)
 	if err != nil {
@@ -189,7 +190,7 @@ type local struct {
 func (l *local) Properties() Properties { return l.properties }
 func (l *local) Open() Direction        { return &localDirection{local: l} }
 
-// A localDirection has a Runner for each kind of call, since one of each may be under way.
+// A localDirection has one Runner for decoding and one for encoding, since one call of each kind may be under way.
 type localDirection struct {
 	*local
 	decoder, encoder Runner

@@ -1,16 +1,21 @@
-// Package codecstream drives codecs over streams: it makes the calls of [codeccall] that decode one stream or encode one,
-// in the only order that the contract allows.
+// Package codecstream drives codecs over streams: it makes the calls of [codeccall] that decode or encode one stream, in
+// the only order that the contract allows.
 //
-// A [Decoder] knows what to show next and when: bytes that no frame has consumed are shown again behind the state of the last
-// result, with what was searched already (Examined); no call is made for fewer bytes than the codec needs (Need); a call
-// that stopped for want of room is made again at once, with the room it asked for (RoomNeeded); and bytes that a fault takes
-// with it are dropped as they arrive. It holds no bytes itself and takes no memory: a [Source] has the bytes, and a [Sink]
-// says where results go and what becomes of faults.
+// A [Decoder] decides what to show next and when:
 //
-// An [Encoder] is its counterpart: it hands over payloads until all are taken, gives more room where that is asked for, goes on
-// after payloads that were refused, and lets the codec write the end of a stream.
+//   - It shows bytes that no frame has consumed again, with the state of the last result and the number of bytes already
+//     searched (Examined).
+//   - It makes no call for fewer bytes than the codec needs (Need).
+//   - It repeats a call that stopped because room ran out at once, with the room that the codec asked for (RoomNeeded).
+//   - It drops bytes that belong to a faulty frame as they arrive.
 //
-// Results of a [codeccall.Direction] are checked already, by whatever made it. This package trusts them.
+// A Decoder holds no bytes and allocates no memory for them: a [Source] holds the bytes, and a [Sink] decides where
+// results go and whether decoding goes on after a fault.
+//
+// An [Encoder] passes payloads to the codec until all are taken, gives more room when the codec asks for it, goes on after
+// payloads that were refused, and lets the codec write the end of a stream.
+//
+// The maker of a [codeccall.Direction] has already checked the results of its calls. This package trusts them.
 package codecstream
 
 import (
@@ -19,8 +24,8 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// Probe makes one call beside a stream, to learn what the codec would answer: again with more room where it asks for that,
-// until it makes progress. Room is what to begin with. Nothing of a stream changes.
+// Probe makes one call outside a stream, to learn what the codec would answer. It repeats the call with more room while
+// the codec asks for more. in.Room is the room to begin with. No stream changes.
 func Probe(ctx context.Context, d codeccall.Direction, in *codeccall.Decode, out *codeccall.Decoded) error {
 	for {
 		if err := d.Decode(ctx, in, out); err != nil {

@@ -9,40 +9,40 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A Source has the bytes of a stream that have arrived and were not consumed.
+// A Source holds the bytes of a stream that have arrived and were not consumed.
 type Source interface {
-	// Bytes returns them.
+	// Bytes returns all of those bytes.
 	Bytes() []byte
-	// Consume drops the first n of them. What Bytes returned before stays valid until the call of Sink.Found or Sink.Fault that
-	// follows has returned.
+	// Consume drops the first n bytes. The slice that Bytes returned before stays valid until the next call of Sink.Found
+	// or Sink.Fault has returned.
 	Consume(n int)
 }
 
-// A Sink is where the results of a Decoder go. Its methods are called by turns: for each call of the codec Prepare, then Found,
-// then Fault if a fault ended the call. The first error ends Decode, which returns it.
+// A Sink receives the results of a Decoder. Its methods are called one at a time: for each call of the codec Prepare, then
+// Found, then Fault if a fault ended the call. The first error ends Decode, which returns it.
 type Sink interface {
-	// Prepare completes a call that is about to be made, and returns where its result goes; the result's slices are used again.
-	// It sets in.Room to at least in.RoomNeeded, and may set Skips, Patient, Lent and Borrow, which are zero. It changes
+	// Prepare completes the call in that is about to be made, and returns out for its result. The slices of out are reused.
+	// Prepare sets in.Room to at least in.RoomNeeded, may set Skips, Patient, Lent and Borrow, which are zero, and changes
 	// nothing else of in.
 	Prepare(in *codeccall.Decode) (out *codeccall.Decoded, err error)
-	// Found takes the result of a call.
+	// Found receives the result of a call.
 	Found(r *Result) error
-	// Fault says whether decoding goes on after a fault that ended a call. It must not say so of one that is Final. Where
-	// decoding does not go on and there is no error, Decode returns nil.
+	// Fault reports whether decoding goes on after f, which ended a call. It must return false if f is Final. If goOn is
+	// false and err is nil, Decode returns nil.
 	Fault(f *Fault) (goOn bool, err error)
-	// Drop is given bytes that the last fault takes with it, and that had not arrived when Fault was called.
+	// Drop receives bytes that belong to the frame of the last fault and that had not arrived when Fault was called.
 	Drop(p []byte)
 }
 
-// A Result is what a call found, and where.
+// A Result is the result of a call and its place in the stream.
 type Result struct {
-	Wire   []byte         // what the call was shown
-	EOF    bool           // nothing follows Wire
-	State  []byte         // the codec's before the call; valid until Found returns
+	Wire   []byte         // the bytes shown to the call
+	EOF    bool           // the stream ends after Wire
+	State  []byte         // the codec's state before the call; valid until Found returns
 	Offset int64          // of Wire in the stream, in bytes
-	Frame  int64          // payloads of the stream before those of the result
-	Last   bool           // no fault follows, and no other call before more bytes have arrived
-	Lent   codeccall.Loan // what Wire lies in, where Prepare said so
+	Frame  int64          // number of payloads in the stream before this result
+	Last   bool           // no fault follows, and no further call before more bytes have arrived
+	Lent   codeccall.Loan // the memory in which Wire lies, if Prepare set it
 	*codeccall.Decoded
 }
 
@@ -52,7 +52,7 @@ func (r *Result) Payload(i int) []byte {
 	return batch.At(i)
 }
 
-// SkippedFault returns the fault i of those that the call skipped.
+// SkippedFault returns number i of the faults that the call skipped.
 func (r *Result) SkippedFault(i int) Fault {
 	f := &r.SkippedFaults[i]
 	return Fault{
@@ -62,39 +62,39 @@ func (r *Result) SkippedFault(i int) Fault {
 }
 
 // A Fault is a fault and its place in the stream.
-type Fault struct { //nolint:errname // a fault by the word for it everywhere
+type Fault struct { //nolint:errname // the project's word is fault
 	*codecs.Fault // whose positions count from the first byte of Wire
 
-	Wire  []byte // what the call was shown
-	Begin int64  // of Wire in the stream, in bytes
-	Frame int64  // payloads of the stream before the fault
-	// Dropped are the bytes of Wire that are lost where decoding goes on: from the faulty frame's first one to where it goes on,
-	// or to the end of Wire.
+	Wire  []byte // the bytes shown to the call
+	Begin int64  // offset of Wire in the stream, in bytes
+	Frame int64  // number of payloads in the stream before the fault
+	// Dropped are the bytes of Wire that are lost if decoding goes on: from the faulty frame's first byte to Resume, or to
+	// the end of Wire if Resume lies beyond.
 	Dropped   []byte
-	Truncated bool // the end of the stream cut the frame off
+	Truncated bool // the stream ended inside the frame
 	Final     bool // decoding can't go on
 }
 
-// A Decoder decodes one stream. It is for one goroutine at a time. The zero value needs a Direction.
+// A Decoder decodes one stream. It must not be used by several goroutines at once. The zero value needs a Direction.
 type Decoder struct {
 	Direction codeccall.Direction
 
 	call    codeccall.Decode // Wire and Lent are nil between calls
 	result  Result           // of the call under way
-	state   []byte           // of the codec
-	before  []byte           // the state before the call under way
-	offset  int64            // in the stream, of the Source's first byte
+	state   []byte           // the codec's state
+	before  []byte           // the codec's state before the call under way
+	offset  int64            // of the Source's first byte in the stream
 	frames  int64            // payloads found
 	need    int              // fewer bytes can't be decoded
-	discard int64            // bytes still to be dropped for a fault
+	discard int64            // bytes of a faulty frame that are still to be dropped
 }
 
-// Decode decodes what source has, until the codec waits for more bytes. With eof nothing more follows: it decodes until nothing
-// is left, and is not called again. The error is that of sink, or of the codec's Direction.
+// Decode decodes the bytes of source until the codec waits for more. With eof the stream ends after those bytes: Decode
+// decodes them all and must not be called again. It returns the errors of sink and of the codec's Direction.
 func (d *Decoder) Decode(ctx context.Context, source Source, sink Sink, eof bool) error {
 	d.drop(source, sink)
 	if d.discard > 0 {
-		return nil // a stream that ends here ends in a frame at fault, which has been reported
+		return nil // if the stream ends here, it ends inside a faulty frame that was already reported
 	}
 	defer func() { d.result = Result{} }()
 	for roomNeeded := 0; ; {
@@ -141,7 +141,7 @@ func (d *Decoder) makeCall(ctx context.Context, wire []byte, eof bool, roomNeede
 	return d.Direction.Decode(ctx, c, out)
 }
 
-// apply makes the result of a call effective.
+// apply applies the result of a call to d and source.
 func (d *Decoder) apply(source Source) {
 	r := &d.result
 	d.before, d.state = d.state, d.before
@@ -155,7 +155,7 @@ func (d *Decoder) apply(source Source) {
 	d.consume(source, r.Consumed)
 }
 
-// located returns the place of a fault in wire, of which the call consumed so many bytes.
+// located returns fault with its place in the stream. The call was shown wire and consumed that many bytes of it.
 func (d *Decoder) located(fault *codecs.Fault, wire []byte, consumed int, eof bool) *Fault {
 	f := &Fault{Fault: fault, Wire: wire, Begin: d.offset - int64(consumed), Frame: d.frames}
 	f.Truncated = eof && errors.Is(fault.Err, codecs.ErrTruncated)
@@ -168,16 +168,16 @@ func (d *Decoder) located(fault *codecs.Fault, wire []byte, consumed int, eof bo
 	return f
 }
 
-// skip goes on after f, which ended a call that consumed so many bytes.
+// skip moves on past f, which ended a call that consumed that many bytes.
 func (d *Decoder) skip(f *Fault, consumed int, source Source) {
 	d.call.Examined, d.call.Left, d.need = 0, 0, 0
-	d.consume(source, f.Offset-consumed+len(f.Dropped)) // what lies before the faulty frame is no frame's
+	d.consume(source, f.Offset-consumed+len(f.Dropped)) // bytes before the faulty frame belong to no frame
 	if !f.Truncated {
 		d.discard = int64(f.Resume - f.Offset - len(f.Dropped))
 	}
 }
 
-// drop drops what source has of what a fault takes with it.
+// drop drops the bytes of source that belong to the frame of an earlier fault.
 func (d *Decoder) drop(source Source, sink Sink) {
 	wire := source.Bytes()
 	n := int(min(d.discard, int64(len(wire))))
@@ -199,25 +199,25 @@ func (d *Decoder) Reset() {
 	*d = Decoder{Direction: d.Direction, state: d.state[:0], before: d.before[:0]}
 }
 
-// Fork returns a Decoder that goes on from here on its own, with the same Direction and a Source with the same bytes.
+// Fork returns an independent Decoder in the same state, with the same Direction. It needs a Source with the same bytes.
 func (d *Decoder) Fork() *Decoder {
-	d.call.Left = 0 // which call will be the Direction's last is not known
+	d.call.Left = 0 // which of the two makes the Direction's next call is not known
 	f := *d
 	f.state, f.before = slices.Clone(d.state), nil
 	return &f
 }
 
-// Offset returns where in the stream the Source's first byte is.
+// Offset returns the offset of the Source's first byte in the stream.
 func (d *Decoder) Offset() int64 { return d.offset }
 
 // State returns the codec's state, valid until the next call of Decode.
 func (d *Decoder) State() []byte { return d.state }
 
-// Examined returns how many of the Source's first bytes the codec has searched, as the next call says.
+// Examined returns how many of the Source's first bytes the codec has already searched.
 func (d *Decoder) Examined() int { return d.call.Examined }
 
 // Need returns how many bytes the Source must have before the codec can find anything; 0: not known.
 func (d *Decoder) Need() int { return d.need }
 
-// Dropping reports whether bytes are still to be dropped that a fault takes with it.
+// Dropping reports whether bytes of a faulty frame are still to be dropped.
 func (d *Decoder) Dropping() bool { return d.discard > 0 }

@@ -8,47 +8,47 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A FrameSink is where the results of an Encoder go. Its methods are called by turns, and the first error ends the Encoder's
+// A FrameSink receives the results of an Encoder. Its methods are called one at a time. The first error ends the Encoder's
 // call, which returns it.
 type FrameSink interface {
-	// Prepare completes a call that is about to be made, and returns where its result goes; the result's slices are used again.
-	// It sets in.Room to at least in.RoomNeeded, and may set Borrow. It changes nothing else of in.
+	// Prepare completes the call in that is about to be made, and returns out for its result. The slices of out are reused.
+	// Prepare sets in.Room to at least in.RoomNeeded, may set in.Borrow, and changes nothing else of in.
 	Prepare(in *codeccall.Encode) (out *codeccall.Encoded, err error)
-	// Frames takes the result of a call: the frames of payloads from number first on. With an error it returns how many of
-	// the payloads are done all the same.
+	// Frames receives the result of a call: the frames of the payloads from index first on. If it returns an error, done is
+	// how many of those payloads it has handled nevertheless.
 	Frames(out *codeccall.Encoded, first int) (done int, err error)
-	// Refused says with an error that encoding does not go on after payload number index, which can't be a frame for the reason of
-	// fault. Otherwise the payload is left out.
+	// Refused reports that payload number index can't be encoded, for the reason in fault. If Refused returns nil, the
+	// payload is left out and encoding goes on; an error ends the call.
 	Refused(index int, fault *codecs.Fault) error
 }
 
-// Payloads are what an Encoder is to encode.
+// Payloads are the input of an Encoder.
 type Payloads struct {
-	Wire, Data []byte         // what Refs count through, as for [codeccall.Encode]
+	Wire, Data []byte         // Refs are positions in Wire followed by Data, as in [codeccall.Encode]
 	Refs       []codecs.Ref   // the payloads, in order
-	Lent       codeccall.Loan // what Wire lies in, if that was lent
+	Lent       codeccall.Loan // the memory in which Wire lies, if a Lender lent it; else nil
 }
 
-// An Encoder encodes one stream. It is for one goroutine at a time.
+// An Encoder encodes one stream. It must not be used by several goroutines at once.
 type Encoder struct {
 	Direction codeccall.Direction
-	// MaxFrame is how many bytes a payload may have. A longer one is refused, and not shown to the codec: encoders need not
-	// know of the limit. 0: the codec decides.
+	// MaxFrame is the longest payload to encode, in bytes. A longer one is refused and not shown to the codec: encoders need
+	// not know the limit. 0: no limit; the codec decides.
 	MaxFrame int
-	// Longest is how many bytes the longest payload has that is handed over; 0: not known.
+	// Longest is the length in bytes of the longest payload that the caller will pass; 0: not known.
 	Longest int
 
-	call  codeccall.Encode // slices are nil between calls, but for State
+	call  codeccall.Encode // the zero value between calls
 	state []byte
 }
 
-// Encode encodes payloads. It returns how many of them are done, written or left out: all, unless there is an error, which is
-// that of sink or of the codec's Direction.
+// Encode encodes payloads. It returns how many of them are done, that is written or left out: all, unless it returns an
+// error of sink or of the codec's Direction.
 func (e *Encoder) Encode(ctx context.Context, payloads *Payloads, sink FrameSink) (done int, err error) {
 	return e.encode(ctx, payloads, sink, false)
 }
 
-// End encodes payloads, if there are any, and what ends a stream. Nothing is encoded after it.
+// End encodes payloads, which may be empty, and the bytes that end a stream. Nothing may be encoded after it.
 func (e *Encoder) End(ctx context.Context, payloads *Payloads, sink FrameSink) (done int, err error) {
 	return e.encode(ctx, payloads, sink, true)
 }
@@ -97,7 +97,7 @@ func (e *Encoder) encode(ctx context.Context, payloads *Payloads, sink FrameSink
 	return done, nil
 }
 
-// fitting returns how many of refs precede the first that is too long.
+// fitting returns how many of refs precede the first payload that is too long.
 func (e *Encoder) fitting(refs []codecs.Ref) int {
 	most := e.MaxFrame
 	if most == 0 || e.Longest > 0 && e.Longest <= most {
