@@ -19,7 +19,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecshm"
 )
 
-// lanesPerProcess is how many streams a client opens to its process. Two processors have use for two.
+// lanesPerProcess is how many streams a client opens to its process. Two let the process use two processors.
 const lanesPerProcess = 2
 
 // A Client is a host's end of one plugin process. It is safe for concurrent use.
@@ -28,11 +28,11 @@ type Client struct {
 	control codecpb.CodecClient
 	timeout atomic.Int64 // nanoseconds
 	shared  atomic.Pointer[codecshm.Plane]
-	keeps   atomic.Bool // the process does not know Release
+	keeps   atomic.Bool // the process does not implement Release
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 
-	opening sync.Mutex // held while lanes are opened, or closed
+	opening sync.Mutex // held while lanes are opened or closed
 	lanes   []*lane
 	turn    int
 
@@ -48,14 +48,14 @@ func NewClient(conn grpc.ClientConnInterface) *Client {
 	return &Client{conn: conn, control: codecpb.NewCodecClient(conn), ctx: ctx, cancel: cancel, failed: make(chan struct{})}
 }
 
-// SetTimeout sets how long an answer may take, from when a call was sent whole; 0 means for ever. It is set before the
-// first call.
+// SetTimeout sets the time within which an answer must arrive after its call was sent completely; 0: no limit. It must be
+// called before the first call.
 func (c *Client) SetTimeout(d time.Duration) { c.timeout.Store(int64(d)) }
 
-// Share makes the calls of all codecs travel by plane from now on, for directions that are opened later. It returns when
-// the process has mapped the plane's memory; ctx ends the wait. The client owns the plane then. An error says why the
-// process can't have it: calls then go on by gRPC, and the plane is the caller's to close. The process must have said that
-// it can (see Description.DataPlanes); one that can't would never answer.
+// Share makes the calls of all codecs travel over plane, for directions that are opened later. It returns when the process
+// has mapped the plane's memory; ctx ends the wait. The client then owns the plane. If the process can't map the memory,
+// Share returns an error that says why; calls then go on over gRPC, and the caller must close the plane. Call Share only
+// if the process declared that it supports shared memory (see Description.DataPlanes): any other process never answers.
 func (c *Client) Share(ctx context.Context, plane *codecshm.Plane) error {
 	if err := plane.Begin(ctx, time.Duration(c.timeout.Load()), c.setError); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (c *Client) Share(ctx context.Context, plane *codecshm.Plane) error {
 	return nil
 }
 
-// Lend returns memory to receive into that the process can read, or nil if there is none to be had; see codeccall.Lender.
+// Lend returns memory to receive into that the process can read, or nil if there is none; see codeccall.Lender.
 func (c *Client) Lend(size int) codeccall.Loan {
 	if plane := c.shared.Load(); plane != nil {
 		return plane.Lend(size)
@@ -72,15 +72,15 @@ func (c *Client) Lend(size int) codeccall.Loan {
 	return nil
 }
 
-// Description is what a plugin process says about itself.
+// Description is a plugin process's description of itself.
 type Description struct {
 	Info       codecs.Info
 	Schema     json.RawMessage // JSON Schema of the options
-	DataPlanes []string        // beside grpc
+	DataPlanes []string        // supported in addition to gRPC
 }
 
-// Describe asks which codec the process serves. What it says is not trusted further than it is checked here: a name
-// and version of reasonable length, and a schema that is JSON.
+// Describe asks which codec the process serves. It checks only that the name, version and description have a reasonable
+// length and that the schema is JSON; trust no more than that.
 func (c *Client) Describe(ctx context.Context) (*Description, error) {
 	r, err := c.control.Describe(ctx, &codecpb.DescribeRequest{})
 	if err != nil {
@@ -99,16 +99,16 @@ func (c *Client) Describe(ctx context.Context) (*Description, error) {
 	}, nil
 }
 
-// Configure puts options in force; see [codecs.Codec]; none are as {}. info goes into the properties of the codec. Calls
-// of the codec fail with codeccall.ErrGone, codeccall.ErrOverdue or codeccall.ErrMisbehaved, after which the process has
-// to be killed and the call may be made again on another; or with codeccall.ErrCodecFailed. The process keeps the codec until
-// Release, or its end.
+// Configure configures a codec in the process; see [codecs.Codec]. Empty options mean {}. info becomes part of the codec's
+// properties. Calls of the codec fail with codeccall.ErrGone, codeccall.ErrOverdue or codeccall.ErrMisbehaved, after which
+// the process must be killed and the call may be repeated in another; or with codeccall.ErrCodecFailed. The process keeps
+// the codec until Release or until the process ends.
 func (c *Client) Configure(ctx context.Context, info codecs.Info, options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 	if maxFrame < 1 || maxFrame > codecs.MaxFrame {
 		return nil, fmt.Errorf("max_frame: got %d bytes, want 1 to %d", maxFrame, codecs.MaxFrame)
 	}
 	if len(options) == 0 {
-		options = json.RawMessage("{}") // plugins in other languages are promised an object
+		options = json.RawMessage("{}") // PROTOCOL.md promises an object
 	}
 	c.mu.Lock()
 	c.codecs++
@@ -133,8 +133,9 @@ func (c *Client) Configure(ctx context.Context, info codecs.Info, options json.R
 	}}, nil
 }
 
-// Release has the process drop codec, which Configure returned: its calls have ended, and no other is made. released is false,
-// without an error, if the process does not know how: it then keeps the codec, which can still be called, and is not asked again.
+// Release makes the process drop codec, which Configure returned. All calls of codec must have ended, and no more may be
+// made. If the process does not implement Release, Release returns false and no error, and does not ask the process again:
+// the process then keeps the codec, which can still be called.
 func (c *Client) Release(ctx context.Context, codec codeccall.Codec) (released bool, err error) {
 	r, ok := codec.(*remote)
 	if !ok || r.client != c {
@@ -154,18 +155,19 @@ func (c *Client) Release(ctx context.Context, codec codeccall.Codec) (released b
 	return true, nil
 }
 
-// Failed is closed when the connection to the process no longer serves, of which Err then tells the reason. That is so
-// before the first call fails with codeccall.ErrGone or codeccall.ErrOverdue. The process may still live, and has to be killed.
+// Failed returns a channel that is closed when the connection to the process has failed; Err then returns the reason. It is
+// closed before the first call fails with codeccall.ErrGone or codeccall.ErrOverdue. The process may still be alive, and
+// must be killed.
 func (c *Client) Failed() <-chan struct{} { return c.failed }
 
-// Err returns why the client failed, nil as long as it has not.
+// Err returns the reason why the client failed, or nil if it has not failed.
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// Close ends the client. Calls that are under way fail with codeccall.ErrGone.
+// Close closes the client. Calls that are under way fail with codeccall.ErrGone.
 func (c *Client) Close() {
 	c.cancel(codeccall.ErrGone)
 	c.opening.Lock()
@@ -178,7 +180,7 @@ func (c *Client) Close() {
 	}
 }
 
-// lane returns a lane, by turns.
+// lane returns the client's lanes in turn, and opens them on first use.
 func (c *Client) lane() (*lane, error) {
 	c.opening.Lock()
 	defer c.opening.Unlock()
@@ -229,23 +231,23 @@ func (r *remote) Open() codeccall.Direction {
 // Lend implements codeccall.Lender.
 func (r *remote) Lend(size int) codeccall.Loan { return r.client.Lend(size) }
 
-// A direction makes the calls of one flow, all on one lane, which it takes with its first call.
+// A direction makes the calls of one flow, all on one lane. Its first call chooses the lane.
 type direction struct {
 	*remote
 	decoder, encoder *call
 
-	mu     sync.Mutex // guards lane, which a decode and an encode may both be first to need
+	mu     sync.Mutex // guards lane: the first decode and the first encode may be concurrent
 	lane   *lane
 	stream uint64
 
-	decode codeccall.Decode // the one under way, as far as one call may go
+	decode codeccall.Decode // the call under way, limited to what one call may carry
 	encode codeccall.Encode // likewise
 	left   int              // bytes that the last decode left unconsumed
-	kept   int              // how many of them it was shown, where the process was asked to keep those; else 0
-	keptBy uint64           // its id
+	kept   int              // how many of those bytes the last decode had shown to the process, if the process may have kept them; else 0
+	keptBy uint64           // id of that decode
 }
 
-// keepFrom is the number of unconsumed bytes from which a process is asked to keep them: fewer are simply sent again.
+// keepFrom is the least number of unconsumed bytes that a process keeps for the next call. Fewer are sent again.
 const keepFrom = 64 << 10
 
 func (d *direction) Decode(ctx context.Context, all *codeccall.Decode, out *codeccall.Decoded) error {
@@ -325,7 +327,7 @@ func (d *direction) Encode(ctx context.Context, all *codeccall.Encode, out *code
 	return nil
 }
 
-// verdict returns why a call that ended with err, or was answered, was not served.
+// verdict returns the error of a call: err, or the error in its answer.
 func (c *call) verdict(err error) error {
 	if err == nil && len(c.answer.err) > 0 {
 		return fmt.Errorf("%w: %s", codeccall.ErrCodecFailed, c.answer.err)
@@ -333,7 +335,7 @@ func (c *call) verdict(err error) error {
 	return err
 }
 
-// open returns the lane of the direction.
+// open returns the lane of the direction, and chooses it in the first call.
 func (d *direction) open(ctx context.Context) (*lane, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

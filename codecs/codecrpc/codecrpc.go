@@ -4,19 +4,19 @@
 //
 //	func main() { codecrpc.Serve(cobs.Codec) }
 //
-// Plugins in other languages are written from PROTOCOL.md, beside this file, alone.
+// To write a plugin in another language, read PROTOCOL.md, beside this file; nothing else is needed.
 //
-// A host gets a [Client] from go-plugin for each process it started. The client's control plane is two unary methods,
-// [Client.Describe] and [Client.Configure]. Its data plane is a few streams, the lanes, which all sessions share: a call
-// shows whatever has arrived and is answered with every frame in it, so that the price of crossing to another process
-// is paid for each batch rather than for each frame. Messages are bounded on both ends: longer calls and answers are cut
-// into parts, and parts of different calls take turns.
+// A host gets a [Client] from go-plugin for each process that it started. The client's control plane is a few unary
+// methods: [Client.Describe], [Client.Configure] and [Client.Release]. Its data plane is a few streams, the lanes, which
+// all sessions share. A call shows everything that has arrived, and its answer has every frame in it: so the cost of
+// crossing to another process is paid once for each batch, not for each frame. Both ends limit the size of messages: they
+// cut longer calls and answers into parts, and parts of different calls take turns.
 //
-// Where both ends can, calls travel by shared memory instead, which is package codecshm: see [Client.Share]. Control stays
-// here, and an author of plugins has nothing to do for it.
+// If both ends support it, calls travel over shared memory instead (package codecshm; see [Client.Share]). Control stays in
+// this package. Plugin authors need do nothing for shared memory.
 //
-// The host holds everything that a connection is, so the client can lose its process at any time: calls then fail with
-// codeccall.ErrGone, took no effect, and may be made again on another process, once this one is known to be dead.
+// The host holds all data of a connection, so the client can lose its process at any time. Calls then fail with
+// codeccall.ErrGone and had no effect. They may be repeated in another process, once this process is known to be dead.
 package codecrpc
 
 import (
@@ -30,27 +30,27 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc/codecpb"
 )
 
-// Handshake is what go-plugin compares before it trusts that a program is a plugin of framehost.
+// Handshake is the configuration that go-plugin compares before it accepts a program as a plugin of framehost.
 var Handshake = plugin.HandshakeConfig{
 	ProtocolVersion:  1,
 	MagicCookieKey:   "FRAMEHOST_CODEC_PLUGIN",
 	MagicCookieValue: "5b2f8d0a-framehost-codec-v1",
 }
 
-// PluginName is the name under which go-plugin knows the one thing that a process serves.
+// PluginName is the name that go-plugin uses for the codec, the only plugin that a process serves.
 const PluginName = "codec"
 
-// maxMessage bounds the messages of the control plane, in bytes. Those of a lane are shorter.
+// maxMessage limits the messages of the control plane, in bytes. Messages of a lane are shorter.
 const maxMessage = 4 << 20
 
-// Windows of HTTP/2, in bytes: a full part must be able to travel while the one before is being read.
+// HTTP/2 windows and socket buffers, in bytes. A full part must be able to travel while the previous part is being read.
 const (
 	streamWindow     = 4 << 20
 	connectionWindow = 8 << 20
 	socketBuffer     = 128 << 10
 )
 
-// Plugin joins both ends to go-plugin. A host leaves it empty; a plugin process sets Codec.
+// Plugin connects both ends to go-plugin. A host leaves Codec nil; a plugin process sets it.
 type Plugin struct {
 	plugin.NetRPCUnsupportedPlugin
 	Codec codecs.Codec
@@ -60,7 +60,7 @@ type Plugin struct {
 func (p *Plugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 	server := newServer(p.Codec)
 	codecpb.RegisterCodecServer(s, server)
-	go server.serveShared(os.Stderr) // as it is now: go-plugin puts another there, which the end of the process cuts off
+	go server.serveShared(os.Stderr) // evaluated now: go-plugin replaces os.Stderr by a pipe, whose last lines are lost at exit
 	return nil
 }
 
@@ -69,7 +69,7 @@ func (p *Plugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.
 	return NewClient(conn), nil
 }
 
-// DialOptions are those with which a host connects to a plugin process.
+// DialOptions returns the options with which a host connects to a plugin process.
 func DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
@@ -78,7 +78,7 @@ func DialOptions() []grpc.DialOption {
 	}
 }
 
-// ServerOptions are those with which a plugin process listens.
+// ServerOptions returns the options with which a plugin process listens.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(laneCodec{}),

@@ -8,10 +8,10 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// pool lends the memory of messages. The sizes are those of small calls, of whole reads, and of full parts.
+// pool holds memory for messages. Its sizes fit small calls, whole reads, and full parts.
 var pool = mem.NewTieredBufferPool(1<<10, 16<<10, 80<<10, maxPart)
 
-// outgoing is a message that was encoded already. It is used once.
+// outgoing is an encoded message. It is sent once.
 type outgoing struct {
 	bytes *[]byte
 }
@@ -23,7 +23,7 @@ func newOutgoing(n int) *outgoing {
 	return &outgoing{bytes: b}
 }
 
-// incoming receives a message as it is. Whoever received it frees it.
+// incoming receives a message without decoding it. The receiver must free it.
 type incoming struct {
 	buffer mem.Buffer
 }
@@ -37,8 +37,8 @@ func (m *incoming) free() {
 	}
 }
 
-// laneCodec is the protobuf codec of gRPC with a way past it for the messages of a lane, which message.go encodes.
-// It bears protobuf's name, for that is what both write.
+// laneCodec is gRPC's protobuf codec, except that it passes on the messages of a lane unchanged: message.go encodes them.
+// It has protobuf's name, because both write protobuf.
 type laneCodec struct{}
 
 func (laneCodec) Name() string { return proto.Name }

@@ -5,18 +5,18 @@ import (
 	"sync"
 )
 
-// keptBytes bounds what a lane keeps of unfinished frames.
+// keptBytes limits the memory in which a lane keeps unfinished frames, in bytes.
 const keptBytes = 64 << 20
 
-// A keeper keeps what calls left unconsumed, so that the next call of a stream need not bring it again. What does not
-// fit is forgotten, the longest unused first: the host is then asked to send it again. It is safe for concurrent use.
+// A keeper keeps the bytes that calls left unconsumed, so that the next call of a stream need not send them again. If
+// memory runs out, it drops the least recently used; the host is then asked to send them again. It is safe for concurrent use.
 type keeper struct {
 	most int
 
 	mu      sync.Mutex
 	bytes   int                      // of memory
 	streams map[uint64]*list.Element // of *kept
-	order   list.List                // the longest unused in front
+	order   list.List                // the least recently used at the front
 }
 
 type kept struct {
@@ -27,7 +27,7 @@ type kept struct {
 
 func newKeeper(most int) *keeper { return &keeper{most: most, streams: map[uint64]*list.Element{}} }
 
-// keep keeps b, which call by of a stream left unconsumed, and the memory under it. It reports false where b is too
+// keep keeps b, which call by of a stream left unconsumed. It then owns the memory of b. It reports false if b is too
 // large to be kept.
 func (k *keeper) keep(stream, by uint64, b []byte) bool {
 	if cap(b) > k.most {
@@ -43,8 +43,8 @@ func (k *keeper) keep(stream, by uint64, b []byte) bool {
 	return true
 }
 
-// claim returns the bytes that are kept of a stream if call by left them and there are n of them; otherwise nil. They are kept no
-// longer in either case.
+// claim returns the kept bytes of a stream if call by left them and there are n of them; otherwise nil. In both cases the
+// keeper no longer keeps them.
 func (k *keeper) claim(stream, by uint64, n int) []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()

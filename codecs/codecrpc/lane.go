@@ -17,25 +17,25 @@ import (
 )
 
 const (
-	// window bounds the bytes that the calls under way on a lane carry and may be answered with. A call that is larger
-	// by itself goes alone.
+	// window limits the bytes that the calls under way on a lane carry and may be answered with. A call that alone exceeds
+	// it is sent while no other call is under way.
 	window = 8 << 20
-	// sendAtOnce is the size up to which a call is sent by the goroutine that makes it, when nothing else is being
-	// sent: it spares a call that travels alone the way through another goroutine.
+	// sendAtOnce is the size up to which a call is sent by the goroutine that makes it, when nothing else is being sent.
+	// A call that travels alone is thus not delayed by a switch to another goroutine.
 	sendAtOnce = 16 << 10
 )
 
-// leastPart is the size in bytes of the smallest message of an answer that another may follow. An answer that is shorter than it
-// announced is known by that, rather than waited for.
+// leastPart is the least size in bytes of a message of an answer that is not the answer's last. If a shorter message does
+// not complete its answer, the lane reports the answer as too short at once, rather than wait for more.
 const leastPart = 4 << 10
 
-// A call is one attempt. A direction uses it again for its next.
+// A call is one attempt. A direction reuses it for its next call.
 type call struct {
 	id   uint64
 	head callHead
-	cost int64 // of the window
+	cost int64 // bytes of the window that the call occupies
 
-	// What is sent: of a decode the wire behind what was kept, of an encode the payloads.
+	// Sent: for a decode the wire after the kept bytes, for an encode the payloads.
 	wire     []byte
 	payloads gatherer
 	batch    *codeccall.Encode
@@ -43,16 +43,16 @@ type call struct {
 	numbers  int // lengths sent
 	sent     time.Time
 
-	// What is received.
+	// Received.
 	decoded  *codeccall.Decoded
 	encoded  *codeccall.Encoded
 	answer   answerHead
-	answered bool // the head is here
+	answered bool // the head has arrived
 
 	done chan error
 }
 
-// received returns how many bytes and how many payloads of the answer are here.
+// received returns how many bytes and how many payloads of the answer have arrived.
 func (c *call) received() (data, payloads int) {
 	if c.decoded != nil {
 		return len(c.decoded.Data), len(c.decoded.Refs)
@@ -62,14 +62,15 @@ func (c *call) received() (data, payloads int) {
 
 // A lane is one stream of calls and answers, shared by many sessions. Parts of different calls take turns.
 //
-// Calls end in one place, the goroutine that receives: nothing else touches what a caller is waiting for. So a call that
-// was sent is not cancelled; it ends by its answer, or with the stream, which Client.Close and an overdue answer end.
+// Only the goroutine that receives ends calls: nothing else writes to memory for which a caller waits. So a call that was
+// sent is not cancelled. It ends when its answer arrives or when the stream ends; Client.Close and an overdue answer end
+// the stream.
 type lane struct {
 	ctx     context.Context // of the stream
 	stream  grpc.ClientStream
 	cancel  context.CancelCauseFunc
-	timeout time.Duration // 0: never
-	fail    func(error)   // is told why the lane ends, before its calls are
+	timeout time.Duration // 0: no limit
+	fail    func(error)   // receives the reason when the lane ends, before its calls end
 	watch   *time.Timer   // fires when the oldest call may be overdue
 
 	mu          sync.Mutex
@@ -78,18 +79,18 @@ type lane struct {
 	lastStream  uint64
 	outstanding int64
 	pending     map[uint64]*call // admitted and not answered
-	refused     map[uint64]bool  // calls whose answer broke the contract, of which more parts may come
+	refused     map[uint64]bool  // calls whose answer broke the contract; more parts of it may arrive
 	waiting     []*call          // for room in the window, in order
-	queue       []*call          // with parts to send, in turn
+	queue       []*call          // with parts to send, in the order of their turns
 	sending     bool             // a part is being sent
 	sendBegan   time.Time
 	watching    bool
-	err         error // the lane has ended
+	err         error // why the lane ended; nil: it has not
 	ended       chan struct{}
 }
 
-// openLane opens a lane that ends with ctx at the latest. timeout bounds both how long opening takes, since a process may
-// let no stream begin, and how long it takes to answer; 0: nothing does.
+// openLane opens a lane that ends with ctx at the latest. timeout limits both opening, since a process may not accept the
+// stream, and the wait for each answer; 0: no limit.
 func openLane(ctx context.Context, conn grpc.ClientConnInterface, timeout time.Duration, fail func(error)) (*lane, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	if timeout > 0 {
@@ -99,7 +100,7 @@ func openLane(ctx context.Context, conn grpc.ClientConnInterface, timeout time.D
 	stream, err := conn.NewStream(ctx, method, codecpb.Codec_Lane_FullMethodName, grpc.ForceCodecV2(laneCodec{}))
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
-			err = cause // of our own, which the error only follows from
+			err = cause // the reason why this end cancelled the stream; err only follows from it
 		}
 		cancel(err)
 		return nil, fmt.Errorf("open a lane: %w", err)
@@ -122,7 +123,7 @@ func openLane(ctx context.Context, conn grpc.ClientConnInterface, timeout time.D
 	return l, nil
 }
 
-// errGoneBefore is what a call ends with that was not sent whole: the process can't have begun it.
+// errGoneBefore is the error of a call that was not sent completely: the process can't have begun it.
 var errGoneBefore = fmt.Errorf("%w; %w", codeccall.ErrGone, codeccall.ErrNotBegun)
 
 // do makes the call c, whose head and buffers are set, and returns when it has ended.
@@ -173,8 +174,8 @@ func (l *lane) send() {
 	}
 }
 
-// sendPart sends the next part of the call whose turn it is. It holds l.mu on entry and on return, but not meanwhile.
-// The part is put together under the lock, so that no memory of a call is read once the call has ended.
+// sendPart sends the next part of the first call in the queue. l.mu is held on entry and on return, but not during sending.
+// The part is assembled under the lock, so that no memory of a call is read after the call has ended.
 func (l *lane) sendPart() {
 	c := l.queue[0]
 	l.queue = l.queue[:copy(l.queue, l.queue[1:])]
@@ -191,7 +192,7 @@ func (l *lane) sendPart() {
 	l.mu.Lock()
 	l.sending = false
 	if err != nil {
-		if !errors.Is(err, io.EOF) { // which says no more than that the receiver will learn why the stream has ended
+		if !errors.Is(err, io.EOF) { // io.EOF only means that the stream has ended; RecvMsg returns the reason
 			l.cancel(err)
 		}
 		l.queue = l.queue[:0]
@@ -229,7 +230,7 @@ func (c *call) nextPart() (*outgoing, bool) {
 	return m, n == left && numbersLeft == 0
 }
 
-// receive takes answers until the stream ends, and then ends every call.
+// receive handles answers until the stream ends, and then ends every call.
 func (l *lane) receive() {
 	var m incoming
 	var err error
@@ -240,7 +241,7 @@ func (l *lane) receive() {
 		}
 	}
 	if cause := context.Cause(l.ctx); cause != nil {
-		err = cause // of our own, which the stream's error only follows from
+		err = cause // the reason why this end cancelled the stream; err only follows from it
 	}
 	l.cancel(err)
 	l.fail(err)
@@ -268,7 +269,7 @@ func (l *lane) receive() {
 	l.wake.Broadcast()
 }
 
-// receiveMessage handles one message. An error of it is one of the lane: what follows could not be trusted.
+// receiveMessage handles one message. An error ends the lane, because later messages could not be trusted.
 func (l *lane) receiveMessage(message []byte) error {
 	var p part
 	if err := p.parse(message); err != nil {
@@ -285,7 +286,7 @@ func (l *lane) receiveMessage(message []byte) error {
 		return codeccall.Misbehaved("answer with id %d, which no call has that is under way", p.id)
 	}
 	if !ready {
-		// Answering before the whole call was seen is only right for calls that are refused, and those end here too.
+		// A process may answer before it has received the whole call only to refuse the call; this error ends those calls too.
 		return fmt.Errorf("%w: answer to a call that was not sent whole", codeccall.ErrMisbehaved)
 	}
 	complete, err := c.addPart(&p)
@@ -316,8 +317,8 @@ func (l *lane) receiveMessage(message []byte) error {
 	return nil
 }
 
-// addPart adds a part of the answer to what is here and reports whether that is all of it. Every number is checked
-// before memory is taken for it.
+// addPart adds a part of the answer, and reports whether the answer is complete. It checks every number before it
+// allocates memory for it.
 func (c *call) addPart(p *part) (complete bool, err error) {
 	if p.hasHead == c.answered {
 		return false, codeccall.Misbehaved("the first part of an answer, and no other, has a head")
@@ -366,7 +367,7 @@ func (c *call) takeHead(head []byte) error {
 		return codeccall.Misbehaved("resend of what was sent")
 	case a.resend:
 		return nil
-	case len(a.err) > 0: // what a head refers into is gone with its message
+	case len(a.err) > 0: // copied, because a head refers to the memory of its message
 		a.err = append([]byte(nil), a.err[:min(len(a.err), maxError)]...)
 		return nil
 	case len(a.state) > codecs.MaxState:
@@ -390,7 +391,7 @@ func (c *call) takeHead(head []byte) error {
 			State: append(e.State[:0], a.state...), Fault: a.fault,
 		}
 	}
-	a.state = nil // it refers into the message
+	a.state = nil // it refers to the memory of the message
 	return nil
 }
 
@@ -430,7 +431,7 @@ func (c *call) takeEnds(ends []byte) error {
 	return nil
 }
 
-// startWatch sees to it that checkOverdue runs when the oldest call may be overdue. l.mu is held.
+// startWatch makes checkOverdue run when the oldest call may be overdue. l.mu is held.
 func (l *lane) startWatch() {
 	if l.timeout > 0 && !l.watching {
 		l.watching = true
@@ -438,8 +439,8 @@ func (l *lane) startWatch() {
 	}
 }
 
-// checkOverdue ends the lane when a call was sent whole and not answered within the timeout, or when no part could be
-// sent for as long: then nobody reads.
+// checkOverdue ends the lane if a call was sent completely and not answered within the timeout, or if a part could not be
+// sent within the timeout, which means that the process does not read.
 func (l *lane) checkOverdue() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -458,7 +459,7 @@ func (l *lane) checkOverdue() {
 		oldest = l.sendBegan
 	}
 	if oldest.IsZero() {
-		return // nothing is under way; the next part that is sent starts the watch again
+		return // nothing is under way; the next part that is sent starts the timer again
 	}
 	left := l.timeout - now.Sub(oldest)
 	if left <= 0 {
@@ -469,13 +470,13 @@ func (l *lane) checkOverdue() {
 	l.watch.Reset(left)
 }
 
-// appendDataHeader appends what precedes n bytes of data in a Call or an Answer.
+// appendDataHeader appends the tag and length of n bytes of data in a Call or an Answer.
 func appendDataHeader(b []byte, n int) []byte {
 	b = append(b, 3<<3|2)
 	return protowire.AppendVarint(b, uint64(n))
 }
 
-// reserve returns b, empty, with room for n bytes.
+// reserve returns an empty slice with room for n bytes, in the memory of b if b is large enough.
 func reserve(b []byte, n int) []byte {
 	if cap(b) < n {
 		return make([]byte, 0, n)

@@ -7,15 +7,15 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// What a call may carry and be answered with is decided here, once for both ends; PROTOCOL.md promises it to plugins in
-// other languages. A caller may hand over more: the client then makes the call with the part that is allowed, and the
-// result says More, so that the caller calls again at once with the rest.
+// This file limits the size of calls and answers, once for both ends; PROTOCOL.md promises these limits to plugins in
+// other languages. If a caller hands over more, the client makes the call with the part that is allowed and sets More in
+// the result, so that the caller calls again at once with the rest.
 
-// maxBatch is how many bytes a call may carry, and be answered with, beyond one frame of the greatest length.
+// maxBatch is how many bytes a call or an answer may carry in addition to one frame of the greatest length.
 const maxBatch = 1 << 20
 
-// maxData returns how many bytes a call may carry: of a decode the wire shown, what was kept included, and of an encode
-// the payloads. The greatest frame has maxFrame bytes of payload and maxWire of wire.
+// maxData returns how many bytes a call may carry: for a decode the wire shown, including bytes that the process kept;
+// for an encode the payloads. The greatest frame has maxFrame bytes of payload and maxWire bytes of wire.
 func (k kind) maxData(maxFrame, maxWire int) uint64 {
 	if k == kindEncode {
 		return uint64(maxFrame) + maxBatch
@@ -23,8 +23,8 @@ func (k kind) maxData(maxFrame, maxWire int) uint64 {
 	return uint64(maxWire) + maxBatch
 }
 
-// maxRoom returns how many bytes the answer to a call may be given room for: of a decode payloads that are built, of an
-// encode wire. It is enough for any frame, so a codec never has to ask for more.
+// maxRoom returns the greatest room, in bytes, that a call may give its answer: for a decode room for payloads that are
+// built, for an encode for wire. It is enough for any frame, so a codec never needs more.
 func (k kind) maxRoom(maxFrame, maxWire int) uint64 {
 	if k == kindEncode {
 		return uint64(maxWire) + maxBatch
@@ -32,8 +32,8 @@ func (k kind) maxRoom(maxFrame, maxWire int) uint64 {
 	return uint64(maxFrame) + maxBatch
 }
 
-// limitDecode returns the call to make for in, and whether it shows less than in does. What it shows is longer than any
-// frame, so the result always takes some of it or is a fault.
+// limitDecode returns the call to make for in, and reports whether it shows less than in. A call that shows less is still
+// longer than any frame, so its result always consumes some of it or is a fault.
 func limitDecode(in *codeccall.Decode, p *codeccall.Properties) (limited codeccall.Decode, partly bool) {
 	limited = *in
 	limited.Room = int(min(uint64(in.Room), kindDecode.maxRoom(p.MaxFrame, p.MaxWire)))
@@ -45,8 +45,8 @@ func limitDecode(in *codeccall.Decode, p *codeccall.Properties) (limited codecca
 	return limited, true
 }
 
-// limitEncode returns the call to make for in, and whether it hands over fewer payloads than in does. It hands over none
-// only where the first is too long for any call.
+// limitEncode returns the call to make for in, and reports whether it has fewer payloads than in. It has none only if
+// the first payload is too long for any call.
 func limitEncode(in *codeccall.Encode, p *codeccall.Properties) (limited codeccall.Encode, partly bool) {
 	limited = *in
 	limited.Room = int(min(uint64(in.Room), kindEncode.maxRoom(p.MaxFrame, p.MaxWire)))
@@ -61,8 +61,8 @@ func limitEncode(in *codeccall.Encode, p *codeccall.Properties) (limited codecca
 	return limited, false
 }
 
-// longerThanAnyCall makes out the result for payloads of which the first is longer than any call may carry, and so far
-// beyond the limit for a payload. No codec needs to see it.
+// longerThanAnyCall sets out to the result for payloads of which the first is longer than any call may carry, and so
+// longer than MaxFrame. The codec need not see it.
 func longerThanAnyCall(in *codeccall.Encode, p *codeccall.Properties, out *codeccall.Encoded) {
 	out.Return()
 	*out = codeccall.Encoded{

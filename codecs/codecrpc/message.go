@@ -12,9 +12,9 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// The messages of a lane are written and read here rather than by generated code: a part's bytes go straight from the
-// caller's memory into the message and from the message into the caller's, and nothing is allocated for a call. The
-// encoding is that of codecpb, which a test holds against it.
+// This file writes and reads the messages of a lane, instead of generated code: a part's bytes are copied directly from
+// the caller's memory into the message and from the message into the caller's memory, and a call allocates nothing. The
+// encoding is that of codecpb; a test compares the two.
 
 const (
 	maxPart  = 256 << 10 // bytes of a message
@@ -111,7 +111,7 @@ type answerHead struct {
 	err        []byte
 	dropped    uint32
 	faults     []codeccall.SkippedFault
-	wants      []string // of faults, each once, while they are parsed
+	wants      []string // the different Wants of faults, while they are parsed
 }
 
 func (h *answerHead) append(b []byte) []byte {
@@ -133,7 +133,7 @@ func (h *answerHead) append(b []byte) []byte {
 	return appendSkipped(b, h.faults)
 }
 
-// parse reads a head, which must not have more than skips faults that were skipped. They go into the memory of h.faults.
+// parse reads a head, which must not have more than skips skipped faults. It reuses the memory of h.faults.
 func (h *answerHead) parse(b []byte, skips int) error {
 	*h = answerHead{faults: h.faults[:0], wants: h.wants[:0]}
 	return eachField(b, func(num protowire.Number, v uint64, data []byte) (err error) {
@@ -181,10 +181,10 @@ func (h *answerHead) parse(b []byte, skips int) error {
 	})
 }
 
-// maxWant is how many bytes the text of a fault may have.
+// maxWant is the greatest length of a fault's Want, in bytes.
 const maxWant = 200
 
-// appendSkipped appends the texts that skipped faults want, each once, and then the faults.
+// appendSkipped appends the different Wants of the skipped faults, and then the faults.
 func appendSkipped(b []byte, skipped []codeccall.SkippedFault) []byte {
 	if len(skipped) == 0 {
 		return b
@@ -213,12 +213,12 @@ func appendSkipped(b []byte, skipped []codeccall.SkippedFault) []byte {
 	return b
 }
 
-// skippedRoom returns how many bytes appendSkipped appends at most.
+// skippedRoom returns the greatest number of bytes that appendSkipped appends.
 func skippedRoom(skipped []codeccall.SkippedFault) int {
 	return 48*len(skipped) + min(len(skipped), codeccall.MaxWants)*(maxWant+4)
 }
 
-// parseSkipped reads a skipped fault, which wants one of the texts that came before it.
+// parseSkipped reads a skipped fault, whose Want is one of wants, the texts that preceded it.
 func parseSkipped(b []byte, wants []string) (f codeccall.SkippedFault, err error) {
 	var numbers [8]uint32
 	for len(b) > 0 {
@@ -257,16 +257,16 @@ func parseSkipped(b []byte, wants []string) (f codeccall.SkippedFault, err error
 	return f, nil
 }
 
-// part is a Call or an Answer that was received. Its slices refer into the message.
+// part is a received Call or Answer. Its slices refer to the memory of the message.
 type part struct {
 	id      uint64
 	hasHead bool
 	head    []byte
 	data    []byte
-	numbers [3][]byte // packed: of a Call lengths; of an Answer offsets, lengths, ends
+	numbers [3][]byte // packed; in a Call: lengths; in an Answer: offsets, lengths, ends
 }
 
-// parse reads a Call (whose numbers begin at field 4) or an Answer (likewise), of which each field occurs at most once.
+// parse reads a Call or an Answer, whose packed numbers begin at field 4. Each field may occur only once.
 func (p *part) parse(b []byte) error {
 	*p = part{}
 	if len(b) > maxPart {
@@ -298,8 +298,8 @@ func (p *part) parse(b []byte) error {
 	})
 }
 
-// eachField calls f with each field of a message: its number and, by its type, its value or its bytes, which are nil
-// only where there is a value. Other types are passed over.
+// eachField calls f with each field of a message: its number, and its value or its bytes. data is nil only for a field
+// with a value. Fields of other types are skipped.
 func eachField(b []byte, f func(num protowire.Number, v uint64, data []byte) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
@@ -332,7 +332,7 @@ func eachField(b []byte, f func(num protowire.Number, v uint64, data []byte) err
 	return nil
 }
 
-// nextNumber takes a number off the front of packed ones.
+// nextNumber returns the first of the packed numbers, and the rest.
 func nextNumber(packed []byte) (uint32, []byte, error) {
 	v, n := protowire.ConsumeVarint(packed)
 	if n < 0 || v > math.MaxUint32 {
@@ -369,8 +369,8 @@ func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), v)
 }
 
-// appendNested appends what body appends as a field of bytes. The length is written behind it first and then moved in
-// front, as it is short.
+// appendNested appends a field of bytes, which body appends. It appends the length after the bytes and then moves it
+// to their front, because the length is not known before.
 func appendNested(b []byte, num protowire.Number, body func([]byte) []byte) []byte {
 	b = protowire.AppendTag(b, num, protowire.BytesType)
 	from := len(b)
@@ -383,7 +383,7 @@ func appendNested(b []byte, num protowire.Number, body func([]byte) []byte) []by
 	return b
 }
 
-// appendPacked appends count numbers as a packed field.
+// appendPacked appends the numbers number(0) to number(count-1) as a packed field.
 func appendPacked(b []byte, num protowire.Number, count int, number func(i int) uint32) []byte {
 	if count == 0 {
 		return b
@@ -400,7 +400,7 @@ func appendPacked(b []byte, num protowire.Number, count int, number func(i int) 
 	return b
 }
 
-// faultKinds is the one table between the kinds of faults and their numbers on the wire.
+// faultKinds maps the numbers on the wire to the kinds of faults. There is no other table.
 var faultKinds = [...]error{
 	1: codecs.ErrTooLong,
 	2: codecs.ErrMalformed,
@@ -408,7 +408,7 @@ var faultKinds = [...]error{
 	4: codecs.ErrUnrepresentable,
 }
 
-// kindOf returns the number of a kind of faults.
+// kindOf returns the number on the wire of a kind of fault, 0 if it has none.
 func kindOf(kind error) int {
 	for number, err := range faultKinds {
 		if err != nil && errors.Is(kind, err) {
@@ -450,7 +450,7 @@ func parseFault(b []byte) (*codecs.Fault, error) {
 			f.Want = string(data)
 		case 5:
 			if f.Resume = int(int64(v)); int64(f.Resume) != int64(v) {
-				f.Resume = codecs.Never // beyond what 32 bits count
+				f.Resume = codecs.Never // Resume does not fit in an int of 32 bits
 			}
 		case 6:
 			f.Announced = v
@@ -463,18 +463,18 @@ func parseFault(b []byte) (*codecs.Fault, error) {
 	return f, err
 }
 
-// A gatherer reads the payloads of an Encode one behind the other, a piece at a time.
+// A gatherer reads the payloads of an Encode as one sequence of bytes, piece by piece.
 type gatherer struct {
 	batch codecs.Batch
-	next  int // payload
-	from  int // byte of it
+	next  int // index of the payload to read from
+	from  int // position in that payload
 }
 
 func newGatherer(in *codeccall.Encode) gatherer {
 	return gatherer{batch: codecs.Batch{Wire: in.Wire, Data: in.Data, Refs: in.Refs}}
 }
 
-// append appends the next n bytes, of which there are so many.
+// append appends the next n bytes to b. At least n bytes must be left.
 func (g *gatherer) append(b []byte, n int) []byte {
 	for n > 0 {
 		piece := g.batch.At(g.next)[g.from:]

@@ -11,12 +11,12 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// Serve serves codec to the host that started this process, and returns when the host has no more use for it. It is
-// all that the main function of a plugin does. A program that is started by hand says what it is, and exits with
-// status 1.
+// Serve serves codec to the host that started this process, and returns when the host no longer needs it. The main
+// function of a plugin calls Serve and does nothing else. A program that is started by hand prints that it is a plugin,
+// and exits with status 1.
 //
-// The process ends when its standard input does: the host holds the other end, and so takes its plugins along however
-// it ends. Standard error is the host's log; lines of go-hclog in JSON keep their level.
+// The process exits when its standard input ends. The host holds the other end of that pipe, so plugins exit with their
+// host, however it ends. Standard error goes to the host's log; lines in the JSON format of go-hclog keep their level.
 func Serve(codec codecs.Codec) {
 	if os.Getenv(Handshake.MagicCookieKey) == Handshake.MagicCookieValue {
 		go exitWithHost(os.Stdin)
@@ -31,7 +31,7 @@ func Serve(codec codecs.Codec) {
 	})
 }
 
-// exitWithHost ends the process when the host is gone.
+// exitWithHost ends the process when the host has ended.
 func exitWithHost(stdin io.Reader) {
 	_, _ = io.Copy(io.Discard, stdin)
 	os.Exit(0)

@@ -10,7 +10,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecshm"
 )
 
-// served is a call in a plugin process, from its first part to the last of its answer. It is used again for others.
+// served is a call in a plugin process, from its first part to the last part of its answer. It is reused for other calls.
 type served struct {
 	id     uint64
 	head   callHead
@@ -18,19 +18,19 @@ type served struct {
 	state  [codecs.MaxState]byte
 	resend bool
 
-	// What was received: either in message, the only part there was, or in buffer, which begins with what was kept.
+	// Received: either in message, if the call has only one part, or in buffer, which begins with the kept bytes.
 	message incoming
 	data    []byte
 	buffer  []byte
 	refs    []codecs.Ref
-	left    uint32 // bytes to come
-	total   uint64 // of the lengths
+	left    uint32 // bytes that have not arrived
+	total   uint64 // sum of the lengths
 
 	runner  codeccall.Runner
 	decoded codeccall.Decoded
 	encoded codeccall.Encoded
 
-	// What is sent.
+	// Sent.
 	answer   answerHead
 	reply    []byte
 	refsOut  []codecs.Ref
@@ -42,15 +42,15 @@ type served struct {
 
 var servedPool = sync.Pool{New: func() any { return new(served) }}
 
-// release makes the call available to be used again.
+// release returns the call to the pool.
 func (c *served) release() {
 	c.message.free()
 	*c = served{buffer: c.buffer[:0], refs: c.refs[:0], runner: c.runner}
 	servedPool.Put(c)
 }
 
-// begin reads the head of the call. A call that is refused, or whose kept bytes are not here, is received all the same.
-// Totals are checked before memory is taken.
+// begin reads the head of the call. A call that is refused, or whose kept bytes this process no longer has, is received
+// nevertheless. begin checks the totals before memory is allocated.
 func (c *served) begin(l *serverLane, p *part) error {
 	c.id = p.id
 	if err := c.head.parse(p.head); err != nil {
@@ -94,7 +94,7 @@ func (c *served) refuse(format string, args ...any) {
 	c.answer.err = fmt.Appendf(nil, format, args...)
 }
 
-// addPart adds a part. When that is all of the call, its bytes stay where they are in the message m.
+// addPart adds a part. If the call has only this part, its bytes stay in the message m, which the call then owns.
 func (c *served) addPart(p *part, m *incoming) error {
 	if uint64(len(p.data)) > uint64(c.left) {
 		return fmt.Errorf("%w: call %d has more than the %d bytes it announced", errMalformed, c.id, c.head.dataSize)
@@ -178,7 +178,7 @@ func (c *served) decode(l *serverLane) error {
 	}
 	c.refsOut, c.reply = out.Refs, out.Data
 	if left := len(c.data) - out.Consumed; left >= keepFrom && !h.eof && out.Fault == nil && h.stream != 0 {
-		if len(c.buffer) == 0 { // it is all in the message
+		if len(c.buffer) == 0 { // all bytes are in the message
 			c.buffer = append(c.buffer, c.data[out.Consumed:]...)
 		} else {
 			c.buffer = c.buffer[:copy(c.buffer, c.buffer[out.Consumed:])]
@@ -209,7 +209,7 @@ func (c *served) encode() error {
 	return nil
 }
 
-// trimFailed returns the text of err without that of the sentinel, which the host puts in front again.
+// trimFailed returns the text of err without that of ErrCodecFailed, which the host adds again.
 func trimFailed(err error) string {
 	return strings.TrimPrefix(err.Error(), codeccall.ErrCodecFailed.Error()+": ")
 }

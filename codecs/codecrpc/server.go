@@ -15,13 +15,13 @@ import (
 	"github.com/framehost/framehost/codecs/codecshm"
 )
 
-// A server is the plugin process's end: it serves one codec, to one host.
+// A server is the end of the protocol in a plugin process: it serves one codec to one host.
 type server struct {
 	codecpb.UnimplementedCodecServer
 	codec codecs.Codec
 
 	mu         sync.RWMutex
-	configured map[uint32]*codecshm.Configured // what calls name by a number
+	configured map[uint32]*codecshm.Configured // by the number that calls refer to
 }
 
 func newServer(codec codecs.Codec) *server {
@@ -50,7 +50,7 @@ func (s *server) Configure(_ context.Context, in *codecpb.ConfigureRequest) (*co
 	return &codecpb.ConfigureResponse{MaxWire: uint32(c.MaxWire), UsesState: codecs.UsesState(framing), Options: inForce}, nil
 }
 
-// Release implements codecpb.CodecServer. Calls under way keep what they have looked up.
+// Release implements codecpb.CodecServer. Calls under way keep the codec that they have looked up.
 func (s *server) Release(_ context.Context, in *codecpb.ReleaseRequest) (*codecpb.ReleaseResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,7 +58,7 @@ func (s *server) Release(_ context.Context, in *codecpb.ReleaseRequest) (*codecp
 	return &codecpb.ReleaseResponse{}, nil
 }
 
-// optionErrors takes joined errors apart. One that is no OptionError concerns the options as a whole.
+// optionErrors returns the option errors joined in err. Any other error becomes one about the options as a whole.
 func optionErrors(err error) []*codecpb.OptionError {
 	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []*codecpb.OptionError
@@ -73,7 +73,7 @@ func optionErrors(err error) []*codecpb.OptionError {
 	return []*codecpb.OptionError{{Option: "options", Want: err.Error()}}
 }
 
-// lookup returns what was configured under number, or nil.
+// lookup returns the codec that was configured under number, or nil.
 func (s *server) lookup(number uint32) *codecshm.Configured {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -83,7 +83,7 @@ func (s *server) lookup(number uint32) *codecshm.Configured {
 // SharedMemory is the name of the data plane of package codecshm.
 const SharedMemory = "shm"
 
-// dataPlanes are those that this program can serve beside gRPC.
+// dataPlanes returns the data planes that this program supports in addition to gRPC.
 func dataPlanes() []string {
 	if codecshm.Supported() != nil {
 		return nil
@@ -91,7 +91,7 @@ func dataPlanes() []string {
 	return []string{SharedMemory}
 }
 
-// serveShared answers the calls that come by shared memory, if the host offers it. It tells log what goes wrong.
+// serveShared answers the calls that arrive over shared memory, if the host offers it. It writes errors to log.
 func (s *server) serveShared(log io.Writer) {
 	err := codecshm.Serve(s.lookup)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 )
 
 // A serverLane answers the calls of one lane. One goroutine at a time receives. When a call is complete, that goroutine
-// leaves receiving to another and runs the call itself: so a slow call holds up only its own session, receiving never
-// waits for anything to be sent, and a call that travels alone is run by the goroutine that read it.
+// lets another one receive and runs the call itself. So a slow call delays only its own session, receiving never waits
+// for sending, and a call that travels alone is run by the goroutine that received it.
 type serverLane struct {
 	*server
 	stream grpc.ServerStream
@@ -20,16 +20,16 @@ type serverLane struct {
 	running sync.WaitGroup
 	sending sync.Mutex // held for one part at a time, so that parts of different answers take turns
 
-	receiving  sync.Mutex // held by the goroutine that receives; guards what follows
+	receiving  sync.Mutex // held by the goroutine that receives; guards the next three fields
 	assembling map[uint64]*served
 	lastID     uint64
 	ended      error // why receiving ended
 
 	counting sync.Mutex
-	waiting  int // goroutines that are about to receive
+	waiting  int // goroutines that receive or wait to receive
 }
 
-// maxWaiting is how many goroutines may wait to receive. There are more while calls run, one for each.
+// maxWaiting is the greatest number of goroutines that wait to receive. Each call that runs has one more goroutine.
 const maxWaiting = 4
 
 func (l *serverLane) serve() error {
@@ -42,7 +42,7 @@ func (l *serverLane) serve() error {
 	return l.ended
 }
 
-// work receives a call, sees to it that another goroutine receives, answers the call, and begins again.
+// work receives a call, makes sure that another goroutine receives, answers the call, and starts again.
 func (l *serverLane) work() {
 	for {
 		l.receiving.Lock()
@@ -62,8 +62,8 @@ func (l *serverLane) work() {
 	}
 }
 
-// leave takes the caller off those who wait to receive, and reports whether it has to be replaced because it was the
-// last.
+// leave removes the caller from the goroutines that wait to receive. If the caller was the last, leave reports true instead,
+// and the caller must start another.
 func (l *serverLane) leave() bool {
 	l.counting.Lock()
 	defer l.counting.Unlock()
@@ -74,7 +74,7 @@ func (l *serverLane) leave() bool {
 	return false
 }
 
-// join adds the caller to those who wait to receive; false: there are enough.
+// join adds the caller to the goroutines that wait to receive, or reports false if there are enough.
 func (l *serverLane) join() bool {
 	l.counting.Lock()
 	defer l.counting.Unlock()
@@ -104,8 +104,8 @@ func (l *serverLane) receive() *served {
 	return nil
 }
 
-// receiveMessage adds a message to its call, and returns the call when it is complete. It may keep the message, which it then
-// takes out of m. An error is the host's mistake, and ends the lane.
+// receiveMessage adds a message to its call, and returns the call if it is complete. It may keep the message, and then
+// sets *m to an empty one. An error is a mistake of the host, and ends the lane.
 func (l *serverLane) receiveMessage(m *incoming) (*served, error) {
 	var p part
 	if err := p.parse(m.bytes()); err != nil {
@@ -136,7 +136,7 @@ func (l *serverLane) receiveMessage(m *incoming) (*served, error) {
 	return call, nil
 }
 
-// answer runs the call and sends what comes of it. An error of sending ends the lane, which the receiver sees as well.
+// answer runs the call and sends its answer. If sending fails, the lane ends, and receiving fails too.
 func (l *serverLane) answer(call *served) {
 	call.run(l)
 	for last := false; !last; {
