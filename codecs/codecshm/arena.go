@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Sizes of blocks, in bytes: powers of four from 4 KiB, many of them in one segment; beyond 1 MiB powers of two, each in a
-// segment of its own.
+// Sizes of blocks, in bytes. Up to 1 MiB they are powers of four times 4 KiB, with many blocks in one segment; larger blocks
+// are powers of two, each in a segment of its own.
 const (
 	smallestBlock = 4 << 10
 	classCount    = 5
@@ -18,26 +18,26 @@ const (
 	maxBlock      = 1 << 32 // offsets have 32 bits
 )
 
-// trimEvery is how often segments are looked for that nobody has used since the last look. Those are given back.
+// trimEvery is the interval at which an arena gives back the segments that were not used since the last time.
 const trimEvery = time.Second
 
-// An arena hands out blocks of memory that both processes see. All of its bookkeeping is private to the host.
+// An arena hands out blocks of shared memory. All of its bookkeeping is private to the host.
 //
-// Blocks that were given back last are handed out first: they are the ones that the caches know, and the others can be
-// given back to the system.
+// It hands out the blocks that were given back last first: they are likely to be in the caches, and segments of blocks that
+// stay unused can be given back to the system.
 type arena struct {
-	// open makes a segment that both processes have mapped, or will. It may wait for the plugin, so it is called without mu:
-	// nobody else has to wait with it but those who need blocks of the same class.
+	// open creates a segment and makes the plugin map it, which may happen later. open may wait for the plugin, so it is
+	// called without mu: only requests for blocks of the same class wait with it.
 	open func(size int) (*segment, error)
 
 	mu       sync.Mutex
-	opened   sync.Cond        // a slab was opened, or could not be; of mu
+	opened   sync.Cond        // of mu: opening a slab has ended, with or without success
 	opening  [classCount]bool // a slab of the class is being opened
 	free     [classCount][]*block
-	large    []*block // free ones in segments of their own
+	large    []*block // free blocks in segments of their own
 	segments []*segment
 	lent     int  // blocks handed out
-	closed   bool // nothing is handed out any more; what was ends by and by
+	closed   bool // no block is handed out any more; blocks that are out are unmapped when they end
 	trimming bool // the timer is set
 	failed   error
 }
@@ -46,11 +46,11 @@ type arena struct {
 type segment struct {
 	id     uint32
 	memory []byte
-	class  int  // of its blocks; classCount: it is one large block
+	class  int  // of its blocks; classCount: the segment is one large block
 	lent   int  // blocks handed out
-	used   bool // since the last look for unused ones
+	used   bool // since the last call of unused
 	unmap  func()
-	drop   func() // tells the plugin that the segment is no longer used
+	drop   func() // makes the plugin unmap the segment
 	blocks []block
 }
 
@@ -66,7 +66,7 @@ func (a *arena) init(open func(size int) (*segment, error)) { a.open, a.opened.L
 
 func (b *block) Bytes() []byte { return b.bytes }
 
-// place returns where n bytes lie that begin at from in the block.
+// place returns the place of n bytes that begin at from in the block.
 func (b *block) place(from, n int) place {
 	return place{segment: b.segment.id, offset: b.offset + uint32(from), length: uint32(n)}
 }
@@ -97,7 +97,7 @@ func classFor(size int) int {
 	return (bits.Len(uint(size-1)) - bits.Len(smallestBlock-1) + 1) / 2
 }
 
-// get returns a block of at least size bytes, or nil if there is none to be had.
+// get returns a block of at least size bytes, or nil if there is no memory for it.
 func (a *arena) get(size int) *block {
 	a.mu.Lock()
 	var b *block
@@ -113,7 +113,7 @@ func (a *arena) get(size int) *block {
 	return b
 }
 
-// pick, and what it calls, is called with a.mu held, and lets go of it while a segment is opened.
+// pick takes a free block off its list, or opens a segment for it. a.mu is held, except while a segment is opened.
 func (a *arena) pick(size int) *block {
 	class := classFor(size)
 	if class >= classCount {
@@ -157,7 +157,7 @@ func (a *arena) pickLarge(size int) *block {
 	return &s.blocks[0]
 }
 
-// addSlab adds a segment full of blocks of class.
+// addSlab adds a segment of blocks of class.
 func (a *arena) addSlab(class int) bool {
 	s := a.add(slabSize)
 	if s == nil {
@@ -194,7 +194,7 @@ func (a *arena) add(size int) *segment {
 	return s
 }
 
-// trim gives back the segments that nobody has used since it was called last. It goes on as long as there are any.
+// trim gives back the segments that were not used since its last call. It runs again while there are segments.
 func (a *arena) trim() {
 	for _, s := range a.unused() {
 		s.drop() // which may wait for the plugin
@@ -202,7 +202,7 @@ func (a *arena) trim() {
 	}
 }
 
-// unused takes out the segments that nobody has used since it was called last, and has trim called again if others are left.
+// unused removes and returns the segments that were not used since its last call. If others are left, it schedules trim.
 func (a *arena) unused() (unused []*segment) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -227,7 +227,7 @@ func (a *arena) unused() (unused []*segment) {
 	return unused
 }
 
-// forget takes the blocks of s, all of which are free, off the list of those.
+// forget removes the blocks of s, all of which are free, from the free list.
 func (a *arena) forget(s *segment) {
 	list := &a.large
 	if s.class < classCount {
@@ -243,7 +243,7 @@ func (a *arena) forget(s *segment) {
 	*list = kept
 }
 
-// close hands nothing out any more. Blocks that are lent stay readable until their End.
+// close stops handing out blocks. Lent blocks stay readable until their End.
 func (a *arena) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -260,7 +260,7 @@ func (a *arena) close() {
 	a.free, a.large, a.segments = [classCount][]*block{}, nil, nil
 }
 
-// failure returns why the last block could not be had.
+// failure returns why the last segment could not be opened.
 func (a *arena) failure() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

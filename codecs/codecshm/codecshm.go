@@ -1,112 +1,116 @@
-// Package codecshm carries calls of the contract between framehost and a plugin process by memory that both have mapped.
-// It is for Linux, on amd64, arm64, riscv64, loong64, ppc64le and s390x, and for plugins made with the Go SDK; what it can't
-// serve goes by gRPC, with the same results. The host has a [Plane] for each process, the process calls [Serve], and neither
-// a codec nor its author notices. Control stays in package codecrpc.
+// Package codecshm carries calls of the codec contract between framehost and a plugin process over memory that both have
+// mapped. It works on Linux, on amd64, arm64, riscv64, loong64, ppc64le and s390x, with plugins made with the Go SDK. If it
+// is not available, calls go over gRPC, with the same results. The host has one [Plane] for each process, and the process
+// calls [Serve]; codecs and their authors see no difference. Control stays in package codecrpc.
 //
-// What travels by it are positions and lengths. The bytes stay where they were received or built.
+// Messages carry only positions and lengths. The bytes stay where they were received or built.
 //
 // # The memory
 //
-// All of it is memfds that the host makes, sizes and hands over, by a socket that the process inherits (see [Variable]).
-// Their size is sealed, so that no access can fault, and so are the seals.
+// All shared memory is memfds. The host creates them, sets their size and passes them over a socket that the process
+// inherits (see [Variable]). Seals fix their size, so that no access can fault, and forbid further seals.
 //
-//	segment    host           plugin         has
+//	segment    host           plugin         contents
 //	control    reads, writes  reads          for each lane: the ring, and 1024 slots with calls
 //	state      reads          reads, writes  for each lane: whether the plugin naps, and the answer to the call in each slot
-//	in         reads, writes  reads          what is shown: wire, payloads and their table
-//	out        reads          reads, writes  what is answered: payloads or wire, and their table
+//	in         reads, writes  reads          input of calls: wire, payloads and their table
+//	out        reads          reads, writes  output of calls: payloads or wire, and their table
 //
-// Control and state are there from the beginning. The others come and go as they are needed, any number of each kind.
-// What the plugin can only read is sealed against writing (F_SEAL_FUTURE_WRITE, Linux 5.1) once the host has mapped it:
-// no mapping, file or descriptor that is made later can write there. What the plugin can write the host maps for
-// reading. So each byte has one writer.
+// Control and state exist from the beginning. In and out segments are added and dropped as needed, any number of each
+// kind. Segments that the plugin may only read are sealed against writing (F_SEAL_FUTURE_WRITE, Linux 5.1) after the host
+// has mapped them: no mapping, file or descriptor that is made later can write to them. Segments that the plugin can write
+// are mapped read-only by the host. So each byte has exactly one writer.
 //
-// The host divides segments into blocks: of 4, 16, 64 and 256 KiB and 1 MiB in segments of 4 MiB; beyond that of the next
-// power of two, up to 4 GiB, in a segment of their own. The plugin is told in each call where to read and where to
-// write, and knows of no blocks. Which of them are free is private to the host. Pages of a file that is sealed against
-// writing can't be given back to the system one by one, so whole segments are: each second those that nobody has used
-// since the second before. An idle process shares control and state alone, of which only touched pages take memory.
+// The host divides segments into blocks. Blocks of 4, 16, 64 and 256 KiB and 1 MiB lie in segments of 4 MiB. A larger block
+// has a size that is a power of two, up to 4 GiB, and a segment of its own. Each call gives the plugin the places to read
+// and to write; the plugin does not know about blocks. The list of free blocks is private to the host. The kernel cannot
+// take back single pages of a file that is sealed against writing, so the host returns whole segments: once a second it
+// drops the segments that were not used since the second before. An idle process shares only control and state, of which
+// only touched pages occupy memory.
 //
 // # A call
 //
-// A plane has two lanes, and each direction has its calls made on one of them, one at a time. The host
+// A plane has two lanes. Each direction makes its calls on one of them, one at a time. The host
 //
-//  1. writes into a free slot what the call is: codec, state, an attempt (a number of 64 bits that no other call has), the
-//     places of what is shown, and the place where the result goes, which is a block that is this call's alone;
-//  2. puts the slot's number into the lane's ring, and counts the ring's head up;
+//  1. writes the call into a free slot: codec, state, an attempt (a number of 64 bits that no other call has), the places of
+//     the input, and the place for the result, which is a block for this call alone;
+//  2. puts the slot's number into the lane's ring, and increments the ring's head;
 //  3. rings the bell, a pipe, if the plugin naps;
 //  4. waits until the slot's answer carries the attempt.
 //
-// In the plugin one worker owns the lane. It takes the slot off the ring, writes its attempt as begun, makes the call on the
-// memory as it is mapped, with the result built in its place, writes the answer, and its attempt last. A call that has
-// held the lane for 10 ms, or for 1 ms where that has happened lately, keeps its worker and loses the lane to another
-// one, so that slow calls don't hold up others.
+// In the plugin one worker owns the lane. It takes the slot off the ring, records the attempt as begun, makes the call
+// directly on the mapped memory, builds the result in its place, and writes the answer and, last, its attempt. If a call
+// has held the lane for 10 ms, or for 1 ms if other calls did so recently, its worker goes on with the call but loses the
+// lane to another worker, so that a slow call does not delay others.
 //
-// Where nothing is to be had at once, both sides first look again for a moment (spinner), if such waits have been short
-// lately: the plugin always, the host where a call shows at most 8 KiB and is alone on its lane. Then they sleep:
+// A side that finds nothing to do first polls for a moment (spinner), if such waits have been short recently: the plugin
+// always, the host only if the call shows at most 8 KiB and is alone on its lane. Then it sleeps:
 //
-//   - The plugin naps. For a millisecond it waits for the bell by a system call that the Go runtime does not notice, from
-//     then on by one that it does.
-//   - A call of the host's parks. All calls parked on a lane share its signal, a pipe the other way: the plugin writes to it
-//     as a rule once each time that the host asks: before it naps, before it begins a call that shows more than 8 KiB, and
-//     at the latest after 32 answers. One goroutine a lane reads it and wakes those that were answered.
+//   - The plugin naps. For a millisecond it waits for the bell in a system call that the Go runtime does not notice,
+//     afterwards in one that it does.
+//   - In the host the call parks. All calls parked on a lane share its signal, a pipe in the other direction. The plugin
+//     normally writes to it once each time that the host asks: before it naps, before it begins a call that shows more than
+//     8 KiB, and at the latest after 32 answers. One goroutine for each lane reads the pipe and wakes the answered calls.
 //
-// Why nobody sleeps on while there is something to do, and what orders one side's reading behind the other's writing, is
-// argued at lane in lane.go; why a bell that is rung late does no harm, at serverLane.nap in serve.go.
+// The comment of lane, in lane.go, proves that no side sleeps while there is work, and says how the writes of one side are
+// ordered before the reads of the other. The comment of serverLane.nap, in serve.go, says why a late bell does no harm.
 //
 // # What is copied
 //
-// [Plane.Lend] returns a block to receive into. Wire that lies in it is shown where it lies; any other is copied once, into
-// a block. Payloads for an encoder are gathered in a block, unless they all lie in memory that the same process lent.
-// Results that a call asked to borrow lie where the plugin has built them, as a codeccall.Loan, until they were used.
+// [Plane.Lend] returns a block to receive into. Wire in such a block is shown in place; any other wire is copied once, into
+// a block. Payloads for an encoder are gathered in a block, unless they all lie in memory that the same process lent. If a
+// call asked to borrow, its result stays where the plugin built it, as a codeccall.Loan, until the loan ends.
 //
-// The plugin could change them meanwhile, and that is of no use to it. All that the host acts upon, that is numbers, tables,
-// state and texts, it first copies out of shared memory, and checks the copy: against the sizes of the places here, and
-// as any other result by codeccall. What stays in place are bytes of payloads and wire, which are what the plugin
-// makes of them whenever it does. Its death changes nothing either: the host has the memory mapped until the Loan has ended.
+// The plugin could change a borrowed result in the meantime, but gains nothing. The host copies everything on which it acts
+// (numbers, tables, state and texts) out of shared memory first, and checks the copy: here against the sizes of the places,
+// and in codeccall like any other result. Only the bytes of payloads and wire stay in shared memory, and their contents
+// are the plugin's choice anyway. The death of the plugin changes nothing either: the memory stays mapped in the host until
+// the Loan ends.
 //
 // # What a plugin can do
 //
-// A process can read whatever was shown to it or received into memory that it lent, of all sessions that it serves, also
-// after the call, until the block is used again. It can write any answer, or spoil those to other calls of its own.
-// What does not hold against the checks is codeccall.ErrMisbehaved. It can write to the signal without end, keep what
-// was taken from it mapped, and not answer: this costs time and memory until it is killed.
+// A process can read everything that was shown to it or received into memory that it lent, for all sessions that it
+// serves, even after the call, until the block is used again. It can write any answer, and can overwrite the answers to
+// its other calls. An answer that fails the checks is codeccall.ErrMisbehaved. It can write to the signal without end, keep
+// dropped segments mapped, and not answer: this costs time and memory until it is killed.
 //
-// It can't change what is shown, the calls, or any size; make the host fault; reach memory of other processes by it; or
-// make the host wait for longer than calls may take (pipes of the host's don't block, and the socket does for two seconds).
-// The host takes no descriptors from it, and one message: that it has mapped the memory, or why not, of which at most 200
-// bytes are shown, quoted. host/internal/intruder is a plugin that tries.
+// It cannot change the input of calls, the calls themselves, or any size. It cannot make the host fault, or reach memory of
+// other processes through the plane. It cannot make the host wait longer than calls may take: the host's pipes do not
+// block, and its socket blocks for at most two seconds. The host accepts no descriptors from the plugin, and only one
+// message: that it has mapped the memory, or why it could not. At most 200 bytes of that reason are shown, quoted.
+// host/internal/intruder is a plugin that tries these attacks.
 //
-// A codec that writes into what it is shown fails with that call (codeccall.ErrCodecFailed), and its process goes on.
+// If a codec writes into its input, that call fails with codeccall.ErrCodecFailed, and the process goes on.
 //
 // # How it ends
 //
-// Whatever ends a plane ends all of its calls. None had an effect, and they may be made again on another process. Errors of
-// those that the process had not begun wrap codeccall.ErrNotBegun too: it did not die or hang of them.
+// When a plane ends, all of its calls end, whatever the cause. None of them had an effect, and they may be repeated in
+// another process. The errors of calls that the process had not begun also wrap codeccall.ErrNotBegun: these calls did not
+// make it die or hang.
 //
-//   - The process ends, or lets go of its lanes: the signal ends, and calls fail with codeccall.ErrGone.
+//   - The process ends or closes its ends of the lanes' pipes: the signal ends, and calls fail with codeccall.ErrGone.
 //   - A call has been parked for longer than an answer may take: it fails with codeccall.ErrOverdue, the others with ErrGone.
-//   - Memory can't be handed over: ErrGone. Where the host itself can't make any, a call fails with ErrCodecFailed, and
-//     Lend returns nil; the plane goes on.
-//   - [Plane.Close], once the process has ended: ErrGone. It returns when no call touches the lanes any more.
-//   - The host ends, or closes the plane: the bells end, the workers with them, and Serve returns. A plugin that can't map
-//     what the host hands over later gets an error of Serve that wraps [ErrBroken], and has to end.
+//   - Memory can't be passed to the process: ErrGone. If the host itself can't allocate memory, a call fails with
+//     ErrCodecFailed, or Lend returns nil, and the plane goes on.
+//   - [Plane.Close] is called, after the process has ended: ErrGone. Close returns when no call uses the lanes any more.
+//   - The host ends or closes the plane: the bells end, the workers end, and Serve returns. If a plugin can't map memory that
+//     the host adds later, Serve returns an error that wraps [ErrBroken], and the process must exit.
 //
-// Whoever started the process kills it when it is told of a failure. A plane doesn't recover.
+// The owner of the process, which started it, must kill it when the plane reports a failure. A plane does not recover.
 //
 // # When there is none
 //
-// [Supported] and [New] fail on other systems, and where memory can't be made or sealed. [Plane.Begin] fails where the
-// process does not map it in time, knows another version of the layout, or has another byte order. Before its first call a
-// process can so be served by gRPC instead, which is running in any case; package pluginproc decides, by data_plane of
-// the configuration, and asks only processes that say they have this plane. Later there is no falling back: a process
-// whose plane fails is replaced.
+// [Supported] and [New] fail on other systems, and if memory can't be created or sealed. [Plane.Begin] fails if the process
+// does not map the memory in time, knows another version of the layout, or has another byte order. Until its first call a
+// process can be served over gRPC instead, which runs in any case. Package pluginproc decides this, by data_plane of the
+// configuration, and offers shared memory only to processes that declare this plane. After the first call there is no
+// fallback: a process whose plane fails is replaced.
 //
 // # Limits
 //
-// 1024 calls are under way on a lane; more wait. A state has at most codecs.MaxState bytes; texts of errors and
-// faults that are longer than 4096 bytes are cut. A result has the places of its call: entries for as many payloads as a
-// decode is shown bytes, up to codecs.MaxPayloads, or an encode payloads, the room that the call says, and the faults that it may
-// skip, but no more than bytes. How much memory
-// there is in all is up to the callers; sessions pay for what they ask for (relay.Memory).
+// At most 1024 calls are under way on a lane; further calls wait. A state has at most codecs.MaxState bytes. Texts of errors
+// and faults are cut at 4096 bytes. The places of a call limit its result: it has at most as many payloads as the decode
+// shows bytes, and at most codecs.MaxPayloads, or as many frames as the encode has payloads; at most as many bytes as the
+// call's room; and at most as many skipped faults as the call allows, and as it shows bytes. The total amount of memory is
+// up to the callers; sessions account for the memory that they ask for (relay.Memory).
 package codecshm

@@ -12,7 +12,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// quickCall is the size in bytes up to which a call is expected to be answered sooner than its caller could park.
+// quickCall is the size in bytes up to which a call is expected to be answered faster than its caller could park.
 const quickCall = 8 << 10
 
 // A direction makes the calls of one flow, all on one lane.
@@ -22,7 +22,7 @@ type direction struct {
 	number     uint32
 	properties codeccall.Properties
 
-	decoder, encoder *call // nil before the first
+	decoder, encoder *call // nil before the first call
 }
 
 func newCall(kind, codec uint32) *call {
@@ -160,8 +160,8 @@ func (d *direction) Encode(ctx context.Context, in *codeccall.Encode, out *codec
 // Close implements codeccall.Direction.
 func (d *direction) Close() {}
 
-// show returns where the process can read wire: where it lies, if that is in memory that was lent, else in a block with
-// a copy, which the caller ends. No bytes are nowhere.
+// show returns the place where the process can read wire. If wire lies in lent memory, that is where it lies; otherwise
+// show copies it into a block, which the caller must end. Empty wire has no place.
 func (p *Plane) show(wire []byte, lent codeccall.Loan) (*block, place, error) {
 	if len(wire) == 0 {
 		return nil, place{}, nil
@@ -179,13 +179,13 @@ func (p *Plane) show(wire []byte, lent codeccall.Loan) (*block, place, error) {
 	return b, b.place(0, len(wire)), nil
 }
 
-// within returns where in memory piece begins, if it lies in it.
+// within returns where in memory piece begins, and whether piece lies in memory.
 func within(memory, piece []byte) (from int, ok bool) {
 	from = int(uintptr(unsafe.Pointer(unsafe.SliceData(piece))) - uintptr(unsafe.Pointer(unsafe.SliceData(memory))))
 	return from, from >= 0 && from+len(piece) <= len(memory)
 }
 
-// handOver puts the payloads of in where the process can read them, and says so in c. The caller ends the block.
+// handOver puts the payloads of in where the process can read them, and sets their places in c. The caller ends the block.
 func (p *Plane) handOver(c *call, in *codeccall.Encode) (*block, error) {
 	tableSize := len(in.Refs) * refSize
 	if b, ok := in.Lent.(*block); ok && b.arena == &p.in && len(in.Data) == 0 {
@@ -220,7 +220,7 @@ func (p *Plane) handOver(c *call, in *codeccall.Encode) (*block, error) {
 	return batch, nil
 }
 
-// answerRoom returns a block for a result: a table, and behind it, at dataAt, room for bytes.
+// answerRoom returns a block for a result: a table and after it, at dataAt, room for bytes.
 func (p *Plane) answerRoom(tableSize, room int) (b *block, dataAt int, err error) {
 	dataAt = aligned(tableSize)
 	if b = p.out.get(max(dataAt+room, 1)); b == nil {
@@ -229,7 +229,7 @@ func (p *Plane) answerRoom(tableSize, room int) (b *block, dataAt int, err error
 	return b, dataAt, nil
 }
 
-// short says why there is no memory.
+// short returns the error of a call for which a has no memory.
 func (p *Plane) short(a *arena) error {
 	if p.over.Load() {
 		return errGoneBefore
@@ -240,8 +240,8 @@ func (p *Plane) short(a *arena) error {
 	return errGoneBefore
 }
 
-// verdict returns why the answer of c is no result: because the codec failed, or because it does not fit into its place,
-// which has room for so many entries and bytes.
+// verdict returns nil if the answer of c is a result. It returns an error if the codec failed, or if the answer does not
+// fit into its place, which has room for that many entries and bytes.
 func (c *call) verdict(entries, room int) error {
 	a := &c.answer
 	switch {
@@ -260,7 +260,7 @@ func (c *call) verdict(entries, room int) error {
 	return nil
 }
 
-// takeSkipped appends to skipped the faults that the answer of c has in place. All of it is copied before it is looked at.
+// takeSkipped appends to skipped the skipped faults in place, and copies everything before it checks it.
 func (c *call) takeSkipped(skipped []codeccall.SkippedFault, place []byte) ([]codeccall.SkippedFault, error) {
 	a := &c.answer
 	wants, faults := faultsIn(place)
@@ -292,7 +292,7 @@ func (c *call) takeSkipped(skipped []codeccall.SkippedFault, place []byte) ([]co
 	return skipped, nil
 }
 
-// fault returns the fault that the answer of c has.
+// fault returns the fault in the answer of c.
 func (c *call) fault() *codecs.Fault {
 	a := &c.answer
 	return &codecs.Fault{
@@ -301,7 +301,7 @@ func (c *call) fault() *codecs.Fault {
 	}
 }
 
-// kindOf returns the number that stands for the kind of a fault.
+// kindOf returns the number of a kind of fault, 0 if it has none.
 func kindOf(err error) uint32 {
 	for i, kind := range faultKinds {
 		if i > 0 && errors.Is(err, kind) {

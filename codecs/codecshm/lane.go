@@ -21,50 +21,51 @@ import (
 
 // A lane is a ring of calls that any number of directions share.
 //
-// # Why nothing is missed
+// # Why no wake-up is lost
 //
-// Two flags say that somebody sleeps: nap, which the plugin writes, and parked, which the host writes. Whoever goes to
-// sleep sets the flag first and then looks for work once more; whoever makes work publishes it first and then looks at
-// the flag. All four are operations of sync/atomic, which are sequentially consistent, also between two processes that
-// map the same memory, since they are single instructions on it. So at least one of the two sees what the other did: either
-// the sleeper finds the work, or the maker sees the flag and writes to a pipe, which stays readable until it is read.
-// (They are exchanges where a load follows that must not come first, never a Store: with the race detector that orders
-// what was before it only.) Each flag counts, so that a pipe is written to once for each sleep rather than once for each call.
+// Each side has a flag that says that it sleeps: the plugin writes nap, the host writes parked. The side that goes to sleep
+// sets its flag first and then checks once more for work. The side that makes work publishes it first and then checks the
+// other's flag. All four steps are operations of sync/atomic. These are sequentially consistent, even between two processes
+// that map the same memory, since they are single instructions on it. So at least one side sees what the other did: either
+// the sleeper finds the work, or the other side sees the flag and writes to a pipe, which stays readable until it is read.
+// (Where a load follows that must not be reordered before a write, the write is an exchange, never a Store: the race
+// detector's Store orders only what was before it.) Each flag is a counter, so that a pipe is written once for each sleep
+// and not once for each call.
 //
-// What a call or an answer says is written with plain stores before the atomic store that publishes it (head, and the
-// attempt of an answer) and read after the atomic load that saw it. The slots and the memory of a call are touched by one
-// side at a time: the host until it publishes the call, the plugin until it publishes the answer. A plugin that breaks
-// this changes what it said itself, and the host has copied what it decides on: only bytes of payloads and wire are used
-// where they lie.
+// The contents of a call or an answer are written with plain stores before the atomic store that publishes them (head, and
+// the attempt of an answer), and read after the atomic load that saw it. Only one side at a time touches the slots and the
+// memory of a call: the host until it publishes the call, the plugin until it publishes the answer. A plugin that breaks
+// this rule changes its own answers only, and the host has copied everything on which it acts: only the bytes of payloads
+// and wire are used in place.
 type lane struct {
 	plane   *Plane
 	control *laneControl
 	state   *laneState
-	bell    int      // the end of a pipe whose other end wakes the plugin
-	signal  *os.File // the end of a pipe that wakes listen
+	bell    int      // write end of the pipe that wakes the plugin
+	signal  *os.File // read end of the pipe that wakes listen
 	timeout time.Duration
 
 	mu      sync.Mutex
-	idle    sync.Cond // nothing is under way any more
+	idle    sync.Cond // no call is under way
 	freed   sync.Cond // a slot is free
-	free    []uint32  // slots
+	free    []uint32  // free slots
 	active  int       // calls that have a slot
 	attempt uint64    // of the last call
-	rung    uint32    // the nap that the bell was rung for
-	naps    uint32    // how often the host asked for the signal
-	parked  []*call   // that wait for the signal
+	rung    uint32    // the value of nap for which the bell was rung last
+	naps    uint32    // number of times the host asked for the signal
+	parked  []*call   // calls that wait for the signal
 	watch   *time.Timer
-	watched bool // the watch is set
+	watched bool // the timer is set
 	failed  bool
 }
 
-// A call is one call of a direction at a time.
+// A call is a call of a direction. The direction reuses it for its next call.
 type call struct {
-	callSlot // what is said of it, but for the state
+	callSlot // the contents of the slot, except for the state
 
 	state []byte
-	quick bool // it is likely to be answered in less than it takes to park
-	alone bool // nothing else was under way on the lane when it was submitted
+	quick bool // the answer will probably arrive before the call could park
+	alone bool // no other call was under way on the lane when it was submitted
 	slot  uint32
 
 	spinner  spinner
@@ -74,15 +75,15 @@ type call struct {
 
 	// The answer.
 	answer answerHead
-	after  []byte // state
+	after  []byte // the state after the call
 	text   string
-	skips  []faultEntry // that the answer has in place, while they are read
-	wants  []string     // likewise
+	skips  []faultEntry // copies of the skipped faults in the answer, while they are checked
+	wants  []string     // likewise of their texts
 }
 
-// begin makes the lane's pipes. It returns the plugin's ends, which the caller closes, also when it fails. Pipes are better
-// than eventfds here, because the ends of a pipe are files of their own: what a plugin does to the flags of its end leaves
-// the host's as it is.
+// begin creates the lane's pipes. It returns the plugin's ends, which the caller must close, even after an error. Pipes are
+// better than eventfds here, because the ends of a pipe are files of their own: if a plugin changes the flags of its end,
+// the host's end keeps its flags.
 func (l *lane) begin(p *Plane, control *laneControl, state *laneState) (theirs []int, err error) {
 	var bell, signal [2]int
 	if err := unix.Pipe2(bell[:], unix.O_CLOEXEC); err != nil {
@@ -107,7 +108,7 @@ func (l *lane) begin(p *Plane, control *laneControl, state *laneState) (theirs [
 	return theirs, nil
 }
 
-// do makes c and waits for its answer, which is in c then, but for what lies in places. An error is
+// do makes the call c and waits for its answer, which it copies into c, except for the parts in places. Its error is
 // codeccall.ErrGone or ErrOverdue.
 func (l *lane) do(c *call) error {
 	if err := l.submit(c); err != nil {
@@ -122,7 +123,7 @@ func (l *lane) do(c *call) error {
 	l.mu.Lock()
 	l.free = append(l.free, c.slot)
 	l.active--
-	l.freed.Signal() // one: where thousands wait, waking them all for each slot leaves no time for anything else
+	l.freed.Signal() // not Broadcast: thousands may wait, and waking them all for each slot would use up all time
 	if l.active == 0 {
 		l.idle.Broadcast()
 	}
@@ -143,7 +144,7 @@ func (l *lane) submit(c *call) error {
 	l.free = l.free[:len(l.free)-1]
 	l.active++
 	c.alone = l.active == 1
-	l.attempt++ // 64 bits never come round to the attempt of an old answer, nor to 0, which a slot has that was never answered
+	l.attempt++ // never wraps: so it never equals an old attempt, nor 0, the attempt of a slot that was never answered
 	c.attempt = l.attempt
 	s := &l.control.calls[c.slot]
 	s.attempt, s.kind, s.codec, s.eof = c.attempt, c.kind, c.codec, c.eof
@@ -162,13 +163,13 @@ func (l *lane) submit(c *call) error {
 	return nil
 }
 
-// Errors of calls that the plugin had not taken up. It may say so of one that it had, which harms other calls of its own.
+// Errors of calls that the plugin had not begun. A plugin that lies about this harms only its own other calls.
 var (
 	errGoneBefore    = fmt.Errorf("%w; %w", codeccall.ErrGone, codeccall.ErrNotBegun)
 	errOverdueBefore = fmt.Errorf("%w; %w", codeccall.ErrOverdue, codeccall.ErrNotBegun)
 )
 
-// ifBegun returns err, with which c ended, and adds that the plugin had not taken up the call, where it had not.
+// ifBegun returns err, with which c ended, and adds ErrNotBegun if the plugin had not begun the call.
 func (l *lane) ifBegun(c *call, err error) error {
 	switch {
 	case l.state.answers[c.slot].begun.Load() == c.attempt:
@@ -180,17 +181,17 @@ func (l *lane) ifBegun(c *call, err error) error {
 	}
 }
 
-// writeByte writes a byte to a pipe, which wakes the reader. It doesn't wait: a pipe that is full wakes just as well.
+// writeByte writes a byte to a pipe, which wakes the reader. It doesn't block: if the pipe is full, the reader wakes anyway.
 func writeByte(pipe int) {
 	var one [1]byte
-	// The runtime need not be told of a system call that doesn't block.
+	// A raw system call, without a notice to the runtime: it doesn't block.
 	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, uintptr(pipe), uintptr(unsafe.Pointer(&one[0])), 1)
 }
 
-// wait returns when c was answered, or can't be any more.
+// wait returns when c was answered, or the error if it can't be answered any more.
 func (l *lane) wait(c *call) error {
 	answered := &l.state.answers[c.slot].attempt
-	spins := c.quick && c.alone // otherwise others have use for the processor
+	spins := c.quick && c.alone // otherwise other goroutines can use the processor
 	if spins && c.spinner.until(answered, c.attempt, true) {
 		return nil
 	}
@@ -204,7 +205,7 @@ func (l *lane) wait(c *call) error {
 	return err
 }
 
-// park makes c one of those that listen wakes. It is true when that is not necessary any more.
+// park adds c to the calls that listen wakes. It returns true without doing so if c was answered in the meantime.
 func (l *lane) park(c *call, answered *atomic.Uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -238,7 +239,7 @@ func (l *lane) askForSignal() {
 	l.control.parked.Swap(l.naps)
 }
 
-// unpark ends the wait of a parked call.
+// unpark ends the wait of a parked call with err.
 func (l *lane) unpark(c *call, err error) {
 	last := len(l.parked) - 1
 	l.parked[c.index] = l.parked[last]
@@ -248,10 +249,10 @@ func (l *lane) unpark(c *call, err error) {
 	c.wake <- err
 }
 
-// errLetGo says that nobody can wake the host any more: the process has ended, or will not do what it is for.
+// errLetGo: the process can't wake the host any more. It has ended, or has closed the pipe.
 var errLetGo = errors.New("the process has let go of what it shared")
 
-// listen wakes parked calls that were answered, until the lane is closed.
+// listen wakes parked calls that were answered, until the lane is closed. It is the only reader of the signal.
 func (l *lane) listen() {
 	var b [256]byte
 	for {
@@ -275,7 +276,7 @@ func (l *lane) listen() {
 	}
 }
 
-// wakeAnswered wakes those parked that were answered, and reports whether there were any.
+// wakeAnswered wakes the parked calls that were answered, and reports whether there were any.
 func (l *lane) wakeAnswered() (found bool) {
 	for i := 0; i < len(l.parked); {
 		c := l.parked[i]
@@ -289,10 +290,10 @@ func (l *lane) wakeAnswered() (found bool) {
 	return found
 }
 
-// look is the watch's: it fails the plane if a call is overdue.
+// look is the timer's callback. It fails the plane if a call is overdue.
 func (l *lane) look() {
 	l.mu.Lock()
-	l.wakeAnswered() // what was answered is not overdue, though this process was held up and has not seen it yet
+	l.wakeAnswered() // an answered call is not overdue, even if this process was held up and has not seen the answer yet
 	wait := time.Duration(-1)
 	for _, c := range l.parked {
 		left := l.timeout - time.Since(c.parkedAt)
@@ -310,7 +311,7 @@ func (l *lane) look() {
 	}
 }
 
-// endCalls ends all calls.
+// endCalls ends all calls with codeccall.ErrGone, or ErrOverdue if they are.
 func (l *lane) endCalls() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -326,7 +327,7 @@ func (l *lane) endCalls() {
 	l.freed.Broadcast()
 }
 
-// close ends listen. It returns when no call touches the lane any more.
+// close stops listen. It returns when no call uses the lane any more.
 func (l *lane) close() {
 	if l.signal == nil {
 		return
@@ -341,8 +342,8 @@ func (l *lane) close() {
 	_ = unix.Close(l.bell)
 }
 
-// copyAnswer copies what the plugin said of c before anything is done with it. Lengths that are too great for their place
-// are cut, and so no longer what was said; what depends on them is refused by whoever checks the result.
+// copyAnswer copies the plugin's answer to c, before anything acts on it. Lengths that exceed their place are cut for the
+// copy; verdict then refuses the answer.
 func (l *lane) copyAnswer(c *call) {
 	a := &l.state.answers[c.slot]
 	c.answer = a.head

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	laneCount = 2    // two processors have use for two
+	laneCount = 2    // two lanes let the process use two processors
 	slotCount = 1024 // calls under way on a lane; a power of two
-	maxText   = 4096 // bytes of an error, or of what a fault wanted
+	maxText   = 4096 // bytes of an error's text, or of a fault's Want
 )
 
 // The kinds of calls.
@@ -29,53 +29,53 @@ type place struct {
 	length  uint32 // likewise
 }
 
-// laneControl is what the host says of a lane, in memory that the plugin can only read. What two processes write or wait
-// for in turns lies in cache lines of its own.
+// laneControl is the host's part of a lane, in memory that the plugin can only read. Fields that one process writes while
+// the other polls them have cache lines of their own.
 type laneControl struct {
 	head   atomic.Uint64 // calls submitted since the lane began
 	_      [56]byte
-	parked atomic.Uint32 // 0: nobody waits for the signal; otherwise it is to be given once for each value
+	parked atomic.Uint32 // 0: no call waits for the signal; else the plugin must give the signal once for each new value
 	_      [60]byte
-	ring   [slotCount]uint32 // the slots of the calls that were submitted, by their number modulo slotCount
+	ring   [slotCount]uint32 // the slots of submitted calls; call number n is at n modulo slotCount
 	calls  [slotCount]callSlot
 }
 
-// callSlot is a call. The host writes it before it submits the slot, and not again before it was answered.
+// callSlot is a call. The host writes it before it submits the slot, and not again until the call was answered.
 type callSlot struct {
-	attempt  uint64 // answers say which attempt they are for
+	attempt  uint64 // answers repeat the attempt that they belong to
 	kind     uint32
 	codec    uint32 // number under which it was configured
 	eof      uint32 // 0 or 1
-	wire     place  // what is shown; of an encode, what refs count through
+	wire     place  // of a decode: the wire shown; of an encode: the bytes that refs count through
 	refs     place  // of an encode: the payloads, as codecs.Ref
-	entries  place  // where the Refs of a decode go, or the ends of an encode
-	data     place  // where the bytes of the result go; its length is the room
-	faults   place  // of a decode: where the faults that it skips go, of which its length says how many; see faultRoom
+	entries  place  // for the Refs of a decode, or the ends of an encode
+	data     place  // for the bytes of the result; its length is the room
+	faults   place  // of a decode: for the faults that it skips; its length limits their number, see faultRoom
 	examined uint32
 	stateLen uint32
 	state    [codecs.MaxState]byte
 	_        [40]byte
 }
 
-// laneState is what the plugin says of a lane, in memory that it can write. The host believes none of it.
+// laneState is the plugin's part of a lane, in memory that it can write. The host trusts none of it.
 type laneState struct {
 	nap     atomic.Uint32 // odd while the plugin waits for the bell; counts the beginnings and ends of naps
 	_       [60]byte
 	answers [slotCount]answerSlot
 }
 
-// answerSlot is the result of the call in the slot of that number.
+// answerSlot is the result of the call in the slot with the same number.
 type answerSlot struct {
 	attempt atomic.Uint64 // written last
-	begun   atomic.Uint64 // the attempt that a worker has taken up; written before the codec sees the call
+	begun   atomic.Uint64 // the attempt that a worker has begun; written before the codec sees the call
 	head    answerHead
 	state   [codecs.MaxState]byte
 	text    [maxText]byte // of the fault, or of the error
 }
 
-// answerHead has what every answer has. The host copies it out in one go.
+// answerHead has the numbers of an answer. The host copies it as a whole.
 type answerHead struct {
-	bits        uint32 // bitMore and its like
+	bits        uint32 // bitMore, bitFault, bitFailed
 	entries     uint32 // Refs, or ends
 	size        uint32 // bytes of data
 	consumed    uint32
@@ -87,28 +87,28 @@ type answerHead struct {
 	textLen     uint32
 	faultKind   uint32
 	dropped     uint32
-	faults      uint32 // that were skipped
-	wants       uint32 // texts that these want
+	faults      uint32 // number of skipped faults
+	wants       uint32 // number of their different texts
 	faultOffset int64
 	faultAt     int64
 	faultResume int64
 	announced   uint64 // by a frame that is too long
 }
 
-// faultEntry is a fault that was skipped.
+// faultEntry is a skipped fault.
 type faultEntry struct {
 	kind      uint32
 	offset    uint32
 	at        uint32
 	resume    uint32
 	payloads  uint32
-	want      uint32 // number of the wantEntry
+	want      uint32 // index of the wantEntry
 	dropped   uint32
 	_         uint32
 	announced uint64
 }
 
-// wantEntry is what skipped faults want. There are codeccall.MaxWants in front of the entries of the faults.
+// wantEntry is the Want of skipped faults. codeccall.MaxWants of them precede the faultEntries.
 type wantEntry struct {
 	length uint32
 	text   [maxWant]byte
@@ -116,7 +116,7 @@ type wantEntry struct {
 
 const maxWant = 200 // bytes
 
-// faultRoom returns the size of the place for up to so many faults that are skipped.
+// faultRoom returns the size of the place for up to skips skipped faults.
 func faultRoom(skips int) int {
 	if skips == 0 {
 		return 0
@@ -126,7 +126,7 @@ func faultRoom(skips int) int {
 
 const wantRoom = codeccall.MaxWants * int(unsafe.Sizeof(wantEntry{}))
 
-// faultsIn reads b, whose beginning is aligned, as a place for faults that are skipped. A place that is too small has none.
+// faultsIn returns the tables in b, a place for skipped faults, whose beginning is aligned; none if b is too small.
 func faultsIn(b []byte) ([]wantEntry, []faultEntry) {
 	if len(b) < wantRoom {
 		return nil, nil
@@ -139,14 +139,14 @@ func faultsIn(b []byte) ([]wantEntry, []faultEntry) {
 // Bits of an answer.
 const (
 	bitMore   = 1 << iota
-	bitFault  // of the wire, or of a payload
-	bitFailed // the codec itself failed; text says how
+	bitFault  // the call ended with a fault
+	bitFailed // the codec itself failed; text is the error
 )
 
-// faultKinds are the kinds of faults, by the number that stands for them.
+// faultKinds maps the numbers in answers to the kinds of faults.
 var faultKinds = [...]error{1: codecs.ErrTooLong, 2: codecs.ErrMalformed, 3: codecs.ErrTruncated, 4: codecs.ErrUnrepresentable}
 
-// The two segments that are there from the beginning.
+// The two segments that exist from the beginning.
 const (
 	controlSegment = 0
 	stateSegment   = 1
@@ -165,7 +165,7 @@ func stateOf(segment []byte) *[laneCount]laneState {
 	return (*[laneCount]laneState)(unsafe.Pointer(unsafe.SliceData(segment[:stateSize])))
 }
 
-// refsIn and endsIn read b, whose beginning is aligned, as a table.
+// refsIn and endsIn return b, whose beginning is aligned, as a table.
 func refsIn(b []byte) []codecs.Ref {
 	return unsafe.Slice((*codecs.Ref)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/refSize)
 }
@@ -174,7 +174,7 @@ func endsIn(b []byte) []uint32 {
 	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/endSize)
 }
 
-// Bytes of an entry of a table, and what tables and data are aligned to.
+// Bytes of a table's entries, and the alignment of tables and data.
 const (
 	refSize   = int(unsafe.Sizeof(codecs.Ref{}))
 	endSize   = 4

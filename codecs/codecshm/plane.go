@@ -17,12 +17,12 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A Plane is the host's end: the memory shared with one plugin process, and the lanes on which calls travel. It is safe
-// for concurrent use.
+// A Plane is the host's end of shared memory: the memory shared with one plugin process, and the lanes on which calls
+// travel. It is safe for concurrent use.
 type Plane struct {
 	socket *socket
-	in     arena // what is shown; only the host writes there
-	out    arena // answers; only the plugin writes there
+	in     arena // input of calls; only the host writes to it
+	out    arena // output of calls; only the plugin writes to it
 	lanes  [laneCount]lane
 	turn   atomic.Uint32
 
@@ -30,14 +30,14 @@ type Plane struct {
 	nextSegment    atomic.Uint32
 
 	failing sync.Once
-	told    func(error) // of the failure; nil: nobody
+	told    func(error) // called once when the plane fails; nil before Begin has succeeded
 	over    atomic.Bool // the plane has failed
 	readers sync.WaitGroup
 	closing sync.Once
 }
 
-// New returns a plane, and the file that the plugin process inherits and finds by [Variable]. The caller closes the file
-// when the process was started. It fails where [Supported] does.
+// New returns a plane, and the file that the plugin process must inherit; [Variable] gives the process its number. The
+// caller closes the file after the process was started. New fails where [Supported] does.
 func New() (*Plane, *os.File, error) {
 	p := &Plane{}
 	for i := range p.lanes {
@@ -57,9 +57,9 @@ func New() (*Plane, *os.File, error) {
 	return p, theirs, nil
 }
 
-// Begin hands the process its memory and returns when it is mapped there; ctx ends the wait. No answer may take longer
-// than timeout from then on; 0: for ever. failed is told, once, why the plane no longer serves, before the first call
-// fails. When Begin fails the plane can only be closed, and the error says why the process has to be served by another.
+// Begin passes the process its memory and returns when the process has mapped it; ctx ends the wait. From then on no answer
+// may take longer than timeout; 0: no limit. failed is called once, with the reason, when the plane fails, before the first
+// call fails. If Begin returns an error, the plane can only be closed; the error says why the process needs another plane.
 func (p *Plane) Begin(ctx context.Context, timeout time.Duration, failed func(error)) error {
 	files, err := p.allocate()
 	defer closeAll(files)
@@ -80,7 +80,7 @@ func (p *Plane) Begin(ctx context.Context, timeout time.Duration, failed func(er
 	case answer.op != opReady:
 		return fmt.Errorf("the process sent message %d instead of mapping memory", answer.op)
 	case answer.refusal != "":
-		quoted := strconv.Quote(answer.refusal) // which is shown to operators, and not trusted with their terminals
+		quoted := strconv.Quote(answer.refusal) // operators see it, so it must not control their terminals
 		return fmt.Errorf("the process: %s", quoted[1:len(quoted)-1])
 	}
 	p.told = failed
@@ -92,8 +92,8 @@ func (p *Plane) Begin(ctx context.Context, timeout time.Duration, failed func(er
 	return nil
 }
 
-// allocate makes the first two segments and the lanes. It returns descriptors for the process, which the
-// caller closes, also when it fails.
+// allocate creates the first two segments and the lanes. It returns descriptors for the process, which the caller must
+// close, even after an error.
 func (p *Plane) allocate() (files []int, err error) {
 	var control, state int
 	if p.control, control, err = newMemory(controlSize, true); err != nil {
@@ -114,10 +114,10 @@ func (p *Plane) allocate() (files []int, err error) {
 	return files, nil
 }
 
-// openSegment makes a segment for an arena. The process may still be about to map it when the first call comes.
+// openSegment creates a segment for an arena. The process may not have mapped it yet when the first call refers to it.
 func (p *Plane) openSegment(size int, readOnly bool) (*segment, error) {
 	if p.over.Load() {
-		return nil, errClosed // rather than wait for a socket that nobody reads
+		return nil, errClosed // do not wait for a socket that has no reader
 	}
 	memory, fd, err := newMemory(size, readOnly)
 	if err != nil {
@@ -132,7 +132,7 @@ func (p *Plane) openSegment(size int, readOnly bool) (*segment, error) {
 	}
 	return &segment{
 		id: id, memory: memory,
-		unmap: func() { _ = unix.Munmap(memory) }, // can't fail for what Mmap returned
+		unmap: func() { _ = unix.Munmap(memory) }, // can't fail for memory that Mmap returned
 		drop: func() {
 			if p.over.Load() {
 				return
@@ -144,7 +144,7 @@ func (p *Plane) openSegment(size int, readOnly bool) (*segment, error) {
 	}, nil
 }
 
-// Lend returns memory to receive into that the process can read, or nil if there is none to be had.
+// Lend returns memory of at least size bytes to receive into that the process can read, or nil if there is none.
 func (p *Plane) Lend(size int) codeccall.Loan {
 	if b := p.in.get(size); b != nil {
 		return b
@@ -152,9 +152,9 @@ func (p *Plane) Lend(size int) codeccall.Loan {
 	return nil
 }
 
-// Open returns a Direction for the calls of one flow on the codec that was configured under number. Its calls fail with
-// codeccall.ErrGone, ErrOverdue or ErrMisbehaved, after which the process has to be killed and the call may be made again
-// on another; or with codeccall.ErrCodecFailed.
+// Open returns a Direction for the calls of one flow to the codec that was configured under number. Its calls fail with
+// codeccall.ErrGone, ErrOverdue or ErrMisbehaved, after which the process must be killed and the call may be repeated in
+// another; or with codeccall.ErrCodecFailed.
 func (p *Plane) Open(number uint32, properties codeccall.Properties) codeccall.Direction {
 	return &direction{
 		plane: p, lane: &p.lanes[p.turn.Add(1)%laneCount], number: number, properties: properties,
@@ -163,7 +163,7 @@ func (p *Plane) Open(number uint32, properties codeccall.Properties) codeccall.D
 
 var errClosed = errors.New("closed")
 
-// endCalls ends all calls under way: with codeccall.ErrOverdue those that are, the others with ErrGone.
+// endCalls ends all calls under way: overdue ones with codeccall.ErrOverdue, the others with ErrGone.
 func (p *Plane) endCalls(cause error) {
 	p.failing.Do(func() {
 		if p.told != nil {
@@ -176,8 +176,8 @@ func (p *Plane) endCalls(cause error) {
 	}
 }
 
-// Close ends the plane. It is for after the process has ended, or was never served. Calls that are under way fail.
-// Memory that is lent stays readable until it is returned. To close it again does nothing.
+// Close closes the plane. Call it after the process has ended, or if it was never served. Calls that are under way fail.
+// Lent memory stays readable until it is given back. Closing a plane twice does nothing.
 func (p *Plane) Close() { p.closing.Do(p.close) }
 
 func (p *Plane) close() {

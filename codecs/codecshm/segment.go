@@ -8,15 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A memfd's seals: neither process can change its size, so that no access faults, and what was received can't be
-// written by whoever maps it from now on. Pages of a file sealed against writing can't be given back one by one either.
+// The seals of a memfd. The size is fixed, so that no access can fault. Memory that the plugin may only read can't be
+// written through any mapping made later. The kernel can't take back single pages of a file sealed against writing.
 const (
 	sizeSeals     = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 	readOnlySeals = sizeSeals | unix.F_SEAL_FUTURE_WRITE
 )
 
-// newMemory makes a memfd of size bytes and maps it. readOnly is the plugin's view: then the host maps it for writing
-// before nobody can do so any more. Otherwise the plugin writes, and the host maps it for reading only.
+// newMemory creates a memfd of size bytes and maps it. With readOnly the plugin may only read it: the host maps it for
+// writing, and then seals it against any further writable mapping. Otherwise the plugin writes, and the host maps it
+// read-only.
 func newMemory(size int, readOnly bool) (memory []byte, fd int, err error) {
 	fd, err = unix.MemfdCreate("framehost", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
 	if err == unix.EINVAL { // a kernel before 6.3
@@ -44,11 +45,11 @@ func newMemory(size int, readOnly bool) (memory []byte, fd int, err error) {
 		_ = unix.Munmap(memory)
 		return nil, -1, fmt.Errorf("sealing memory: %w", err)
 	}
-	_ = unix.Madvise(memory, unix.MADV_DONTDUMP) // a courtesy to whoever reads core dumps
+	_ = unix.Madvise(memory, unix.MADV_DONTDUMP) // keeps core dumps small; not essential
 	return memory, fd, nil
 }
 
-// mapMemory maps what newMemory made, in the plugin process. It takes over fd.
+// mapMemory maps memory that newMemory created, in the plugin process. It takes ownership of fd.
 func mapMemory(fd, size int, readOnly bool) ([]byte, error) {
 	defer func() { _ = unix.Close(fd) }()
 	protection := unix.PROT_READ
@@ -62,7 +63,7 @@ func mapMemory(fd, size int, readOnly bool) ([]byte, error) {
 	return memory, nil
 }
 
-// Supported returns why this system can't have shared memory, or nil.
+// Supported returns nil, or the reason why this system can't have shared memory.
 func Supported() error {
 	memory, fd, err := newMemory(smallestBlock, true)
 	if err != nil {

@@ -23,19 +23,19 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// ErrBroken is wrapped by an error of Serve after which calls stay without an answer for ever: the process has to end.
+// ErrBroken is wrapped by an error of Serve after which calls would never be answered: the process must exit.
 var ErrBroken = errors.New("plane is broken")
 
-// Configured is a codec with its options in force, in a plugin process.
+// Configured is a configured codec in a plugin process.
 type Configured struct {
 	Framing  codecs.Framing
 	MaxFrame int
 	MaxWire  int
 }
 
-// Serve answers the calls of the host that started this process, if it offers this plane, until the host closes it.
-// lookup returns what was configured under a number, or nil.
-// When it returns an error, the host makes its calls by gRPC, unless the error wraps [ErrBroken].
+// Serve answers the calls of the host that started this process, if the host offers this plane, until the host closes it.
+// lookup returns the codec that was configured under a number, or nil. After an error of Serve the host makes its calls
+// over gRPC, unless the error wraps [ErrBroken].
 func Serve(lookup func(number uint32) *Configured) error {
 	inherited := os.Getenv(Variable)
 	if inherited == "" {
@@ -57,7 +57,7 @@ func Serve(lookup func(number uint32) *Configured) error {
 	return s.serve()
 }
 
-// A server is the plugin process's end.
+// A server is the end of the plane in a plugin process.
 type server struct {
 	socket *socket
 	lookup func(number uint32) *Configured
@@ -80,7 +80,7 @@ func (s *server) serve() error {
 		if err != nil && !errors.Is(err, errVersion) {
 			closeAll(m.files)
 			s.end()
-			return nil // the host is gone, or has no use for the plane
+			return nil // the host is gone, or does not need the plane
 		}
 		switch {
 		case err != nil || m.op == opBegin:
@@ -112,7 +112,7 @@ func (s *server) serve() error {
 	}
 }
 
-// begin takes over files.
+// begin maps the first two segments and starts the lanes. It takes ownership of files.
 func (s *server) begin(files []int) error {
 	if len(files) != maxFiles {
 		closeAll(files)
@@ -141,7 +141,7 @@ func (s *server) begin(files []int) error {
 	return nil
 }
 
-// end waits for the workers, which find the bells closed, and gives back what the host had lent.
+// end waits for the workers, which end because the bells are closed, and releases everything that the host had passed.
 func (s *server) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +151,7 @@ func (s *server) end() {
 	}
 	closeAll(s.files)
 	for _, memory := range s.common {
-		_ = unix.Munmap(memory) // can't fail for what Mmap returned
+		_ = unix.Munmap(memory) // can't fail for memory that Mmap returned
 	}
 	for _, memory := range *s.segments.Load() {
 		_ = unix.Munmap(memory)
@@ -160,7 +160,7 @@ func (s *server) end() {
 	s.segments.Store(&map[uint32][]byte{})
 }
 
-// set maps or, with no memory, unmaps a segment.
+// set adds memory as segment id or, if memory is nil, unmaps that segment.
 func (s *server) set(id uint32, memory []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,13 +173,13 @@ func (s *server) set(id uint32, memory []byte) {
 		segments[id] = memory
 	} else if memory = segments[id]; memory != nil {
 		delete(segments, id)
-		defer unix.Munmap(memory) //nolint:errcheck // can't fail for what Mmap returned
+		defer unix.Munmap(memory) //nolint:errcheck // can't fail for memory that Mmap returned
 	}
 	s.segments.Store(&segments)
 	s.added.Broadcast()
 }
 
-// at returns the memory at p. A segment that the host has added may be about to be mapped.
+// at returns the memory at p. If the segment is not mapped yet, at waits for it: the host adds segments over the socket.
 func (s *server) at(p place) ([]byte, error) {
 	if p.length == 0 {
 		return nil, nil
@@ -202,26 +202,26 @@ func (s *server) at(p place) ([]byte, error) {
 	return memory[p.offset:end:end], nil
 }
 
-// A serverLane answers the calls of a lane. One worker at a time owns it: takes a call, runs it, and takes the next. One
-// that is stuck in a slow call loses the lane to another worker, so that a slow call holds up only its own session.
+// A serverLane answers the calls of a lane. One worker at a time owns the lane: it takes a call, runs it, and takes the next.
+// A worker that is stuck in a slow call loses the lane to another worker, so that the call delays only its own session.
 type serverLane struct {
 	server  *server
 	control *laneControl
 	state   *laneState
-	bell    int // the end of a pipe that wakes this lane
-	signal  int // the end of a pipe whose other end wakes the host
+	bell    int // read end of the pipe that wakes this lane
+	signal  int // write end of the pipe that wakes the host
 
-	// owner is twice the number of the worker that has the lane, and one more while that runs a call. Whoever would take
-	// the lane away changes the number while it is odd, and a worker that finds it changed has lost the lane.
+	// owner is twice the number of the worker that owns the lane, plus one while that worker runs a call. To take the lane
+	// away, watchSlowCalls changes the number while it is odd. A worker that finds it changed has lost the lane.
 	owner      atomic.Uint64
-	taken      atomic.Uint64 // calls taken off the ring; changed by the owner alone
-	watching   atomic.Bool   // mind runs
-	signals    uint32        // the value of parked that the signal was given for; the owner's, as are:
+	taken      atomic.Uint64 // calls taken off the ring; only the owner changes it
+	watching   atomic.Bool   // watchSlowCalls runs
+	signals    uint32        // the value of parked for which the signal was given; only the owner uses it and the next two fields
 	unsignaled int           // answers since then
 	spinner    spinner
 }
 
-// A worker is what runs calls: one goroutine, with memory of its own.
+// A worker runs calls: it is one goroutine, with memory of its own.
 type worker struct {
 	runner  codeccall.Runner
 	decode  codeccall.Decode
@@ -230,7 +230,7 @@ type worker struct {
 	encoded codeccall.Encoded
 }
 
-// goOn starts the worker that has the lane as long as owner says me.
+// goOn starts the worker that owns the lane as long as owner is me.
 func (l *serverLane) goOn(me uint64) {
 	s := l.server
 	s.mu.Lock()
@@ -248,16 +248,16 @@ func (l *serverLane) goOn(me uint64) {
 	}()
 }
 
-// work is a worker that has the lane as long as owner says me, and the host has not closed it.
+// work runs calls as the worker that owns the lane, as long as owner is me and the host has not closed the lane.
 func (l *serverLane) work(me uint64) {
-	debug.SetPanicOnFault(true) // a codec that writes into what it is shown fails, and its process goes on
+	debug.SetPanicOnFault(true) // a codec that writes into its input panics instead of killing the process
 	var w worker
 	for {
 		taken := l.taken.Load()
 		if l.control.head.Load() == taken {
 			l.signalHost()
-			// The goroutine waits for the bell in a system call, which on its own thread costs the scheduler nothing. It has
-			// the thread no longer than that: a slow call must not pin one.
+			// The goroutine waits for the bell in a system call. On a thread of its own this costs the scheduler nothing. It
+			// releases the thread afterwards: a slow call must not occupy one.
 			runtime.LockOSThread()
 			rung := l.nap(taken)
 			runtime.UnlockOSThread()
@@ -290,11 +290,11 @@ func (l *serverLane) work(me uint64) {
 	}
 }
 
-// maxUntold is how many answers may lie there before the host is woken to see them. While there are more calls to
-// run, it is better not to wake it for each.
+// maxUntold is the number of answers after which the host is woken to read them. While there are more calls to run, waking
+// it for each answer would cost more than it gains.
 const maxUntold = 32
 
-// signalHost wakes the host if it sleeps and answers wait for it.
+// signalHost wakes the host if it sleeps and there are answers for it.
 func (l *serverLane) signalHost() {
 	if l.unsignaled == 0 {
 		return
@@ -306,11 +306,11 @@ func (l *serverLane) signalHost() {
 	}
 }
 
-// nap waits for the bell. It is false when nobody will ring it any more.
+// nap waits for the bell. It returns false if the host has closed the bell.
 //
-// Each reading of the pipe is a nap of its own. The host may look at the flag long after it published a call, when that
-// was answered already and the next nap has begun: then it rings for nothing, and takes this nap for one that it has
-// rung for.
+// Each read of the pipe is a nap of its own. The host may check the flag long after it published a call, when the call was
+// already answered and the next nap has begun. It then rings the bell without need, and records that it has rung for this
+// nap.
 func (l *serverLane) nap(taken uint64) bool {
 	if l.spinner.until(&l.control.head, taken, false) {
 		return true
@@ -338,12 +338,12 @@ func (l *serverLane) nap(taken uint64) bool {
 	return true
 }
 
-// lightNap is how long a nap goes unnoticed by the runtime, which would otherwise wake other threads to do what this one
-// did, just in case, each time that a lane has nothing to do for a moment. For so long it may also have to wait for this
-// goroutine.
+// lightNap is how long a nap goes unnoticed by the runtime. If the runtime noticed it, it would wake other threads to take
+// over this thread's work each time that a lane has nothing to do for a moment. In return, the runtime may have to wait
+// that long for this goroutine.
 const lightNap = time.Millisecond
 
-// doze waits for the bell for a moment, and reports whether it was rung.
+// doze waits up to lightNap for the bell, and reports whether it was rung.
 func (l *serverLane) doze() (rung bool) {
 	fds := [1]unix.PollFd{{Fd: int32(l.bell), Events: unix.POLLIN}}
 	timeout := unix.NsecToTimespec(int64(lightNap))
@@ -351,24 +351,24 @@ func (l *serverLane) doze() (rung bool) {
 	return n == 1
 }
 
-// sleep waits for the bell as long as it takes. It is false when nobody will ring it any more.
+// sleep waits for the bell without a limit. It returns false if the host has closed the bell.
 func (l *serverLane) sleep() bool {
 	var b [256]byte
 	n, err := unix.Read(l.bell, b[:])
 	if err != nil && err != unix.EINTR {
-		time.Sleep(time.Millisecond) // never seen; the process is ended by its host
+		time.Sleep(time.Millisecond) // never seen; the host will end the process
 	}
 	return n != 0 || err != nil
 }
 
-// How long a call may hold a lane: the shorter time where some have held it lately.
+// How long a call may hold a lane. mindClosely applies for closely ticks after a call has held a lane for too long.
 const (
 	mindEvery   = 10 * time.Millisecond
 	mindClosely = time.Millisecond
 	closely     = 1000 // times
 )
 
-// watchSlowCalls gives the lane to another worker when a call has held it for long. It ends when nothing is going on.
+// watchSlowCalls gives the lane to another worker when a call has held it for too long. It returns when the lane is idle.
 func (l *serverLane) watchSlowCalls() {
 	tick := time.NewTicker(mindEvery)
 	defer tick.Stop()
@@ -384,7 +384,7 @@ func (l *serverLane) watchSlowCalls() {
 		case taken != last:
 			last, quiet = taken, 0
 		case owner%2 == 1:
-			next := owner + 1 // even, and nobody's before
+			next := owner + 1 // even, and no worker has had it
 			if l.owner.CompareAndSwap(owner, next) {
 				l.goOn(next)
 				strict = closely
@@ -395,13 +395,13 @@ func (l *serverLane) watchSlowCalls() {
 		default:
 			l.watching.Swap(false)
 			if l.owner.Load()%2 == 0 || l.watching.Swap(true) {
-				return // a call that begins now finds nobody minding, and sees to it
+				return // a call that begins now finds watching false, and starts watchSlowCalls again
 			}
 		}
 	}
 }
 
-// run makes the call in slot and writes its answer, all but the attempt, which it returns.
+// run makes the call in slot and writes its answer, except for the attempt, which it returns.
 func (w *worker) run(l *serverLane, slot uint32) (attempt uint64) {
 	c, a := &l.control.calls[slot], &l.state.answers[slot]
 	a.begun.Store(c.attempt)
@@ -475,7 +475,7 @@ func (w *worker) runDecode(codec *Configured, c *callSlot, a *answerSlot, wire, 
 	return nil
 }
 
-// skip writes the faults that were skipped to their place, and what they want, each text once.
+// skip writes the skipped faults and their different Wants to their place.
 func (a *answerSlot) skip(skipped []codeccall.SkippedFault, wants []wantEntry, faults []faultEntry) {
 	var texts [codeccall.MaxWants]string
 	known := texts[:0]
@@ -516,15 +516,15 @@ func (w *worker) runEncode(codec *Configured, c *callSlot, a *answerSlot, wire [
 	return nil
 }
 
-// settle copies what was built to where it belongs, if it was built elsewhere: a codec that appends more than it had
-// announced makes Go move the slice.
+// settle copies built to where it belongs, if it lies elsewhere: when a codec appends more than it had announced to Grow,
+// Go moves the slice.
 func settle[T any](where, built []T) {
 	if len(built) > 0 && &built[0] != &where[0] {
 		copy(where, built)
 	}
 }
 
-// finish adds to an answer what those of both kinds have.
+// finish sets the parts of an answer that decodes and encodes have in common.
 func (a *answerSlot) finish(more bool, state []byte, fault *codecs.Fault) {
 	if more {
 		a.head.bits |= bitMore
@@ -539,7 +539,7 @@ func (a *answerSlot) finish(more bool, state []byte, fault *codecs.Fault) {
 	}
 }
 
-// trimFailed returns the text of err without that of the sentinel, which the host puts in front again.
+// trimFailed returns the text of err without that of ErrCodecFailed, which the host adds again.
 func trimFailed(err error) string {
 	return strings.TrimPrefix(err.Error(), codeccall.ErrCodecFailed.Error()+": ")
 }

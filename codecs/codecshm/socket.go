@@ -14,30 +14,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Variable is the environment variable that tells a plugin process the number of the descriptor it inherited for this
-// plane.
+// Variable is the environment variable that gives a plugin process the number of the descriptor that it inherited for
+// this plane.
 const Variable = "FRAMEHOST_CODEC_SHM"
 
-// version changes when the layout of what is shared does. A plugin that knows another refuses, and is served by the
-// portable plane.
+// version is the version of the shared layout. A plugin with another version refuses the plane, and is served over gRPC.
 const version = 3
 
-// magic tells in passing whether both processes have the same byte order.
+// magic also shows whether both processes have the same byte order.
 const magic = 0x66686d31
 
-// What a message on the socket is about. Each is one packet; files come with it.
+// The kinds of messages on the socket. Each message is one packet; descriptors travel with it.
 const (
-	opBegin = 1 // host: the two first segments, then for each lane the bell and the signal
-	opReady = 2 // plugin: they are mapped
-	opAdd   = 3 // host: a segment
-	opDrop  = 4 // host: a segment is no longer used
+	opBegin = 1 // from the host: the first two segments, then for each lane the bell and the signal
+	opReady = 2 // from the plugin: they are mapped
+	opAdd   = 3 // from the host: a new segment
+	opDrop  = 4 // from the host: a segment is no longer used
 )
 
 type message struct {
 	op, id   uint32
 	size     uint64
 	readOnly bool
-	refusal  string // of opReady: why not
+	refusal  string // of opReady: why the plugin can't map the segments; empty: it has mapped them
 	files    []int
 }
 
@@ -47,10 +46,11 @@ const (
 	maxFiles    = 2 + 2*laneCount
 )
 
-// sendTimeout is how long the socket may be full. A plugin that doesn't read it any more has to be killed.
+// sendTimeout is how long the socket may be full. A plugin that stops reading it must be killed.
 const sendTimeout = 2 * time.Second
 
-// A socket carries the few messages that set up memory. It is a pair of packet sockets, of which the plugin inherits one.
+// A socket carries the few messages that set up memory. It is one end of a pair of packet sockets; the plugin inherits the
+// other.
 type socket struct {
 	conn    *net.UnixConn
 	sending sync.Mutex // each message has sendTimeout for itself
@@ -70,7 +70,7 @@ func newSocketPair() (*socket, *os.File, error) {
 	return ours, theirs, nil
 }
 
-// newSocket takes over fd.
+// newSocket takes ownership of fd.
 func newSocket(fd int) (*socket, error) {
 	file := os.NewFile(uintptr(fd), "host")
 	defer file.Close()
@@ -114,8 +114,8 @@ func (s *socket) send(m message) error {
 
 var errVersion = fmt.Errorf("want version %d of the layout, in this machine's byte order", version)
 
-// receive waits for a message. The files that come with it belong to the caller; most is how many are wanted. With 0 the
-// system lets go of what comes: files of who is not trusted need not even be opened.
+// receive waits for a message. The descriptors that come with it belong to the caller; most is the greatest number wanted.
+// If most is 0, the kernel discards all descriptors, so that descriptors of an untrusted sender are not even opened.
 func (s *socket) receive(most int) (m message, err error) {
 	b := make([]byte, messageSize+maxRefusal)
 	var rights []byte

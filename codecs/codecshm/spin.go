@@ -10,29 +10,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A spinner waits for a word of memory to change without going to sleep, as long as that is likely to pay.
+// A spinner waits for a word of memory to change without going to sleep, as long as that is likely to be cheaper.
 //
-// To wake a processor that has gone to sleep takes several times as long as all the rest of a short call, and longer yet
-// in a virtual machine. So a spinner keeps its processor awake, but lets everybody else run first: it yields between any two
-// looks. When a yield shows that others use the processor, it gives up at once, for then nothing has gone to sleep and
-// waking is cheap. It also gives up when what it waits for usually takes longer than a sleep costs: how long
-// it tries follows from how long the last sleeps were.
+// Waking a processor that has gone to sleep takes several times as long as all the rest of a short call, and even longer in
+// a virtual machine. So a spinner keeps its processor awake, but it lets every other thread run first: it yields between
+// checks. If a yield shows that other threads use the processor, the spinner gives up at once, because then the processor
+// does not sleep and waking is cheap. It also gives up if the wait usually takes longer than a sleep costs: the lengths of
+// the last sleeps determine how long it tries.
 type spinner struct {
 	budget time.Duration
 }
 
 const (
 	firstSpin = 10 * time.Microsecond
-	maxSpin   = 100 * time.Microsecond // about what a sleep costs: two wakings of a processor
-	// busyYield is what a yield takes at least when others run meanwhile, for more than the blink that another spinner does.
+	maxSpin   = 100 * time.Microsecond // about the cost of a sleep: waking a processor twice
+	// busyYield is the least duration of a yield that shows that other threads ran meanwhile, and not only another spinner.
 	busyYield = 20 * time.Microsecond
-	// maxYields bounds what a spinner does where the clock stands still.
+	// maxYields limits the work of a spinner if the clock stands still.
 	maxYields = 1000
 )
 
 var spinOrigin = time.Now()
 
-// until returns true when word has become v, if same, or something else than v, if not. It is false when it is better to sleep.
+// until waits for word to become v, if same, or to differ from v, if not. It returns true if that has happened, and false
+// if it is better to sleep.
 func (s *spinner) until(word *atomic.Uint64, v uint64, same bool) bool {
 	if s.budget == 0 {
 		return (word.Load() == v) == same
@@ -55,7 +56,7 @@ func (s *spinner) until(word *atomic.Uint64, v uint64, same bool) bool {
 	return (word.Load() == v) == same
 }
 
-// slept tells how long a sleep was that followed.
+// slept records the duration of a sleep that followed until.
 func (s *spinner) slept(d time.Duration) {
 	switch {
 	case d < maxSpin:
