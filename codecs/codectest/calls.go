@@ -11,8 +11,8 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// callsAgain checks that results depend on nothing but the call: each call of some streams is made again by another
-// instance of the codec, in another order, as it was and with nothing examined.
+// callsAgain checks that results depend on nothing but the call. Another instance of the codec repeats calls of several
+// streams, in another order: each as it was, and with nothing examined.
 func (s *suite) callsAgain() {
 	type decodeCall struct {
 		in  codeccall.Decode
@@ -83,7 +83,7 @@ func (s *suite) callsAgain() {
 	}
 }
 
-// clone returns a deep copy of a call or a result, whose slices are used again.
+// clone returns a copy of a call or a result that shares no slices with it.
 func clone[T any](v *T) T {
 	c := *v
 	fields := reflect.ValueOf(&c).Elem()
@@ -95,7 +95,7 @@ func clone[T any](v *T) T {
 	return c
 }
 
-// outcome prints what a result means to a host: not what it leaves for the next search.
+// outcome prints the result of a decode, without the values that only help the next search.
 func outcome(out *codeccall.Decoded) string {
 	fault := "none"
 	for i := range out.SkippedFaults {
@@ -109,7 +109,7 @@ func outcome(out *codeccall.Decoded) string {
 		out.Refs, quote(out.Data), out.Consumed, out.Skipped, out.More, out.RoomNeeded, out.State, fault)
 }
 
-// atTheSameTime checks that calls of many directions may be under way at once. The race detector sees more.
+// atTheSameTime checks that calls of many directions may be under way at once. Under the race detector it finds more.
 func (s *suite) atTheSameTime() {
 	type stream struct {
 		*encoding
@@ -139,7 +139,7 @@ func (s *suite) atTheSameTime() {
 	}
 }
 
-// alone encodes and decodes one stream in pieces of step bytes. It is for a goroutine of its own.
+// alone encodes and decodes one stream in pieces of step bytes. It runs in a goroutine of its own.
 func (s *suite) alone(e *encoding, want *transcript, step int) error {
 	w, closeWriter := s.writer()
 	defer closeWriter()

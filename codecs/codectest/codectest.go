@@ -1,4 +1,4 @@
-// Package codectest is the suite that every codec passes, wherever it runs.
+// Package codectest is the test suite that every codec must pass, in this process or in another.
 //
 //	func TestSuite(t *testing.T) {
 //		codectest.Run(t, escape.Codec,
@@ -8,36 +8,36 @@
 //			}})
 //	}
 //
-// [Run] is for a codec in this process. [RunCalls] is for any other, such as one behind RPC: it leaves out what can't be
-// seen from there (work, memory, schema) and makes some thousand calls for each case.
+// [Run] tests a codec in this process. [RunCalls] tests any other codec, such as one behind RPC: it leaves out the checks
+// that need the codec in this process (work, memory, schema) and makes some thousand calls for each case.
 //
 // # What it checks
 //
-//   - Round trip: decoding undoes encoding for payloads that are random, empty, and made of nothing but the bytes that
-//     frame them. A payload of Case.Accept must be taken; any other comes back the same or is refused as
-//     unrepresentable. An empty one may be skipped.
-//   - Cuts: each prefix of a stream yields the frames that end in it, and is no fault. Each single cut, one byte at a
-//     time, and random cuts give the same payloads and the same faults, at the same places, for the same reasons, and
-//     with the same place to go on.
+//   - Round trip: decoding undoes encoding, for payloads that are random, empty, or made only of the bytes that frame
+//     them. A payload of Case.Accept must be accepted; any other comes back the same or is refused as unrepresentable.
+//     An empty payload may be skipped.
+//   - Cuts: each prefix of a stream yields the frames that end in it, and no fault. Each single cut, one byte at a time,
+//     and random cuts give the same payloads and the same faults, at the same places, for the same reasons, and with
+//     the same place to go on.
 //   - Ends: the end of the stream inside a frame is ErrTruncated.
-//   - Limits: a payload of MaxFrame bytes is accepted and decoded, one more is ErrTooLong, whatever the cuts, and no frame
-//     exceeds its longest wire. A frame that is far too long is reported before it has arrived whole.
-//   - Needs: where a decoder says that it needs so many bytes, it finds nothing in fewer, and a frame may have as many.
-//   - Faults: garbage and damaged streams never panic nor stand still; decoding that goes on where a fault says gives
-//     the same payloads for all cuts, and also where it goes on within a call.
-//   - Calls: each result passes the checks of package codeccall; a call made again, elsewhere, later, or with nothing
-//     examined, has the same result; little room delays payloads and changes none; how payloads are divided into
-//     batches doesn't matter; arguments are not changed; calls may be made at the same time.
-//   - In this process also: the work on a frame that arrives in many reads is linear, memory is bounded, a call with
+//   - Limits: a payload of MaxFrame bytes is accepted and decoded; one byte more is ErrTooLong, whatever the cuts; no frame
+//     exceeds its longest wire. A frame that is far too long is reported before all of it has arrived.
+//   - Needs: if a decoder declares that it needs a number of bytes, it finds nothing in fewer, and a frame may be that long.
+//   - Faults: garbage and damaged streams never cause a panic or a standstill. If decoding goes on where a fault says, it
+//     gives the same payloads for all cuts, and also if it goes on within a call.
+//   - Calls: each result passes the checks of package codeccall. A call that is repeated elsewhere, later, or with nothing
+//     examined has the same result. Little room delays payloads but changes none. The division of payloads into batches
+//     does not matter. Arguments are not changed. Calls may be concurrent.
+//   - Only in this process: the work on a frame that arrives in many reads is linear, memory is bounded, a call with
 //     more payloads than one result holds goes on, the schema is JSON, and an unknown option is refused.
 //
-// [Stream] is for what an author tests beside it.
+// [Stream] helps authors to write further tests.
 //
 // A call that does not return within [DefaultTimeout] fails its check with the stack trace of the call, and ends the suite,
-// since the call still runs. FRAMEHOST_CODECTEST_TIMEOUT=2m sets another time, Case.Timeout that of a case. Where a codec
-// ends the process of the tests, standard error says during which check.
+// because the call still runs. FRAMEHOST_CODECTEST_TIMEOUT=2m sets another time; Case.Timeout sets the time of one case. If a
+// codec makes the test process exit, standard error names the check.
 //
-// The random part is seeded anew in each run. A failing run prints its seed; FRAMEHOST_CODECTEST_SEED repeats it.
+// Each run has a new random seed. A failing run prints its seed; FRAMEHOST_CODECTEST_SEED repeats the run.
 package codectest
 
 import (
@@ -55,8 +55,8 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A Case is a codec's options, and what is particular about the framing that they make. The zero Case is the default
-// options, of which the suite knows nothing.
+// A Case is a codec's options and the known properties of the framing that they make. The zero Case has the default
+// options and no known properties.
 type Case struct {
 	Name     string // of the subtest; empty: the options
 	Options  string // a JSON object; empty: the defaults
@@ -67,18 +67,18 @@ type Case struct {
 	Frames []Frame  // payloads whose frames are known byte for byte, from the stream's start
 	Wires  []Wire   // streams whose decoding is known
 
-	// Sized returns a payload of n bytes that must be accepted if it is not longer than the limit, where a payload has a
-	// form of its own; n is at least 1024, or MaxFrame if that is less. Where it is nil, the suite tries a few payloads
-	// and uses one that is taken.
+	// Sized returns a payload of n bytes, which must be accepted if n does not exceed the limit. It is for framings whose
+	// payloads must have a special form. n is at least 1024, or MaxFrame if that is less. If Sized is nil, the suite tries a
+	// few payloads and uses one that is accepted.
 	Sized func(n int) []byte
 
-	// Datagrams says that a frame is ended by the end of its wire: frames don't follow one another in a stream.
+	// Datagrams means that a frame ends at the end of its wire: frames don't follow one another in a stream.
 	Datagrams bool
-	// EndDelivers says that the end of the stream inside a frame may deliver what there is.
+	// EndDelivers means that the end of the stream inside a frame may deliver the payload up to there.
 	EndDelivers bool
-	// Rescans says that an unfinished frame is searched from its start whenever more of it has arrived, as by a
-	// framing of codecs.FromFuncs: the check that such work is linear is left out. So is the one that a frame is reported as
-	// too long while it is unfinished; then its longest wire alone bounds it.
+	// Rescans means that an unfinished frame is searched from its start whenever more of it has arrived, as by a framing of
+	// codecs.FromFuncs. The suite then leaves out the check that this work is linear, and the check that a frame is
+	// reported as too long while it is unfinished: only its longest wire limits such a frame.
 	Rescans bool
 	// Timeout is how long a call may take; 0: FRAMEHOST_CODECTEST_TIMEOUT, or else DefaultTimeout.
 	Timeout time.Duration
@@ -91,21 +91,21 @@ type Frame struct{ Payload, Wire string }
 type Wire struct {
 	Wire string
 	Want []string // the payloads, up to the first fault
-	// Fault is the first fault; nil: none. Err, Offset and At are compared, and Want where it is given.
+	// Fault is the first fault; nil: none. The suite compares Err, Offset and At, and Want if it is not empty.
 	Fault *codecs.Fault
-	// Rest holds the payloads behind the first fault, when decoding goes on where each fault says.
+	// Rest holds the payloads after the first fault, when decoding goes on where each fault says.
 	Rest []string
 }
 
-// Run puts codec through the suite once for each case; without one, with its default options.
+// Run runs the suite on codec once for each case; without cases, with the default options.
 func Run(t *testing.T, codec codecs.Codec, cases ...Case) {
 	t.Helper()
 	runLocal(goTest{t}, codec, thorough, cases)
 }
 
-// RunCalls puts a codec that runs elsewhere through the suite, once for each case; without one, with its default
-// options. configure makes the codec for a case; it may be called several times, and also for a limit that is a little
-// greater than the case's.
+// RunCalls runs the suite on a codec that runs elsewhere, once for each case; without cases, with the default options.
+// configure makes the codec for a case. The suite may call it several times, also with a limit that is a little greater
+// than the case's.
 func RunCalls(t *testing.T, configure func(options json.RawMessage, maxFrame int) (codeccall.Codec, error), cases ...Case) {
 	t.Helper()
 	runCases(goTest{t}, configure, thrifty, cases, func(*suite) {})
@@ -124,13 +124,13 @@ func runLocal(t tester, codec codecs.Codec, much effort, cases []Case) {
 	})
 }
 
-// runCases runs what can be checked of any codec, and then more.
+// runCases runs the checks that are possible for any codec, and then more.
 func runCases(t tester, configure configurer, much effort, cases []Case, more func(*suite)) {
 	t.Helper()
 	var over atomic.Bool
 	for _, c := range orDefault(cases) {
 		if over.Load() {
-			return // which the case before has reported
+			return // an earlier case has reported the reason
 		}
 		t.Run(c.name(), func(t tester) {
 			s := newSuite(t, c, &watch{over: &over}, configure, much)
@@ -158,14 +158,14 @@ func orDefault(cases []Case) []Case {
 
 func (c *Case) name() string { return cmp.Or(c.Name, c.Options, "defaults") }
 
-// An effort bounds the number of calls that a case takes.
+// An effort limits the number of calls of a case.
 type effort struct {
 	payloads int // tried in round trips
-	streams  int // cut at each place
-	cutWire  int // bytes of each of them
-	damaged  int // streams of garbage, and of damaged frames, each
-	long     int // payloads at the limit, and beyond, of one framing byte each
-	together int // goroutines
+	streams  int // that are cut at each place
+	cutWire  int // bytes of each of those streams
+	damaged  int // streams of garbage, and as many of damaged frames
+	long     int // payloads at the limit, and as many beyond, each made of one framing byte
+	together int // goroutines that make calls concurrently
 }
 
 var (
@@ -217,11 +217,11 @@ func newSuite(t tester, c Case, w *watch, configure configurer, much effort) *su
 	return s
 }
 
-// step runs one check as a subtest, with a source of random numbers of its own, so that a check run alone does what it
-// does among the others. A check ends at its first failure: what follows from it only distracts.
+// step runs one check as a subtest, with a random source of its own, so that a check does the same when it runs alone. A
+// check ends at its first failure, because further failures only follow from the first.
 func (s *suite) step(name string, check func(*suite)) {
 	if s.watch.over.Load() {
-		return // which an earlier check has reported
+		return // an earlier check has reported the reason
 	}
 	s.t.Run(name, func(t tester) {
 		sub := *s

@@ -7,8 +7,8 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// cuts checks that each prefix of a stream yields the frames that end in it, that no cut matters, and what the end of
-// the stream means at each place.
+// cuts checks that each prefix of a stream yields the frames that end in it, that cuts do not change the result, and what
+// the end of the stream means at each place.
 func (s *suite) cuts() {
 	for _, e := range s.material(s.effort.streams, s.effort.cutWire/2) {
 		want := s.decode(e.wire, inOnePiece)
@@ -53,7 +53,7 @@ func (s *suite) cutAt(e *encoding, k int, want *transcript) {
 // endAt ends the stream after k bytes.
 func (s *suite) endAt(e *encoding, k int, r *reader) {
 	s.t.Helper()
-	between := len(r.wire) == 0 || k >= e.framesEnd() // no frame is under way, as far as can be seen
+	between := len(r.wire) == 0 || k >= e.framesEnd() // no frame is unfinished, as far as the suite can see
 	before := len(r.got.events)
 	if err := r.feed(nil, true); err != nil {
 		s.t.Fatalf("the first %d bytes of stream %s, where it ends: %v", k, quote(e.wire), err)
@@ -76,7 +76,7 @@ func (s *suite) endAt(e *encoding, k int, r *reader) {
 	}
 }
 
-// framesEnd returns where the last frame ends; what an encoder writes at the end of its stream is behind it.
+// framesEnd returns where the last frame ends. Bytes that an encoder writes at the end of its stream follow it.
 func (e *encoding) framesEnd() int {
 	end := 0
 	for _, t := range e.taken {
@@ -85,12 +85,12 @@ func (e *encoding) framesEnd() int {
 	return end
 }
 
-// endsAt reports whether n bytes are whole frames, or nothing.
+// endsAt reports whether the first n bytes are whole frames, or none.
 func (e *encoding) endsAt(n int) bool {
 	return n == 0 || slices.ContainsFunc(e.taken, func(t taken) bool { return t.end == n })
 }
 
-// littleRoom checks that payloads are only delayed when there is little room for them.
+// littleRoom checks that little room delays payloads but does not change them.
 func (s *suite) littleRoom() {
 	for _, e := range s.material(s.effort.streams, s.effort.cutWire) {
 		want := s.decode(e.wire, inOnePiece)

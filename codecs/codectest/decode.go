@@ -5,19 +5,19 @@ import (
 	"slices"
 )
 
-// room is what a call gets where nothing else is said, in bytes.
+// room is the default room of a call, in bytes.
 const room = 1 << 16
 
-// reader returns a reader of a new stream, and what closes it.
+// reader returns a reader of a new stream, and the function that closes it.
 func (s *suite) reader() (*reader, func()) {
 	d := s.codec.Open()
 	return newReader(s.ctx, d, s.codec.Properties()), d.Close
 }
 
-// An arrival is how a stream reaches a reader: cut at these places, its end with the last piece or behind it.
+// An arrival is how a stream reaches a reader: where it is cut, and whether its end arrives with the last piece or after it.
 type arrival struct {
 	cuts   []int // in rising order
-	eofToo bool  // the end is seen together with the last bytes
+	eofToo bool  // the end arrives together with the last bytes
 	adjust func(*reader)
 	how    string
 }
@@ -59,7 +59,7 @@ func (s *suite) randomly(n int) arrival {
 	return a
 }
 
-// decode reads wire as it arrives.
+// decode decodes wire, which arrives as a says.
 func (s *suite) decode(wire []byte, a arrival) *transcript {
 	s.t.Helper()
 	r, done := s.reader()

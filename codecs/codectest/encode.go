@@ -2,13 +2,13 @@ package codectest
 
 import "slices"
 
-// writer returns a writer of a new stream, and what closes it.
+// writer returns a writer of a new stream, and the function that closes it.
 func (s *suite) writer() (*writer, func()) {
 	d := s.codec.Open()
 	return newWriter(s.ctx, d, s.codec.Properties()), d.Close
 }
 
-// encode writes a stream of payloads, handed over in batches of the given sizes and then in one with the rest.
+// encode encodes a stream of payloads, in batches of the given sizes and then in one batch with the rest.
 func (s *suite) encode(payloads []string, adjust func(*writer), batches ...int) *encoding {
 	s.t.Helper()
 	w, done := s.writer()
@@ -36,7 +36,7 @@ func (s *suite) takes(payload string) bool {
 	return len(s.encode([]string{payload}, nil).payloads()) == 1
 }
 
-// streams divides payloads into lists, each for a stream of its own: of one for datagrams, else of up to n.
+// streams divides payloads into lists, each for a stream of its own: for datagrams of one payload, else of up to n.
 func (s *suite) streams(payloads []string, n int) [][]string {
 	if s.c.Datagrams {
 		n = 1
@@ -54,7 +54,7 @@ func (s *suite) backAgain(e *encoding, a arrival) {
 	}
 	s.t.Helper()
 	if len(e.taken) > 1 {
-		for _, p := range e.payloads() { // one payload that fails alone says more than a stream of them
+		for _, p := range e.payloads() { // if one payload alone fails too, its report is easier to read than that of the stream
 			s.backAgain(s.encode([]string{p}, nil), inOnePiece)
 		}
 	}

@@ -9,12 +9,11 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// smallLimit is a limit for payloads that garbage exceeds.
+// smallLimit is a limit for payloads, in bytes, that garbage exceeds.
 const smallLimit = 8
 
 // faults checks that garbage and damaged streams decode alike however they are cut, with the same faults in the same
-// places, also behind a fault and where faults are skipped within a call, and that nothing is returned that breaks the
-// contract.
+// places, also after a fault and when faults are skipped within a call, and that every result keeps the contract.
 func (s *suite) faults() {
 	alphabet := s.framing()
 	small := *s
@@ -36,7 +35,7 @@ func (s *suite) faults() {
 	}
 }
 
-// damage returns a copy of wire with a byte or two changed, lost, repeated or put in.
+// damage returns a copy of wire in which one or two bytes are changed, lost, repeated or inserted.
 func (s *suite) damage(wire, alphabet []byte) []byte {
 	out := bytes.Clone(wire)
 	for range 1 + s.random.IntN(2) {
@@ -56,7 +55,7 @@ func (s *suite) damage(wire, alphabet []byte) []byte {
 	return out
 }
 
-// damaged checks wire, each tenth one at every single cut.
+// damaged checks wire, and with every tenth i at every single cut.
 func (s *suite) damaged(wire []byte, i int) {
 	s.t.Helper()
 	want := s.decode(wire, inOnePiece)

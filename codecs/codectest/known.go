@@ -9,7 +9,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// optionsInForce checks that the options a codec says are in force make the same codec.
+// optionsInForce checks that the options in force that a codec reports make the same codec.
 func (s *suite) optionsInForce() {
 	p := s.codec.Properties()
 	if p.MaxFrame != s.maxFrame || p.MaxWire < 1 {
@@ -33,7 +33,7 @@ func sameJSON(a, b json.RawMessage) bool {
 	return x.String() == y.String()
 }
 
-// known checks what the case says of payloads and wires.
+// known checks the payloads and wires of the case.
 func (s *suite) known() {
 	for _, p := range s.c.Accept {
 		for _, t := range s.encode([]string{p}, nil).taken {
@@ -88,7 +88,7 @@ func sameFault(got, want *codecs.Fault) bool {
 		(want.Want == "" || got.Want == want.Want)
 }
 
-// cutEverywhere checks that a short wire decodes to want with each single cut, and a long one with some.
+// cutEverywhere checks that a short wire decodes to want with each single cut, and a long wire with some cuts.
 func (s *suite) cutEverywhere(wire []byte, want *transcript) {
 	s.t.Helper()
 	if len(wire) > 2*s.effort.cutWire {

@@ -10,8 +10,8 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// limits checks payloads at the limit and one over it. Those over it are written by the same codec with a greater one,
-// since a host hands over no payload that is longer than the limit.
+// limits checks payloads at the limit and one byte over it. A codec with a greater limit writes the latter, since a host
+// passes no payload that is longer than the limit.
 func (s *suite) limits() {
 	if _, ok := s.sized(s.maxFrame); !ok && s.c.Sized != nil {
 		s.t.Fatalf("the case's Sized(%d) is refused, want it accepted, as a payload at the limit", s.maxFrame)
@@ -70,7 +70,7 @@ func (s *suite) tooLong(greater *suite) {
 	}
 }
 
-// long returns payloads of n bytes: one that must be taken, where there is one, and some that are likely to go wrong.
+// long returns payloads of n bytes: one that must be accepted, if there is one, and some that are likely to fail.
 func (s *suite) long(n int) []string {
 	s.t.Helper()
 	var list []string
@@ -83,7 +83,7 @@ func (s *suite) long(n int) []string {
 	return append(list, s.payload(s.framing(), n))
 }
 
-// overLimit checks that the frame e of payload, which is too long, is refused for that.
+// overLimit checks that the frame e of payload, which is too long, is refused as too long.
 func (s *suite) overLimit(payload string, e *encoding) {
 	s.t.Helper()
 	if len(e.payloads()) == 0 {
@@ -103,21 +103,21 @@ func (s *suite) overLimit(payload string, e *encoding) {
 	}
 }
 
-// early checks that a frame that is far too long is reported while it arrives, and not only when it is whole: a decoder, or
-// the host by the longest wire, then holds little more of it than of a frame at the limit.
+// early checks that a frame that is far too long is reported while it arrives, and not only when it is complete. The decoder,
+// or the host by the longest wire, then holds little more of it than of a frame at the limit.
 func (s *suite) early() {
 	s.t.Helper()
 	if s.c.Rescans || s.c.Datagrams {
 		return
 	}
-	const constants = 192 // bytes of what surrounds a payload, beside what the suite has seen
+	const constants = 192 // bytes of framing around a payload, in addition to those that the suite has seen
 	longest := 0
 	for _, p := range s.long(s.maxFrame) {
 		longest = max(longest, len(s.encode([]string{p}, nil).wire))
 	}
 	enough := longest + constants
 	if enough > s.maxFrame+2*constants {
-		enough += longest // payload bytes take more than a byte, at times of more kinds than the suite has seen
+		enough += longest // a payload byte may take several bytes of wire, and other bytes more than the suite has seen
 	}
 	greater, ok := s.limited(enough + constants)
 	if !ok {
@@ -142,7 +142,8 @@ func (s *suite) early() {
 	}
 }
 
-// amongGood checks that a frame that is too long hides none before it, and that what follows doesn't depend on the cuts.
+// amongGood checks that a frame that is too long hides no frame before it, and that the result after it does not depend on
+// the cuts.
 func (s *suite) amongGood(greater *suite, payload string) {
 	s.t.Helper()
 	good, ok := s.ordinary()
@@ -166,7 +167,7 @@ func (s *suite) amongGood(greater *suite, payload string) {
 	}
 }
 
-// ordinary returns a short payload that is taken, if one was found.
+// ordinary returns a short payload that is accepted, if one was found.
 func (s *suite) ordinary() (payload string, ok bool) {
 	s.t.Helper()
 	for _, p := range append(slices.Clone(s.c.Accept), "hello", "a", "0") {
@@ -177,7 +178,7 @@ func (s *suite) ordinary() (payload string, ok bool) {
 	return "", false
 }
 
-// inChunks cuts a long stream into some hundred pieces.
+// inChunks cuts a long stream into about a hundred pieces.
 func (s *suite) inChunks(n int) arrival {
 	a := arrival{}
 	step := 1 + n/(3*s.effort.cutWire/4)

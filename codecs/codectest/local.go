@@ -12,7 +12,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// checkInfo checks what a codec says of itself, and that it refuses an option it doesn't have.
+// checkInfo checks a codec's Info and schema, and that the codec refuses an option it does not have.
 func checkInfo(t tester, codec codecs.Codec) {
 	t.Helper()
 	info := codec.Info()
@@ -37,8 +37,8 @@ func checkInfo(t tester, codec codecs.Codec) {
 	}
 }
 
-// memory checks that garbage doesn't make a decoder take memory out of proportion to its limits, such as for a length
-// that was only announced.
+// memory checks that garbage does not make a decoder allocate memory out of proportion to its limits, for example for a
+// length that was only announced.
 func (s *suite) memory() {
 	alphabet := s.framing()
 	p := s.codec.Properties()
@@ -64,11 +64,11 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// linear checks that the work on an unfinished frame is in proportion to what has arrived since the last call, not to
-// what came before. A codec can't be seen at work, so this compares times: of a call that is shown a few new bytes
-// behind a great many that an earlier call examined, with the same behind a few. The shortest of many tries is taken on
-// each side, which disturbances only make longer; and a search of what was examined takes some hundred times as long,
-// of which an eighth is enough to fail.
+// linear checks that the work on an unfinished frame is proportional to the bytes that have arrived since the last call,
+// not to the bytes before them. It compares times: of a call that is shown a few new bytes after very many bytes that an
+// earlier call examined, and of one that is shown them after few. On each side it takes the shortest time of many tries,
+// because disturbances only make times longer. Searching the examined bytes again takes several hundred times as long; an
+// eighth of that is enough to fail.
 func (s *suite) linear() {
 	if s.c.Rescans {
 		return
@@ -78,7 +78,7 @@ func (s *suite) linear() {
 		small, okSmall := s.unfinished(short, arrives)
 		great, okGreat := s.unfinished(long, arrives)
 		if !okSmall || !okGreat {
-			continue // the framing has a lower limit, or tells in a length what it needs, so that no call is made
+			continue // the framing has a lower limit, or declares a need from a length, so that no call is made
 		}
 		var few, many time.Duration
 		for range 4 {
@@ -93,8 +93,8 @@ func (s *suite) linear() {
 	}
 }
 
-// unfinished returns a function that measures the call which is shown the last but one byte of a frame whose payload
-// has about n bytes, and some before that byte, after a call that was shown all before these.
+// unfinished returns a function that measures a call in the middle of a frame whose payload has about n bytes. The call is
+// shown the frame without its last eighth; earlier calls were shown all of that but the last arrives bytes.
 func (s *suite) unfinished(n, arrives int) (measure func() time.Duration, ok bool) {
 	s.t.Helper()
 	codec, err := s.configure(json.RawMessage(s.c.Options), n)
@@ -111,7 +111,7 @@ func (s *suite) unfinished(n, arrives int) (measure func() time.Duration, ok boo
 	if len(wire) < 4*arrives {
 		return nil, false
 	}
-	// Shown in a few steps, the last of which stops amid the payload.
+	// Shown in a few steps, the last of which ends inside the payload.
 	end := len(wire) - 1 - len(wire)/8
 	r, done := larger.reader()
 	if err := r.feed(wire[:1+end/2], false); err != nil {
@@ -143,11 +143,11 @@ func (s *suite) unfinished(n, arrives int) (measure func() time.Duration, ok boo
 			}
 			least = min(least, time.Since(begin))
 		}
-		return max(least/4, time.Microsecond/2) // clocks are not finer than this everywhere
+		return max(least/4, time.Microsecond/2) // some systems have no finer clock
 	}, true
 }
 
-// fullResults checks that a decoder and an encoder go on where a result holds no more payloads.
+// fullResults checks that a decoder and an encoder go on in another call when a result holds no more payloads.
 func (s *suite) fullResults() {
 	var small string
 	found := false
@@ -162,7 +162,7 @@ func (s *suite) fullResults() {
 	}
 	few := slices.Repeat([]string{small}, 600)
 	if len(s.encode(few, nil).payloads()) != len(few) {
-		return // refused at some places of a stream: each refusal is a call of its own
+		return // refused in some places of a stream, where each refusal needs a call of its own
 	}
 	const n = codecs.MaxPayloads + 1000
 	payloads := slices.Repeat([]string{small}, n)

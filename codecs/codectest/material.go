@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// framing returns the bytes that the codec itself writes around or into payloads, and those that framings are often
-// made of.
+// framing returns the bytes that the codec itself writes around or into payloads, and bytes that many framings use.
 func (s *suite) framing() []byte {
 	s.t.Helper()
 	var found []byte
@@ -26,7 +25,7 @@ func (s *suite) framing() []byte {
 	return found
 }
 
-// payloads returns about n payloads that are likely to go wrong, the shortest first.
+// payloads returns about n payloads that are likely to fail, the shortest first.
 func (s *suite) payloads(n int) []string {
 	s.t.Helper()
 	alphabet := s.framing()
@@ -66,7 +65,7 @@ func (s *suite) length() int {
 	}
 }
 
-// payload returns n bytes: of the alphabet, of it and letters, or of all bytes.
+// payload returns n random bytes: of the alphabet, of the alphabet and letters, or of all bytes.
 func (s *suite) payload(alphabet []byte, n int) string {
 	b := make([]byte, n)
 	kind := s.random.IntN(4)
@@ -86,7 +85,7 @@ func (s *suite) payload(alphabet []byte, n int) string {
 	return string(b)
 }
 
-// sized returns a payload of n bytes that the codec takes. ok is false when none was found.
+// sized returns a payload of n bytes that the codec accepts. ok is false if none was found.
 func (s *suite) sized(n int) (payload string, ok bool) {
 	s.t.Helper()
 	if s.c.Sized != nil {
@@ -110,7 +109,7 @@ func (s *suite) sized(n int) (payload string, ok bool) {
 	return "", false
 }
 
-// taken returns those of payloads that the codec takes, until their frames are about most bytes of wire.
+// taken returns those of payloads that the codec accepts, until their frames have about most bytes of wire.
 func (s *suite) taken(payloads []string, most int) []string {
 	s.t.Helper()
 	e := s.encode(payloads, nil)

@@ -11,23 +11,23 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// A reader decodes one stream with the driver that hosts use, and goes on after faults where they say. Every call that the driver
-// makes goes through it, and every result is checked.
+// A reader decodes one stream with the driver that hosts use, and goes on after faults where they say. It makes every call
+// of the driver, and checks every result.
 type reader struct {
 	ctx        context.Context
 	direction  codeccall.Direction
 	properties codeccall.Properties
 
-	room   int  // bytes for payloads that are built; more when it is needed, for one call
-	forget bool // shows everything as not examined, as a call made again by another process does
+	room   int  // bytes of payloads that may be built; a call that needs more gets more
+	forget bool // sets Examined to 0, as a host does when it repeats a call in another process
 	skips  int  // how many faults may be skipped in a call
 	// watch sees each call with its result, before the result takes effect.
 	watch func(in *codeccall.Decode, out *codeccall.Decoded) error
 
 	decoder codecstream.Decoder
 	wire    []byte           // received and not consumed
-	call    codeccall.Decode // the last one
-	asked   int              // bytes of wire in which the codec found nothing and which it answered with a need
+	call    codeccall.Decode // the last call
+	asked   int              // bytes of wire shown to the last call that found nothing and declared a need
 	ended   bool
 	got     transcript
 }
@@ -38,7 +38,7 @@ func newReader(ctx context.Context, d codeccall.Direction, p codeccall.Propertie
 	return r
 }
 
-// fork returns a reader that goes on from here on its own.
+// fork returns an independent reader in the same state.
 func (r *reader) fork() *reader {
 	f := *r
 	f.wire, f.got = bytes.Clone(r.wire), r.got.clone()
@@ -47,7 +47,8 @@ func (r *reader) fork() *reader {
 	return &f
 }
 
-// feed shows what arrived, and with eof that nothing more will. Its error is the codec's failure, not a fault.
+// feed shows the bytes that arrived, and with eof the end of the stream. Its error is a failure of the codec; faults are not
+// errors.
 func (r *reader) feed(arrived []byte, eof bool) error {
 	if r.ended {
 		return nil
@@ -58,22 +59,22 @@ func (r *reader) feed(arrived []byte, eof bool) error {
 	return err
 }
 
-// Bytes returns what was received and not consumed.
+// Bytes returns the bytes that were received and not consumed.
 func (r *reader) Bytes() []byte { return r.wire }
 
-// Consume drops the first n bytes of it.
+// Consume drops the first n of those bytes.
 func (r *reader) Consume(n int) { r.wire = r.wire[n:] }
 
-// Prepare gives a call its room.
+// Prepare sets the room of a call.
 func (r *reader) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error) {
 	in.Room, in.Skips = max(r.room, in.RoomNeeded), r.skips
 	return new(codeccall.Decoded), nil
 }
 
-// Found notes what a call found.
+// Found records the result of a call.
 func (r *reader) Found(result *codecstream.Result) error {
 	begin := int(result.Offset)
-	next := 0 // of the skipped faults
+	next := 0 // index of the next skipped fault
 	for i := range len(result.Refs) + 1 {
 		for ; next < len(result.SkippedFaults) && result.SkippedFaults[next].Payloads == i; next++ {
 			f := &result.SkippedFaults[next]
@@ -90,17 +91,17 @@ func (r *reader) Found(result *codecstream.Result) error {
 	return nil
 }
 
-// Fault notes a fault.
+// Fault records a fault.
 func (r *reader) Fault(f *codecstream.Fault) (goOn bool, err error) {
 	r.got.fault(f.Fault, int(f.Begin))
 	r.ended = f.Final
 	return !f.Final, nil
 }
 
-// Drop has nothing to do: the fault says what it takes with it.
+// Drop does nothing: the recorded fault says which bytes are dropped.
 func (r *reader) Drop([]byte) {}
 
-// readerCalls are the calls that a reader's driver makes.
+// readerCalls makes the calls of a reader's driver.
 type readerCalls struct {
 	codeccall.Direction
 	reader *reader
@@ -134,8 +135,8 @@ func (c readerCalls) Decode(ctx context.Context, in *codeccall.Decode, out *code
 	return nil
 }
 
-// checkNeed checks that the codec finds nothing in fewer bytes than it said it needs: it shows one byte less, which a host
-// never does, before the call that shows as many, or whatever has arrived by the end of the stream.
+// checkNeed checks that the codec finds nothing in fewer bytes than it has declared as its need. It shows one byte less,
+// which a host never does, before the call that shows as many, or all bytes that have arrived by the end of the stream.
 func (r *reader) checkNeed(ctx context.Context) error {
 	in := r.call
 	few := min(in.Need-1, len(in.Wire))
@@ -162,7 +163,7 @@ func (r *reader) checkNeed(ctx context.Context) error {
 	return nil
 }
 
-// found prints what there is in a result.
+// found prints the payloads and faults of a result.
 func found(in *codeccall.Decode, out *codeccall.Decoded) string {
 	var got transcript
 	batch := codecs.Batch{Wire: in.Wire, Data: out.Data, Refs: out.Refs}
@@ -175,8 +176,8 @@ func found(in *codeccall.Decode, out *codeccall.Decoded) string {
 	return fmt.Sprintf("%v and %d bytes consumed", &got, out.Consumed)
 }
 
-// untouched makes a call of which in is the argument, and fails when the call changed the argument's bytes, or those
-// behind them that belong to the caller.
+// untouched makes a call whose argument is in, and fails if the call changed the argument's bytes, or the bytes after them
+// that belong to the caller.
 func untouched(in *codeccall.Decode, call func() error) error {
 	const behind = "\xa5\xa5\xa5\xa5"
 	memory := append(bytes.Clone(in.Wire), behind...)

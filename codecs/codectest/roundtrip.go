@@ -8,7 +8,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// roundTrip checks that what was written is read back, and that what isn't written is refused in the right way.
+// roundTrip checks that written payloads are read back, and that other payloads are refused correctly.
 func (s *suite) roundTrip() {
 	taken := 0
 	for _, payloads := range s.streams(s.payloads(s.effort.payloads), 48) {
@@ -23,7 +23,7 @@ func (s *suite) roundTrip() {
 	}
 }
 
-// fates checks what became of each payload handed over.
+// fates checks the result for each payload passed to the encoder.
 func (s *suite) fates(e *encoding) {
 	s.t.Helper()
 	for _, t := range e.taken {
@@ -40,7 +40,7 @@ func (s *suite) fates(e *encoding) {
 	}
 }
 
-// batches checks that it doesn't matter how payloads are divided into batches, nor how much room there is.
+// batches checks that neither the division of payloads into batches nor the room changes the result.
 func (s *suite) batches() {
 	for _, payloads := range s.streams(s.payloads(min(s.effort.payloads, 60)), 30) {
 		want := s.encode(payloads, nil)

@@ -12,8 +12,8 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// A Stream is a stream of a codec in this process, for the tests that its author writes beside the suite: it shows the
-// codec what is left with what arrives, as a host does, and holds each result against the contract.
+// A Stream is a stream of a codec in this process, for the tests that its author writes in addition to the suite. Like a
+// host, it shows the codec unconsumed bytes together with new ones, and checks each result against the contract.
 type Stream struct {
 	Framing    codecs.Framing
 	Properties codeccall.Properties
@@ -25,7 +25,7 @@ type Stream struct {
 	t testing.TB
 }
 
-// NewStream configures codec, with room for 1 MiB. The test fails if it can't, and where a result breaks the contract.
+// NewStream configures codec, with room for 1 MiB. The test fails if that fails, or if a later result breaks the contract.
 func NewStream(t testing.TB, codec codecs.Codec, options string, maxFrame int) *Stream {
 	t.Helper()
 	framing, _, err := codec.Configure(json.RawMessage(options), maxFrame)
@@ -36,8 +36,8 @@ func NewStream(t testing.TB, codec codecs.Codec, options string, maxFrame int) *
 		Properties: codeccall.Properties{MaxFrame: maxFrame, MaxWire: codecs.MaxWireOf(framing, maxFrame)}}
 }
 
-// Decode returns the payloads of a stream that arrives in these reads and then ends, and its first fault, if any, with
-// places that count from the stream's start.
+// Decode returns the payloads of a stream that arrives in these reads and then ends, and its first fault, if any. Positions
+// in the fault count from the start of the stream.
 func (s *Stream) Decode(reads ...string) (payloads []string, fault error) {
 	s.t.Helper()
 	a := &arriving{stream: s}
@@ -53,14 +53,14 @@ func (s *Stream) Decode(reads ...string) (payloads []string, fault error) {
 	return a.payloads, nil
 }
 
-// arriving is a stream as it arrives.
+// arriving is a stream that is being decoded.
 type arriving struct {
 	stream   *Stream
 	decoder  codecstream.Decoder
 	wire     []byte // arrived and not consumed
 	began    bool   // a call was made
 	payloads []string
-	fault    *codecs.Fault // where decoding ended
+	fault    *codecs.Fault // the fault that ended decoding
 }
 
 func (a *arriving) decode(eof bool) {
@@ -73,7 +73,7 @@ func (a *arriving) decode(eof bool) {
 	}
 }
 
-// Decode makes the driver's calls.
+// Decode makes a call of the driver.
 func (a *arriving) Decode(_ context.Context, in *codeccall.Decode, _ *codeccall.Decoded) error {
 	if !a.began {
 		in.State, a.began = a.stream.State, true
@@ -88,13 +88,13 @@ func (a *arriving) Encode(context.Context, *codeccall.Encode, *codeccall.Encoded
 }
 func (a *arriving) Close() {}
 
-// Bytes returns what arrived and was not consumed.
+// Bytes returns the bytes that have arrived and were not consumed.
 func (a *arriving) Bytes() []byte { return a.wire }
 
-// Consume drops the first n bytes of it.
+// Consume drops the first n of those bytes.
 func (a *arriving) Consume(n int) { a.wire = a.wire[n:] }
 
-// Prepare gives a call its room.
+// Prepare sets the room of a call.
 func (a *arriving) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error) {
 	s := a.stream
 	if in.RoomNeeded > s.Room {
@@ -105,7 +105,7 @@ func (a *arriving) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error) {
 	return &s.Last, nil
 }
 
-// Found notes payloads.
+// Found records the payloads of a result.
 func (a *arriving) Found(r *codecstream.Result) error {
 	for i := range r.Refs {
 		a.payloads = append(a.payloads, string(r.Payload(i)))
@@ -113,7 +113,7 @@ func (a *arriving) Found(r *codecstream.Result) error {
 	return nil
 }
 
-// Fault notes the fault at which decoding ends.
+// Fault records the fault, which ends decoding.
 func (a *arriving) Fault(f *codecstream.Fault) (goOn bool, err error) {
 	at := *f.Fault
 	at.Offset, at.At = at.Offset+int(f.Begin), at.At+int(f.Begin)
@@ -124,10 +124,10 @@ func (a *arriving) Fault(f *codecstream.Fault) (goOn bool, err error) {
 	return false, nil
 }
 
-// Drop has nothing to do: decoding ends at the first fault.
+// Drop does nothing: decoding ends at the first fault.
 func (a *arriving) Drop([]byte) {}
 
-// Call makes one call. Its result is valid until the next.
+// Call makes one call. Its result is valid until the next call.
 func (s *Stream) Call(in *codeccall.Decode) *codeccall.Decoded {
 	s.t.Helper()
 	if err := s.Runner.Decode(s.Framing, s.Properties.MaxFrame, in, &s.Last); err != nil {
@@ -149,7 +149,7 @@ func (s *Stream) Encode(payload string) string {
 	return string(out.Wire)
 }
 
-// TryEncode encodes payload, at the start of a stream. The result is valid until the next.
+// TryEncode encodes payload, at the start of a stream. The result is valid until the next call.
 func (s *Stream) TryEncode(payload string) codeccall.Encoded {
 	s.t.Helper()
 	var out codeccall.Encoded

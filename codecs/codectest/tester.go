@@ -2,8 +2,8 @@ package codectest
 
 import "testing"
 
-// A tester is what the suite needs of a *testing.T. The suite's own tests stand a recorder in for it, to see that a
-// broken codec fails.
+// A tester has the methods of *testing.T that the suite uses. The suite's own tests replace it by a recorder, to see that
+// a broken codec fails.
 type tester interface {
 	Helper()
 	Name() string

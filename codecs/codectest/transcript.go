@@ -8,14 +8,14 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// A transcript is what a stream decoded to, whatever its cuts: payloads and faults in their order.
+// A transcript is the result of decoding a stream: payloads and faults in order. It does not depend on the cuts.
 type transcript struct {
 	events  []event
 	skipped int // empty frames
-	dropped int // bytes of faulty frames, beyond where their faults resume
+	dropped int // bytes of faulty frames after their faults' Resume
 }
 
-// An event is a payload, or a fault with places counted from the stream's start.
+// An event is a payload, or a fault whose positions count from the start of the stream.
 type event struct {
 	payload string
 	fault   *codecs.Fault // nil: a payload
@@ -34,7 +34,7 @@ func (t *transcript) clone() transcript {
 
 func (t *transcript) payload(b []byte) { t.events = append(t.events, event{payload: string(b)}) }
 
-// fault notes f of a call that was shown the stream from offset begin.
+// fault records f of a call that was shown the stream from offset begin on.
 func (t *transcript) fault(f *codecs.Fault, begin int) {
 	at := *f
 	at.Offset, at.At = f.Offset+begin, f.At+begin
@@ -44,7 +44,7 @@ func (t *transcript) fault(f *codecs.Fault, begin int) {
 	t.events = append(t.events, event{fault: &at})
 }
 
-// split returns the payloads before the first fault, that fault, and the payloads behind it.
+// split returns the payloads before the first fault, that fault, and the payloads after it.
 func (t *transcript) split() (before []string, first *codecs.Fault, behind []string) {
 	for _, e := range t.events {
 		switch {
@@ -93,7 +93,7 @@ func (t *transcript) String() string {
 	return text
 }
 
-// quote returns b in quotes, with the middle left out when it is long.
+// quote returns b in quotes, with the middle left out if b is long.
 func quote[T string | []byte](b T) string {
 	const most = 240
 	if len(b) <= most {
@@ -104,7 +104,7 @@ func quote[T string | []byte](b T) string {
 
 func quoteAll(texts []string) string { return list(texts, quote[string]) }
 
-// list prints items, with the middle left out when there are many.
+// list prints items, with the middle left out if there are many.
 func list[T any](items []T, text func(T) string) string {
 	const most = 24
 	var texts []string

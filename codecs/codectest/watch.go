@@ -20,7 +20,8 @@ const timeoutVariable = "FRAMEHOST_CODECTEST_TIMEOUT"
 // DefaultTimeout is how long a call may take, if neither the case nor the environment says otherwise.
 const DefaultTimeout = 30 * time.Second
 
-// Timeout returns how long a call may take: what FRAMEHOST_CODECTEST_TIMEOUT says, such as 2m, else DefaultTimeout.
+// Timeout returns how long a call may take: the value of FRAMEHOST_CODECTEST_TIMEOUT, such as 2m, or else DefaultTimeout.
+// It returns an error if that value is not a duration above 0.
 func Timeout() (time.Duration, error) {
 	text := os.Getenv(timeoutVariable)
 	if text == "" {
@@ -33,8 +34,8 @@ func Timeout() (time.Duration, error) {
 	return d, nil
 }
 
-// A watch makes the calls of a suite, each in a goroutine of its own, and gives up one that does not return. Once a call
-// was given up, or the codec's process is gone, no more are made.
+// A watch makes the calls of a suite, each in a goroutine of its own, and gives up a call that does not return. After that,
+// or after the codec's process is gone, it makes no more calls.
 type watch struct {
 	timeout time.Duration
 	over    *atomic.Bool // shared by all cases
@@ -43,7 +44,7 @@ type watch struct {
 // errEnded is the error of a call that ended its goroutine.
 var errEnded = errors.New("the call ended its goroutine, as by runtime.Goexit or t.FailNow: want it to return")
 
-// call makes a call.
+// call runs run, and returns its error, or an error if run does not return in time.
 func (w *watch) call(run func() error) error {
 	done := newCall(run)
 	timer := time.NewTimer(w.timeout)
@@ -61,7 +62,7 @@ func (w *watch) call(run func() error) error {
 	}
 }
 
-// newCall starts a call, which is recognised by this function's name in stack traces.
+// newCall starts a call. stacksOfCalls finds the name of this function in stack traces.
 func newCall(call func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() {
@@ -85,7 +86,7 @@ func stacksOfCalls() string {
 	return strings.Join(calls, "\n\n")
 }
 
-// watched returns configure with all its calls, and those of the codecs that it makes, under watch.
+// watched returns configure with a watch on its calls and on the calls of the codecs that it makes.
 func (w *watch) watched(configure configurer) configurer {
 	return func(options json.RawMessage, maxFrame int) (codec codeccall.Codec, err error) {
 		var made codeccall.Codec
@@ -120,7 +121,7 @@ func (d watchedDirection) Encode(ctx context.Context, in *codeccall.Encode, out 
 	return d.watch.call(func() error { return d.Direction.Encode(ctx, in, out) })
 }
 
-// unwatched returns d for calls whose time is measured.
+// unwatched returns the direction inside d, for calls whose time is measured.
 func unwatched(d codeccall.Direction) codeccall.Direction {
 	if w, ok := d.(watchedDirection); ok {
 		return w.Direction

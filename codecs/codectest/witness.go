@@ -11,11 +11,11 @@ import (
 	"sync"
 )
 
-// witnessVariable marks a process that is the witness of a test binary.
+// witnessVariable is the environment variable that makes a test binary run as a witness.
 const witnessVariable = "FRAMEHOST_CODECTEST_WITNESS"
 
-// A test that ends its process, as by os.Exit, takes the test log with it. So another process of the same binary is
-// the witness: it reads from a pipe which checks begin and end, and prints those that are under way when the pipe ends.
+// A test that exits its process, for example with os.Exit, loses the test log. So a second process of the same binary is
+// the witness: it reads from a pipe which checks begin and end. When the pipe ends, it prints the checks that were running.
 func init() {
 	if os.Getenv(witnessVariable) != "" {
 		bearWitness(os.Stdin, os.Stderr)
@@ -23,7 +23,7 @@ func init() {
 	}
 }
 
-// bearWitness reads which checks begin (+NAME) and end (-NAME), and prints those that have not ended.
+// bearWitness reads the names of checks that begin (+NAME) and end (-NAME), and prints those that have not ended.
 func bearWitness(in io.Reader, out io.Writer) {
 	var names []string
 	for lines := bufio.NewScanner(in); lines.Scan(); {
@@ -44,7 +44,7 @@ func bearWitness(in io.Reader, out io.Writer) {
 	}
 }
 
-// witnessPipe is the pipe to the witness, nil where it could not be started.
+// witnessPipe returns the pipe to the witness, or nil if the witness could not be started.
 var witnessPipe = sync.OnceValue(func() io.Writer {
 	self, err := os.Executable()
 	if err != nil {
@@ -65,7 +65,7 @@ var witnessPipe = sync.OnceValue(func() io.Writer {
 	return w
 })
 
-// witnessed calls check, which is called name. If the process ends meanwhile, the witness prints that name.
+// witnessed calls check. If the process exits meanwhile, the witness prints name.
 func witnessed(name string, check func()) {
 	witness := witnessPipe()
 	if witness == nil {

@@ -11,18 +11,18 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// A writer encodes one stream with the driver that hosts use, and leaves out what can't be represented. Every call that the
-// driver makes goes through it, and every result is checked.
+// A writer encodes one stream with the driver that hosts use, and leaves out payloads that can't be represented. It makes
+// every call of the driver, and checks every result.
 type writer struct {
 	ctx        context.Context
 	direction  codeccall.Direction
 	properties codeccall.Properties
 
-	room  int // bytes that may be written; more when it is needed, for one call
+	room  int // bytes that may be written; a call that needs more gets more
 	watch func(in *codeccall.Encode, out *codeccall.Encoded) error
 
 	encoder codecstream.Encoder
-	handed  []string // the payloads of the batch at hand
+	handed  []string // the payloads of the current batch
 	got     encoding
 }
 
@@ -32,22 +32,22 @@ func newWriter(ctx context.Context, d codeccall.Direction, p codeccall.Propertie
 	return w
 }
 
-// An encoding is what a stream of payloads became.
+// An encoding is the wire of a stream of payloads.
 type encoding struct {
 	wire  []byte
 	taken []taken // one for each payload handed over
 }
 
-// taken is what became of one payload.
+// taken is the result for one payload.
 type taken struct {
 	payload string
 	end     int           // where its frame ends in the wire
-	fault   *codecs.Fault // refused
+	fault   *codecs.Fault // why it was refused; nil: it was not
 	skipped bool          // nothing was written for it
 }
 
-// write hands over payloads, in one batch, and with eof that nothing follows them.
-// Its error is the codec's failure, not a payload refused.
+// write encodes payloads in one batch, and with eof ends the stream. Its error is a failure of the codec; refused payloads
+// are not errors.
 func (w *writer) write(payloads []string, eof bool) error {
 	w.handed = payloads
 	batch := batchOf(payloads)
@@ -59,13 +59,13 @@ func (w *writer) write(payloads []string, eof bool) error {
 	return err
 }
 
-// Prepare gives a call its room.
+// Prepare sets the room of a call.
 func (w *writer) Prepare(in *codeccall.Encode) (*codeccall.Encoded, error) {
 	in.Room = max(w.room, in.RoomNeeded)
 	return new(codeccall.Encoded), nil
 }
 
-// Frames notes what a call wrote.
+// Frames records the result of a call.
 func (w *writer) Frames(out *codeccall.Encoded, first int) (done int, err error) {
 	base, last := len(w.got.wire), 0
 	for i, end := range out.Ends {
@@ -76,13 +76,13 @@ func (w *writer) Frames(out *codeccall.Encoded, first int) (done int, err error)
 	return out.Taken(), nil
 }
 
-// Refused notes a payload that was refused.
+// Refused records a payload that was refused.
 func (w *writer) Refused(index int, fault *codecs.Fault) error {
 	w.got.taken = append(w.got.taken, taken{payload: w.handed[index], end: len(w.got.wire), fault: fault})
 	return nil
 }
 
-// writerCalls are the calls that a writer's driver makes.
+// writerCalls makes the calls of a writer's driver.
 type writerCalls struct {
 	codeccall.Direction
 	writer *writer
@@ -108,7 +108,7 @@ func (c writerCalls) Encode(ctx context.Context, in *codeccall.Encode, out *code
 	return nil
 }
 
-// batchOf puts payloads where a host has them: some in received wire, some after it.
+// batchOf places payloads as a host does: some in received wire, some in built data after it.
 func batchOf(payloads []string) codecstream.Payloads {
 	var in codecstream.Payloads
 	for i, p := range payloads {
@@ -130,7 +130,7 @@ func batchOf(payloads []string) codecstream.Payloads {
 	return in
 }
 
-// payloads returns those that were written.
+// payloads returns the payloads that were written.
 func (e *encoding) payloads() []string {
 	var list []string
 	for _, t := range e.taken {

@@ -12,16 +12,16 @@ import (
 	"github.com/framehost/framehost/codecs/codecshm"
 )
 
-// A Plane is how calls travel to a plugin process.
+// A Plane is a way in which calls travel to a plugin process.
 type Plane int
 
-// GRPC is what every process serves. SharedMemory is package codecshm.
+// GRPC is the plane that every process serves. SharedMemory is the plane of package codecshm.
 const (
 	GRPC Plane = iota
 	SharedMemory
 )
 
-// Planes are all of them.
+// Planes are all planes.
 var Planes = []Plane{GRPC, SharedMemory}
 
 // String returns the plane's name in configurations.
@@ -32,7 +32,7 @@ func (p Plane) String() string {
 	return "grpc"
 }
 
-// EachPlane runs test for each plane, as a subtest of the plane's name.
+// EachPlane runs test for each plane, as a subtest with the plane's name.
 func EachPlane(t *testing.T, test func(t *testing.T, plane Plane)) {
 	t.Helper()
 	for _, plane := range Planes {
@@ -43,8 +43,8 @@ func EachPlane(t *testing.T, test func(t *testing.T, plane Plane)) {
 	}
 }
 
-// Require skips the test where this system doesn't have the plane. Where CI is set in the environment, a Linux system
-// has them all: the test fails then.
+// Require skips the test if this system does not have the plane. If CI is set in the environment and the system is Linux,
+// the test fails instead: there every plane must exist.
 func (p Plane) Require(t testing.TB) {
 	t.Helper()
 	if p != SharedMemory {
@@ -58,18 +58,18 @@ func (p Plane) Require(t testing.TB) {
 	}
 }
 
-// offer makes command inherit what it takes to share memory, and returns the function that shares it with the process
-// once that was started and described.
+// offer makes command inherit the descriptor for shared memory. It returns the function that shares memory with the
+// process after the process was started and described.
 func offer(t testing.TB, command *exec.Cmd) (share func(*codecrpc.Client, *codecrpc.Description)) {
 	t.Helper()
 	plane, inherited, err := codecshm.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const first = 3 // behind the standard three
+	const first = 3 // descriptors 0 to 2 are the standard ones
 	command.Env = append(command.Environ(), codecshm.Variable+"="+strconv.Itoa(first+len(command.ExtraFiles)))
 	command.ExtraFiles = append(command.ExtraFiles, inherited)
-	t.Cleanup(plane.Close) // which does nothing where the client has closed it
+	t.Cleanup(plane.Close) // does nothing if the client has closed it
 	return func(client *codecrpc.Client, description *codecrpc.Description) {
 		t.Helper()
 		inherited.Close()

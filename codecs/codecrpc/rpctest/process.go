@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// A process is a command that go-plugin runs. Its standard input is a pipe that stays open as long as this process
-// lives: go-plugin's own runner would hand on that of the tests, which is at its end.
+// A process is a command that go-plugin runs. Its standard input is a pipe that stays open as long as this process lives.
+// go-plugin's own runner would pass on the standard input of the tests, which is at its end.
 type process struct {
 	command *exec.Cmd
 	stdin   io.WriteCloser
@@ -30,7 +30,7 @@ func newProcess(command *exec.Cmd) (p *process, err error) {
 	return p, nil
 }
 
-// What follows implements go-plugin's runner.Runner.
+// The following methods implement go-plugin's runner.Runner.
 
 func (p *process) Start(context.Context) error { return p.command.Start() }
 func (p *process) Wait(context.Context) error  { return p.command.Wait() }

@@ -1,5 +1,6 @@
-// Package rpctest runs a plugin program under test. With codectest.RunCalls it certifies a program in any language: that it
-// starts, describes itself and serves as PROTOCOL.md says, and that its codec keeps the contract through thousands of calls.
+// Package rpctest runs a plugin program under test. With codectest.RunCalls it certifies a program in any language: the
+// program starts, describes itself and serves as PROTOCOL.md says, and its codec keeps the contract through thousands of
+// calls.
 //
 // # A program in any language
 //
@@ -23,19 +24,20 @@
 //			}})
 //	}
 //
-// Each case is a set of options, with what its author knows of the framing that they make: payloads that must be accepted or
-// refused, bytes of frames, streams and what they decode to. The more a case says, the more is checked; without cases the
-// default options are put through all that is true of every codec. A case needs payloads of its limit (4096 bytes, or
-// Case.MaxFrame): Case.Sized makes them where a payload has a form of its own. "go test -v" lists the checks; a failure prints
-// the call, what was got and what was wanted, and what the process wrote to its standard error.
+// Each case is a set of options and the known properties of the framing that they make: payloads that must be accepted or
+// refused, the bytes of frames, streams and their payloads. The more a case gives, the more is checked. Without cases the
+// suite checks the default options for everything that is true of every codec. A case needs payloads as long as its limit
+// (4096 bytes, or Case.MaxFrame); if payloads must have a special form, Case.Sized must make them. "go test -v" lists the
+// checks. A failure prints the call, the result, the wanted result, and the standard error of the process.
 //
-// Every call has a time limit, after which its check fails and the suite ends: a third of [codectest.Timeout], 10 s if
-// FRAMEHOST_CODECTEST_TIMEOUT is not set. (A host kills a plugin after timeouts.codec, 5 s by default.) So have the start, and
-// the calls that describe and configure.
+// Every call has a time limit, after which its check fails and the suite ends: a third of [codectest.Timeout], which is 10 s
+// if FRAMEHOST_CODECTEST_TIMEOUT is not set. (A host kills a plugin after timeouts.codec, 5 s by default.) The same limit
+// applies to the start of the process, and to the calls that describe and configure the codec.
 //
 // # A codec in Go
 //
-// Its tests need no program: their own test binary turns into the plugin process, which is called by each plane.
+// A codec in Go needs no program for its tests: the test binary itself becomes the plugin process. EachPlane tests it over
+// each plane.
 //
 //	func TestMain(m *testing.M) { rpctest.Main(m, cobs.Codec) }
 //
@@ -66,8 +68,8 @@ import (
 	"github.com/framehost/framehost/codecs/codectest"
 )
 
-// Main serves codec where the handshake's cookie is in the environment, that is in a process that [Start] started.
-// Otherwise it runs the tests. It exits.
+// Main serves codec if the environment has the handshake's cookie, that is, in a process that [Start] started. Otherwise
+// it runs the tests. In both cases it exits the process.
 func Main(m *testing.M, codec codecs.Codec) {
 	if os.Getenv(codecrpc.Handshake.MagicCookieKey) == codecrpc.Handshake.MagicCookieValue {
 		codecrpc.Serve(codec)
@@ -76,22 +78,22 @@ func Main(m *testing.M, codec codecs.Codec) {
 	os.Exit(m.Run())
 }
 
-// Start is [Plane.Start] of the plane that every system has, GRPC.
+// Start calls [Plane.Start] of GRPC, the plane that every system has.
 func Start(t testing.TB, command *exec.Cmd) func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 	t.Helper()
 	return GRPC.Start(t, command)
 }
 
-// Start starts a plugin process whose calls travel by p. It ends with the test. Start returns the function that configures
-// its codec, for codectest.RunCalls. command is the program, not started; nil: this test binary, whose TestMain calls
-// [Main]. What the process writes to its standard error is shown when the test fails.
+// Start starts a plugin process whose calls travel over p. The process ends with the test. Start returns the function that
+// configures its codec, for codectest.RunCalls. command is the program, not yet started; nil: this test binary, whose
+// TestMain calls [Main]. If the test fails, the standard error of the process is shown.
 func (p Plane) Start(t testing.TB, command *exec.Cmd) func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 	t.Helper()
 	timeout, err := codectest.Timeout()
 	if err != nil {
 		t.Fatal(err)
 	}
-	timeout /= 3 // before codectest gives the call up
+	timeout /= 3 // shorter than the time after which codectest gives up the call
 	if command == nil {
 		self, err := os.Executable()
 		if err != nil {
@@ -119,7 +121,7 @@ func (p Plane) Start(t testing.TB, command *exec.Cmd) func(options json.RawMessa
 		},
 	})
 	t.Cleanup(func() {
-		// A process that hangs does not shut down when it is asked to.
+		// A process that hangs ignores the request to shut down.
 		kill := time.AfterFunc(timeout, func() { _ = command.Process.Kill() })
 		process.Kill()
 		kill.Stop()
@@ -157,7 +159,7 @@ func (p Plane) Start(t testing.TB, command *exec.Cmd) func(options json.RawMessa
 	}
 }
 
-// within returns what call returns, or an error if it does not within timeout.
+// within returns the error of call, or an error if call does not return within timeout.
 func within(timeout time.Duration, call func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- call() }()

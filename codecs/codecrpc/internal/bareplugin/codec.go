@@ -31,7 +31,7 @@ const schema = `{
 // maxFrame is the largest limit for payloads that a host may ask for.
 const maxFrame = 1 << 30
 
-// codecServer is framehost.codec.v1.Codec. Its zero value is ready.
+// codecServer implements the service framehost.codec.v1.Codec. Its zero value is ready to use.
 type codecServer struct {
 	codecpb.UnimplementedCodecServer
 	mu     sync.RWMutex
@@ -73,7 +73,7 @@ func (s *codecServer) Release(_ context.Context, in *codecpb.ReleaseRequest) (*c
 	return &codecpb.ReleaseResponse{}, nil
 }
 
-// codec returns what was configured under number.
+// codec returns the codec that was configured under number.
 func (s *codecServer) codec(number uint32) (lines, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

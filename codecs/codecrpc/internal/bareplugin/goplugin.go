@@ -10,7 +10,7 @@ import (
 // A controller ends the process.
 type controller func(context.Context)
 
-// controllerService is plugin.GRPCController. A plugin.Empty has the same bytes as a google.protobuf.Empty: none.
+// controllerService is plugin.GRPCController. A plugin.Empty has the same encoding as a google.protobuf.Empty: no bytes.
 var controllerService = grpc.ServiceDesc{
 	ServiceName: "plugin.GRPCController",
 	HandlerType: (*any)(nil),
@@ -26,7 +26,7 @@ var controllerService = grpc.ServiceDesc{
 	}},
 }
 
-// stdioService is plugin.GRPCStdio, on which nothing is ever sent.
+// stdioService is plugin.GRPCStdio. Nothing is ever sent on it.
 var stdioService = grpc.ServiceDesc{
 	ServiceName: "plugin.GRPCStdio",
 	HandlerType: (*any)(nil),

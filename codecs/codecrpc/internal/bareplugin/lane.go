@@ -12,15 +12,16 @@ import (
 )
 
 const (
-	// slack is what a call may carry beside one frame of the greatest size.
+	// slack is how many bytes a call may carry in addition to one frame of the greatest length.
 	slack = 1 << 20
-	// partSize bounds what is put in one message, which leaves room for a head, ids and field headers in 256 KiB.
+	// partSize is how many bytes of data and numbers go into one message. A message may have 256 KiB; the rest is for a head,
+	// the id and field headers.
 	partSize = 240 << 10
-	// numberSize is the most bytes that a number of 32 bits takes.
+	// numberSize is the greatest number of bytes that a number of 32 bits takes.
 	numberSize = 5
 )
 
-// Lane reads calls, and answers each from a goroutine of its own, so that reading never waits for anything.
+// Lane reads calls, and answers each in a goroutine of its own, so that reading never waits.
 func (s *codecServer) Lane(stream codecpb.Codec_LaneServer) error {
 	var answers sync.WaitGroup
 	defer answers.Wait()
@@ -59,24 +60,24 @@ func (s *codecServer) Lane(stream codecpb.Codec_LaneServer) error {
 				err := stream.Send(part)
 				sending.Unlock()
 				if err != nil {
-					return // the lane has ended, and with it everybody who waits for the rest
+					return // the lane has ended; the host waits for no more answers
 				}
 			}
 		})
 	}
 }
 
-// A call is what has arrived of one call.
+// A call holds the parts of a call that have arrived.
 type call struct {
 	head    *codecpb.CallHead
 	codec   lines
-	refused string // why nothing is kept of it; empty: it is kept
+	refused string // why the call is refused and its parts are not kept; empty: it is not refused
 	data    []byte
 	lengths []uint32
 	missing struct{ data, payloads int64 }
 }
 
-// begin checks what a call announces.
+// begin checks the head of a call.
 func (s *codecServer) begin(head *codecpb.CallHead) *call {
 	c := &call{head: head}
 	c.missing.data, c.missing.payloads = int64(head.DataSize), int64(head.Payloads)

@@ -7,11 +7,11 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc/codecpb"
 )
 
-// maxPayloads is the most payloads in one call or answer.
+// maxPayloads is the greatest number of payloads in one call or answer.
 const maxPayloads = 65536
 
-// discarding is the state of a decoder behind a payload that was too long: everything up to the next terminator
-// belongs to it still. The state is empty otherwise.
+// discarding is the state of a decoder after a payload that was too long: everything up to the next terminator still
+// belongs to that payload. Otherwise the state is empty.
 const discarding = "d"
 
 // lines is the codec, with its options in force.
@@ -22,7 +22,7 @@ type lines struct {
 
 func (l lines) maxWire() int { return l.maxFrame + 1 }
 
-// An answer is what a call results in; the head's data_size and payloads are filled in when it is sent.
+// An answer is the result of a call. The head's data_size and payloads are filled in when it is sent.
 type answer struct {
 	head    *codecpb.AnswerHead
 	data    []byte
@@ -35,7 +35,7 @@ func failed(format string, args ...any) answer {
 	return answer{head: &codecpb.AnswerHead{Error: fmt.Sprintf(format, args...)}}
 }
 
-// decode finds frames up to the first fault. It ignores how many faults it might skip.
+// decode finds frames up to the first fault. It never skips a fault, although the call may allow that.
 func (l lines) decode(in *codecpb.CallHead, wire []byte) answer {
 	if in.Kept > 0 {
 		return answer{head: &codecpb.AnswerHead{Resend: true}}

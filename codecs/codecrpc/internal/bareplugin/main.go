@@ -1,9 +1,9 @@
-// Bareplugin is a codec plugin that is written from PROTOCOL.md alone: gRPC, the messages of codec.proto, and nothing of
-// framehost's or go-plugin's. It stands for the plugins that are written in other languages. What it lacks, the
-// protocol does not ask for; that it passes the conformance suite shows that the page says all that is needed.
+// Bareplugin is a codec plugin written only from PROTOCOL.md: it has gRPC and the messages of codec.proto, and no code of
+// framehost or go-plugin. It represents the plugins that are written in other languages. It leaves out everything that
+// the protocol does not require. That it passes the conformance suite shows that PROTOCOL.md is complete.
 //
 // Its codec ends each payload with one byte, the option terminator. Nothing is escaped, so a payload that contains the
-// terminator cannot be represented. It never keeps what an earlier call was shown.
+// terminator cannot be represented. It never keeps bytes that an earlier call showed.
 package main
 
 import (
@@ -51,7 +51,7 @@ func main() {
 	}
 }
 
-// newServer returns a server of everything that a plugin serves.
+// newServer returns a server with all services of a plugin.
 func newServer() *grpc.Server {
 	server := grpc.NewServer(grpc.InitialWindowSize(4<<20), grpc.InitialConnWindowSize(16<<20))
 	alive := health.NewServer()
@@ -63,7 +63,7 @@ func newServer() *grpc.Server {
 	return server
 }
 
-// listen listens where the host asked for it.
+// listen listens at the address that the host asked for.
 func listen() (net.Listener, error) {
 	if runtime.GOOS != "windows" {
 		return net.Listen("unix", filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), fmt.Sprintf("bare%d", os.Getpid())))
