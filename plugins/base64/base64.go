@@ -1,29 +1,30 @@
-// Package base64 is the codec for payloads written in 64 harmless characters, as RFC 4648 has them:
+// Package base64 is the codec for payloads written in 64 harmless characters, as in RFC 4648:
 //
 //	digits padding terminator                   wrap 0: one line
 //	digits line_end digits … padding terminator  wrap n: n characters a line, as in MIME (RFC 2045) and PEM
 //
-// Without a terminator a frame ends where its datagram does.
+// Without a terminator a frame ends at the end of its datagram.
 //
 // # One wire, one payload, and back
 //
-// With strict, as by default, there is exactly one text for a payload (two with optional padding), and the decoder takes
-// no other: trailing bits are zero, each line but the last is as long as wrap says and none but the last is short, and
-// nothing stands between the digits, no CR or LF either, which many decoders pass over.
+// With strict, the default, a payload has exactly one text (two with optional padding), and the decoder accepts no other.
+// Trailing bits are zero. Each line but the last has exactly the length of wrap, and the last has one to that many
+// characters. There is nothing between the digits, not even CR or LF, which many decoders skip.
 //
-// Without strict the decoder ignores trailing bits, and passes over CR, LF and the bytes of line_end wherever they
-// stand, so that lines may have any length; more of them than there are digits count as part of a text that is too
-// long. Padding is as the option says, and any other byte is malformed, in both cases. The encoder is not affected.
+// Without strict the decoder ignores trailing bits, and skips CR, LF and the bytes of line_end wherever they stand, so
+// that lines may have any length. A text may have as many skipped bytes as the text of the longest payload has digits and
+// padding, or as the encoder writes there, if that is more; beyond that it is too long. With and without strict, padding
+// follows its option, and any other byte is malformed. strict does not affect the encoder.
 //
 // # Faults
 //
-// A malformed frame is at fault at the first byte that no text goes on with: an odd byte, a digit behind the padding, the
-// digit with trailing bits, the end of a text that is not whole. It is too long at the first digit of more than fit into
-// a payload, or the first byte of a text longer than any. A frame whose terminator has not arrived is looked at once it has
-// to be: when it ends, or can only be too long.
+// A malformed frame has its fault at the first byte with which no valid text begins: an invalid byte, a digit after the
+// padding, the digit with trailing bits, or the end of an incomplete text. A frame is too long at the first digit beyond
+// the longest payload, or at the first byte beyond the longest text. If a frame's terminator has not arrived, the decoder
+// does not check the frame until it must: when the frame ends, or is certain to be too long.
 //
-// Decoding can always go on behind the terminator. Where that has not arrived the decoder is handed a state, and
-// discards what comes up to it. That state says nothing of later frames.
+// Decoding can always go on after the terminator. If the terminator has not arrived, the decoder sets a state, and discards
+// the bytes up to the terminator. Later frames do not depend on that state.
 package base64
 
 import (
@@ -42,7 +43,7 @@ var Codec = codecs.New(codecs.Info{
 	Alphabet: "std", Padding: PaddingRequired, Terminator: "\n", LineEnd: "\r\n", Strict: true, Empty: codecs.EmptyDeliver,
 }, configure)
 
-// A framing is Options, checked and taken apart.
+// A framing is checked Options, in the form that the codec uses.
 type framing struct {
 	text       text
 	maxFrame   int
@@ -50,7 +51,7 @@ type framing struct {
 	empty      codecs.Empty
 }
 
-// discarding is the state of a decoder that is between a fault and the next terminator.
+// discarding is the state of a decoder between a fault and the next terminator.
 var discarding = []byte{1}
 
 func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
@@ -64,7 +65,7 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 		out.SetState(nil)
 		pos = end
 	}
-	// No terminator counts that begins behind the longest text: how long a frame is does not depend on the cuts.
+	// A terminator that begins after the longest text does not count, so that the length of a frame does not depend on the cuts.
 	longest := f.text.longest(f.maxFrame)
 	window := longest + max(1, len(f.terminator))
 	for pos < len(in.Bytes) {
@@ -77,7 +78,7 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			}
 			pos = end + len(f.terminator)
 		case len(shown)-pos == window:
-			// Wherever the text ends, it is longer than any.
+			// Wherever the text ends, it is too long.
 			wrong, _ := f.text.explain(shown[pos:], f.maxFrame, false)
 			out.SetState(discarding)
 			return pos, wrong.fault(pos, pos+longest+1)
@@ -91,7 +92,7 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	return pos, nil
 }
 
-// end returns where the text at pos ends, if it does within what is shown.
+// end returns where the text at pos ends, and whether that is within the bytes shown.
 func (f *framing) end(in codecs.Wire, shown []byte, pos int) (end int, ended bool) {
 	from := min(max(pos, in.Examined), len(shown))
 	switch len(f.terminator) {
@@ -105,7 +106,7 @@ func (f *framing) end(in codecs.Wire, shown []byte, pos int) (end int, ended boo
 	return from + end, end >= 0
 }
 
-// decodeText decodes the text from pos to end.
+// decodeText decodes the text from pos to end, and delivers it.
 func (f *framing) decodeText(out *codecs.Payloads, in codecs.Wire, pos, end int) error {
 	written := in.Bytes[pos:end]
 	digits, ok := f.text.digits(written)
@@ -130,7 +131,7 @@ func (f *framing) decodeText(out *codecs.Payloads, in codecs.Wire, pos, end int)
 	return wrong.fault(pos, end+len(f.terminator))
 }
 
-// truncated returns the fault of the frame at pos, behind which wire ends before its terminator.
+// truncated returns the fault of the frame at pos, whose terminator is not in wire when the stream ends.
 func (f *framing) truncated(wire []byte, pos int) *codecs.Fault {
 	wrong, found := f.text.explain(wire[pos:], f.maxFrame, false)
 	if found && !bytes.HasPrefix(f.terminator, wire[pos+wrong.at:]) {
@@ -139,8 +140,7 @@ func (f *framing) truncated(wire []byte, pos int) *codecs.Fault {
 	return &codecs.Fault{Offset: pos, At: len(wire), Err: codecs.ErrTruncated, Want: f.wantTerminator(), Resume: len(wire)}
 }
 
-// discard looks for the terminator of a frame that was at fault. When it is not found, everything in front of end can
-// be forgotten.
+// discard searches for the terminator of a faulty frame. If it is not found, the bytes before end can be dropped.
 func (f *framing) discard(in codecs.Wire) (end int, found bool) {
 	if len(f.terminator) > 0 {
 		if i := bytes.Index(in.Bytes, f.terminator); i >= 0 {
@@ -180,7 +180,7 @@ func (f *framing) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 	return in.Len(), nil
 }
 
-// MaxWire is the longest text with its terminator.
+// MaxWire returns the length of the longest text with its terminator.
 func (f *framing) MaxWire(maxFrame int) int { return f.text.longest(maxFrame) + len(f.terminator) }
 
 func (f *framing) wantTerminator() string {

@@ -6,17 +6,17 @@ import (
 	simd "github.com/segmentio/asm/base64"
 )
 
-// A decoder decodes digits, without padding, as a [base64.Encoding] does. dst must be as long as they make it: vector
-// code doesn't check that.
+// A decoder decodes digits without padding, like a [base64.Encoding]. dst must have exactly the length of the result: the
+// vector code does not check that.
 type decoder interface {
 	Decode(dst, digits []byte) (n int, err error)
 }
 
-// newDecoder returns the fastest decoder for an alphabet. A strict one refuses a last digit with bits that mean nothing.
+// newDecoder returns the fastest decoder for an alphabet. A strict one refuses a last digit whose unused bits are not zero.
 //
-// segmentio/asm decodes blocks of 32 digits for as long as they hold nothing else, and leaves the rest to
-// encoding/base64, which so has the last word on all that is wrong. That is for the std alphabet alone: in url it also
-// takes "/" for a digit, and is slower for short payloads.
+// segmentio/asm decodes blocks of 32 digits as long as they contain only digits, and leaves the rest to encoding/base64,
+// which thus decides in all cases what is wrong. It is used only for the std alphabet: in url it also accepts "/" as a
+// digit, and is slower for short payloads.
 func newDecoder(alphabet string, strict bool) decoder {
 	switch {
 	case alphabet == std && strict:

@@ -6,14 +6,14 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// A mistake is what is wrong with a text, at a position that counts from its first byte.
+// A mistake is an error in a text, at a position that counts from the text's first byte.
 type mistake struct {
 	at   int
 	err  error
 	want string
 }
 
-// fault returns the fault of a frame that begins at offset; decoding goes on at resume.
+// fault returns the fault of a frame that begins at offset, with decoding going on at resume.
 func (m mistake) fault(offset, resume int) *codecs.Fault {
 	return &codecs.Fault{Offset: offset, At: offset + m.at, Err: m.err, Want: m.want, Resume: resume}
 }
@@ -22,9 +22,9 @@ const wantNotEmpty = "a payload of at least 1 byte"
 
 func wantAtMost(maxFrame int) string { return fmt.Sprintf("a payload of at most %d bytes", maxFrame) }
 
-// explain finds the first byte at which written stops being the text, or the beginning of the text, of a payload of up
-// to maxFrame bytes. whole says that the text ends there. decode and explain refuse the same texts: one is fast, and the
-// other knows why.
+// explain finds the first byte at which written is no longer the text, or the beginning of the text, of a payload of up to
+// maxFrame bytes. whole means that the text ends with written. decode and explain refuse the same texts: decode is fast, and
+// explain finds the reason.
 func (t *text) explain(written []byte, maxFrame int, whole bool) (wrong mistake, found bool) {
 	longest := t.longest(maxFrame)
 	r := reading{text: t, most: digitsOf(maxFrame), maxFrame: maxFrame}
@@ -41,17 +41,17 @@ func (t *text) explain(written []byte, maxFrame int, whole bool) (wrong mistake,
 	return wrong, found
 }
 
-// A reading goes through a text byte by byte.
+// A reading checks a text byte by byte.
 type reading struct {
 	*text
 	most     int // digits of the longest payload
 	maxFrame int
 
-	digits, padded int  // so far
+	digits, padded int  // digits and padding characters so far
 	column         int  // characters of the line so far
 	last           byte // value of the last digit
-	lastAt         int
-	inLineEnd      int // bytes of it so far
+	lastAt         int  // its position
+	inLineEnd      int  // bytes of the line end so far
 }
 
 func (r *reading) read(written []byte) (wrong mistake, found bool) {
@@ -124,7 +124,7 @@ func (r *reading) end(at int) (wrong mistake, found bool) {
 	return mistake{}, false
 }
 
-// trailingBits reports whether the last digit, as the last one of all, has bits that it must not have.
+// trailingBits reports whether the last digit, if no other follows, has unused bits that must be zero and are not.
 func (r *reading) trailingBits() bool {
 	if !r.strict {
 		return false

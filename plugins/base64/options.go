@@ -9,7 +9,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// Options of the base64 codec. Its zero value is not of use: the defaults are those of [Codec].
+// Options of the base64 codec. The zero value is not valid; [Codec] has the defaults.
 type Options struct {
 	Alphabet   codecs.Bytes `json:"alphabet" jsonschema_description:"std (RFC 4648 section 4), url (section 5), or 64 distinct bytes, neither CR nor LF among them"`
 	Padding    Padding      `json:"padding" jsonschema:"enum=required,enum=none,enum=optional" jsonschema_description:"whether = fills the last group up to 4 characters; optional: it is written, and read or missed"`
@@ -20,7 +20,7 @@ type Options struct {
 	Empty      codecs.Empty `json:"empty" jsonschema_description:"an empty payload is carried, or dropped and counted, or a fault; with an empty terminator it can't be carried"`
 }
 
-// Padding is whether texts are filled up to a multiple of four characters.
+// Padding says whether texts are padded to a multiple of four characters.
 type Padding string
 
 // The kinds of padding.
@@ -36,7 +36,7 @@ const (
 
 	maxConstant = 64 // bytes of terminator and line_end
 	maxWrap     = 65536
-	defaultEnd  = "\r\n" // of a line
+	defaultEnd  = "\r\n" // of line_end
 )
 
 // configure makes the framing.
@@ -47,7 +47,7 @@ func configure(o *Options, maxFrame int) (codecs.Framing, error) {
 	return &framing{text: o.text(), maxFrame: maxFrame, terminator: []byte(o.Terminator), empty: o.Empty}, nil
 }
 
-// digits returns the characters that stand for 0 to 63.
+// digits returns the characters for the values 0 to 63.
 func (o *Options) digits() string {
 	switch o.Alphabet {
 	case "std":
@@ -61,7 +61,7 @@ func (o *Options) digits() string {
 
 type refuser func(option, want, got string, args ...any)
 
-// check holds o against every rule.
+// check checks o against every rule. Its error has an OptionError for each rule that is broken.
 func (o *Options) check(maxFrame int) error {
 	var errs []error
 	refuse := func(option, want, got string, args ...any) {
@@ -96,7 +96,7 @@ func (o *Options) checkAlphabet(refuse refuser) {
 	}
 }
 
-// checkConstant checks what stands behind a text or a line, and must not be taken for a part of it.
+// checkConstant checks bytes that follow a text or a line, and that must not look like a part of it.
 func (o *Options) checkConstant(refuse refuser, option string, value codecs.Bytes) {
 	if len(value) > maxConstant {
 		refuse(option, fmt.Sprintf("at most %d bytes", maxConstant), "%d bytes", len(value))
@@ -110,7 +110,7 @@ func (o *Options) checkConstant(refuse refuser, option string, value codecs.Byte
 	}
 }
 
-// latin1 makes a character of each byte, so that a set of characters is one of bytes.
+// latin1 returns s with each byte as a character, so that a set of characters is a set of bytes.
 func latin1(s string) string {
 	runes := make([]rune, len(s))
 	for i := range s {
@@ -147,7 +147,7 @@ func (o *Options) checkWrap(refuse refuser, maxFrame int) {
 	}
 }
 
-// text takes apart o, which is without fault.
+// text returns the text for o, which must have passed check.
 func (o *Options) text() text {
 	raw := base64.NewEncoding(o.digits()).WithPadding(base64.NoPadding)
 	t := text{encoding: raw, decoder: newDecoder(o.digits(), o.Strict), padding: o.Padding, wrap: o.Wrap, lineEnd: []byte(o.LineEnd), strict: o.Strict}

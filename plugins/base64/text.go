@@ -8,16 +8,16 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// A text is a way to write bytes in 64 characters.
+// A text is a way of writing bytes in 64 characters.
 type text struct {
-	encoding *base64.Encoding // with padding, where it is written
-	decoder  decoder          // without; refuses trailing bits where the text is strict
-	values   [256]byte        // of digits; 255: none
+	encoding *base64.Encoding // with padding if the encoder writes it
+	decoder  decoder          // without padding; if strict, it refuses trailing bits
+	values   [256]byte        // of digits; noDigit: the byte is none
 	padding  Padding
 	wrap     int
 	lineEnd  []byte
 	strict   bool
-	passed   [256]bool // bytes to pass over, when the text is not strict
+	passed   [256]bool // bytes to skip if the text is not strict
 }
 
 const noDigit = 255
@@ -31,13 +31,13 @@ func (t *text) encodedLen(n int) int {
 	return characters + (characters-1)/t.wrap*len(t.lineEnd)
 }
 
-// encode writes the text of payload to dst, which is as long as that.
+// encode writes the text of payload to dst, which must have exactly the length of that text.
 func (t *text) encode(dst, payload []byte) {
 	if t.wrap == 0 {
 		t.encoding.Encode(dst, payload)
 		return
 	}
-	// All characters at the end of dst first; then each line moves forward to its place, in front of those behind it.
+	// All characters first go to the end of dst. Then each line moves forward to its place, before the lines after it.
 	rest := dst[len(dst)-t.encoding.EncodedLen(len(payload)):]
 	t.encoding.Encode(rest, payload)
 	for len(rest) > t.wrap {
@@ -48,17 +48,17 @@ func (t *text) encode(dst, payload []byte) {
 	copy(dst, rest)
 }
 
-// longest returns the length of the longest text of up to maxFrame bytes that is read.
+// longest returns the length of the longest text that the decoder accepts for up to maxFrame bytes.
 func (t *text) longest(maxFrame int) int {
 	n := t.encodedLen(maxFrame)
 	if !t.strict {
-		// As many bytes to pass over as there are digits.
+		// As many skipped bytes as digits.
 		n = max(n, int(min(2*int64(t.encoding.EncodedLen(maxFrame)), codecs.MaxWire-maxConstant)))
 	}
 	return n
 }
 
-// digits returns how many digits written has, padding left out, if it is well-formed as far as lengths tell.
+// digits returns the number of digits in written, without padding, and whether written is well-formed as far as lengths show.
 func (t *text) digits(written []byte) (n int, ok bool) {
 	characters := len(written)
 	var end [2]byte
@@ -98,7 +98,7 @@ func (t *text) digits(written []byte) (n int, ok bool) {
 	}
 }
 
-// plain reports whether nothing is to be taken out of written, if it is well-formed.
+// plain reports whether written, if it is well-formed, has no bytes between its digits.
 func (t *text) plain(written []byte) bool {
 	if t.wrap > 0 {
 		return false
@@ -106,8 +106,8 @@ func (t *text) plain(written []byte) bool {
 	return t.strict || bytes.IndexByte(written, '\r') < 0 && bytes.IndexByte(written, '\n') < 0
 }
 
-// decode decodes written, of which digits says how many it has, into dst, which is as long as they make it. It is
-// false when written is malformed.
+// decode decodes written, which has that many digits, into dst, which must have exactly the length of the payload. It
+// returns false if written is malformed.
 func (t *text) decode(dst, written []byte, digits int) bool {
 	if t.plain(written) {
 		return t.decodeDigits(dst, written[:digits])
@@ -134,33 +134,33 @@ func (t *text) decode(dst, written []byte, digits int) bool {
 	return t.decodeDigits(dst, chunk[:filled])
 }
 
-// decodeDigits decodes digits, which are as many as dst has room for, or is false. The libraries pass over CR and LF
-// even when they are strict: then dst is not full.
+// decodeDigits decodes digits into dst, which must have exactly the length of the result. It returns false if a digit is
+// malformed. The libraries skip CR and LF even if they are strict: dst is then not filled, and decodeDigits returns false.
 func (t *text) decodeDigits(dst, digits []byte) bool {
 	n, err := t.decoder.Decode(dst, digits)
 	return err == nil && n == len(dst)
 }
 
-// chunks lends memory in which the lines of a text are joined. Each chunk but the last is decoded on its own, so its
-// size is a multiple of 4.
+// chunks holds memory in which the lines of a text are joined. Each chunk but the last is decoded on its own, so its size
+// must be a multiple of 4.
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
 const chunkSize = 1024
 
-// decodedLen returns how many bytes that many digits stand for.
+// decodedLen returns the number of bytes that digits represent.
 func decodedLen(digits int) int { return digits/4*3 + digits%4*6/8 }
 
-// digitsOf returns how many digits n bytes take.
+// digitsOf returns the number of digits for n bytes.
 func digitsOf(n int) int { return n/3*4 + (n%3*8+5)/6 }
 
-// lines takes a text apart.
+// lines splits a text into lines.
 type lines struct {
 	text   *text
 	rest   []byte
-	broken bool // a line is not followed as it must be
+	broken bool // a line is not followed by a line end and another line
 }
 
-// next returns the next run of characters with nothing between them; none at the end.
+// next returns the next run of characters with nothing between them, or an empty one at the end.
 func (l *lines) next() []byte {
 	if l.text.strict {
 		return l.nextWrapped()

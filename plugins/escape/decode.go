@@ -43,19 +43,19 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	}
 }
 
-// decoding is one call of Decode.
+// decoding is the state of one call of Decode.
 type decoding struct {
 	*framing
 	out     *codecs.Payloads
 	in      *codecs.Wire
 	maxWire int
 	stops   cursor
-	escaped int // for run: where the next escape is; in front of that, unknown
+	escaped int // for run: position of the next escape; not known if run is past it
 }
 
-// frame takes the frame that begins at begin, and returns where the next one does; begin if this one is unfinished.
+// frame reads the frame that begins at begin, and returns where the next frame begins, or begin if this one is unfinished.
 func (d *decoding) frame(begin int) (next int, err error) {
-	// What lies beyond the longest frame can't matter, and isn't looked at.
+	// Bytes beyond the longest frame can't matter, and are not read.
 	wire := d.in.Bytes[:begin+min(len(d.in.Bytes)-begin, d.maxWire)]
 	over := len(wire) < len(d.in.Bytes)
 	body, begun := begin, true
@@ -89,8 +89,8 @@ func (d *decoding) frame(begin int) (next int, err error) {
 	return begin, nil
 }
 
-// begin finds start at the front of a frame, and returns where it ends. Without success it returns the position of the
-// byte that is wrong there, or that is missing.
+// begin reads start at the front of a frame, and returns its end and true. If a byte is wrong or missing, begin returns the
+// position of that byte and false.
 func (d *decoding) begin(wire []byte, pos int) (int, bool) {
 	for i := range len(d.start) {
 		for pos < len(wire) && d.ignore.has[wire[pos]] {
@@ -104,12 +104,12 @@ func (d *decoding) begin(wire []byte, pos int) (int, bool) {
 	return pos, true
 }
 
-// read reads the body. over says that wire is not all there is, since the frame is longer than it may be.
+// read reads the body. over means that the frame is longer than it may be, and that wire is cut there.
 //
-// How much of what an earlier call has searched is payload isn't known, except where all of it is. So a frame whose
-// payload is too long is given up when something else happens as well: its end, a violation, the end of the stream, or
-// that it is longer than any frame. The whole of it is then read once more, which tells what was wrong first. What
-// happens doesn't depend on how much is searched anew.
+// Of the bytes that an earlier call has searched, the number of payload bytes is not known, except if all of them are
+// payload. So a payload that is too long is noticed only when something else happens too: the frame ends, a violation
+// occurs, the stream ends, or the frame is longer than any may be. Then read reads the whole frame again, to find what was
+// wrong first. The result does not depend on how much was searched before.
 func (d *decoding) read(wire []byte, body int, over bool) reading {
 	m, most := d.machine, d.in.MaxFrame
 	from := min(max(body, d.in.Examined), len(wire))
@@ -131,7 +131,7 @@ func (d *decoding) read(wire []byte, body int, over bool) reading {
 	return m.read(wire, body, m.first, 0, most, &d.stops)
 }
 
-// deliver takes the payload of a frame: so many bytes, in the body at body to end. The frame's end was certain at at.
+// deliver delivers the payload of a frame: it has that many bytes, its body is at body to end, and the frame ended at at.
 func (d *decoding) deliver(begin, body, end, payload, next, at int) (int, error) {
 	switch {
 	case payload == 0 && d.empty == codecs.EmptySkip:
@@ -153,7 +153,7 @@ func (d *decoding) deliver(begin, body, end, payload, next, at int) (int, error)
 	return next, d.out.Commit(d.style.unstuff(b, d.in.Bytes[body:end]))
 }
 
-// tail ends the stream inside the frame at begin, of which r was read.
+// tail handles the end of the stream inside the frame at begin. r is the reading of that frame.
 func (d *decoding) tail(begin, body int, begun bool, r reading) (int, error) {
 	end := len(d.in.Bytes)
 	fault := &codecs.Fault{
@@ -175,8 +175,8 @@ func (d *decoding) tail(begin, body int, begun bool, r reading) (int, error) {
 	return begin, fault
 }
 
-// fault returns the fault of a frame that is given up, and sets the state in which the rest of it is discarded. What is
-// behind from belongs to it.
+// fault returns the fault of a frame that is given up, and sets the state in which the rest of it is discarded. The bytes
+// from from on belong to that frame.
 func (d *decoding) fault(begin, from, at int, err error, want string) *codecs.Fault {
 	end, state, found := d.machine.discard(d.in.Bytes[:at+1], from, at+1, d.machine.first)
 	if !found {
@@ -187,11 +187,11 @@ func (d *decoding) fault(begin, from, at int, err error, want string) *codecs.Fa
 
 func (d *decoding) wantStart() string { return codecs.Bytes(d.start).String() + " at a frame's start" }
 
-// stateBytes returns what is handed back while a frame is being discarded: the state of the machine. At the start of a
-// frame there is no state.
+// stateBytes returns the codec's state while a frame is being discarded: the state of the machine. At the start of a frame
+// the codec has no state.
 func stateBytes(s uint16) []byte { return binary.BigEndian.AppendUint16(nil, s) }
 
-// stateFrom reads what stateBytes wrote. What it didn't write means no more than that a frame is being discarded.
+// stateFrom reads the bytes that stateBytes returned. Any other bytes only mean that a frame is being discarded.
 func (f *framing) stateFrom(b []byte) uint16 {
 	if len(b) != 2 || int(binary.BigEndian.Uint16(b)) >= len(f.machine.states) {
 		return f.machine.first

@@ -2,7 +2,7 @@ package escape
 
 import "fmt"
 
-// doubled is style double: an escape in the payload is written twice, and each terminator begins with one.
+// doubled is style double: an escape in the payload is written twice, and each terminator begins with an escape.
 //
 //	escape DLE, terminator DLE ETX    41 10 42    <->    41 10 10 42 10 03
 type doubled struct {
@@ -18,7 +18,7 @@ func newDoubled(o *rules) *doubled {
 
 func (s *doubled) machine() *machine {
 	m := &machine{ignore: s.o.ignore}
-	m.addTerminators(nil) // text alone
+	m.addTerminators(nil) // only the state text
 	want := fmt.Sprintf("%s or the rest of a terminator behind %s", one(s.escape), one(s.escape))
 	escaped := m.addEscape(s.escape, want, func(c byte) uint16 {
 		if c == s.escape {

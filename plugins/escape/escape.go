@@ -1,9 +1,9 @@
-// Package escape is the codec for frames that end with a terminator, and in which byte stuffing keeps the terminator
-// from occurring inside. Newlines, SLIP, PPP, DLE STX, mail and most of what comes over a serial line is of this kind.
+// Package escape is the codec for frames that end with a terminator and use byte stuffing to keep the terminator out of
+// payloads. Newlines, SLIP, PPP, DLE STX, mail and most serial protocols are of this kind.
 //
 //	start  body  terminator
 //
-// start is constant bytes, mostly none. The body is the payload, stuffed in one of five styles:
+// start is constant bytes, usually none. The body is the payload, stuffed in one of five styles:
 //
 //	style      the payload a LF b \ with terminator LF    what it is for
 //	map        a \ n b \ \ LF                              the escape and a byte that stands for another: SLIP, KISS
@@ -14,30 +14,30 @@
 //
 // # What a decoder reads
 //
-// A body is read from left to right. Bytes of ignore are dropped, as though they had never been sent. An escape takes
-// the next byte with it, whatever it is. Among the other bytes, the accepted terminator that ends first ends the frame,
-// and of several that end together the longest: with CRLF and LF accepted, a CR before LF is never payload. Each
-// frame begins with start, and nothing else.
+// A decoder reads a body from left to right. It drops bytes of ignore, as if they had never been sent. An escape and the
+// next byte, whatever it is, form a pair. Among the other bytes, the accepted terminator that ends first ends the frame; of
+// several that end together, the longest does. So with CRLF and LF accepted, a CR before LF is never payload. Each
+// frame begins with start, and with nothing else.
 //
-// So a terminator behind a pair of escape and byte never begins inside the pair, and neither start nor what came before
-// it is part of one. What a decoder accepts has one meaning, and which fault it reports does not depend on how the
-// wire was cut: it is the one at the first byte that can't be right. A frame is too long at the first byte with which
-// its payload must exceed the limit, whatever follows; where bytes are ignored, also at the first that exceeds what the
-// longest payload could need on the wire.
+// So a terminator never begins inside a pair of escape and byte, and no byte of start or of an earlier frame is part of
+// a terminator. Every wire that a decoder accepts has exactly one meaning. The reported fault does not depend on how the
+// wire was cut: it is at the first byte that can't be right. A frame is too long at the first byte with which its payload
+// must exceed the limit, whatever follows. If bytes are ignored, it is also too long at the first byte beyond the greatest
+// length that the longest payload can have on the wire.
 //
-// A frame that was given up is discarded up to the end that would have been read, had nothing been wrong. The byte
-// behind a broken escape counts by itself in this, so that a terminator there ends the frame.
+// After a fault the decoder discards bytes up to the end that the frame would have had without the fault. A byte after a
+// broken escape counts by itself, so that a terminator there ends the frame.
 //
 // # What an encoder refuses
 //
-// Every frame that is written reads back as its payload. The styles map, xor and double write any payload, except that
-// map and double can't write bytes that the receiver ignores (xor escapes them) unless the map has them. Style none
-// refuses a payload in which an accepted terminator would end elsewhere than the frame does, or would take a part of
-// the payload with it ("a CR" before LF, with CRLF accepted), and one that contains start. Style line_dot writes
-// payloads that are empty or end in CRLF, and have CR and LF together only.
+// Every frame that is written is read back as its payload. The styles map, xor and double write any payload, with one
+// exception: map and double can't write bytes that the receiver ignores unless the map has them (xor escapes them). Style
+// none refuses a payload that contains start, or in which an accepted terminator would end anywhere but at the end of the
+// frame, or would include a part of the payload (a CR at the end before LF, with CRLF accepted). Style line_dot writes
+// only payloads that are empty or end in CRLF, and that contain CR and LF only together.
 //
-// With leading_terminator every frame has a terminator in front as well: an encoder remembers nothing, so it can't
-// know that the line is quiet. A receiver takes it for an empty frame and skips it.
+// With leading_terminator every frame also has a terminator before it. An encoder keeps nothing between calls, so it can't
+// know whether the line was quiet. A receiver reads that terminator as an empty frame and skips it.
 package escape
 
 import "github.com/framehost/framehost/codecs"
@@ -54,18 +54,17 @@ var Codec = codecs.New(codecs.Info{
 	return newFraming(r, maxFrame), nil
 })
 
-// framing is the codec with its options in force. It has no state but that of a decoder on its way to the end of a
-// frame that was given up.
+// framing is a configured codec. Its only state is that of a decoder that discards the rest of a frame that was given up.
 type framing struct {
 	*rules
 	style    style
 	machine  *machine
 	maxFrame int
-	front    string // written in front of a body
-	back     string // and behind it
-	longest  int    // bytes of the longest terminator behind a body
-	flat     bool   // a body is its own payload
-	runs     bool   // see run
+	front    string // written before a body
+	back     string // written after a body
+	longest  int    // length in bytes of the longest terminator after a body
+	flat     bool   // every body equals its payload
+	runs     bool   // run can be used; see runnable
 }
 
 func newFraming(r *rules, maxFrame int) *framing {
@@ -85,11 +84,11 @@ func newFraming(r *rules, maxFrame int) *framing {
 	return f
 }
 
-// MaxWire returns the length of the longest frame: every byte stuffed that can be.
+// MaxWire returns the length of the longest frame: one in which every byte is stuffed that can be.
 func (f *framing) MaxWire(maxFrame int) int {
 	n := f.style.most(int64(maxFrame)) + int64(len(f.front)+f.longest)
 	if f.abort {
-		n++ // the escape in front of the terminator
+		n++ // the escape before the terminator
 	}
 	return int(min(n, codecs.MaxWire))
 }

@@ -2,20 +2,20 @@ package escape
 
 import "bytes"
 
-// dotTerminator ends a frame of style line_dot: the last line's CRLF, which belongs to the payload, and a line of one
-// dot.
+// dotTerminator ends a frame of style line_dot: the CRLF of the last line, which belongs to the payload, and a line with
+// only a dot.
 const dotTerminator = "\r\n.\r\n"
 
-// dotEnd is the part of it that is written behind a payload, which ends in the rest, or is empty.
+// dotEnd is the part of dotTerminator that is written after a payload, which ends in CRLF or is empty.
 const dotEnd = ".\r\n"
 
-// lines is style line_dot, as mail is sent (RFC 5321, section 4.5.2): the payload is lines that end in CRLF, one that
+// lines is style line_dot, as in mail (RFC 5321, section 4.5.2): the payload consists of lines that end in CRLF, a line that
 // begins with a dot gets one more, and a dot alone on its line ends the frame.
 //
 //	"a CRLF .b CRLF"    <->    "a CRLF ..b CRLF . CRLF"
 //
-// CR and LF occur together only. A receiver that took one of them for a line's end, where another does not, would
-// find a frame's end inside a payload.
+// CR and LF may only occur together. If one receiver took a single CR or LF for the end of a line, and another did not, the
+// first would find the end of a frame inside a payload.
 type lines struct {
 	o     *rules
 	stops *set
@@ -118,5 +118,5 @@ func (s *lines) unstuff(dst, body []byte) []byte {
 	return dst
 }
 
-// most: the shortest line that gets a dot has three bytes.
+// most returns the greatest length of a body: the shortest line that gets a dot has three bytes.
 func (s *lines) most(maxFrame int64) int64 { return maxFrame + maxFrame/3 }

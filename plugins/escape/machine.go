@@ -1,12 +1,12 @@
 package escape
 
-// A machine reads the body of a frame, which is what stands behind start, byte by byte up to its end. All styles are
-// machines; they differ in their states. Reading is fast because nearly all bytes leave the machine in the state text,
-// where the next byte that does anything else is searched for.
+// A machine reads the body of a frame, after start, byte by byte up to its end. All styles are machines with different
+// states. Reading is fast because nearly all bytes lead to the state text, in which read searches for the next byte that
+// leads to anything else.
 type machine struct {
 	states []state
 	first  uint16 // at the start of a body
-	stops  *set   // the bytes that do something in the state text
+	stops  *set   // the bytes that lead from the state text to anything else
 	ignore *set
 	lines  bool // the style is line_dot: first and text differ, and first follows each LF
 }
@@ -14,33 +14,33 @@ type machine struct {
 // text is the state in which nothing is pending.
 const text uint16 = 0
 
-// What a byte leads to is a state, or else one of these.
+// A byte leads to a state, or to one of these.
 const (
 	endsFrame  uint16 = 0x8000 // plus the length of the terminator that ends here
 	abandons   uint16 = 0xfffd // an abort ends here
 	violates   uint16 = 0xfffe
-	isDropped  uint16 = 0xffff // the byte is ignored, the state stays
-	longestEnd        = 0xff   // endsFrame plus this is the last of its kind
+	isDropped  uint16 = 0xffff // the byte is ignored, and the state does not change
+	longestEnd        = 0xff   // endsFrame+longestEnd is the greatest value that ends a frame
 )
 
 func isEnd(to uint16) bool { return to >= endsFrame && to <= endsFrame+longestEnd }
 
-// A state is what is pending: bytes that were read, and whose meaning depends on those behind them.
+// A state represents pending bytes: bytes that were read and whose meaning depends on later bytes.
 type state struct {
 	next [256]uint16
 
-	// Bytes become payload when nothing behind them can change that. A byte that leads from state s to state t makes
-	// s.out + 1 - t.in bytes of payload certain: for a beginning of a terminator both numbers are its length, and
-	// behind an escape they say that the pair is one byte.
+	// Bytes become payload when no later byte can change that. A byte that leads from state s to state t makes
+	// s.out + 1 - t.in bytes of payload certain. In the beginning of a terminator both numbers are the length of that
+	// beginning; after an escape (in 1, out 0) they make the pair count as one byte.
 	in, out int
 
-	hold   int    // pending bytes: reading can start anew in front of them, without memory
-	branch bool   // pending bytes can't be payload as they stand, so a terminator that ends here takes none
-	whole  bool   // what was read would be a whole body if the terminator followed
-	want   string // what belongs here, where a byte may be a violation
+	hold   int    // number of pending bytes; reading can restart before them and needs no state for that
+	branch bool   // pending bytes are not payload, so a terminator that ends here takes no payload bytes away
+	whole  bool   // the body would be complete if the terminator followed
+	want   string // what is wanted here, if a byte may be a violation
 }
 
-// fill makes every byte lead from s to to, except those that are ignored.
+// fill makes every byte lead from s to to, except bytes that are ignored.
 func (m *machine) fill(s *state, to uint16) {
 	for c := range 256 {
 		s.next[c] = to
@@ -50,14 +50,13 @@ func (m *machine) fill(s *state, to uint16) {
 	}
 }
 
-// seal is called when all states are there.
+// seal completes m. It must be called after all states were added.
 func (m *machine) seal() *machine {
 	m.stops = newSet(func(c byte) bool { return m.states[text].next[c] != text })
 	return m
 }
 
-// grow adds branches behind the state from: each of words leads to the outcome that it has. No word is a prefix of
-// another one.
+// grow adds branches after the state from: each of words leads to outcome(word). No word may be a prefix of another.
 func (m *machine) grow(from uint16, words []string, outcome func(word string) uint16) {
 	for _, word := range words {
 		at := from
@@ -79,13 +78,13 @@ func (m *machine) grow(from uint16, words []string, outcome func(word string) ui
 	}
 }
 
-// reading is how far a machine came.
+// reading is the result of read.
 type reading struct {
 	kind    readingKind
-	at      int    // the byte that made it certain; the length of the wire for unfinished
+	at      int    // the byte that made the result certain; unfinished: the length of the wire
 	body    int    // ended: where the terminator begins
-	payload int    // ended: bytes of payload; unfinished: the same as if the frame ended here
-	state   uint16 // unfinished: where it stands
+	payload int    // ended: bytes of payload; unfinished: bytes of payload if the frame ended here
+	state   uint16 // unfinished: the state at the end of the wire; broken: the state before the violation
 }
 
 type readingKind uint8
@@ -98,8 +97,8 @@ const (
 	tooLong
 )
 
-// read reads wire from pos on in state s. settled payload bytes are in front of it, and more than most of them are too
-// many.
+// read reads wire from pos on, beginning in state s. The body has settled bytes of payload before pos, and may have most
+// in all.
 func (m *machine) read(wire []byte, pos int, s uint16, settled, most int, stops *cursor) reading {
 	for {
 		if s == text {
@@ -141,7 +140,7 @@ func (m *machine) read(wire []byte, pos int, s uint16, settled, most int, stops 
 	}
 }
 
-// back returns where the last n bytes of wire[:end] begin that are not ignored.
+// back returns where the last n bytes of wire[:end] begin, not counting ignored bytes.
 func (m *machine) back(wire []byte, end, n int) int {
 	if m.ignore.n == 0 {
 		return end - n
@@ -155,12 +154,12 @@ func (m *machine) back(wire []byte, end, n int) int {
 	return end
 }
 
-// restart returns where reading may start again when wire was read to its end, from on, and left the machine in
-// state s.
+// restart returns the position at which reading may restart after wire was read from from to its end, which left the
+// machine in state s.
 func (m *machine) restart(wire []byte, from int, s uint16) int {
 	at := m.back(wire, len(wire), m.states[s].hold)
 	if m.lines && s != text {
-		for at > from && m.ignore.has[wire[at-1]] { // the LF must be the byte in front; see stateAt
+		for at > from && m.ignore.has[wire[at-1]] { // the LF must directly precede at; see stateAt
 			at--
 		}
 	}
@@ -175,8 +174,8 @@ func (m *machine) stateAt(wire []byte, from, pos int) uint16 {
 	return text
 }
 
-// discard reads wire[from:to] in state s as part of a frame that was given up, whose only interesting byte is its
-// last: it returns where the frame's end is, and true, or the state at to.
+// discard reads wire[from:to] in state s as part of a frame that was given up. It returns the end of the frame and true,
+// or to, the state there, and false.
 func (m *machine) discard(wire []byte, from, to int, s uint16) (end int, next uint16, found bool) {
 	stops := m.stops.cursor()
 	for pos := from; ; pos++ {
@@ -189,8 +188,8 @@ func (m *machine) discard(wire []byte, from, to int, s uint16) (end int, next ui
 		c := wire[pos]
 		step := m.states[s].next[c]
 		if step == violates {
-			// What was pending means nothing, then, but the byte itself may: a terminator behind a broken escape is
-			// still the best guess at the frame's end.
+			// The pending bytes then mean nothing, but this byte may: a terminator after a broken escape is still the best
+			// guess at the frame's end.
 			s = text
 			step = m.states[text].next[c]
 		}

@@ -7,13 +7,13 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// mapped is style map: behind the escape stands what the map has for the byte.
+// mapped is style map: the escape is followed by the byte to which the map maps the payload's byte.
 //
 //	{LF: n, \: \}    a LF b    <->    a \ n b LF
 type mapped struct {
 	pairs
 	o     *rules
-	valid [256]bool // behind an escape
+	valid [256]bool // may follow the escape
 }
 
 func newMapped(o *rules) *mapped {
@@ -39,7 +39,7 @@ func (s *mapped) machine() *machine {
 	return m.seal()
 }
 
-// want lists what may stand behind the escape.
+// want lists the bytes that may follow the escape.
 func (s *mapped) want() string {
 	var list []string
 	for c := range 256 {

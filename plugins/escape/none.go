@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// bare is style none: payloads are written as they are, or not at all.
+// bare is style none: payloads are written unchanged, or refused.
 type bare struct {
 	pairs
 	o  *rules
@@ -24,8 +24,8 @@ func (s *bare) machine() *machine {
 	return m.seal()
 }
 
-// refuse reads payload and the terminator as a receiver does: the frame must end with the terminator's last byte, and
-// the terminator found there must be this one.
+// refuse reads payload and the terminator like a receiver: the frame must end with the last byte of the terminator, and the
+// terminator that is found there must be this one.
 func (s *bare) refuse(payload []byte) (at int, want string) {
 	if at, want := refuseLost(s.lost, payload); at >= 0 {
 		return at, want

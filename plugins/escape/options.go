@@ -33,10 +33,10 @@ const (
 	styleNone    Style = "none"
 )
 
-// Unterminated says what an end inside a frame means.
+// Unterminated says what the end of the stream or of a datagram inside a frame means.
 type Unterminated string
 
-// An end inside a frame is a fault, or ends the frame.
+// Such an end is a fault, or it ends the frame.
 const (
 	unterminatedViolation Unterminated = "violation"
 	unterminatedDeliver   Unterminated = "deliver"
@@ -46,7 +46,7 @@ var defaults = Options{
 	Terminator: "\n", Style: styleMap, Unterminated: unterminatedViolation, Empty: codecs.EmptyDeliver,
 }
 
-// Defaults of options that only some styles have.
+// Defaults of options that exist only in some styles.
 const (
 	defaultEscape codecs.Bytes = `\`
 	defaultXor    codecs.Bytes = "\x20"

@@ -1,14 +1,14 @@
 package escape
 
-// pairs is what the styles have in common that write a byte as a pair: the escape, and what stands for the byte.
+// pairs is the common part of the styles that write a byte as a pair: the escape, and a byte that stands for the first.
 type pairs struct {
 	escape byte
 	stuffs *set      // the bytes that are written as a pair
-	stands [256]byte // what stands for each of them behind the escape
-	means  [256]byte // what each byte behind an escape means
+	stands [256]byte // the byte that stands for each of them after the escape
+	means  [256]byte // the meaning of each byte after an escape
 	ignore *set
-	lost   *set // the bytes that can't be written, since a receiver ignores them
-	stops  *set // when a body is turned into its payload: the escape, and the bytes that are ignored
+	lost   *set // the bytes that can't be written, because a receiver ignores them
+	stops  *set // the bytes at which unstuff stops: the escape, and the bytes that are ignored
 }
 
 func newPairs(o *rules, stuffs *set) pairs {
@@ -66,7 +66,7 @@ func (p *pairs) unstuff(dst, body []byte) []byte {
 
 func (p *pairs) most(maxFrame int64) int64 { return 2 * maxFrame }
 
-// addEscape adds the state behind an escape, in which every byte leads to outcome(byte), and returns it.
+// addEscape adds the state after an escape, in which every byte leads to outcome(byte), and returns it.
 func (m *machine) addEscape(escape byte, want string, outcome func(byte) uint16) uint16 {
 	at := uint16(len(m.states))
 	for i := range m.states {

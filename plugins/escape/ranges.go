@@ -11,13 +11,13 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// A Range is the bytes from First to Last, both included. It is written as two hex digits for each, "00-1F", or, for
-// a single byte, as a bytes value.
+// A Range is the bytes from First to Last, both included. It is written as two hex digits for each, such as "00-1F". A range
+// of a single byte is written as a bytes value.
 type Range struct{ First, Last byte }
 
 const rangeWant = "one byte, such as DLE or 0x7F, or a range such as 00-1F"
 
-// String returns r as it is written.
+// String returns r in its written form.
 func (r Range) String() string {
 	if r.First == r.Last {
 		return one(r.First)
@@ -59,7 +59,7 @@ func (r *Range) UnmarshalJSON(raw []byte) error {
 	return r.UnmarshalText([]byte(text))
 }
 
-// JSONSchema says that r is a string in the format of bytes values, since the text of it counts as it does for those.
+// JSONSchema returns the schema of a string in the format of bytes values, because texts of r are read like those.
 func (Range) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Format: codecs.BytesFormat}
 }

@@ -12,14 +12,14 @@ import (
 
 const (
 	longestBytes = 64 // terminators and start
-	mostAlso     = 16 // terminators that are accepted as well
+	mostAlso     = 16 // terminators in also_accept
 )
 
-// rules are options that were found to make sense, in the form that the codec uses.
+// rules are checked options, in the form that the codec uses.
 type rules struct {
 	style       Style
 	terminator  string
-	terminators []string // all that are accepted, each once
+	terminators []string // all accepted terminators, each once
 	start       string
 	leading     bool
 	escape      byte
@@ -32,8 +32,8 @@ type rules struct {
 	empty       codecs.Empty
 }
 
-// check fills in the defaults of o that depend on other options, and returns the rules that it states, or all that is
-// wrong with it.
+// check fills in the defaults of o that depend on other options. It returns the rules that o states, or an error with an
+// OptionError for each mistake.
 func (o *Options) check() (*rules, error) {
 	c := checking{o: o}
 	r := &rules{
@@ -74,10 +74,10 @@ func (r *rules) terminates(b byte) bool {
 	return slices.ContainsFunc(r.terminators, func(t string) bool { return strings.IndexByte(t, b) >= 0 })
 }
 
-// xors reports whether style xor escapes b. What a receiver would ignore is among it.
+// xors reports whether style xor escapes b. It also escapes the bytes that a receiver would ignore.
 func (r *rules) xors(b byte) bool { return r.special(b) || r.also.has[b] || r.ignore.has[b] }
 
-// checking collects what is wrong with options.
+// checking collects the mistakes in options.
 type checking struct {
 	o    *Options
 	errs []error
@@ -87,7 +87,7 @@ func (c *checking) addError(option, got, want string, args ...any) {
 	c.errs = append(c.errs, &codecs.OptionError{Option: option, Got: got, Want: fmt.Sprintf(want, args...)})
 }
 
-// refuse is for options that the style does not have.
+// refuse adds an error for option if it was given, because the style does not have it.
 func (c *checking) refuse(option string, given bool) {
 	if given {
 		c.addError(option, "an option that style "+string(c.o.Style)+" does not have", "it left out")
@@ -113,7 +113,7 @@ func (c *checking) terminators(r *rules) {
 	for i, t := range all {
 		r.terminators = append(r.terminators, string(t))
 		for j, within := range all {
-			// A terminator that ends inside another one always ends first.
+			// A terminator that ends inside another one always ends first, so the other one would never be found.
 			at := strings.Index(string(within), string(t))
 			if i == j || t == "" || at < 0 || at+len(t) == len(within) {
 				continue

@@ -2,14 +2,14 @@ package escape
 
 import "bytes"
 
-// fewBytes is how many bytes are looked for one by one with bytes.IndexByte, which is vectorised; a look-up for each
-// byte of the text is faster for more.
+// fewBytes is the greatest size of a set whose members are searched one by one with bytes.IndexByte, which is vectorised.
+// For larger sets, looking up each byte of the text is faster.
 const fewBytes = 3
 
-// A set is a set of bytes that can be looked for.
+// A set is a set of bytes that can be searched for.
 type set struct {
 	has [256]bool
-	few []byte // the members, in order, unless there are more than fewBytes
+	few []byte // the members, in order; nil if there are more than fewBytes
 	n   int
 }
 
@@ -28,7 +28,7 @@ func newSet(members func(byte) bool) *set {
 	return s
 }
 
-// index returns where the first member stands in text, or len(text).
+// index returns the position of the first member in text, or len(text).
 func (s *set) index(text []byte) int {
 	c := s.cursor()
 	return c.find(text, 0)
@@ -36,14 +36,14 @@ func (s *set) index(text []byte) int {
 
 func (s *set) cursor() cursor { return cursor{set: s, next: [fewBytes]int{-1, -1, -1}} }
 
-// A cursor looks for members of a set, from the front of one text to its back. It remembers where each of few members
-// comes next, so that a text is searched once for each of them, however often the others occur.
+// A cursor searches one text for members of a set, from front to back. If the set has few members, it remembers the next
+// position of each, so that it searches the text only once for each of them, even if the others occur often.
 type cursor struct {
 	*set
 	next [fewBytes]int
 }
 
-// find returns where the first member at or behind from stands in text, or len(text).
+// find returns the position of the first member in text at or after from, or len(text).
 func (c *cursor) find(text []byte, from int) int {
 	if c.n > fewBytes {
 		for i, b := range text[from:] {

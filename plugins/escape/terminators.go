@@ -1,9 +1,9 @@
 package escape
 
 // addTerminators adds the states in which the beginning of a terminator is pending, so that m finds the terminator that
-// ends first and, of those that end together, the longest. This is the automaton of Aho and Corasick ("Efficient
-// string matching", 1975), whose failure function is worked into the transitions. The states come first; the state of
-// no beginning is text.
+// ends first and, of several that end together, the longest. This is the automaton of Aho and Corasick ("Efficient string
+// matching", 1975), with its failure function merged into the transitions. These states must be the first of m; the state
+// in which no beginning is pending is text.
 func (m *machine) addTerminators(terminators []string) {
 	type node struct {
 		child [256]int
@@ -23,7 +23,7 @@ func (m *machine) addTerminators(terminators []string) {
 		}
 		trie[at].ends = len(t)
 	}
-	// Breadth first, so that what a shorter beginning does is known.
+	// Breadth first, so that the transitions of shorter beginnings are known.
 	queue := []int{0}
 	for len(queue) > 0 {
 		at := trie[queue[0]]

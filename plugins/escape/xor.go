@@ -1,7 +1,7 @@
 package escape
 
-// xored is style xor: behind the escape stands the byte with some bits inverted. A receiver takes any byte that is
-// written this way, since a sender may escape what it likes (RFC 1662, section 4.2).
+// xored is style xor: the escape is followed by the byte with some bits inverted. A receiver accepts every byte in this
+// form, since a sender may escape any byte (RFC 1662, section 4.2).
 //
 //	7D ^20    31 7E 32    <->    31 7D 5E 32 7E
 type xored struct {

@@ -29,7 +29,7 @@ func (f *framing) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 	return in.Len(), nil
 }
 
-// write writes a frame whose header is made here.
+// write writes a frame and makes its header.
 func (f *framing) write(out *codecs.Frames, payload []byte) error {
 	n := int64(len(payload))
 	switch {
@@ -45,7 +45,7 @@ func (f *framing) write(out *codecs.Frames, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if f.around == 0 { // nothing but the length, as nearly always
+	if f.around == 0 { // only a length and the payload, the usual case
 		return out.Commit(append(f.number.append(wire, announced, digits), payload...))
 	}
 	wire = append(wire, f.before...)
@@ -55,7 +55,7 @@ func (f *framing) write(out *codecs.Frames, payload []byte) error {
 	return out.Commit(append(wire, f.trailer...))
 }
 
-// announce returns what announces a payload of n bytes, from f.least to f.most, and the bytes that it takes.
+// announce returns the number that announces a payload of n bytes, f.least to f.most, and the number's length in bytes.
 func (f *framing) announce(n int64) (announced uint64, size int) {
 	v := n + f.adjust
 	if f.width > 0 {
@@ -67,8 +67,8 @@ func (f *framing) announce(n int64) (announced uint64, size int) {
 	if !f.countsAll {
 		return uint64(v), decimalDigits(v)
 	}
-	// A count that counts its own digits: the fewest digits for which it comes out even. Where one digit more moves
-	// the count to the next power of ten there are two, and a decoder reads both.
+	// A count that includes its own digits: the fewest digits for which it is right. If one digit more moves the count to
+	// the next power of ten, there are two right counts, and a decoder accepts both.
 	v += int64(f.around)
 	for size, power := 1, int64(10); ; size, power = size+1, power*10 {
 		if v+int64(size) < power {
@@ -77,7 +77,7 @@ func (f *framing) announce(n int64) (announced uint64, size int) {
 	}
 }
 
-// writeKept writes a frame whose header is part of the payload, and holds it to what the decoder would ask of it.
+// writeKept writes a frame whose header is part of the payload, and checks that header by the rules of the decoder.
 func (f *framing) writeKept(out *codecs.Frames, payload []byte) error {
 	h, need, bad := f.header(payload, f.maxFrame)
 	end := h.size + h.body
@@ -98,7 +98,7 @@ func (f *framing) writeKept(out *codecs.Frames, payload []byte) error {
 	return out.Commit(append(append(wire, payload...), h.trailer...))
 }
 
-// MaxWire is the longest frame, or the longest header that is not whole yet.
+// MaxWire returns the length of the longest frame, or of the longest unfinished header if that is greater.
 func (f *framing) MaxWire(maxFrame int) int {
 	unfinished := f.offset + f.width - 1
 	if f.width == 0 {
@@ -114,7 +114,7 @@ func (f *framing) MaxWire(maxFrame int) int {
 	payload := min(int64(maxFrame), f.most)
 	_, size := f.announce(payload)
 	if f.width == 0 && f.countsAll && decimalDigits(payload+f.adjust+int64(f.around+size+1)) == size+1 {
-		size++ // the other count that comes out even
+		size++ // the other right count
 	}
 	return max(f.around+size+int(payload), unfinished)
 }

@@ -4,25 +4,25 @@
 //	before | count  | separator | payload | trailer     width 0: a decimal count of as many digits as it takes
 //
 // A length has a fixed width: bytes of a number, big or little endian; digits, decimal or hex; or packed decimal digits.
-// What it announces is the number of bytes that it counts, plus adjust. It counts either the payload, which is what
-// stands between after (or separator) and trailer, or the frame, from the first byte of before to the last of trailer.
+// The number it announces is the number of bytes that it counts, plus adjust. It counts either the payload, which lies
+// between after (or separator) and trailer, or the frame, from the first byte of before to the last byte of trailer.
 //
-// With keep_header everything in front of the trailer is the payload, header and all, as its receiver wants to see it:
+// With keep_header everything before the trailer is the payload, including the header, for receivers that need the header:
 //
-//	before … length after body | trailer        length begins at byte offset; what lies between is not looked at
+//	before … length after body | trailer        length begins at byte offset; the bytes between are not checked
 //
-// The encoder then writes no length but checks the one it finds, by the rules of the decoder.
+// The encoder then writes no length, but checks the one in the payload by the rules of the decoder.
 //
 // # What a decoder promises
 //
-// A payload is referred to where it stands in the wire, never copied. A header is read as soon as it has arrived, and
-// an announced payload longer than the limit is refused then, before any of it is waited for. Digits are digits: a
-// sign, a blank (but for leading ones with pad space) or a leading zero in a count is malformed. Every fault is at
-// the first byte that can't be right; for a length that can't be, at its last byte, or its separator's.
+// A payload is referred to in the wire, never copied. A header is read as soon as it has arrived, and an announced payload
+// that is longer than the limit is refused then, before the decoder waits for any of it. Only digits are accepted as digits:
+// a sign, a blank (except leading ones with pad space) or a leading zero in a count is malformed. Every fault is at the first
+// byte that can't be right; if the number itself is wrong, at the last byte of the length, or of its separator.
 //
-// Decoding may go on behind a frame that is too long or empty, since it is known where that ends, unless that is farther
-// away than any frame may be long. Behind other faults nothing can be trusted: who has lost the place of one length has
-// lost all that follow.
+// Decoding may go on after a frame that is too long or empty, because its end is known, unless the end is farther away than
+// any frame may be long. After other faults no byte can be trusted: if the place of one length is lost, the places of
+// all later ones are lost too.
 package lenprefix
 
 import (
@@ -40,25 +40,25 @@ var Codec = codecs.New(codecs.Info{
 	Width: 4, Pad: PadZero, Counts: CountsPayload, Control: []uint64{}, Empty: codecs.EmptyDeliver,
 }, configure)
 
-// A framing is Options, checked and taken apart.
+// A framing is checked Options, in the form that the codec uses.
 type framing struct {
 	maxFrame   int
 	before     string
-	offset     int    // of the length
+	offset     int    // where the length begins in the frame, in bytes
 	width      int    // of the length in bytes; 0: variable
 	number     number // reads and writes the length
-	after      string // of the length; the separator where it is variable
+	after      string // follows the length; the separator if the width is variable
 	trailer    string
 	adjust     int64
-	countsAll  bool // the length counts the frame, rather than the payload
+	countsAll  bool // the length counts the frame, not only the payload
 	keepHeader bool
 	control    []uint64
 	empty      codecs.Empty
 
 	around      int   // bytes of a frame that are neither length nor payload, offset included
-	least, most int64 // bytes of a payload that can be announced, or of a body behind a header that is kept
+	least, most int64 // the payload lengths that can be announced; with keepHeader those of a body
 
-	// What faults want.
+	// The Wants of faults.
 	wantBefore, wantLength, wantAfter, wantTrailer, wantLeast, wantHeader string
 }
 
@@ -96,15 +96,15 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	return pos, nil
 }
 
-// A header is what the front of a frame says about it.
+// A header is the contents of the header of a frame.
 type header struct {
-	size    int // bytes in front of the body
-	body    int // bytes of the body: the payload, but for a header that is kept
+	size    int // bytes before the body
+	body    int // bytes of the body: the payload, or with keepHeader the payload without its header
 	trailer string
 }
 
-// header reads the header at the front of b. need is more than 0 when that is not possible yet: the bytes that b must
-// have before anything new can be said.
+// header reads the header at the front of b. If need is more than 0, b is too short: header can find nothing new before b
+// has need bytes.
 func (f *framing) header(b []byte, maxFrame int) (h header, need int, bad *mistake) {
 	if i := agree(b, f.before); i < len(f.before) {
 		if i == len(b) {
@@ -124,7 +124,7 @@ func (f *framing) header(b []byte, maxFrame int) (h header, need int, bad *mista
 		return h, h.size + f.number.step(n), nil
 	}
 	at := h.size - 1
-	if f.width == 0 { // where a count ends is only known behind its separator
+	if f.width == 0 { // only the separator shows where a count ends
 		if h.size, need, bad = f.follows(b, h.size, f.after, f.wantLength); need > 0 || bad != nil {
 			return h, need, bad
 		}
@@ -137,8 +137,8 @@ func (f *framing) header(b []byte, maxFrame int) (h header, need int, bad *mista
 	return h, need, bad
 }
 
-// announces completes h, whose size is known up to the end of the length, with what the length announces. at is the
-// byte that is at fault when that can't be.
+// announces completes h for the number that the length announces. On entry h.size is the end of the length. at is the
+// position of the fault if the number is invalid.
 func (f *framing) announces(h *header, announced uint64, at, maxFrame int) *mistake {
 	if f.width > 0 {
 		h.size += len(f.after)
@@ -173,8 +173,8 @@ func (f *framing) announces(h *header, announced uint64, at, maxFrame int) *mist
 	return nil
 }
 
-// unthinkable bounds announced lengths so that sums of them with adjust, which is 32 bits, and what surrounds a payload
-// can't overflow 64 bits.
+// unthinkable limits announced lengths, so that their sums with adjust, which has 32 bits, and with the bytes around a
+// payload don't overflow 64 bits.
 const unthinkable = 1 << 62
 
 // tail checks that the trailer stands at end.
@@ -203,7 +203,7 @@ func (f *framing) follows(b []byte, from int, s, want string) (end, need int, ba
 	}
 }
 
-// agree returns how many bytes at the front of b are those of s.
+// agree returns the length of the common prefix of b and s.
 func agree(b []byte, s string) int {
 	if len(b) >= len(s) && string(b[:len(s)]) == s {
 		return len(s)

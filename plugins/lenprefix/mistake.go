@@ -14,7 +14,7 @@ type mistake struct {
 	want   string
 	resume int // or codecs.Never
 
-	announced uint64 // bytes of payload, of a frame that is too long
+	announced uint64 // the payload length in bytes that a frame which is too long announces
 }
 
 // from returns the fault of a frame that begins at offset.
@@ -35,8 +35,8 @@ func malformed(at int, want string) *mistake {
 	return &mistake{at: at, err: codecs.ErrMalformed, want: want, resume: codecs.Never}
 }
 
-// tooLong is the mistake of a frame that announces a payload of so many bytes and ends at end. One that no limit would
-// allow is taken for a number read in the wrong place, rather than for a frame to pass over.
+// tooLong returns the mistake of a frame that announces a payload of that many bytes and ends at end. If no limit would
+// allow that length, it is assumed to be a number read in the wrong place, and decoding does not go on.
 func tooLong(at, maxFrame int, announced uint64, end int64) *mistake {
 	if end > codecs.MaxWire {
 		end = codecs.Never
@@ -44,7 +44,7 @@ func tooLong(at, maxFrame int, announced uint64, end int64) *mistake {
 	return &mistake{at: at, err: codecs.ErrTooLong, want: wantAtMost(maxFrame), resume: int(end), announced: announced}
 }
 
-// refused is the mistake of an empty frame, which ends at end, where none may be.
+// refused returns the mistake of an empty frame, which ends at end, if empty frames are refused.
 func refused(at, end int) *mistake {
 	return &mistake{at: at, err: codecs.ErrMalformed, want: wantNotEmpty, resume: end}
 }

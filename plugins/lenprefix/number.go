@@ -5,14 +5,14 @@ import (
 	"math"
 )
 
-// A number is a way to write a length.
+// A number is a way of writing a length.
 type number struct {
 	format Format
-	width  int // bytes; 0: as many decimal digits as it takes, without a leading zero, up to maxDigits
+	width  int // bytes; 0: as many decimal digits as needed, without a leading zero, up to maxDigits
 	pad    byte
 }
 
-// maxDigits bounds a variable count.
+// maxDigits is the greatest number of digits of a variable count.
 const maxDigits = 10
 
 // most returns the greatest number that can be written.
@@ -40,7 +40,7 @@ func (n number) most() uint64 {
 	return power - 1
 }
 
-// step returns how many bytes more than the n that were read it takes to say anything new.
+// step returns how many bytes must follow the read ones before the decoder can find anything new.
 func (n number) step(read int) int {
 	if n.format == BE || n.format == LE {
 		return n.width - read
@@ -48,8 +48,8 @@ func (n number) step(read int) int {
 	return 1
 }
 
-// read reads the number at the front of b. size is that of what may stand there: where it is less than the width, b
-// ends there, or the byte there can't be part of a number.
+// read reads the number at the front of b. size is the length of its valid part: if it is less than the width, b ends
+// there, or the byte there can't be part of a number.
 func (n number) read(b []byte) (v uint64, size int) {
 	if n.width == 0 {
 		return readCount(b)
@@ -89,7 +89,7 @@ func readBE(b []byte) (v uint64) {
 	return v
 }
 
-// readDigits reads digits behind what pads them; b is as wide as the number or cut short.
+// readDigits reads digits and the padding before them. b is as wide as the number, or shorter if the wire ends.
 func (n number) readDigits(b []byte) (v uint64, size int) {
 	base, i := uint64(10), 0
 	if n.format == ASCIIHex {
@@ -113,13 +113,13 @@ func readCount(b []byte) (v uint64, size int) {
 		v = v*10 + uint64(b[size]-'0')
 		size++
 		if v == 0 {
-			break // a leading zero: what follows it is not part of the count
+			break // a leading zero, which no digit may follow
 		}
 	}
 	return v, size
 }
 
-// digitValues maps each byte to its value as a hex digit; 255: it is none.
+// digitValues maps each byte to its value as a hex digit; 255: the byte is not one.
 var digitValues = func() (values [256]byte) {
 	for c := range values {
 		switch {
@@ -136,7 +136,7 @@ var digitValues = func() (values [256]byte) {
 	return values
 }()
 
-// append appends v, which is at most n.most(), in size bytes: the width, or the digits of a variable count.
+// append appends v, which is at most n.most(), in size bytes: the width, or the number of digits of a variable count.
 func (n number) append(dst []byte, v uint64, size int) []byte {
 	switch n.format {
 	case BE:
@@ -168,7 +168,7 @@ func (n number) append(dst []byte, v uint64, size int) []byte {
 	return dst
 }
 
-// digit returns the character of value, the last digit of v, or what pads the number in front of its first digit.
+// digit returns the character for value, the last digit of v, or the padding if v has no digits left.
 func (n number) digit(value, v uint64, last bool) byte {
 	if v == 0 && !last {
 		return n.pad

@@ -9,7 +9,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// Options of the lenprefix codec. Its zero value is not of use: the defaults are those of [Codec].
+// Options of the lenprefix codec. The zero value is not valid; [Codec] has the defaults.
 type Options struct {
 	Width      int          `json:"width" jsonschema:"minimum=0,maximum=10" jsonschema_description:"bytes of the length: 1 to 8 for be and le, 1 to 10 for ascii_dec and ascii_hex, 1 to 5 for bcd; 0: a decimal count of 1 to 10 digits without leading zeros, ended by separator"`
 	Format     *Format      `json:"format" jsonschema:"enum=be,enum=le,enum=ascii_dec,enum=ascii_hex,enum=bcd" jsonschema_description:"how the length is written: a number in big or little endian, decimal or hex digits, or two decimal digits in each byte; default be, with width 0 ascii_dec, which is all that there is"`
@@ -26,7 +26,7 @@ type Options struct {
 	Empty      codecs.Empty `json:"empty" jsonschema_description:"an empty payload is carried, or dropped and counted, or a fault"`
 }
 
-// Format is how a length is written.
+// Format is the format of a length.
 type Format string
 
 // The formats.
@@ -38,7 +38,7 @@ const (
 	BCD      Format = "bcd"
 )
 
-// Pad is what fills a length of digits up to its width.
+// Pad is the character that pads a length of digits to its width.
 type Pad string
 
 // The pads.
@@ -47,10 +47,10 @@ const (
 	PadSpace Pad = "space"
 )
 
-// Counts is what a length counts.
+// Counts says which bytes a length counts.
 type Counts string
 
-// What can be counted.
+// The values of Counts.
 const (
 	CountsPayload Counts = "payload"
 	CountsFrame   Counts = "frame"
@@ -65,7 +65,7 @@ const (
 	maxControl  = 64   // values
 )
 
-// configure makes the framing, and fills in the format and the offset where they were left to it.
+// configure makes the framing, and fills in the defaults of the format, the offset and the control values.
 func configure(o *Options, maxFrame int) (codecs.Framing, error) {
 	if o.Format == nil {
 		format := BE
@@ -86,7 +86,7 @@ func configure(o *Options, maxFrame int) (codecs.Framing, error) {
 	return o.framing(maxFrame), nil
 }
 
-// check holds o against every rule.
+// check checks o against every rule. Its error has an OptionError for each rule that is broken.
 func (o *Options) check() error {
 	var errs []error
 	refuse := func(option, want, got string, args ...any) {
@@ -111,7 +111,7 @@ func (o *Options) check() error {
 
 type refuser func(option, want, got string, args ...any)
 
-// checkLength checks what the length itself looks like.
+// checkLength checks the options for the form of the length.
 func (o *Options) checkLength(refuse refuser) {
 	most, known := widest[*o.Format]
 	digits := *o.Format == ASCIIDec || *o.Format == ASCIIHex
@@ -144,7 +144,7 @@ func (o *Options) checkLength(refuse refuser) {
 	}
 }
 
-// checkRange checks that the length, which is without fault, can be what it has to be.
+// checkRange checks that the length, whose form is valid, can announce payloads and the control values.
 func (o *Options) checkRange(refuse refuser) {
 	most := number{format: *o.Format, width: o.Width}.most()
 	switch {
@@ -160,7 +160,7 @@ func (o *Options) checkRange(refuse refuser) {
 	}
 }
 
-// checkHeader checks what is kept of the header.
+// checkHeader checks the options for a header that is part of the payload.
 func (o *Options) checkHeader(refuse refuser) {
 	switch {
 	case o.Offset < 0 || o.Offset > maxOffset:
@@ -183,7 +183,7 @@ func (o *Options) checkHeader(refuse refuser) {
 	}
 }
 
-// framing takes o apart.
+// framing returns the framing for o.
 func (o *Options) framing(maxFrame int) *framing {
 	f := &framing{
 		maxFrame: maxFrame, before: string(o.Before), offset: len(o.Before), width: o.Width,
@@ -199,7 +199,7 @@ func (o *Options) framing(maxFrame int) *framing {
 	}
 	f.around = f.offset + len(f.after) + len(f.trailer)
 
-	// What stands in front of the first and behind the last payload that can be announced.
+	// The shortest and the longest payload that can be announced.
 	least, most := -f.adjust, int64(min(f.number.most(), unthinkable))-f.adjust
 	if f.countsAll {
 		least -= int64(f.around + max(o.Width, 1))
@@ -213,7 +213,7 @@ func (o *Options) framing(maxFrame int) *framing {
 	return f
 }
 
-// wants fills in what faults say.
+// wants sets the Wants of faults.
 func (o *Options) wants(f *framing) {
 	switch *o.Format {
 	case BE, LE:

@@ -7,7 +7,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// index is bytes.Index, without its detour for the single bytes that most terminators are.
+// index is bytes.Index, with a short cut for terminators of one byte, the most common.
 func index(text, t []byte) int {
 	if len(t) == 1 {
 		return bytes.IndexByte(text, t[0])
@@ -15,14 +15,14 @@ func index(text, t []byte) int {
 	return bytes.Index(text, t)
 }
 
-// A frame is one that has been found at the front of what is left, or what is known of it yet.
+// A frame is what is known of the frame at the front of the remaining bytes.
 type frame struct {
 	terminator []byte
 	declared   bool
-	head       int // bytes in front of the payload
+	head       int // bytes before the payload
 }
 
-// Decode reads frames. What a frame is depends on its bytes alone, from the first on: never on how many are behind them.
+// Decode reads frames. The meaning of a frame depends only on its own bytes, never on how many bytes follow.
 func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	st, err := f.readState(in.State)
 	if err != nil {
@@ -55,7 +55,7 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			}
 			return begin, nil
 		}
-		// The terminator has to be there by the end of the longest frame.
+		// The terminator must end within the longest frame.
 		most := fr.head + in.MaxFrame + len(fr.terminator)
 		from := max(fr.head, in.Examined-begin)
 		end := -1
@@ -104,8 +104,8 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	return begin, nil
 }
 
-// begin tells what kind of frame rest begins with. ok is false when there are too few bytes to tell. The fault, if any,
-// counts from the front of rest.
+// begin returns what kind of frame rest begins with. ok is false if there are too few bytes to know. Positions in the
+// fault, if any, count from the front of rest.
 func (f *framing) begin(rest, inForce []byte) (fr frame, ok bool, fault *codecs.Fault) {
 	seen := min(len(rest), len(f.marker))
 	same := 0
@@ -142,13 +142,13 @@ func (f *framing) begin(rest, inForce []byte) (fr frame, ok bool, fault *codecs.
 	return frame{terminator: t, declared: true, head: f.header()}, true, nil
 }
 
-// enter sets the state at the start of a frame, where terminator was the last to be in force.
+// enter sets the state at the start of a frame; terminator was the last in force.
 func (f *framing) enter(out *codecs.Payloads, terminator []byte) {
 	var buf [1 + longest]byte
 	out.SetState(f.between(&buf, terminator))
 }
 
-// passOver returns how many bytes of a frame that was given up there are, and whether its end is among them.
+// passOver returns how many bytes of in belong to a frame that was given up, and whether its end is among them.
 func passOver(in codecs.Wire, terminator []byte) (n int, found bool) {
 	if i := index(in.Bytes, terminator); i >= 0 {
 		return i + len(terminator), true
@@ -175,7 +175,7 @@ func (f *framing) declaration() string {
 	return text
 }
 
-// name writes bytes of a framing for people: as a bytes value, the middle of a long one left out.
+// name returns b for messages: as a bytes value, cut if it is long.
 func name(b []byte) string {
 	const most = 12
 	if len(b) <= most {

@@ -6,13 +6,13 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// Encode writes plain frames where it may, else frames that declare a terminator.
+// Encode writes plain frames if possible, else frames that declare a terminator.
 func (f *framing) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 	st, err := f.readState(in.State)
 	if err != nil || st.discarding {
 		return 0, errState
 	}
-	var memory [longest]byte // of the terminator in force, which comes from scratch memory that is given back
+	var memory [longest]byte // for the terminator in force, because scratch memory goes back to the pool
 	inForce := memory[:copy(memory[:], st.terminator)]
 	s := f.scratch.Get().(*scratch)
 	defer f.scratch.Put(s)
@@ -60,12 +60,12 @@ func (f *framing) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 	return in.Len(), nil
 }
 
-// plain reports whether payload, ended by t, is a frame that can't be taken for anything else.
+// plain reports whether payload, followed by t, is a frame that can't be read as anything else.
 func (f *framing) plain(payload, t []byte) bool {
 	return !f.always && !f.likeMarker(payload, t) && endsFirst(payload, t)
 }
 
-// likeMarker reports whether "payload t" begins with the marker, or is the beginning of it.
+// likeMarker reports whether "payload t" begins with the marker, or is itself a beginning of the marker.
 func (f *framing) likeMarker(payload, t []byte) bool {
 	n := min(len(payload), len(f.marker))
 	if string(payload[:n]) != string(f.marker[:n]) {

@@ -8,10 +8,10 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// longest is the greatest number of bytes of a terminator, a marker and a suffix.
+// longest is the greatest length in bytes of a terminator, a marker and a suffix.
 const longest = 64
 
-// Options of the swapterm codec. Its zero value is not of use: the defaults are those of [Codec].
+// Options of the swapterm codec. The zero value is not valid; [Codec] has the defaults.
 type Options struct {
 	Terminator codecs.Bytes `json:"terminator" jsonschema_description:"ends a frame that declares no other; 1 to 64 bytes"`
 	Declare    Declare      `json:"declare" jsonschema:"enum=when_needed,enum=always" jsonschema_description:"declare a terminator when_needed, for payloads that would be ambiguous without, or always; then a frame without a declaration is a violation"`
@@ -56,7 +56,7 @@ var defaults = Options{
 	Pool: Pool{name: poolAny}, Choose: ChooseAbsent, Scope: ScopeFrame, Empty: codecs.EmptyDeliver,
 }
 
-// check holds o against every rule. Its error has an OptionError for each that is broken.
+// check checks o against every rule. Its error has an OptionError for each rule that is broken.
 func (o *Options) check() error {
 	var errs []error
 	refuse := func(option, got, want string) {

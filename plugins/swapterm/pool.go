@@ -20,8 +20,9 @@ const (
 
 const poolWant = "any, printable, or a list of bytes and ranges such as 30-39"
 
-// A Pool is what an encoder makes terminators of: "any", "printable", or a list of bytes values, each of whose bytes is
-// in the pool, and of ranges of bytes written as two hex digits each, such as 30-39. Its zero value is an empty list.
+// A Pool is the set of bytes from which an encoder makes terminators: "any", "printable", or a list. Each item of a list is
+// a bytes value, each of whose bytes is in the pool, or a range of bytes, written as two hex digits each, such as 30-39.
+// The zero value is an empty list.
 type Pool struct {
 	name  string   // poolAny or poolPrintable; empty: a list
 	items []string // the list, as it was written
@@ -77,7 +78,7 @@ func parseMembers(item string) ([]byte, error) {
 	return span(f[0], l[0]), nil
 }
 
-// MarshalJSON writes p as it was read.
+// MarshalJSON writes p in the form in which it was read.
 func (p Pool) MarshalJSON() ([]byte, error) {
 	if p.name != "" {
 		return json.Marshal(p.name)
@@ -85,8 +86,8 @@ func (p Pool) MarshalJSON() ([]byte, error) {
 	return json.Marshal(p.items)
 }
 
-// JSONSchema says that p is the name of a pool or a list. The items are in the format of bytes values since their text
-// counts as it does for those.
+// JSONSchema returns the schema of a pool's name or a list. The items have the format of bytes values, because their texts
+// are read like those.
 func (Pool) JSONSchema() *jsonschema.Schema {
 	least := uint64(1)
 	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
@@ -95,8 +96,8 @@ func (Pool) JSONSchema() *jsonschema.Schema {
 	}}
 }
 
-// members returns the bytes of the pool, each once, in the order in which the encoder prefers them: a list as it was
-// written, else the bar, other signs, letters and digits, and last what can't be read.
+// members returns the bytes of the pool, each once, in the order in which the encoder prefers them: a list in its written
+// order; otherwise the bar, other signs, letters and digits, and last the unprintable bytes.
 func (p *Pool) members() []byte {
 	switch p.name {
 	case poolPrintable:

@@ -5,31 +5,32 @@ import (
 	"crypto/rand"
 )
 
-// quick is how many bytes are looked for one by one, which is vectorised, before the payload's bytes are counted.
+// quick is how many bytes are searched for one by one, which is vectorised, before the payload's bytes are counted.
 const quick = 8
 
 // scratch is memory for the search for terminators.
 type scratch struct {
 	terminator [longest]byte
-	order      [256]byte // the pool, in the order in which it is tried
-	places     []int32   // where in the payload the terminator chosen so far begins
-	taken      []uint64  // a bit for each terminator: it would end a frame early
+	order      [256]byte // the pool, in the order in which its bytes are tried
+	places     []int32   // positions in the payload at which the terminator chosen so far occurs
+	taken      []uint64  // a bit for each terminator that would end a frame early
 	random     [256]byte
-	drawn      int // of random
+	drawn      int // bytes of random that are left
 }
 
-// search returns a terminator for a declared frame of payload, which lies in s, or nil if there is none.
+// search returns a terminator for a declared frame of payload, or nil if there is none. The terminator lies in s.
 //
-// What a terminator T must not be is known exactly. The first T in "payload T" is at the end unless one begins at some
-// place of the payload: it is then what stands there, and where the payload is too short for it, it goes on with its own
-// beginning, so that it is what stands there over and over again. So each of the n places of a payload forbids one
-// terminator: a T exists whenever there are more than n (and not all of them are forbidden by the marker).
+// The terminators T that can't be used are known exactly. The first T in "payload T" is at the end unless a T begins
+// somewhere in the payload. A T that begins at a given position must consist of the bytes there; if the payload is too
+// short for it, T continues with its own beginning, so that it repeats those bytes. So each of the n positions of a
+// payload forbids exactly one terminator. A usable T therefore exists whenever there are more than n terminators, unless
+// the marker forbids all the rest.
 func (f *framing) search(s *scratch, payload []byte) []byte {
 	t := s.terminator[:f.length]
 	order := s.order[:copy(s.order[:], f.pool)]
 	if f.random {
 		s.shuffle(order)
-		// Almost every long terminator will do.
+		// Almost every long terminator can be used.
 		for range 4 {
 			s.draw(t, f.pool)
 			if !f.banned(t) && endsFirst(payload, t) {
@@ -49,7 +50,7 @@ func (f *framing) search(s *scratch, payload []byte) []byte {
 	return f.narrow(s, t, order, payload)
 }
 
-// forbidden returns byte d of the terminator that place i of the payload forbids.
+// forbidden returns byte d of the terminator that position i of the payload forbids.
 func forbidden(payload []byte, i, d int) byte {
 	if i+d < len(payload) {
 		return payload[i+d]
@@ -57,10 +58,10 @@ func forbidden(payload []byte, i, d int) byte {
 	return payload[i+d%(len(payload)-i)]
 }
 
-// narrow chooses t byte by byte, each time the one with which the fewest places that are left would go on. With P bytes
-// to choose from, and all but one of them where the marker forbids a byte, that leaves at most 1/(P-1) of the places once
-// and 1/P of them each other time. So none are left in the end if there are more than 2n terminators, and the work is
-// n(1 + 1/P + 1/P² + ...). For terminators of one byte it finds what there is in any case.
+// narrow chooses t byte by byte: each time the byte with which the fewest of the remaining positions continue. Let P be the
+// number of bytes to choose from; once the marker may forbid one of them. Then at most 1/P of the positions remain each time,
+// and once 1/(P-1). So none remain in the end if there are more than 2n terminators, and the work is
+// n(1 + 1/P + 1/P² + ...). For terminators of one byte narrow finds one whenever one exists.
 func (f *framing) narrow(s *scratch, t, order, payload []byte) []byte {
 	var counts [256]int32
 	for _, b := range payload {
@@ -92,7 +93,7 @@ func (f *framing) narrow(s *scratch, t, order, payload []byte) []byte {
 	return nil
 }
 
-// better returns the rarer of best and b, where there is a best one yet and b is allowed.
+// better returns the rarer of best and b, and whether there is one: found says that best is valid, allowed that b is.
 func better(counts []int32, best, b byte, found, allowed bool) (byte, bool) {
 	if !allowed || found && counts[best] <= counts[b] {
 		return best, found
@@ -100,7 +101,7 @@ func better(counts []int32, best, b byte, found, allowed bool) (byte, bool) {
 	return b, true
 }
 
-// keep leaves the places that go on with b at byte d: of all places of the payload at first, then of those kept before.
+// keep keeps the positions that have b as byte d: at first of all positions of the payload, later of those kept before.
 func (s *scratch) keep(payload []byte, d int, b byte) {
 	if d == 0 {
 		s.places = s.places[:0]
@@ -120,7 +121,7 @@ func (s *scratch) keep(payload []byte, d int, b byte) {
 	s.places = kept
 }
 
-// fill completes t, whose first n bytes no place goes on with: any others will do that the marker allows.
+// fill completes t, with whose first n bytes no position continues: the rest may be any bytes that the marker allows.
 func (f *framing) fill(t []byte, n int, order []byte) []byte {
 	for d := n; d < len(t); d++ {
 		next := 0
@@ -135,7 +136,8 @@ func (f *framing) fill(t []byte, n int, order []byte) []byte {
 	return t
 }
 
-// tryAll marks every terminator that a place forbids, and takes the first that is left. There are at most 2n+2 of them.
+// tryAll marks every terminator that a position forbids, and returns the first unmarked one. There are at most 2n+2
+// terminators.
 func (f *framing) tryAll(s *scratch, t, order, payload []byte) []byte {
 	var digit [256]int
 	for i := range digit {
@@ -153,7 +155,7 @@ func (f *framing) tryAll(s *scratch, t, order, payload []byte) []byte {
 	s.taken = s.taken[:words]
 	clear(s.taken)
 
-	// A number of length digits runs along the payload; run counts its digits since the last byte out of the pool.
+	// number is the last f.length digits of the payload; run counts the digits since the last byte that is not in the pool.
 	number, run := 0, 0
 	for _, b := range payload {
 		v := digit[b]
@@ -194,13 +196,13 @@ func (f *framing) tryAll(s *scratch, t, order, payload []byte) []byte {
 // banned reports whether t can't be in force in a stream.
 func (f *framing) banned(t []byte) bool { return f.stream && alike(t, f.marker) }
 
-// bannedAt reports whether a terminator that begins with front and b is banned for that, b being where it is decided.
+// bannedAt reports whether byte b after front decides that a terminator is banned.
 func (f *framing) bannedAt(front []byte, b byte) bool {
 	decided := min(f.length, len(f.marker)) - 1
 	return f.stream && len(front) == decided && b == f.marker[decided] && string(front) == string(f.marker[:decided])
 }
 
-// power returns base to the power of exponent, or some number beyond most if that is more.
+// power returns base to the power of exponent, or some number greater than most if the power is greater than most.
 func power(base, exponent, most int) int {
 	n := 1
 	for range exponent {
@@ -211,8 +213,8 @@ func power(base, exponent, most int) int {
 	return n
 }
 
-// draw fills t with bytes of pool, each with the same chance. They are unpredictable, so that who writes payloads can't
-// make the encoder search by putting the next terminator into one.
+// draw fills t with bytes of pool, each with the same probability. They are unpredictable, so that the author of a payload
+// can't force the encoder to search by putting the next terminator into the payload.
 func (s *scratch) draw(t, pool []byte) {
 	for i := range t {
 		t[i] = pool[s.below(len(pool))]
@@ -228,7 +230,7 @@ func (s *scratch) shuffle(list []byte) {
 
 // below returns a random number from 0 to n-1; n is at most 256.
 func (s *scratch) below(n int) int {
-	fair := 256 - 256%n // the values above would come up more often
+	fair := 256 - 256%n // values from fair on would make some results more probable
 	for {
 		if s.drawn == 0 {
 			rand.Read(s.random[:]) // never fails

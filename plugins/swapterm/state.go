@@ -6,8 +6,8 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// The state of a direction, version 1. Empty: at the start of a frame, with the option's terminator in force. Else one
-// of these bytes and a terminator behind it, of 1 to 64 bytes.
+// The state of a direction, version 1. Empty: at the start of a frame, with the terminator of the options in force. Else
+// one of these bytes, followed by a terminator of 1 to 64 bytes.
 const (
 	stateBetween    = 1 // scope stream: at the start of a frame, with this terminator in force
 	stateDiscarding = 2 // inside a frame that was given up, and that this terminator ends
@@ -15,13 +15,13 @@ const (
 
 var errState = errors.New("swapterm: state that no decoder or encoder of this version hands back")
 
-// state is what a direction knows of the frames before.
+// state is the information that a direction keeps from earlier frames.
 type state struct {
 	discarding bool
-	terminator []byte // in force, or the one that ends what is discarded
+	terminator []byte // in force, or the terminator that ends the discarded frame
 }
 
-// readState returns the state that bytes stand for. Its terminator is part of them.
+// readState returns the state that bytes represent. The state's terminator lies in the memory of bytes.
 func (f *framing) readState(bytes []byte) (state, error) {
 	switch {
 	case len(bytes) == 0:
@@ -32,7 +32,7 @@ func (f *framing) readState(bytes []byte) (state, error) {
 	return state{discarding: bytes[0] == stateDiscarding, terminator: bytes[1:]}, nil
 }
 
-// bytes returns the state in which terminator is in force at the start of a frame, built in buf.
+// between returns the state in which terminator is in force at the start of a frame, built in buf.
 func (f *framing) between(buf *[1 + longest]byte, terminator []byte) []byte {
 	if !f.stream {
 		return nil

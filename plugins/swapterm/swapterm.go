@@ -1,5 +1,5 @@
-// Package swapterm is the codec for frames that end with a terminator, another one if it occurs in the data: the frame
-// then declares it before the payload.
+// Package swapterm is the codec for frames that end with a terminator. If the terminator occurs in the data, the frame ends
+// with another one, which it declares before the payload.
 //
 //	payload T0                   a plain frame, ended by the usual terminator
 //	marker T suffix payload T    a frame that declares the terminator that ends it
@@ -12,23 +12,24 @@
 //
 // # When a frame is plain
 //
-// A frame ends at the first occurrence of its terminator. So it is plain only if the first T0 in "payload T0" is at the
-// end (it is not enough that T0 doesn't occur in the payload: "xa" can't be ended by "aa"), and if "payload T0" can't
-// be mistaken for a declaration: it doesn't begin with the marker, nor is it the beginning of the marker. A declared T
-// keeps the first of these rules. With declare: always no frame is plain, and one that is, is a violation.
+// A frame ends at the first occurrence of its terminator. So a frame can be plain only under two conditions. First, the
+// first T0 in "payload T0" is at the end. (It is not enough that T0 does not occur in the payload: "xa" can't be ended by
+// "aa".) Second, "payload T0" can't be mistaken for a declaration: it neither begins with the marker nor is a beginning of
+// the marker. The first condition also applies to a declared T. With declare: always no frame is plain, and a plain frame
+// is a violation.
 //
 // # Scope
 //
-// With scope: frame a declared terminator ends its own frame. With scope: stream it stays in force, in place of T0,
-// until the next declaration; neither it nor the marker may be a prefix of the other then. It is kept in the state that
-// the host keeps for the codec. So frames depend on those before them, and such a codec is refused where each frame
-// must stand for itself, as in datagrams.
+// With scope: frame a declared terminator ends only its own frame. With scope: stream it stays in force, in place of T0,
+// until the next declaration; then neither the terminator nor the marker may be a prefix of the other. The terminator is
+// part of the codec's state, which the host keeps. So frames depend on earlier frames, and such a codec is refused where
+// each frame must be complete in itself, as in datagrams.
 //
 // # Violations
 //
-// A frame is too long when MaxFrame payload bytes and a terminator behind them would have fitted and there was no
-// terminator. Decoding can go on behind the next occurrence of it, and does so at the end of an empty frame that is
-// refused. A broken declaration says nothing about where its frame ends: nothing behind it can be trusted.
+// A frame is too long if there is no terminator within the length of MaxFrame payload bytes and a terminator. Decoding can
+// go on after the next occurrence of that terminator. If an empty frame is refused, decoding goes on at its end. A broken
+// declaration does not show where its frame ends: no byte after it can be trusted.
 package swapterm
 
 import (
@@ -48,19 +49,19 @@ var Codec = codecs.New(codecs.Info{
 	return newFraming(o, maxFrame), nil
 })
 
-// framing is the codec with its options in force. It keeps nothing between calls but memory to work in.
+// framing is a configured codec. Between calls it keeps only scratch memory.
 type framing struct {
 	terminator []byte // T0
 	marker     []byte
 	suffix     []byte
 	length     int // of T
 	always     bool
-	stream     bool // a declared terminator stays in force, and matters to frames that declare none
+	stream     bool // a declared terminator stays in force for frames that declare none
 	random     bool
 	empty      codecs.Empty
 	maxFrame   int
 
-	pool    []byte // what a declared terminator is made of, in the order of preference
+	pool    []byte // bytes for declared terminators, in the order of preference
 	scratch sync.Pool
 }
 
@@ -75,7 +76,7 @@ func newFraming(o *Options, maxFrame int) *framing {
 	return f
 }
 
-// header returns how many bytes a declaration takes.
+// header returns the length of a declaration in bytes.
 func (f *framing) header() int { return len(f.marker) + f.length + len(f.suffix) }
 
 // MaxWire returns the length of the longest frame, plain or declared.
@@ -87,7 +88,7 @@ func (f *framing) MaxWire(maxFrame int) int {
 	return max(declared, maxFrame+len(f.terminator))
 }
 
-// UsesState reports whether a declaration matters to later frames.
+// UsesState reports whether a declaration applies to later frames.
 func (f *framing) UsesState() bool { return f.stream }
 
 // endsFirst reports whether the first t in "payload t" is at its end.
@@ -95,7 +96,7 @@ func endsFirst(payload, t []byte) bool {
 	if index(payload, t) >= 0 {
 		return false
 	}
-	// One that begins in payload reaches into the t behind it.
+	// A t that begins in payload extends into the t after it.
 	var both [2 * longest]byte
 	tail := payload[max(0, len(payload)-len(t)+1):]
 	n := copy(both[:], tail)
