@@ -101,11 +101,11 @@ func decodeOptions(raw json.RawMessage, options any) error {
 // that reads JSON itself starts from the zero value, since it may write into memory that copyOf can't reach.
 func replaced(t reflect.Type) bool {
 	p := reflect.PointerTo(t)
-	return t.Kind() == reflect.Slice || t.Kind() == reflect.Map || reads(t) || reads(p)
+	return t.Kind() == reflect.Slice || t.Kind() == reflect.Map || unmarshalsItself(t) || unmarshalsItself(p)
 }
 
-// reads reports whether t unmarshals itself.
-func reads(t reflect.Type) bool {
+// unmarshalsItself reports whether t unmarshals itself.
+func unmarshalsItself(t reflect.Type) bool {
 	return t.Implements(reflect.TypeFor[json.Unmarshaler]()) || t.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
@@ -213,7 +213,7 @@ func schemaOf(defaults any) json.RawMessage {
 	for i := range v.NumField() {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		property, ok := schema.Properties.Get(name)
-		if !ok || !defaultWorthTelling(v.Field(i)) {
+		if !ok || !showsDefault(v.Field(i)) {
 			continue
 		}
 		property.Default = v.Field(i).Interface()
@@ -225,9 +225,9 @@ func schemaOf(defaults any) json.RawMessage {
 	return out
 }
 
-// defaultWorthTelling reports whether the schema shows v as a default. A nil list or map is left out: its default depends
+// showsDefault reports whether the schema shows v as a default. A nil list or map is left out: its default depends
 // on other options or is empty.
-func defaultWorthTelling(v reflect.Value) bool {
+func showsDefault(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Slice, reflect.Map, reflect.Pointer:
 		return !v.IsNil()

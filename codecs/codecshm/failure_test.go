@@ -35,7 +35,7 @@ func unanswered(t *testing.T, timeout time.Duration, failed func(error)) (*Plane
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Munmap(state) })
-	plane.told = failed
+	plane.onFailure = failed
 	for i := range plane.lanes {
 		plane.lanes[i].timeout = timeout
 	}

@@ -103,7 +103,7 @@ func (l *lane) begin(p *Plane, control *laneControl, state *laneState) (theirs [
 	for i := range l.free {
 		l.free[i] = uint32(slotCount - 1 - i)
 	}
-	l.watch = time.AfterFunc(time.Hour, l.look)
+	l.watch = time.AfterFunc(time.Hour, l.checkOverdue)
 	l.watch.Stop()
 	return theirs, nil
 }
@@ -290,8 +290,8 @@ func (l *lane) wakeAnswered() (found bool) {
 	return found
 }
 
-// look is the timer's callback. It fails the plane if a call is overdue.
-func (l *lane) look() {
+// checkOverdue is the timer's callback. It fails the plane if a call is overdue.
+func (l *lane) checkOverdue() {
 	l.mu.Lock()
 	l.wakeAnswered() // an answered call is not overdue, even if this process was held up and has not seen the answer yet
 	wait := time.Duration(-1)

@@ -29,11 +29,11 @@ type Plane struct {
 	control, state []byte
 	nextSegment    atomic.Uint32
 
-	failing sync.Once
-	told    func(error) // called once when the plane fails; nil before Begin has succeeded
-	over    atomic.Bool // the plane has failed
-	readers sync.WaitGroup
-	closing sync.Once
+	failing   sync.Once
+	onFailure func(error) // called once when the plane fails; nil before Begin has succeeded
+	over      atomic.Bool // the plane has failed
+	readers   sync.WaitGroup
+	closing   sync.Once
 }
 
 // New returns a plane, and the file that the plugin process must inherit; [Variable] gives the process its number. The
@@ -83,7 +83,7 @@ func (p *Plane) Begin(ctx context.Context, timeout time.Duration, failed func(er
 		quoted := strconv.Quote(answer.refusal) // operators see it, so it must not control their terminals
 		return fmt.Errorf("the process: %s", quoted[1:len(quoted)-1])
 	}
-	p.told = failed
+	p.onFailure = failed
 	for i := range p.lanes {
 		l := &p.lanes[i]
 		l.timeout = timeout
@@ -166,8 +166,8 @@ var errClosed = errors.New("closed")
 // endCalls ends all calls under way: overdue ones with codeccall.ErrOverdue, the others with ErrGone.
 func (p *Plane) endCalls(cause error) {
 	p.failing.Do(func() {
-		if p.told != nil {
-			p.told(cause)
+		if p.onFailure != nil {
+			p.onFailure(cause)
 		}
 		p.over.Store(true)
 	})

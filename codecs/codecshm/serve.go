@@ -284,15 +284,15 @@ func (l *serverLane) work(me uint64) {
 			}
 			return
 		}
-		if l.unsignaled++; l.unsignaled == maxUntold {
+		if l.unsignaled++; l.unsignaled == maxUnsignaled {
 			l.signalHost()
 		}
 	}
 }
 
-// maxUntold is the number of answers after which the host is woken to read them. While there are more calls to run, waking
+// maxUnsignaled is the number of answers after which the host is woken to read them. While there are more calls to run, waking
 // it for each answer would cost more than it gains.
-const maxUntold = 32
+const maxUnsignaled = 32
 
 // signalHost wakes the host if it sleeps and there are answers for it.
 func (l *serverLane) signalHost() {
@@ -361,22 +361,23 @@ func (l *serverLane) sleep() bool {
 	return n != 0 || err != nil
 }
 
-// How long a call may hold a lane. mindClosely applies for closely ticks after a call has held a lane for too long.
+// maxHold is how long a call may hold a lane. For strictTicks ticks after a call has held a lane for too long, the limit is
+// strictMaxHold.
 const (
-	mindEvery   = 10 * time.Millisecond
-	mindClosely = time.Millisecond
-	closely     = 1000 // times
+	maxHold       = 10 * time.Millisecond
+	strictMaxHold = time.Millisecond
+	strictTicks   = 1000
 )
 
 // watchSlowCalls gives the lane to another worker when a call has held it for too long. It returns when the lane is idle.
 func (l *serverLane) watchSlowCalls() {
-	tick := time.NewTicker(mindEvery)
+	tick := time.NewTicker(maxHold)
 	defer tick.Stop()
 	last, quiet, strict := l.taken.Load(), 0, 0
 	for range tick.C {
 		if strict > 0 {
 			if strict--; strict == 0 {
-				tick.Reset(mindEvery)
+				tick.Reset(maxHold)
 			}
 		}
 		owner, taken := l.owner.Load(), l.taken.Load()
@@ -387,8 +388,8 @@ func (l *serverLane) watchSlowCalls() {
 			next := owner + 1 // even, and no worker has had it
 			if l.owner.CompareAndSwap(owner, next) {
 				l.goOn(next)
-				strict = closely
-				tick.Reset(mindClosely)
+				strict = strictTicks
+				tick.Reset(strictMaxHold)
 			}
 		case quiet < 10:
 			quiet++
@@ -463,8 +464,8 @@ func (w *worker) runDecode(codec *Configured, c *callSlot, a *answerSlot, wire, 
 	if len(out.Refs) > len(refs) {
 		return errTable
 	}
-	settle(refs, out.Refs)
-	settle(data, out.Data)
+	copyIfMoved(refs, out.Refs)
+	copyIfMoved(data, out.Data)
 	a.head = answerHead{
 		entries: uint32(len(out.Refs)), size: uint32(len(out.Data)), consumed: uint32(out.Consumed), examined: uint32(out.Examined),
 		need: uint32(min(out.Need, codecs.MaxWire)), roomNeeded: uint32(out.RoomNeeded), skipped: uint32(out.Skipped),
@@ -509,16 +510,16 @@ func (w *worker) runEncode(codec *Configured, c *callSlot, a *answerSlot, wire [
 	if len(out.Ends) > len(ends) {
 		return errTable
 	}
-	settle(ends, out.Ends)
-	settle(data, out.Wire)
+	copyIfMoved(ends, out.Ends)
+	copyIfMoved(data, out.Wire)
 	a.head = answerHead{entries: uint32(len(out.Ends)), size: uint32(len(out.Wire)), roomNeeded: uint32(out.RoomNeeded)}
 	a.finish(out.More, out.State, out.Fault)
 	return nil
 }
 
-// settle copies built to where it belongs, if it lies elsewhere: when a codec appends more than it had announced to Grow,
+// copyIfMoved copies built to where it belongs, if it lies elsewhere: when a codec appends more than it had announced to Grow,
 // Go moves the slice.
-func settle[T any](where, built []T) {
+func copyIfMoved[T any](where, built []T) {
 	if len(built) > 0 && &built[0] != &where[0] {
 		copy(where, built)
 	}

@@ -18,13 +18,13 @@ const witnessVariable = "FRAMEHOST_CODECTEST_WITNESS"
 // the witness: it reads from a pipe which checks begin and end. When the pipe ends, it prints the checks that were running.
 func init() {
 	if os.Getenv(witnessVariable) != "" {
-		bearWitness(os.Stdin, os.Stderr)
+		reportUnfinished(os.Stdin, os.Stderr)
 		os.Exit(0)
 	}
 }
 
-// bearWitness reads the names of checks that begin (+NAME) and end (-NAME), and prints those that have not ended.
-func bearWitness(in io.Reader, out io.Writer) {
+// reportUnfinished reads the names of checks that begin (+NAME) and end (-NAME), and prints those that have not ended.
+func reportUnfinished(in io.Reader, out io.Writer) {
 	var names []string
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		switch name := lines.Text(); {

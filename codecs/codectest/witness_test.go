@@ -62,7 +62,7 @@ func TestWitness(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var out bytes.Buffer
-		bearWitness(strings.NewReader(tt.log), &out)
+		reportUnfinished(strings.NewReader(tt.log), &out)
 		var want strings.Builder
 		for _, name := range strings.Fields(tt.want) {
 			want.WriteString("codectest: the test process ended during " + name + ": a codec must return, and never exit\n")

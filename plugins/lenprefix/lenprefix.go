@@ -154,7 +154,7 @@ func (f *framing) announces(h *header, announced uint64, at, maxFrame int) *mist
 		return nil
 	}
 	h.trailer = f.trailer
-	if announced > unthinkable {
+	if announced > maxAnnounced {
 		return tooLong(at, maxFrame, announced, codecs.Never)
 	}
 	body := int64(announced) - f.adjust
@@ -173,9 +173,9 @@ func (f *framing) announces(h *header, announced uint64, at, maxFrame int) *mist
 	return nil
 }
 
-// unthinkable limits announced lengths, so that their sums with adjust, which has 32 bits, and with the bytes around a
+// maxAnnounced limits announced lengths, so that their sums with adjust, which has 32 bits, and with the bytes around a
 // payload don't overflow 64 bits.
-const unthinkable = 1 << 62
+const maxAnnounced = 1 << 62
 
 // tail checks that the trailer stands at end.
 func (f *framing) tail(b []byte, end int, trailer string) (need int, bad *mistake) {

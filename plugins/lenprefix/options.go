@@ -200,7 +200,7 @@ func (o *Options) framing(maxFrame int) *framing {
 	f.around = f.offset + len(f.after) + len(f.trailer)
 
 	// The shortest and the longest payload that can be announced.
-	least, most := -f.adjust, int64(min(f.number.most(), unthinkable))-f.adjust
+	least, most := -f.adjust, int64(min(f.number.most(), maxAnnounced))-f.adjust
 	if f.countsAll {
 		least -= int64(f.around + max(o.Width, 1))
 		most -= int64(f.around + o.Width)
