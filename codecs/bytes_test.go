@@ -37,7 +37,7 @@ func TestParseBytes(t *testing.T) {
 	}
 }
 
-// FuzzBytes: what is written as a bytes value reads back as the same bytes.
+// FuzzBytes checks that the written form of any bytes is read back as the same bytes.
 func FuzzBytes(f *testing.F) {
 	for _, b := range []string{"", "\n", "LF", "0x", "0x0A", "a b", "\x00\xff", "é", "~", "\x7f"} {
 		f.Add([]byte(b))

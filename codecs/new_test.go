@@ -125,7 +125,7 @@ func TestMaxWireOf(t *testing.T) {
 	}
 }
 
-// sharing has a default of each kind that leads to memory.
+// sharing has a default of each kind that refers to memory.
 type sharing struct {
 	List    []int                `json:"list" jsonschema_description:"a list"`
 	Structs []inner              `json:"structs" jsonschema_description:"a list of structs"`
@@ -165,7 +165,7 @@ const defaultsInForce = `{"list":[1,2,3],"structs":[{"name":"default","tags":[1]
 	`"pointer":1,"struct":{"name":"default","tags":[1,2]},"deep":{"a":[{"name":"default","tags":[1]}]},"big":1099511627776,` +
 	`"any":{"a":"default"},"array":[{"a":"default"},null],"within":{"tags":[1,2]}}`
 
-// What one codec's options set is not in the defaults of the next, whatever configure does with the options it gets.
+// The options set for one codec are not in the defaults of the next, whatever configure does with its options.
 func TestOptionsAreNotShared(t *testing.T) {
 	defaults := sharedDefaults()
 	var kept []*sharing
@@ -180,7 +180,7 @@ func TestOptionsAreNotShared(t *testing.T) {
 			t.Errorf("options %s:\n got  %s, %v\n want %s", options, got, err, want)
 		}
 	}
-	// A list and a map replace the default; of a struct, what is set does.
+	// A list and a map replace the default; in a struct, only the members that are set change.
 	configure(`{"list": [7], "structs": [{"tags": [7]}], "map": {"b": "set"}, "bytes": {"c": "d"}, "pointer": 7,
 		"struct": {"tags": [7]}, "deep": {"a": [{"tags": [7]}], "b": []}, "big": 7, "any": {"b": "set"}, "array": [{"b": "set"}],
 		"within": {"tags": [7]}}`,
@@ -189,7 +189,7 @@ func TestOptionsAreNotShared(t *testing.T) {
 			`"any":{"b":"set"},"array":[{"a":"default","b":"set"},null],"within":{"tags":[7]}}`)
 	configure(`{}`, defaultsInForce)
 
-	o := kept[1] // which has the defaults
+	o := kept[1] // the options with the defaults
 	o.List[0], o.Structs[0].Tags[0], o.Map["b"], o.Bytes['b'], *o.Pointer, o.Struct.Tags[0] = 7, 7, "set", 'c', 7, 7
 	o.Deep["a"][0].Tags[0], o.Deep["a"][0].Name, o.Any.(map[string]any)["b"], o.Array[0]["b"] = 7, "set", "set", "set"
 	o.Within.Tags[0] = 7
@@ -199,7 +199,7 @@ func TestOptionsAreNotShared(t *testing.T) {
 	configure(`{}`, defaultsInForce)
 }
 
-// Codecs are configured side by side. With the race detector, this finds options that share memory.
+// Codecs are configured concurrently. Under the race detector, this finds options that share memory.
 func TestConfiguredSideBySide(t *testing.T) {
 	codec := codecs.New(codecs.Info{Name: "sharing"}, sharedDefaults(), func(o *sharing, _ int) (codecs.Framing, error) {
 		o.List, o.Map["configure"], o.Struct.Tags[0] = append(o.List, 4), "wrote this", 9

@@ -9,8 +9,8 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// TestCheckDecode has one row for each rule of a decode's result: the result of a call that is shown 12 bytes, of a codec
-// whose payloads have at most 10 and whose frames at most 12.
+// TestCheckDecode has one row for each rule about a decode's result. The call is shown 12 bytes; the codec's payloads have at
+// most 10 bytes and its frames at most 12.
 func TestCheckDecode(t *testing.T) {
 	const shown, maxFrame, maxWire = 12, 10, 12
 	fault := func(change func(f *codecs.Fault)) Decoded {
@@ -25,9 +25,9 @@ func TestCheckDecode(t *testing.T) {
 	same := func(*codecs.Fault) {}
 	tests := []struct {
 		name  string
-		in    Decode // beside Wire and Room
+		in    Decode // without Wire and Room
 		out   Decoded
-		wrong string // part of the message; "": right
+		wrong string // part of the message; "": the result is valid
 	}{
 		{"nothing", Decode{}, Decoded{}, ""},
 		{"a payload and the rest", Decode{}, Decoded{Refs: []codecs.Ref{{Off: 1, Len: 2}}, Consumed: 4, Examined: 12}, ""},
@@ -140,7 +140,7 @@ func TestCheckDecode(t *testing.T) {
 	}
 }
 
-// A frame that is unfinished beyond its longest wire is too long, whatever its codec waits for.
+// A frame that is unfinished beyond its longest wire is too long, even if its codec waits for more bytes.
 func TestCheckUnfinishedFrame(t *testing.T) {
 	p := &Properties{MaxFrame: 10, MaxWire: 12}
 	for _, need := range []int{0, 14, 1000} {
@@ -154,8 +154,8 @@ func TestCheckUnfinishedFrame(t *testing.T) {
 	}
 }
 
-// TestCheckEncode has one row for each rule of an encode's result: that of two payloads of 3 bytes and an empty one, of a
-// codec whose frames have at most 12.
+// TestCheckEncode has one row for each rule about an encode's result. The call has two payloads of 3 bytes and an empty one; the
+// codec's frames have at most 12 bytes.
 func TestCheckEncode(t *testing.T) {
 	unrepresentable := func(at int) *codecs.Fault {
 		return &codecs.Fault{At: at, Err: codecs.ErrUnrepresentable, Want: "letters"}
@@ -198,7 +198,7 @@ func TestCheckEncode(t *testing.T) {
 	}
 }
 
-// hold fails the test if err is not a broken contract with this text in it, or not nil where there is none.
+// hold fails the test unless err wraps ErrMisbehaved and contains this text, or is nil if the text is empty.
 func hold(t *testing.T, name string, err error, wrong string) {
 	t.Helper()
 	switch {

@@ -13,8 +13,8 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// A marked framing has frames of "<", lower case letters and ">". Any other byte in front of a frame is a fault of its own.
-// What follows a byte that is wrong within a frame is discarded up to ">", in a state; behind "!" nothing is trusted.
+// A marked framing has frames of "<", lower case letters and ">". Any other byte before a frame is a fault of its own. After a
+// wrong byte within a frame everything up to ">" is discarded, in a state; after "!" decoding cannot go on.
 type marked struct{}
 
 func (marked) Encode(*codecs.Frames, codecs.Batch) (int, error) { return 0, nil }
@@ -70,7 +70,7 @@ func TestFaultsAreSkippedInOneCall(t *testing.T) {
 		skips      int
 		want       string // "payload" and (offset at at, resume), in order
 		consumed   int
-		fault      string // what ends the call
+		fault      string // the fault that ended the call
 		state      string
 	}{
 		{"none, as nothing may be skipped", "<a>xy<b>", false, 0, "a", 3, "(3 at 3, 4)", ""},
@@ -113,7 +113,7 @@ func TestFaultsAreSkippedInOneCall(t *testing.T) {
 
 func places(f *codecs.Fault) string { return fmt.Sprintf("(%d at %d, %d)", f.Offset, f.At, f.Resume) }
 
-// found prints payloads and skipped faults in their order.
+// found prints payloads and skipped faults in order.
 func found(in *Decode, out *Decoded) string {
 	var all []string
 	batch := Encode{Wire: in.Wire, Data: out.Data, Refs: out.Refs}
@@ -133,8 +133,8 @@ func found(in *Decode, out *Decoded) string {
 	return strings.Join(all, " ")
 }
 
-// garbage finds a fault in each byte, for which it allocates once. (marked also prints what it wants, for which fmt takes memory
-// from a pool; the race detector has pools forget some of it.)
+// garbage finds a fault in each byte and allocates only once. (marked also formats Want, for which fmt takes memory from a pool;
+// under the race detector pools drop some of their memory.)
 type garbage struct{}
 
 func (garbage) Decode(_ *codecs.Payloads, in codecs.Wire) (int, error) {
@@ -144,7 +144,7 @@ func (garbage) Decode(_ *codecs.Payloads, in codecs.Wire) (int, error) {
 	return 0, &codecs.Fault{Err: codecs.ErrMalformed, Want: "no byte", Resume: 1}
 }
 
-// A result with many faults takes as much memory as the one before.
+// A result with many faults reuses the memory of the previous one.
 func TestSkippingAllocates(t *testing.T) {
 	in := &Decode{Wire: bytes.Repeat([]byte("x"), MaxSkips), Room: 100, Skips: MaxSkips}
 	var r Runner
@@ -162,7 +162,7 @@ func TestSkippingAllocates(t *testing.T) {
 	}
 }
 
-// What a plugin says of skipped faults is not believed further than it can be true.
+// Skipped faults that a plugin reports are accepted only as far as they can be true.
 func TestSkippedFaultsAreChecked(t *testing.T) {
 	fault := func(payloads, offset, at, resume int) SkippedFault {
 		return SkippedFault{Payloads: payloads, Fault: codecs.Fault{Offset: offset, At: at, Err: codecs.ErrMalformed, Resume: resume}}
@@ -233,7 +233,7 @@ func TestSkippedFaultsAreChecked(t *testing.T) {
 	}
 }
 
-// A codec in this process is asked as any other is.
+// A codec in this process is called like any other.
 func TestSkipsOfLocalCodec(t *testing.T) {
 	codec := &local{framing: marked{}, properties: Properties{MaxFrame: 10, MaxWire: 12}}
 	d := codec.Open()

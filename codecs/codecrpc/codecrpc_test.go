@@ -129,7 +129,7 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// A frame that arrives in many reads crosses once: what was left is kept by the process.
+// A frame that arrives in many reads is sent once: the process keeps the bytes that calls leave.
 func TestLongFrame(t *testing.T) {
 	const size = 5 << 20
 	codec := configure(t, serveUnix(t, lines), "", size)

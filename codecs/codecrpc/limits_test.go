@@ -10,8 +10,8 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A caller may show and hand over more than a call may carry, and give more room. The plugin refuses calls beyond the limits
-// of PROTOCOL.md; what comes of all calls together is what one call would have answered.
+// A caller may show and pass more than a call may carry, and give more room. The plugin refuses calls beyond the limits of
+// PROTOCOL.md. All calls together have the same result as one call would have.
 func TestCallsKeepTheirLimits(t *testing.T) {
 	client := serveUnix(t, lines)
 	for _, maxFrame := range []int{1, 70, 4 << 10, 64 << 10, 1 << 20, 4 << 20} {
@@ -36,8 +36,8 @@ func TestCallsKeepTheirLimits(t *testing.T) {
 	}
 }
 
-// relayAll decodes wire and encodes what was found, as a relay does: what was not taken is shown and handed over again.
-// It returns the new wire, and the fault that ended decoding, counted from the first byte of wire.
+// relayAll decodes wire and encodes the payloads found, like a relay: it shows and passes the rest again. It returns the new wire,
+// and the fault that ended decoding, counted from the first byte of wire.
 func relayAll(t *testing.T, d codeccall.Direction, wire []byte, room int) (got []byte, fault *codecs.Fault) {
 	t.Helper()
 	in := codeccall.Decode{Wire: wire, EOF: true, Room: room}
@@ -70,7 +70,7 @@ func relayAll(t *testing.T, d codeccall.Direction, wire []byte, room int) (got [
 	}
 }
 
-// A frame without end is too long also where no call shows all of it, and a payload that no call may carry is refused.
+// A frame without end is too long even if no call shows all of it, and a payload that no call may carry is refused.
 func TestBeyondAllLimits(t *testing.T) {
 	codec := configure(t, serveUnix(t, lines), "", 4096)
 	d := codec.Open()

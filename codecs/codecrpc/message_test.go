@@ -25,7 +25,7 @@ func randomBytes(r *rand.Rand, most int) []byte {
 	return b
 }
 
-// What is written by hand is what protobuf reads, and the other way round.
+// Protobuf reads the messages that message.go writes, and message.go those of protobuf.
 func TestHeadsAreProtobuf(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
@@ -104,7 +104,7 @@ func TestHeadsAreProtobuf(t *testing.T) {
 	}
 }
 
-// Parts, put together again by protobuf, are the call.
+// Parts that protobuf reads and joins are the call.
 func TestCallParts(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	in := &codeccall.Encode{Wire: make([]byte, 3<<20)}
@@ -149,7 +149,7 @@ func TestCallParts(t *testing.T) {
 	}
 }
 
-// The example of PROTOCOL.md is what is sent and answered.
+// The example of PROTOCOL.md shows the bytes that are really sent and answered.
 func TestProtocolExample(t *testing.T) {
 	page, err := os.ReadFile("PROTOCOL.md")
 	if err != nil {
@@ -175,7 +175,7 @@ func TestProtocolExample(t *testing.T) {
 	}
 }
 
-// hexOf reads the two-digit columns at the front of each line.
+// hexOf reads the columns of two hex digits at the front of each line.
 func hexOf(t *testing.T, text string) []byte {
 	t.Helper()
 	var out []byte
@@ -213,7 +213,7 @@ func FuzzMessages(f *testing.F) {
 	})
 }
 
-// What the SDK sends of an answer before its last part is never so short that it would be taken for the last.
+// No message of an answer that the SDK sends before the last is so short that the host would take it for the last.
 func TestPartsOfAnswersAreLongEnough(t *testing.T) {
 	for name, c := range map[string]*served{
 		"frames that were skipped": {endsOut: make([]uint32, codecs.MaxPayloads)},

@@ -26,8 +26,8 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc/codecpb"
 )
 
-// The tests of this file run in bubbles of testing/synctest: one that hangs, or leaves a goroutine behind, fails at
-// once, and timeouts take no time.
+// The tests of this file run in bubbles of testing/synctest: a test that hangs or leaves a goroutine fails at once, and timeouts
+// take no time.
 
 // fakeFrame and fakeWire are the limits of the codec that a fake configures.
 const (
@@ -35,7 +35,7 @@ const (
 	fakeWire  = 2000
 )
 
-// A fake is a plugin process that serves lanes as a test says.
+// A fake is a plugin process that serves lanes as a test wants.
 type fake struct {
 	codecpb.UnimplementedCodecServer
 	lane func(codecpb.Codec_LaneServer) error
@@ -121,7 +121,7 @@ func ended(err error) error {
 	return err
 }
 
-// unfinished is the right answer of a codec that finds no frame.
+// unfinished is the correct answer of a codec that finds no frame.
 func unfinished(call *codecpb.Call) *codecpb.Answer {
 	return &codecpb.Answer{Id: call.Id, Head: &codecpb.AnswerHead{Examined: call.Head.DataSize}}
 }
@@ -140,7 +140,7 @@ func id(b []byte, n uint64) []byte {
 // shown is the wire of the decodes of these tests.
 var shown = []byte(strings.Repeat("0123456789", 150))
 
-// decodeShown makes a decode of what is shown.
+// decodeShown makes a decode of the wire shown.
 func decodeShown(t *testing.T, codec codeccall.Codec, eof bool) error {
 	t.Helper()
 	d := codec.Open()
@@ -169,7 +169,7 @@ type (
 	head  = codecpb.AnswerHead
 )
 
-// Results that break the contract fail their call, and no other.
+// Results that break the contract fail their own call, and no other.
 func TestWrongDecodes(t *testing.T) {
 	one := func(h *head, data string, offsets, lengths []uint32) parts {
 		return parts{{Head: h, Data: []byte(data), Offsets: offsets, Lengths: lengths}}
@@ -343,8 +343,8 @@ func TestCodecFails(t *testing.T) {
 		})
 }
 
-// failsItsCall runs call against a process that gives its first call this answer, and checks that it fails
-// with want, taking little memory, and that the calls behind it are served.
+// failsItsCall runs call against a process that gives its first call this answer. It checks that the call fails with want and
+// allocates little memory, and that later calls are served.
 func failsItsCall(t *testing.T, answer parts, want error, call func(codeccall.Codec) error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -380,7 +380,7 @@ func failsItsCall(t *testing.T, answer parts, want error, call func(codeccall.Co
 	})
 }
 
-// Messages that nothing behind can be trusted of end the client.
+// Messages after which no message can be trusted end the client.
 func TestWrongMessages(t *testing.T) {
 	headOf := func(b []byte) []byte {
 		return append(protowire.AppendTag(b, 2, protowire.BytesType), 0)
@@ -412,8 +412,8 @@ func TestWrongMessages(t *testing.T) {
 	}
 }
 
-// endsClient runs call on a client of lane, and checks that it fails as one that took no effect, that the client tells
-// the reason, and that further calls fail at once. A nil want is an error of the connection.
+// endsClient runs call on a client of lane. It checks that the call fails without effect, that the client reports the reason, and
+// that further calls fail at once. A nil want is an error of the connection.
 func endsClient(t *testing.T, want error, lane func(codecpb.Codec_LaneServer) error, call func(codeccall.Codec) error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -459,14 +459,14 @@ func TestLaneEnds(t *testing.T) {
 		}, decodeWithRoom)
 	})
 	t.Run("amid a call", func(t *testing.T) {
-		sorry := status.Error(codes.Internal, "sorry") // which sending doesn't tell
+		sorry := status.Error(codes.Internal, "sorry") // sending does not return this error
 		endsClient(t, sorry, firstPart(sorry), func(codec codeccall.Codec) error {
 			return codec.Open().Decode(t.Context(), &codeccall.Decode{Wire: make([]byte, 10<<20)}, &codeccall.Decoded{})
 		})
 	})
 }
 
-// An answer that comes before the last part of its call can be to no call that was made.
+// An answer that arrives before the last part of its call belongs to no call that was made.
 func TestAnswerTooEarly(t *testing.T) {
 	lane := func(stream codecpb.Codec_LaneServer) error {
 		call, err := stream.Recv()
@@ -476,7 +476,7 @@ func TestAnswerTooEarly(t *testing.T) {
 		if err := stream.Send(unfinished(call)); err != nil {
 			return err
 		}
-		<-stream.Context().Done() // the rest of the call finds no room to be sent
+		<-stream.Context().Done() // the rest of the call can't be sent, because the window is full
 		return nil
 	}
 	endsClient(t, codeccall.ErrMisbehaved, lane, func(codec codeccall.Codec) error {
@@ -484,7 +484,7 @@ func TestAnswerTooEarly(t *testing.T) {
 	})
 }
 
-// An answer to a call that is not under way is a broken contract at once: the lane is good for nothing more.
+// An answer to a call that is not under way breaks the contract, and the lane ends at once.
 func TestAnswersToNobody(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -521,8 +521,8 @@ func TestAnswersToNobody(t *testing.T) {
 	}
 }
 
-// An answer that is shorter than it announced is a broken contract at once, and not waited for: it is that call's own, and others on
-// the lane are answered.
+// An answer that is shorter than it announced breaks the contract, and the host does not wait for more. Only that call fails; other
+// calls on the lane are answered.
 func TestAnswerStopsShort(t *testing.T) {
 	tests := []struct {
 		name, want string
@@ -564,7 +564,7 @@ func TestAnswerStopsShort(t *testing.T) {
 	}
 }
 
-// A process that asks for kept bytes again and again gets the whole wire once.
+// A process that asks for kept bytes again and again receives the whole wire once.
 func TestResend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		always := false
@@ -574,7 +574,7 @@ func TestResend(t *testing.T) {
 			}
 			return parts{unfinished(c)}
 		}))
-		// Within its limit a frame of this codec leaves too little behind to be kept, so a larger one is pretended.
+		// With its real limit this codec leaves too few bytes for the process to keep, so the test sets a larger limit.
 		remote := codec.(*remote)
 		remote.properties.MaxFrame, remote.properties.MaxWire = 1<<20, 1<<20
 		d := remote.Open().(*direction)
@@ -598,7 +598,7 @@ func TestResend(t *testing.T) {
 
 const patience = 5 * time.Second
 
-// A process that hangs is noticed after the timeout, to the moment.
+// A process that hangs is noticed exactly after the timeout.
 func TestOverdue(t *testing.T) {
 	hang := func(stream codecpb.Codec_LaneServer) error {
 		<-stream.Context().Done()
@@ -612,7 +612,7 @@ func TestOverdue(t *testing.T) {
 		name string
 		lane func(codecpb.Codec_LaneServer) error
 		call func(*testing.T, codeccall.Codec) error
-		want error // of the call; a call that was not sent whole can't be to blame
+		want error // of the call; a call that was not sent completely is not the cause
 	}{
 		{"no answer", answering(func(*codecpb.Call) parts { return nil }), small, codeccall.ErrOverdue},
 		{"no answer to a call of many parts", answering(func(*codecpb.Call) parts { return nil }), large, codeccall.ErrOverdue},
@@ -642,14 +642,14 @@ func TestOverdue(t *testing.T) {
 	}
 }
 
-// A process that lets no stream begin hangs as well.
+// A process that accepts no stream hangs too.
 func TestNoLanes(t *testing.T) {
 	for _, streams := range []uint32{1, 2} {
 		synctest.Test(t, func(t *testing.T) {
 			conn := connect(t, func(s *grpc.Server) {
 				codecpb.RegisterCodecServer(s, &fake{lane: answering(func(c *codecpb.Call) parts { return parts{unfinished(c)} })})
 			}, grpc.MaxConcurrentStreams(streams))
-			// What go-plugin does: its streams stay open.
+			// Like go-plugin, whose streams stay open.
 			held, err := codecpb.NewCodecClient(conn).Lane(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -678,7 +678,7 @@ func TestNoLanes(t *testing.T) {
 	}
 }
 
-// Closing a client ends calls that wait for a process, in whatever way, and leaves nothing behind.
+// Closing a client ends all calls that wait for a process, and leaves no goroutine.
 func TestClose(t *testing.T) {
 	hang := func(stream codecpb.Codec_LaneServer) error {
 		<-stream.Context().Done()
@@ -708,10 +708,10 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// A call that takes long holds up only its own session.
+// A long call delays only its own session.
 func TestSlowCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const release = 1 // the room of the call that the slow one waits for
+		const release = 1 // the room of the call on which the slow call waits
 		_, codec := startFake(t, time.Minute, func(stream codecpb.Codec_LaneServer) error {
 			var slow parts
 			return answering(func(c *codecpb.Call) parts {
@@ -753,7 +753,7 @@ func TestSlowCall(t *testing.T) {
 	})
 }
 
-// What a process says of itself is checked before it is used.
+// A process's description is checked before it is used.
 func TestWrongControl(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		said := &said{}
@@ -795,7 +795,7 @@ func TestWrongControl(t *testing.T) {
 	})
 }
 
-// said answers the control plane with what a test puts there.
+// said answers the control plane with the answers of a test.
 type said struct {
 	codecpb.UnimplementedCodecServer
 	describe  *codecpb.DescribeResponse

@@ -17,7 +17,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc/codecpb"
 )
 
-// A rawHost is a host that sends what a test says to the server that plugins in Go have.
+// A rawHost is a host that sends any message to the server of plugins in Go.
 type rawHost struct {
 	codecpb.CodecClient
 	lane codecpb.Codec_LaneClient
@@ -65,7 +65,7 @@ func serves(t *testing.T, lane codecpb.Codec_LaneClient, id uint64) {
 	}
 }
 
-// Calls that can't be understood end their lane with an error, and no other.
+// Calls that can't be parsed end their lane with an error, and no other lane.
 func TestGarbageFromHost(t *testing.T) {
 	const decode, encode = codecpb.Kind_KIND_DECODE, codecpb.Kind_KIND_ENCODE
 	type (
@@ -141,7 +141,7 @@ func TestGarbageFromHost(t *testing.T) {
 	}
 }
 
-// Calls that are understood and can't be made are received whole, answered with an error, and leave the lane as it was.
+// Calls that can be parsed but not made are received completely, answered with an error, and do not harm the lane.
 func TestRefusedCalls(t *testing.T) {
 	tests := []struct {
 		name string
@@ -187,7 +187,7 @@ func TestRefusedCalls(t *testing.T) {
 	}
 }
 
-// Bytes that were not kept are asked for.
+// The process asks for bytes that it has not kept.
 func TestNothingKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startRawHost(t)
@@ -206,7 +206,7 @@ func TestNothingKept(t *testing.T) {
 	})
 }
 
-// What is announced takes no memory before it comes.
+// Announced bytes take no memory before they arrive.
 func TestAnnouncedToPlugin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startRawHost(t)
@@ -229,7 +229,7 @@ func TestAnnouncedToPlugin(t *testing.T) {
 	})
 }
 
-// A host that reads no answers does not keep the plugin from reading calls, and leaves nothing behind when it ends.
+// A host that reads no answers does not stop the plugin from reading calls, and leaves no goroutine when it ends.
 func TestHostThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startRawHost(t)
@@ -246,7 +246,7 @@ func TestHostThatDoesNotRead(t *testing.T) {
 	})
 }
 
-// A host that ends its side gets the answers that it waits for.
+// A host that ends its side receives the answers for which it waits.
 func TestHostEndsLane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startRawHost(t)

@@ -29,7 +29,7 @@ func (h heldLine) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	return h.line.Decode(out, in)
 }
 
-// A codec that is released is not configured any more; its call that was under way is answered.
+// A released codec is not configured any more; its call that was under way is answered.
 func TestRelease(t *testing.T) {
 	for _, plane := range []struct {
 		name  string
@@ -81,7 +81,7 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// A plugin that does not know the method is asked once, and its codecs go on.
+// A plugin without the method is asked once, and its codecs go on.
 func TestReleaseIsNotKnown(t *testing.T) {
 	asked, answer := 0, error(nil)
 	conn := connect(t, func(s *grpc.Server) { codecpb.RegisterCodecServer(s, &fake{}) }, grpc.UnaryInterceptor(

@@ -11,7 +11,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecshm"
 )
 
-// serveShared is serveUnix for calls that travel by shared memory. Both ends are in this process.
+// serveShared is serveUnix for calls over shared memory. Both ends are in this process.
 func serveShared(t *testing.T, codec codecs.Codec) *Client {
 	t.Helper()
 	if err := codecshm.Supported(); err != nil {

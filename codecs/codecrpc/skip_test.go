@@ -7,7 +7,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A digit is a frame of its own. Every other byte is a fault, which wants one of so many texts.
+// A digit is a frame of its own. Every other byte is a fault, with one of several texts in Want.
 type digit struct{ wants []string }
 
 func digits(wants ...string) codecs.Codec {
@@ -31,7 +31,7 @@ func (d digit) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	return len(in.Bytes), nil
 }
 
-// All that garbage is at fault for is in the answer to one call, by either plane.
+// Over either plane, the answer to one call has all faults of garbage.
 func TestFaultsAreSkippedInOneCall(t *testing.T) {
 	planes := map[string]func(*testing.T, codecs.Codec) *Client{
 		"grpc": func(t *testing.T, codec codecs.Codec) *Client { return serveUnix(t, codec) },
@@ -48,7 +48,7 @@ func TestFaultsAreSkippedInOneCall(t *testing.T) {
 			}
 			in := &codeccall.Decode{Wire: wire, Room: 100, Skips: codeccall.MaxSkips}
 			var out codeccall.Decoded
-			for range 2 { // the memory of a result is used again
+			for range 2 { // the memory of a result is reused
 				if err := d.Decode(t.Context(), in, &out); err != nil {
 					t.Fatal(err)
 				}

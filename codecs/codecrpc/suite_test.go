@@ -35,6 +35,6 @@ func testSuite(t *testing.T, client *Client) {
 				{Wire: "hi\nho\na", Want: []string{"hi", "ho"}, Fault: &codecs.Fault{Offset: 6, At: 7, Err: codecs.ErrTruncated}},
 			},
 		},
-		// Frames so long that the process keeps them while they arrive.
+		// Frames long enough that the process keeps their bytes while they arrive.
 		codectest.Case{Options: `{"terminator": "~"}`, MaxFrame: keepFrom + 4000, Accept: []string{"\n"}})
 }

@@ -41,7 +41,7 @@ func TestTogether(t *testing.T) {
 	all.Wait()
 }
 
-// thereAndBack encodes payload, an empty one, and some of payload once more, and decodes the wire.
+// thereAndBack encodes payload, an empty one, and part of payload again, and decodes the wire.
 func thereAndBack(t *testing.T, d codeccall.Direction, payload []byte) error {
 	n := uint32(len(payload))
 	some := n - min(n/2, 10_000)
@@ -65,7 +65,7 @@ func thereAndBack(t *testing.T, d codeccall.Direction, payload []byte) error {
 	return nil
 }
 
-// The price of crossing to another process and back, where there is nothing to share it with.
+// The cost of a round trip to another process, if no other call shares it.
 func BenchmarkTinyCall(b *testing.B) {
 	d := configure(b, serveUnix(b, lines), "{}", 4096).Open()
 	defer d.Close()

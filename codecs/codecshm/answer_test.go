@@ -22,7 +22,7 @@ import (
 
 var hundred = codeccall.Properties{MaxFrame: 100, MaxWire: 200}
 
-// What an answer says is believed as far as it can be true, and the rest of the process with it.
+// An answer is accepted only as far as it can be true, and the rest of the process likewise.
 func TestAnswersThatBreakTheContract(t *testing.T) {
 	var head answerHead
 	var table []codecs.Ref
@@ -58,8 +58,8 @@ func TestAnswersThatBreakTheContract(t *testing.T) {
 		head    answerHead
 		refs    []codecs.Ref
 		ends    []uint32
-		decodes bool // is right for a decode
-		encodes bool // is right for an encode
+		decodes bool // is valid for a decode
+		encodes bool // is valid for an encode
 	}{
 		{name: "nothing at all", decodes: true},
 		{name: "more entries than there is room for", head: answerHead{entries: 11, consumed: 10, examined: 10}},
@@ -135,7 +135,7 @@ func TestAnswersThatBreakTheContract(t *testing.T) {
 	}
 }
 
-// What an answer says of faults that were skipped is copied, and then held against its call.
+// The skipped faults in an answer are copied, and the copy is checked against the call.
 func TestSkippedFaultsThatBreakTheContract(t *testing.T) {
 	var head answerHead
 	var entries []faultEntry
@@ -206,7 +206,7 @@ func TestSkippedFaultsThatBreakTheContract(t *testing.T) {
 	}
 }
 
-// An answer to another attempt is none, however often the host is woken for it.
+// An answer to another attempt does not count, however often the host is woken for it.
 func TestAnswersToOtherAttempts(t *testing.T) {
 	d := impersonateLane(t, 0, func(d *double, l *serverLane) {
 		r := rand.New(rand.NewPCG(1, 2))
@@ -218,7 +218,7 @@ func TestAnswersToOtherAttempts(t *testing.T) {
 					writeByte(l.signal)
 				}
 			}
-			// Other slots are nobody's.
+			// No call uses the other slots.
 			l.state.answers[(slot+1)%slotCount].attempt.Store(c.attempt)
 			a.head = answerHead{}
 			d.answer(l, slot)
@@ -234,7 +234,7 @@ func TestAnswersToOtherAttempts(t *testing.T) {
 	}
 }
 
-// Nonsense about naps costs the process its wakes, and the host nothing: this one never sleeps, so it misses none.
+// Wrong values of nap only cost the process its wake-ups, and the host nothing: this process never sleeps, so it misses none.
 func TestNaps(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 3))
 	var stop atomic.Bool
@@ -265,8 +265,8 @@ func TestNaps(t *testing.T) {
 	all.Wait()
 }
 
-// FuzzAnswer takes its input for what a process writes: an answer, its table and its data. Whatever that is, the host
-// has either a result that passes its checks or an error.
+// FuzzAnswer writes its input as a process would: an answer, its table and its data. For any input, the host has either a result
+// that passes its checks or an error.
 func FuzzAnswer(f *testing.F) {
 	f.Add(true, []byte{}, []byte{}, []byte{})
 	seed := func(h answerHead) []byte {
@@ -329,7 +329,7 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// refuse checks what came of an answer that may have been anything.
+// refuse checks the result of an answer that may have been anything.
 func refuse(t *testing.T, err error, borrowed bool, check func() error) {
 	t.Helper()
 	switch {
@@ -344,8 +344,8 @@ func refuse(t *testing.T, err error, borrowed bool, check func() error) {
 	}
 }
 
-// What a process changes while the host reads it, or later, is either seen or not: a result that was checked stays as it
-// is, but for the bytes that are used where they lie.
+// A change that a process makes while the host reads, or later, is either seen or not. A checked result does not change, except
+// for the bytes that are used in place.
 func TestAnswersThatChange(t *testing.T) {
 	d := impersonate(t, func(_ *double, c *callSlot, a *answerSlot) {
 		a.head = answerHead{size: c.data.length / 2}
@@ -365,12 +365,12 @@ func TestAnswersThatChange(t *testing.T) {
 		d.server.mu.Unlock()
 		for !stop.Load() {
 			for range 100 {
-				raw := slots[r.IntN(4)].raw() // the ones in use: free slots are taken from the first
+				raw := slots[r.IntN(4)].raw() // the slots in use: free slots are taken from the first
 				raw[r.IntN(100)] = byte(r.Uint32() >> r.IntN(32))
 				for _, segment := range *d.server.segments.Load() {
 					func() {
 						debug.SetPanicOnFault(true)
-						defer func() { _ = recover() }() // what is shown can't be written
+						defer func() { _ = recover() }() // the input of a call can't be written
 						segment[r.IntN(1000)] = byte(r.Uint32())
 					}()
 				}

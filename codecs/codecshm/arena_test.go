@@ -15,7 +15,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// opener makes segments of common memory and notes what becomes of them.
+// opener makes segments of ordinary memory and records what happens to them.
 type opener struct {
 	last    uint32
 	dropped []uint32
@@ -40,7 +40,7 @@ func (o *opener) arena() *arena {
 	return a
 }
 
-// While memory is handed to a plugin, which may take long to look, everything else of the arena goes on.
+// While memory is passed to a plugin, which may take long, the rest of the arena goes on.
 func TestArenaIsNotLockedWhileASegmentIsHandedOver(t *testing.T) {
 	a := (&opener{}).arena()
 	other := a.get(smallestBlock)
@@ -90,7 +90,7 @@ func TestArenaIsNotLockedWhileASegmentIsHandedOver(t *testing.T) {
 	}
 }
 
-// Many need blocks of a class at once: one segment is opened for all, and also for those that came when it was on its way.
+// Many goroutines need blocks of a class at once: one segment is opened for all, also for those that came while it was opened.
 func TestArenaOpensOneSegmentForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &opener{}
@@ -98,7 +98,7 @@ func TestArenaOpensOneSegmentForAll(t *testing.T) {
 		defer a.close()
 		open := a.open
 		a.open = func(size int) (*segment, error) {
-			time.Sleep(time.Second) // of the bubble
+			time.Sleep(time.Second) // in the bubble's time
 			return open(size)
 		}
 		var all sync.WaitGroup
@@ -147,7 +147,7 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-// What was returned last is lent first. Large ones are lent again only where the size is the same.
+// The block that was given back last is lent first. Large blocks are lent again only for the same size.
 func TestLastReturnedIsLentFirst(t *testing.T) {
 	o := &opener{}
 	a := o.arena()
@@ -175,9 +175,9 @@ func TestTrim(t *testing.T) {
 		o := &opener{}
 		a := o.arena()
 		wait := func() {
-			a.mu.Lock()           // the race detector does not know that what a timer starts comes after what was before
+			a.mu.Lock()           // the race detector does not know that a timer's callback runs after what preceded it
 			a.mu.Unlock()         //nolint:staticcheck // an empty critical section is the point
-			time.Sleep(trimEvery) // of the bubble's time
+			time.Sleep(trimEvery) // in the bubble's time
 			synctest.Wait()
 		}
 		kept := a.get(1)              // segment 1
@@ -205,7 +205,7 @@ func TestTrim(t *testing.T) {
 		if len(o.dropped) != 3 || len(a.segments) != 0 || len(a.free[0]) != 0 || a.trimming {
 			t.Fatalf("dropped %v, %d segments, %d free blocks, still at it: %v", o.dropped, len(a.segments), len(a.free[0]), a.trimming)
 		}
-		// And from the beginning.
+		// And again from the beginning.
 		if b := a.get(1); b.segment.id != 4 || !a.trimming {
 			t.Errorf("segment %d, trims: %v", b.segment.id, a.trimming)
 		}
@@ -217,7 +217,7 @@ func TestTrim(t *testing.T) {
 	})
 }
 
-// The process unmaps what is given back, and goes on.
+// The process unmaps dropped segments, and goes on.
 func TestTrimmedSegmentsAreGone(t *testing.T) {
 	before := mapped(t)
 	e := start(t)
@@ -230,7 +230,7 @@ func TestTrimmedSegmentsAreGone(t *testing.T) {
 		}
 		for _, a := range []*arena{&e.in, &e.out} {
 			a.trim()
-			a.trim() // nobody has used them since
+			a.trim() // no block was used since
 			if len(a.segments) != 0 {
 				t.Errorf("%d segments are left", len(a.segments))
 			}
@@ -254,7 +254,7 @@ func TestNoMemory(t *testing.T) {
 	}
 }
 
-// No two blocks that are lent share a byte, and all is given back, in whatever order.
+// No two lent blocks share a byte, and all memory is given back, in any order.
 func TestBlocksAreApart(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 9))
 	o := &opener{}

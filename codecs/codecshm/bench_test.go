@@ -20,7 +20,7 @@ type lineOptions struct {
 
 type lines struct{ mallocs bool }
 
-// linesCodec ends payloads by a newline, and can tell what its process allocates.
+// linesCodec ends payloads with a newline, and reports how much its process allocates.
 var linesCodec = codecs.New(codecs.Info{Name: "lines", Version: "1.0.0", Description: "for tests"}, lineOptions{},
 	func(o *lineOptions, _ int) (codecs.Framing, error) { return lines{o.Mallocs}, nil })
 
@@ -59,7 +59,7 @@ func (lines) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 	return in.Len(), nil
 }
 
-// A pair makes calls as a relay does: wire is received into a loan, results are borrowed.
+// A pair makes calls like a relay: wire is received into a loan, and results are borrowed.
 type pair struct {
 	direction codeccall.Direction
 	loan      codeccall.Loan
@@ -70,7 +70,7 @@ type pair struct {
 	mallocs   func() uint64 // of the plugin's process, so far
 }
 
-// newPair returns calls of n frames with payloads of size bytes each, on another process.
+// newPair returns calls of n frames with payloads of size bytes each, to another process.
 func newPair(t testing.TB, n, size int) *pair {
 	t.Helper()
 	rpctest.SharedMemory.Require(t)
@@ -126,7 +126,7 @@ func (p *pair) runEncode(t testing.TB) {
 	}
 }
 
-// The plane's calls in their steady state allocate nothing, in the host (allocs/op) or in the plugin's process
+// In the steady state calls over the plane allocate nothing, in the host (allocs/op) or in the plugin's process
 // (plugin-allocs/op).
 func BenchmarkCall(b *testing.B) {
 	for _, frames := range []struct{ n, size int }{{1, 64}, {1, 256}, {(64 << 10) / 65, 64}, {(64 << 10) / 257, 256}} {
@@ -150,10 +150,10 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// raceDetector makes system calls allocate what they read to.
+// raceDetector is set if system calls allocate the memory they read into.
 var raceDetector bool
 
-// What the benchmark reports holds, but for what the two processes do beside.
+// The numbers of the benchmark hold, except for other work of the two processes.
 func TestCallsAllocateNothing(t *testing.T) {
 	p := newPair(t, 20, 64)
 	const calls = 2000

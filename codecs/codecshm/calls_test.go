@@ -13,13 +13,13 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// sizes of calls, in bytes: none, the borders of blocks of each class, blocks in segments of their own.
+// sizes of calls, in bytes: none, the limits of the blocks of each class, and blocks in segments of their own.
 var sizes = []int{
 	0, 1, 100, smallestBlock - 1, smallestBlock, smallestBlock + 1, quickCall, quickCall + 1,
 	64<<10 - 1, 64 << 10, 64<<10 + 1, largestClass - 1, largestClass, largestClass + 1, 3 << 20, 33 << 20,
 }
 
-// local makes the calls of framing in this process, the plain way.
+// local makes the calls of framing in this process, without a plane.
 func local(t testing.TB, codec codecs.Codec, maxFrame int) codeccall.Direction {
 	t.Helper()
 	c, err := codeccall.Configure(codec, nil, maxFrame)
@@ -38,7 +38,7 @@ func TestSizes(t *testing.T) {
 	for _, size := range sizes {
 		for _, begin := range []string{"", "^"} {
 			if begin != "" && size > 4<<20 {
-				continue // upper case takes long with the race detector
+				continue // upper case is slow under the race detector
 			}
 			wire := append([]byte(begin), bytes.Repeat([]byte("x"), size)...)
 			if size > 0 {
@@ -65,7 +65,7 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// Both parts of a batch are counted through, also where payloads touch the place at which they meet.
+// Refs count through both parts of a batch, also if payloads touch the place where the parts meet.
 func TestEncodeRefers(t *testing.T) {
 	e := start(t)
 	d := e.open(mixed{}, 100)
@@ -110,7 +110,7 @@ func TestEncodeRefers(t *testing.T) {
 	}
 }
 
-// A result that has no room stops in good order, as does one whose table is full.
+// A result without room stops in good order, and so does one whose table is full.
 func TestNoRoom(t *testing.T) {
 	e := start(t)
 	d := e.open(mixed{}, 100)
@@ -144,7 +144,7 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
-// A codec that appends more than it asked for room is put up with, as everywhere.
+// A codec may append more than it asked for, as with any plane.
 func TestBuiltElsewhere(t *testing.T) {
 	e := start(t)
 	d := e.open(lab{
@@ -235,7 +235,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// What goes wrong in a codec is told, fails that call, and nothing else.
+// An error in a codec is reported and fails its own call, and nothing else.
 func TestCodecFails(t *testing.T) {
 	e := start(t)
 	well := e.openOn(0, mixed{}, 100)
@@ -296,7 +296,7 @@ func TestCodecFails(t *testing.T) {
 	}
 }
 
-// The slow call of one session holds up nobody, on the same lane either.
+// A slow call of one session delays no other session, not even on the same lane.
 func TestSlowCallHoldsUpNobody(t *testing.T) {
 	e := start(t)
 	entered, release := make(chan struct{}), make(chan struct{})

@@ -28,7 +28,7 @@ type ends struct {
 
 	mu     sync.Mutex
 	codecs map[uint32]*Configured
-	cause  error // why the plane has failed
+	cause  error // why the plane failed
 }
 
 // connect returns a plane and the socket of its other end. Both are closed with the test.
@@ -55,7 +55,7 @@ func connect(t testing.TB) (*Plane, *socket) {
 	return plane, theirs
 }
 
-// start returns a plane that is served. Its calls may take as long as they like.
+// start returns a plane that is served. Its calls have no time limit.
 func start(t testing.TB) *ends {
 	t.Helper()
 	plane, theirs := connect(t)
@@ -69,7 +69,7 @@ func start(t testing.TB) *ends {
 	return e
 }
 
-// close returns when the other end has ended too.
+// close returns after the other end has ended too.
 func (e *ends) close() {
 	e.Close()
 	e.served <- <-e.served
@@ -98,7 +98,7 @@ func (e *ends) open(framing codecs.Framing, maxFrame int) *direction {
 	return e.Open(number, codeccall.Properties{MaxFrame: maxFrame, MaxWire: c.MaxWire}).(*direction)
 }
 
-// openOn is open for a direction whose calls travel by the lane of that number.
+// openOn is open for a direction whose calls travel on the lane with that number.
 func (e *ends) openOn(lane int, framing codecs.Framing, maxFrame int) *direction {
 	d := e.open(framing, maxFrame)
 	d.lane = &e.lanes[lane]
@@ -114,8 +114,8 @@ type lab struct {
 func (l lab) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) { return l.decode(out, in) }
 func (l lab) Encode(out *codecs.Frames, in codecs.Batch) (int, error)  { return l.encode(out, in) }
 
-// mixed frames payloads by a newline. A payload that begins with ^ is built, in upper case and without it; one of "%" is
-// dropped; one that begins with ! is a fault. State counts the frames of a stream. An empty payload is skipped where there is state.
+// mixed ends payloads with a newline. A payload that begins with ^ is built, in upper case and without the ^. A payload "%" is
+// dropped. One that begins with ! is a fault. State counts the frames of a stream. With state an empty payload is skipped.
 type mixed struct{}
 
 var mixedCodec = codecs.New(codecs.Info{Name: "mixed", Version: "1.0.0", Description: "for tests"}, struct{}{},
@@ -199,16 +199,16 @@ func counted(state []byte) []byte {
 	return append([]byte(nil), append(state[:len(state):len(state)], 0)[:1]...)
 }
 
-// A double stands for the plugin process, and answers as it likes.
+// A double replaces the plugin process, and gives any answers.
 type double struct {
 	*Plane
-	server *server // its memory; its lanes are used but not worked
+	server *server // for its memory; its lanes are used, but have no workers
 	ended  sync.WaitGroup
-	says   sync.Mutex // held while it responds: the race detector does not see that calls come before their answers
+	says   sync.Mutex // held while respond runs: the race detector does not see that calls precede their answers
 }
 
-// impersonate returns a plane whose calls on the first lane respond answers, all but the attempt. Segments are mapped as
-// in any process.
+// impersonate returns a plane on whose first lane respond answers calls, except for the attempt. Segments are mapped as in any
+// process.
 func impersonate(t testing.TB, respond func(d *double, c *callSlot, a *answerSlot)) *double {
 	t.Helper()
 	return impersonateLane(t, 0, func(d *double, l *serverLane) {
@@ -222,7 +222,7 @@ func impersonate(t testing.TB, respond func(d *double, c *callSlot, a *answerSlo
 	})
 }
 
-// impersonateLane is impersonate for who works the first lane alone. work ends when the bell is closed.
+// impersonateLane is impersonate for a function that works the first lane itself. work must end when the bell is closed.
 func impersonateLane(t testing.TB, timeout time.Duration, work func(d *double, l *serverLane)) *double {
 	t.Helper()
 	plane, theirs := connect(t)
@@ -290,14 +290,14 @@ func (d *double) begin(files []int) error {
 	return nil
 }
 
-// open returns a direction whose calls travel by the first lane.
+// open returns a direction whose calls travel on the first lane.
 func (d *double) open(p codeccall.Properties) *direction {
 	on := d.Open(1, p).(*direction)
 	on.lane = &d.lanes[0]
 	return on
 }
 
-// eachCall hands over the calls of l until the host closes the lane.
+// eachCall passes on the calls of l until the host closes the lane.
 func (d *double) eachCall(l *serverLane, do func(slot uint32)) {
 	for {
 		taken := l.taken.Load()
@@ -320,7 +320,7 @@ func (d *double) answer(l *serverLane, slot uint32) {
 	}
 }
 
-// memory returns what lies at p.
+// memory returns the memory at p.
 func (d *double) memory(p place) []byte {
 	b, err := d.server.at(p)
 	if err != nil {
@@ -329,13 +329,13 @@ func (d *double) memory(p place) []byte {
 	return b
 }
 
-// raw returns the bytes of an answer, all but the attempt.
+// raw returns the bytes of an answer, except for the attempt.
 func (a *answerSlot) raw() []byte {
 	b := unsafe.Slice((*byte)(unsafe.Pointer(a)), unsafe.Sizeof(*a))
 	return b[unsafe.Offsetof(a.head):]
 }
 
-// mapped returns how many mappings this process has of memory of planes.
+// mapped returns how many mappings of planes' memory this process has.
 func mapped(t testing.TB) int {
 	t.Helper()
 	maps, err := os.ReadFile("/proc/self/maps")
@@ -345,7 +345,7 @@ func mapped(t testing.TB) int {
 	return strings.Count(string(maps), "memfd:framehost")
 }
 
-// descriptors returns how many files this process has open.
+// descriptors returns how many open files this process has.
 func descriptors(t testing.TB) int {
 	t.Helper()
 	files, err := os.ReadDir("/proc/self/fd")
@@ -355,7 +355,7 @@ func descriptors(t testing.TB) int {
 	return len(files)
 }
 
-// sameDecoded compares all of a result, but where it lies.
+// sameDecoded compares results, except for where they lie.
 func sameDecoded(got, want *codeccall.Decoded) error {
 	a, b := *got, *want
 	a.Lent, b.Lent = nil, nil

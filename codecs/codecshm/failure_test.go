@@ -20,8 +20,8 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// unanswered returns a plane whose calls nobody answers, made ready without a process. It has no listeners, for a test
-// with a clock of its own could not see that they wait. The memory is what the process would write its answers to.
+// unanswered returns a plane whose calls are never answered, made without a process. It has no listeners, because a test with a
+// bubble's clock could not see that they wait. The memory is where the process would write its answers.
 func unanswered(t *testing.T, timeout time.Duration, failed func(error)) (*Plane, *[laneCount]laneState) {
 	t.Helper()
 	plane, _ := connect(t)
@@ -42,7 +42,7 @@ func unanswered(t *testing.T, timeout time.Duration, failed func(error)) (*Plane
 	return plane, stateOf(state)
 }
 
-// One overdue call is enough: it is told from those that were just under way, on its lane and on others.
+// One overdue call is enough. Other calls, on its lane and on others, only end with it.
 func TestOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []error
@@ -83,7 +83,7 @@ func TestOverdue(t *testing.T) {
 	})
 }
 
-// Each call has the whole time, however long others on its lane are under way.
+// Each call has the full time, however long other calls on its lane have been under way.
 func TestNotOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		plane, state := unanswered(t, time.Minute, func(err error) {
@@ -104,7 +104,7 @@ func TestNotOverdue(t *testing.T) {
 			})
 			synctest.Wait()
 			time.Sleep(50 * time.Second)
-			// Answers without a signal: whoever looks for overdue calls finds that they are answered.
+			// Answers without a signal: checkOverdue finds that the calls are answered.
 			for slot := range l.control.calls {
 				state[0].answers[slot].attempt.Store(l.control.calls[slot].attempt)
 			}
@@ -113,12 +113,12 @@ func TestNotOverdue(t *testing.T) {
 	})
 }
 
-// A process that ends takes its calls along, however long they may take, and those that come later.
+// When a process ends, its calls end, however long they may take, and so do later calls.
 func TestProcessEnds(t *testing.T) {
 	d := impersonateLane(t, 0, func(d *double, l *serverLane) {
 		var files []int
 		d.eachCall(l, func(slot uint32) {
-			if l.taken.Load() < 3 { // of the three calls two are begun
+			if l.taken.Load() < 3 { // two of the three calls are begun
 				l.state.answers[slot].begun.Store(l.control.calls[slot].attempt)
 				return
 			}
@@ -126,7 +126,7 @@ func TestProcessEnds(t *testing.T) {
 			files, d.server.files = d.server.files, nil
 			d.server.mu.Unlock()
 			closeAll(files)
-			runtime.Goexit() // as the process does
+			runtime.Goexit() // as the end of the process does
 		})
 	})
 	var all sync.WaitGroup
@@ -156,7 +156,7 @@ func TestProcessEnds(t *testing.T) {
 	}
 }
 
-// Closing a plane ends its calls; none hangs, and the process that is still busy with them ends its part later.
+// Closing a plane ends its calls; none hangs, and a process that is still busy with them ends its part later.
 func TestCloseWithCallsUnderWay(t *testing.T) {
 	e := start(t)
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -216,7 +216,7 @@ func TestCloseWithCallsUnderWay(t *testing.T) {
 	e.served <- nil
 }
 
-// A call whose context has ended is not made.
+// A call with an ended context is not made.
 func TestContext(t *testing.T) {
 	e := start(t)
 	d := e.open(mixed{}, 100)
@@ -231,7 +231,7 @@ func TestContext(t *testing.T) {
 	d.Close()
 }
 
-// Loans outlive their plane, both what was received and what the plugin answered, and then nothing is left.
+// Loans outlive their plane, both received bytes and the plugin's answers; afterwards no memory is left.
 func TestLoansOutliveThePlane(t *testing.T) {
 	before, open := mapped(t), descriptors(t)
 	e := start(t)
@@ -264,7 +264,7 @@ func TestLoansOutliveThePlane(t *testing.T) {
 	}
 }
 
-// A process that reads its socket no more can be given no more memory: it is as good as gone.
+// A process that no longer reads its socket can't be given memory: the plane treats it as gone.
 func TestSocketIsNotRead(t *testing.T) {
 	e := start(t)
 	e.server.socket.close()
@@ -285,7 +285,7 @@ func TestSocketIsNotRead(t *testing.T) {
 	e.mu.Unlock()
 }
 
-// Nothing is left of planes, begun or not, used or not.
+// Planes leave nothing, whether begun or not, used or not.
 func TestNothingIsLeft(t *testing.T) {
 	round := func(use int) {
 		plane, inherited, err := New()
@@ -323,7 +323,7 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
-// Calls that take long take no thread each, however many they are.
+// Long calls do not each occupy a thread, however many there are.
 func TestSlowCallsPinNoThreads(t *testing.T) {
 	const calls, most = 100, 30
 	e := start(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// copied returns whether a call that shows wire, of loan, made blocks of its own to show it.
+// copied reports whether a call that shows wire, of loan, used blocks of its own to show it.
 func copied(t *testing.T, d *direction, wire []byte, loan codeccall.Loan) bool {
 	t.Helper()
 	its, where, err := d.plane.show(wire, loan)
@@ -29,7 +29,7 @@ func copied(t *testing.T, d *direction, wire []byte, loan codeccall.Loan) bool {
 	return false
 }
 
-// Wire that lies in a loan of the plane is shown where it lies, all other wire is copied; results are the same.
+// Wire in a loan of the plane is shown in place, and all other wire is copied; results are the same.
 func TestLent(t *testing.T) {
 	e, other, gone := start(t), start(t), start(t)
 	loan := e.Lend(smallestBlock).(*block)
@@ -93,7 +93,7 @@ func TestLent(t *testing.T) {
 	}
 }
 
-// heldAnswer returns a loan that a result lies in.
+// heldAnswer returns a loan in which a result lies.
 func heldAnswer(t *testing.T, e *ends) codeccall.Loan {
 	t.Helper()
 	var out codeccall.Decoded
@@ -104,7 +104,7 @@ func heldAnswer(t *testing.T, e *ends) codeccall.Loan {
 	return out.Lent
 }
 
-// What a result borrows stays as it is while other calls are made, and is returned with the next call.
+// A borrowed result does not change while other calls are made, and is returned with the next call.
 func TestBorrow(t *testing.T) {
 	e := start(t)
 	d := e.open(mixed{}, 100)
@@ -120,7 +120,7 @@ func TestBorrow(t *testing.T) {
 			t.Fatalf("got %+v", out)
 		}
 		if err := e.open(mixed{}, 100).Decode(t.Context(), in, &codeccall.Decoded{}); err != nil {
-			t.Fatal(err) // nobody returns that one: it is lost, and only that
+			t.Fatal(err) // this loan is never returned: only its memory is lost
 		}
 		if !bytes.Equal(out.Data, bytes.ToUpper(text)) {
 			t.Fatalf("a later call changed it to %q", out.Data)
@@ -140,7 +140,7 @@ func TestBorrow(t *testing.T) {
 	if out.Data != nil || encoded.Wire != nil || e.out.lent != lent-2 {
 		t.Errorf("returned, and data is %q, wire %q, %d blocks of %d", out.Data, encoded.Wire, e.out.lent, lent)
 	}
-	// A result without bytes has nothing to borrow, and one that fails returns what was borrowed before.
+	// A result without bytes borrows nothing, and a failed call returns the loan of the earlier result.
 	in := &codeccall.Decode{Wire: []byte("a\n^b\n"), Room: 10, Borrow: true}
 	if err := d.Decode(t.Context(), in, &out); err != nil || out.Lent == nil {
 		t.Fatalf("got %+v, %v", out, err)
@@ -158,7 +158,7 @@ func TestBorrow(t *testing.T) {
 	}
 }
 
-// Nothing that calls take stays taken.
+// Calls give back all memory that they take.
 func TestCallsReturnTheirMemory(t *testing.T) {
 	e := start(t)
 	d := e.open(mixed{}, 100)

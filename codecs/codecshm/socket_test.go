@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// packet returns a message as it is sent.
+// packet returns a message in the form in which it is sent.
 func packet(op uint32, text string) []byte {
 	b := make([]byte, messageSize, messageSize+len(text))
 	binary.NativeEndian.PutUint32(b[0:], magic)
@@ -22,7 +22,7 @@ func packet(op uint32, text string) []byte {
 	return append(b, text...)
 }
 
-// Whatever a process sends instead of mapping memory, with files or without: Begin fails, and nothing is left open.
+// If a process sends anything instead of mapping memory, with files or without, Begin fails and nothing is left open.
 func TestBeginRefusesRubbish(t *testing.T) {
 	wrong := packet(opReady, "")
 	wrong[4]++
@@ -67,7 +67,7 @@ func TestBeginRefusesRubbish(t *testing.T) {
 	}
 }
 
-// Who maps nothing and says nothing is waited for as long as the caller likes.
+// For a process that maps nothing and sends nothing, Begin waits as long as the caller allows.
 func TestBeginUnanswered(t *testing.T) {
 	plane, theirs := connect(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -86,7 +86,7 @@ func TestBeginUnanswered(t *testing.T) {
 	plane.Close()
 }
 
-// A process that maps memory after the host has lost patience ends what it began.
+// A process that maps memory after Begin has given up ends what it began.
 func TestBeginAnsweredTooLate(t *testing.T) {
 	before := mapped(t)
 	plane, theirs := connect(t)
@@ -105,7 +105,7 @@ func TestBeginAnsweredTooLate(t *testing.T) {
 	}
 }
 
-// A host of another version is told which one is wanted, and the process serves it no further.
+// The process refuses a host with another version, reports the wanted version, and does not serve it.
 func TestServeRefusesAnotherVersion(t *testing.T) {
 	plane, theirs := connect(t)
 	served := make(chan error)

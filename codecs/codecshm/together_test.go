@@ -14,7 +14,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// randomWire returns about n bytes of what mixed decodes, most of it frames.
+// randomWire returns about n bytes of wire for mixed, most of it frames.
 func randomWire(r *rand.Rand, n int) []byte {
 	var wire []byte
 	for len(wire) < n {
@@ -43,7 +43,7 @@ func randomWire(r *rand.Rand, n int) []byte {
 	return wire
 }
 
-// randomSize returns few great numbers and many small ones, up to 2 MiB.
+// randomSize returns a few large and many small numbers, up to 2 MiB.
 func randomSize(r *rand.Rand) int {
 	switch r.IntN(40) {
 	case 0:
@@ -55,7 +55,7 @@ func randomSize(r *rand.Rand) int {
 	}
 }
 
-// Many sessions at once get what they would get in this process: all of it, and nobody else's.
+// Many concurrent sessions get the same results as in this process: complete, and only their own.
 func TestAsInProcess(t *testing.T) {
 	const sessions, calls, maxFrame = 200, 15, 4 << 20
 	e := start(t)
@@ -119,7 +119,7 @@ func TestAsInProcess(t *testing.T) {
 	}
 }
 
-// Of more calls than a lane has slots, the others wait until there is one.
+// If there are more calls than a lane has slots, the rest wait for one.
 func TestMoreCallsThanSlots(t *testing.T) {
 	const most = slotCount + 100
 	full := make(chan struct{}) // a call in each slot
@@ -163,7 +163,7 @@ func TestMoreCallsThanSlots(t *testing.T) {
 	}
 }
 
-// The bell is heard whenever it is rung, however the two sides take turns.
+// The bell is heard whenever it is rung, however the two sides alternate.
 func TestOneCallAtATime(t *testing.T) {
 	e := start(t)
 	d := e.openOn(0, mixed{}, 100)

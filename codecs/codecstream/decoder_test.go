@@ -15,9 +15,9 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// A step is a call that a driver is to make, and its result.
+// A step is a call that a driver must make, and its result.
 type step struct {
-	want string // the call, as describe prints it
+	want string // the call, in the form of describe
 	out  codeccall.Decoded
 	err  error
 }
@@ -46,7 +46,7 @@ func (s *script) Encode(context.Context, *codeccall.Encode, *codeccall.Encoded) 
 }
 func (s *script) Close() {}
 
-// describe prints what of a call is the driver's.
+// describe prints the parts of a call that the driver sets.
 func describe(in *codeccall.Decode) string {
 	text := fmt.Sprintf("%q", in.Wire)
 	for _, field := range []struct {
@@ -66,7 +66,7 @@ func describe(in *codeccall.Decode) string {
 	return text
 }
 
-// A stream is a Source and a Sink that notes what happens.
+// A stream is a Source and a Sink that records events.
 type stream struct {
 	decoder codecstream.Decoder
 	wire    []byte
@@ -269,7 +269,7 @@ func TestDecoder(t *testing.T) {
 	}
 }
 
-// The Sink sees the codec's state before a call, and the Decoder has the one after it.
+// The Sink sees the codec's state before a call; the Decoder has the state after it.
 func TestDecoderState(t *testing.T) {
 	calls := &script{t, []step{
 		{want: `"a"`, out: codeccall.Decoded{Refs: refs(0, 1), Consumed: 1, Examined: 1, State: []byte("first")}},
@@ -302,9 +302,9 @@ func (s *stateSink) Found(r *codecstream.Result) error {
 	return nil
 }
 
-// shout is a framing with everything that a driver has to deal with: a payload follows its length in one digit, of which the
-// codec says what it needs; it is built, in room that it asks for; "^" turns upper-case letters on and off, which is state; "?" is
-// a fault that takes the next byte with it, and every other byte a fault of its own.
+// shout is a framing that uses everything a driver must handle. A payload follows its length in one digit, from which the codec
+// declares its need. The payload is built, in room that the codec asks for. "^" turns upper-case letters on and off, which is
+// state. "?" is a fault that includes the next byte, and every other byte is a fault of its own.
 type shout struct{}
 
 func (shout) MaxWire(maxFrame int) int { return maxFrame + 1 }
@@ -385,11 +385,11 @@ func configured(t *testing.T) codeccall.Codec {
 	return codec
 }
 
-// claims checks what the calls of a driver claim.
+// claims checks the optional fields in the calls of a driver.
 type claims struct {
 	codeccall.Direction
 	t     *testing.T
-	rest  []byte // that the last call left
+	rest  []byte // the bytes that the last call left
 	calls int
 }
 
@@ -408,7 +408,7 @@ func (c *claims) Decode(ctx context.Context, in *codeccall.Decode, out *codeccal
 	return err
 }
 
-// Whatever the cuts, the room and the faults that calls skip, a stream decodes to the same.
+// A stream decodes to the same payloads whatever the cuts, the room and the number of faults that calls may skip.
 func TestDecoderProperty(t *testing.T) {
 	codec := configured(t)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -432,8 +432,7 @@ func TestDecoderProperty(t *testing.T) {
 	}
 }
 
-// decodeInCuts returns what happens, with the bytes that are dropped put together, and positions that do not depend on the
-// cuts.
+// decodeInCuts returns the events, with dropped bytes joined, and with positions that do not depend on the cuts.
 func decodeInCuts(t *testing.T, codec codeccall.Codec, wire []byte, cuts []int, room, skips int) string {
 	t.Helper()
 	checked := &claims{t: t, Direction: codec.Open()}
@@ -468,7 +467,7 @@ func decodeInCuts(t *testing.T, codec codeccall.Codec, wire []byte, cuts []int, 
 	return strings.ReplaceAll(strings.ReplaceAll(text, `""`, ""), "~", "")
 }
 
-// A fork and the Decoder it was made of go on from the same place.
+// A fork and its original Decoder go on from the same place.
 func TestFork(t *testing.T) {
 	direction := configured(t).Open()
 	defer direction.Close()
@@ -502,7 +501,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// A call that finds nothing, and one that finds payloads, take no memory.
+// A call that finds nothing, and one that finds payloads, allocate no memory.
 func TestDecoderAllocates(t *testing.T) {
 	direction := configured(t).Open()
 	defer direction.Close()
@@ -519,7 +518,7 @@ func TestDecoderAllocates(t *testing.T) {
 	}
 }
 
-// quiet is a stream that notes nothing.
+// quiet is a stream that records nothing.
 type quiet struct{ stream }
 
 func (s *quiet) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error) {

@@ -13,7 +13,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// frames is a FrameSink that notes what happens.
+// frames is a FrameSink that records events.
 type frames struct {
 	events []string
 	room   int
@@ -54,7 +54,7 @@ func TestEncoder(t *testing.T) {
 		name     string
 		payloads []string
 		sink     frames
-		longest  int // said of the payloads
+		longest  int // the Encoder's Longest
 		end      bool
 		want     []string
 		done     int
@@ -109,7 +109,7 @@ func TestEncoderFails(t *testing.T) {
 	}
 }
 
-// What an Encoder writes, a Decoder reads.
+// A Decoder reads the output of an Encoder.
 func TestThereAndBack(t *testing.T) {
 	direction := configured(t).Open()
 	defer direction.Close()

@@ -17,7 +17,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A recorder stands in for *testing.T.
+// A recorder replaces *testing.T.
 type recorder struct {
 	name     string
 	failures []string
@@ -46,7 +46,7 @@ func (r *recorder) Run(name string, f func(tester)) {
 	sub.do(func() { f(sub) })
 }
 
-// do calls f, which may end by Goexit.
+// do calls f, which may end with Goexit.
 func (r *recorder) do(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -56,7 +56,7 @@ func (r *recorder) do(f func()) {
 	<-done
 }
 
-// A mutant is lines with one thing wrong.
+// A mutant is the framing lines with one mistake.
 type mutant struct {
 	lines
 	decode func(out *codecs.Payloads, in codecs.Wire) (int, error)
@@ -130,13 +130,13 @@ func refuseAlso(part string) func(out *codecs.Frames, in codecs.Batch) (int, err
 
 func TestBrokenCodecsFail(t *testing.T) {
 	var calls atomic.Int64
-	stop := make(chan struct{}) // ends the calls that do not return by themselves
+	stop := make(chan struct{}) // ends the calls that do not return otherwise
 	defer close(stop)
 	tests := []struct {
 		name     string
 		framing  codecs.Framing
 		says     string // matches one of the failures
-		seenHere bool   // only a codec in this process is seen to do it
+		seenHere bool   // only a codec in this process shows it
 	}{
 		{"loses a terminator that is cut", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
@@ -383,14 +383,14 @@ func TestBrokenCodecsFail(t *testing.T) {
 	}
 }
 
-// elsewhere makes a codec of which the suite sees nothing but its calls.
+// elsewhere makes a codec of which the suite can only make calls.
 func elsewhere(codec codecs.Codec) configurer {
 	return func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 		return codeccall.Configure(codec, options, maxFrame)
 	}
 }
 
-// announced keeps the compiler from leaving out what a codec took.
+// announced keeps the compiler from removing the memory that a codec allocated.
 var announced atomic.Pointer[[]byte]
 
 func TestSoundCodecLeavesNoFailure(t *testing.T) {

@@ -43,7 +43,7 @@ func TestCodecOfASplitFunction(t *testing.T) {
 	Run(t, codecOf(framing), Case{Accept: []string{"hi"}, Refuse: []string{"a\n"}, EndDelivers: true, Rescans: true})
 }
 
-// countdown frames depend on those before them: each ends with a byte that is one less than the last one's.
+// countdown is a framing whose frames depend on earlier ones: each ends with a byte that is one less than that of the last frame.
 type countdown struct{}
 
 func (countdown) UsesState() bool            { return true }
@@ -99,7 +99,7 @@ func (c countdown) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 
 func TestCodecWithState(t *testing.T) { Run(t, codecOf(countdown{})) }
 
-// A datagram is a payload behind a "#".
+// A datagram is a payload after a "#".
 type datagram struct{}
 
 func (datagram) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
@@ -134,7 +134,7 @@ func TestCodecOfDatagrams(t *testing.T) {
 	Run(t, codecOf(datagram{}), Case{Datagrams: true, Accept: []string{"hi"}})
 }
 
-// counting counts the calls that it passes on.
+// counting counts the calls that pass through it.
 type counting struct {
 	codeccall.Codec
 	calls *int

@@ -7,11 +7,10 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// counted is a framing of payloads that have their length in front of them, in two bytes. Its zero value is as it should
-// be; each field makes one thing wrong.
+// counted is a framing of payloads that follow their length in two bytes. The zero value is correct; each field adds one mistake.
 type counted struct {
-	extra int  // needed beyond what is needed
-	late  bool // a frame that is too long is reported when it is whole
+	extra int  // added to the need
+	late  bool // a frame that is too long is reported only when it is complete
 	wide  bool // its longest wire is not known
 	at    int  // where a late report says that it was certain
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// lines is a framing as it should be: a payload ends with CR LF and holds no NUL. Behind a faulty line, decoding goes
-// on at the next one.
+// lines is a correct framing: a payload ends with CR LF and contains no NUL. After a faulty line, decoding goes on at the next
+// line.
 type lines struct{}
 
 var crlf = []byte("\r\n")
@@ -16,7 +16,7 @@ func (lines) MaxWire(maxFrame int) int { return maxFrame + len(crlf) }
 
 func (lines) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	begin, from := 0, in.Examined
-	if len(in.State) > 0 { // amid a line that was at fault
+	if len(in.State) > 0 { // inside a faulty line
 		i := bytes.Index(in.Bytes, crlf)
 		switch {
 		case i < 0 && in.EOF:
@@ -32,7 +32,7 @@ func (lines) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 		begin, from = i+len(crlf), i+len(crlf)
 	}
 	for {
-		most := begin + in.MaxFrame + len(crlf) // where the line ends at the latest
+		most := begin + in.MaxFrame + len(crlf) // the greatest position at which the line may end
 		line := in.Bytes[begin:min(most, len(in.Bytes))]
 		end := bytes.Index(line[from-begin:], crlf)
 		if end >= 0 {

@@ -50,7 +50,7 @@ func TestCodecThatExitsNamesItsCase(t *testing.T) {
 	}
 }
 
-// TestWitness: names only what is under way.
+// TestWitness checks that the witness names only the checks that are running.
 func TestWitness(t *testing.T) {
 	tests := []struct{ log, want string }{
 		{"", ""},

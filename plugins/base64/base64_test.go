@@ -188,7 +188,7 @@ func TestArrivals(t *testing.T) {
 	}
 }
 
-// TestResume shows where decoding goes on, and that it finds the next frame.
+// TestResume shows where decoding goes on, and that the next frame is found there.
 func TestResume(t *testing.T) {
 	tests := []struct {
 		name, wire string
@@ -273,8 +273,8 @@ func TestEverySize(t *testing.T) {
 	}
 }
 
-// TestDecodeAgreesWithExplain changes each character of texts to each byte: what the fast way refuses the slow one
-// explains, and nothing else.
+// TestDecodeAgreesWithExplain changes each character of texts to each byte: explain finds a mistake exactly in the texts that decode
+// refuses.
 func TestDecodeAgreesWithExplain(t *testing.T) {
 	for _, options := range []string{`{"terminator": "NUL"}`, raw, optional, narrow, `{"terminator": "NUL", "strict": false}`} {
 		configured, _, err := Codec.Configure(json.RawMessage(options), 100)
@@ -308,7 +308,7 @@ func agree(t *testing.T, options string, text *text, written []byte) {
 
 func TestSuite(t *testing.T) { codectest.Run(t, Codec, suite()...) }
 
-// suite is what is put through codectest: all of it in this process, some in a process of its own.
+// suite runs codectest: all of it in this process, a part in another process.
 func suite() []codectest.Case {
 	return []codectest.Case{
 		{Accept: []string{"hi", "", "\n", "aGk="}, Wires: []codectest.Wire{
@@ -368,7 +368,7 @@ func FuzzDecode(f *testing.F) {
 		if strings.Contains(options, "optional") || strings.Contains(options, "false") || wantErr != nil {
 			return
 		}
-		var again string // one text for each payload: what was decoded is written as it was
+		var again string // each payload has one text: encoding the payload again gives the same text
 		for _, payload := range want {
 			again += whole.Encode(payload)
 		}
@@ -430,7 +430,7 @@ func benchmark(b *testing.B, run func(*testing.B, codecs.Framing, *codeccall.Enc
 	}
 }
 
-// TestSteadyState: neither decoding nor encoding takes memory for a frame.
+// TestSteadyState checks that neither decoding nor encoding allocates memory for a frame.
 func TestSteadyState(t *testing.T) {
 	for _, options := range []string{`{}`, mime, lenient} {
 		c := newStream(t, options, 64)

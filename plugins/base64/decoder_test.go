@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// references are the decoders that are not the standard library's own, each beside that one, which knows what is right.
+// references are the decoders outside the standard library, each with the standard library's, which defines what is right.
 func references() map[string][2]decoder {
 	encoding := base64.RawStdEncoding
 	return map[string][2]decoder{
@@ -16,7 +16,7 @@ func references() map[string][2]decoder {
 	}
 }
 
-// alike fails unless digits are decoded or refused alike, and nothing is written behind what is decoded.
+// alike fails unless both decode or refuse digits alike, and write nothing after the result.
 func alike(t *testing.T, name string, both [2]decoder, digits []byte) {
 	t.Helper()
 	size := decodedLen(len(digits))
@@ -37,8 +37,8 @@ func alike(t *testing.T, name string, both [2]decoder, digits []byte) {
 	}
 }
 
-// TestDecoderAgreesWithTheStandardLibrary changes each digit of texts, around and far beyond the length from which
-// vectors are used, to each byte.
+// TestDecoderAgreesWithTheStandardLibrary changes each digit of texts to each byte, for lengths around and far beyond the length
+// from which vectors are used.
 func TestDecoderAgreesWithTheStandardLibrary(t *testing.T) {
 	for name, both := range references() {
 		for _, n := range []int{0, 1, 2, 3, 43, 44, 45, 46, 47, 48, 64, 77, 109, 141, 300} {
@@ -65,7 +65,7 @@ func FuzzDecoder(f *testing.F) {
 	f.Fuzz(func(t *testing.T, digits []byte) {
 		for name, both := range all {
 			alike(t, name, both, digits)
-			// Most of what a fuzzer makes holds a byte that no alphabet has: the same as digits goes further.
+			// Most of a fuzzer's inputs contain a byte that is in no alphabet; the same input as digits gets further.
 			within := make([]byte, len(digits))
 			for i, c := range digits {
 				within[i] = std[c&63]
@@ -75,7 +75,7 @@ func FuzzDecoder(f *testing.F) {
 	})
 }
 
-// BenchmarkDecoder measures one payload, decoded by the decoder in use and by the one beside it.
+// BenchmarkDecoder measures one payload, decoded by the decoder in use and by the standard library's.
 func BenchmarkDecoder(b *testing.B) {
 	for i, d := range references()["std, strict"] {
 		for _, size := range []int{64, 256, 1024, 16384} {

@@ -57,7 +57,7 @@ func TestArrival(t *testing.T) {
 	}
 }
 
-// brief decodes wire as decodeIn does, and returns what happened in few words.
+// brief decodes wire as decodeIn does, and returns the events in few words.
 func brief(t *testing.T, codec codeccall.Codec, wire string, piece func() int) []string {
 	_, events := decodeIn(t, codec, []byte(wire), piece)
 	for i, e := range events {

@@ -9,7 +9,7 @@ import (
 	"github.com/framehost/framehost/codecs/codectest"
 )
 
-// The options of the framings in use, as their profiles have them.
+// The options of common framings, as in their profiles.
 const (
 	slip       = `{"terminator":"0xC0","leading_terminator":true,"escape":"0xDB","map":{"0xC0":"0xDC","0xDB":"0xDD"},"empty":"skip"}`
 	ppp        = `{"terminator":"0x7E","leading_terminator":true,"style":"xor","escape":"0x7D","also":["00-1F"],"ignore":["00-1F"],"abort":true,"empty":"skip"}`
@@ -59,7 +59,7 @@ func mail(n int) []byte {
 
 func TestSuite(t *testing.T) { codectest.Run(t, Codec, suite()...) }
 
-// suite is what is put through codectest: all of it in this process, some in a process of its own.
+// suite runs codectest: all of it in this process, a part in another process.
 func suite() []codectest.Case {
 	return []codectest.Case{
 		{
@@ -70,7 +70,7 @@ func suite() []codectest.Case {
 				{Wire: "hi\nho", Want: []string{"hi"}, Fault: truncated(3, 5)},
 				{Wire: "hi\nho\\", Want: []string{"hi"}, Fault: truncated(3, 6)},
 				{Wire: "hi\na\\xb\nho\n", Want: []string{"hi"}, Fault: malformed(3, 5), Rest: []string{"ho"}},
-				// The terminator behind a broken escape is the frame's end.
+				// The terminator after a broken escape ends the frame.
 				{Wire: "a\\\nho\n", Fault: malformed(0, 2), Rest: []string{"ho"}},
 				{Wire: "a\\xb\\nc\\\\\nho\n", Fault: malformed(0, 2), Rest: []string{"ho"}},
 			},
@@ -98,13 +98,13 @@ func suite() []codectest.Case {
 			Frames: []codectest.Frame{frame("\x31\x7e\x7d\x11", "\x7e\x31\x7d\x5e\x7d\x5d\x7d\x31\x7e")},
 			Wires: []codectest.Wire{
 				{Wire: "~1~2~", Want: []string{"1", "2"}},                  // one flag between two frames
-				{Wire: "~1\x11\n2\x00~\x13~3~", Want: []string{"12", "3"}}, // put in by equipment on the way
+				{Wire: "~1\x11\n2\x00~\x13~3~", Want: []string{"12", "3"}}, // inserted by equipment on the way
 				{Wire: "~12}~34~", Want: []string{"34"}},                   // an abort
 				{Wire: "~12}}~~3~", Want: []string{"12]", "3"}},            // }} is ], not the start of an abort
 				{Wire: "~1}\x112~", Want: []string{"112"}},                 // escaped, so not ignored
 				{Wire: "~12}", Fault: truncated(1, 4)},
 				{Wire: "~}~}~\x01}~", Want: nil},
-				{Wire: "~}A~", Want: []string{"a"}}, // escaped without need
+				{Wire: "~}A~", Want: []string{"a"}}, // escaped without need, which is accepted
 				{Wire: "\x01\x02\x03", Want: nil},
 				{Wire: "\x01~\x02" + "abc", Want: nil, Fault: truncated(3, 6), Rest: nil},
 			},
@@ -147,7 +147,7 @@ func suite() []codectest.Case {
 				frame("a\r\n.b\r\n", "a\r\n..b\r\n.\r\n"), frame("", ".\r\n"), frame(".\r\n.\r\n", "..\r\n..\r\n.\r\n"),
 			},
 			Wires: []codectest.Wire{
-				{Wire: ".a\r\n.\r\n", Want: []string{"a\r\n"}}, // the receiver takes one dot away
+				{Wire: ".a\r\n.\r\n", Want: []string{"a\r\n"}}, // the receiver removes one dot
 				{Wire: "a\n.\r\nb\r\n.\r\nc\r\n.\r\n", Fault: malformed(0, 1), Rest: []string{"c\r\n"}},
 				{Wire: "a\r.\r\nb\r\n.\r\nc\r\n.\r\n", Fault: malformed(0, 2), Rest: []string{"c\r\n"}},
 				{Wire: "a\r\n.\rb\r\n.\r\nc\r\n.\r\n", Fault: malformed(0, 5), Rest: []string{"c\r\n"}},
@@ -228,7 +228,7 @@ func suite() []codectest.Case {
 	}
 }
 
-// What differs from the framings above in a detail is put through the smaller suite.
+// Framings that differ from those above in one detail run the smaller suite.
 func TestVariants(t *testing.T) {
 	configure := func(options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 		return codeccall.Configure(Codec, options, maxFrame)
@@ -311,7 +311,7 @@ func TestVariants(t *testing.T) {
 	)
 }
 
-// A host hands back what it was given; after an upgrade that may be the state of an older version.
+// A host returns the state it was given; after an upgrade that may be the state of an older version.
 func TestStrangeStateMeansDiscarding(t *testing.T) {
 	for _, state := range []string{"x", "\x00\x00", "\xff\xff", "\x00\x00\x00"} {
 		for options, wire := range map[string]string{``: "abc\n", mllp: "abc\x1c\r", smtpData: "abc\r\n.\r\n"} {

@@ -11,7 +11,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// fuzzed are the options that FuzzDecode takes one of. Short terminators of few bytes make collisions likely.
+// fuzzed are the options from which FuzzDecode chooses. Short terminators of few different bytes make collisions likely.
 var fuzzed = []string{
 	``, slip, ppp, dleSTX, telnetEOR, smtpData, newline, crlf, stxETX, mllp, ndjson,
 	`{"map":{"LF":"LF","\\":"\\"},"empty":"skip","unterminated":"deliver"}`,
@@ -55,15 +55,15 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// decodeIn decodes wire as it arrives in pieces, going on behind faults. It returns the payloads, and all that happened
-// with its places in the stream.
+// decodeIn decodes wire, which arrives in pieces, and goes on after faults. It returns the payloads, and all events with their
+// places in the stream.
 func decodeIn(t *testing.T, codec codeccall.Codec, wire []byte, piece func() int) (payloads [][]byte, events []string) {
 	properties := codec.Properties()
 	direction := codec.Open()
 	defer direction.Close()
 	var out codeccall.Decoded
 	var state []byte
-	from, shown, examined, skipped := 0, 0, 0, 0 // stream offsets, but for skipped
+	from, shown, examined, skipped := 0, 0, 0, 0 // stream offsets, except for skipped
 	for {
 		in := codeccall.Decode{Wire: wire[from:shown], Examined: examined - from, EOF: shown == len(wire), State: state, Room: properties.MaxFrame}
 		if err := direction.Decode(context.Background(), &in, &out); err != nil {
@@ -98,7 +98,7 @@ func decodeIn(t *testing.T, codec codeccall.Codec, wire []byte, piece func() int
 	}
 }
 
-// backAgain checks that payload is refused, or written as a frame that is read as the same payload.
+// backAgain checks that payload is either refused or written as a frame that is read back as the same payload.
 func backAgain(t *testing.T, codec codeccall.Codec, payload []byte) {
 	direction := codec.Open()
 	defer direction.Close()

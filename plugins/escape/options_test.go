@@ -11,7 +11,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// optionErrors returns the option errors that err is made of, and fails when it is made of anything else.
+// optionErrors returns the option errors in err, and fails if err contains anything else.
 func optionErrors(t *testing.T, err error) []*codecs.OptionError {
 	t.Helper()
 	switch e := err.(type) { //nolint:errorlint // joined errors are taken apart here, one level at a time
@@ -34,7 +34,7 @@ func optionErrors(t *testing.T, err error) []*codecs.OptionError {
 func TestOptionsAtFault(t *testing.T) {
 	tests := []struct {
 		name, options string
-		want          []string // the options at fault
+		want          []string // the faulty options
 	}{
 		{"empty terminator", `{"terminator":"","style":"none"}`, []string{"terminator"}},
 		{"terminator of 65 bytes", fmt.Sprintf(`{"terminator":%q,"style":"none"}`, strings.Repeat("ab", 32)+"c"), []string{"terminator"}},

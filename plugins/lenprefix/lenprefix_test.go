@@ -14,7 +14,7 @@ import (
 	"github.com/framehost/framehost/codecs/codectest"
 )
 
-// framings are those in use, each with a frame's exact bytes.
+// framings are common framings, each with the exact bytes of a frame.
 var framings = []struct{ name, options, payload, wire string }{
 	{"dns-tcp", `{"width": 2}`, "\x00\x01" + strings.Repeat("q", 27), "\x00\x1d\x00\x01" + strings.Repeat("q", 27)},
 	{"kafka", `{"width": 4, "format": "be"}`, "hello", "\x00\x00\x00\x05hello"},
@@ -165,7 +165,7 @@ func TestArrivals(t *testing.T) {
 	}
 }
 
-// TestResume shows where decoding goes on for those who skip what is broken.
+// TestResume shows where decoding goes on for hosts that skip broken frames.
 func TestResume(t *testing.T) {
 	tests := []struct {
 		name, options, wire string
@@ -187,7 +187,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestAnnounced shows the payload lengths that frames announce which are too long.
+// TestAnnounced shows the payload lengths that frames announce if they are too long.
 func TestAnnounced(t *testing.T) {
 	tests := []struct {
 		name, options, wire string
@@ -254,14 +254,14 @@ func TestEncodeOverTheLimit(t *testing.T) {
 	}
 }
 
-// TestTrailerAlways: a payload that ends like the trailer gets one all the same.
+// TestTrailerAlways checks that a payload that ends like the trailer is followed by a trailer too.
 func TestTrailerAlways(t *testing.T) {
 	if got := newStream(t, respBulk, 64).Encode("hi\r\n"); got != "$4\r\nhi\r\n\r\n" {
 		t.Errorf("got %q", got)
 	}
 }
 
-// TestNeed: what is needed is known from the length on, and calls with less find nothing.
+// TestNeed checks that the need is known once the length is, and that calls with fewer bytes find nothing.
 func TestNeed(t *testing.T) {
 	tests := []struct {
 		options, wire string
@@ -313,7 +313,7 @@ func TestMaxWire(t *testing.T) {
 	}
 }
 
-// TestEverySize writes and reads a payload of each size around those where a length gets longer.
+// TestEverySize writes and reads a payload of each size around the sizes at which a length gets longer.
 func TestEverySize(t *testing.T) {
 	const maxFrame = 11000
 	for _, options := range []string{`{}`, fourDigits, netstring, paxHeader, `{"width": 5, "format": "bcd", "counts": "frame"}`,
@@ -341,7 +341,7 @@ func TestEverySize(t *testing.T) {
 
 func TestSuite(t *testing.T) { codectest.Run(t, Codec, suite()...) }
 
-// suite is what is put through codectest: all of it in this process, some in a process of its own.
+// suite runs codectest: all of it in this process, a part in another process.
 func suite() []codectest.Case {
 	kept := func(format string, fixed int) func(int) []byte {
 		return func(n int) []byte {
@@ -461,7 +461,7 @@ func benchmark(b *testing.B, run func(*testing.B, codecs.Framing, *codeccall.Enc
 	}
 }
 
-// TestSteadyState: neither decoding nor encoding takes memory for a frame.
+// TestSteadyState checks that neither decoding nor encoding allocates memory for a frame.
 func TestSteadyState(t *testing.T) {
 	for _, options := range []string{`{}`, netstring, fourDigits, pktLine} {
 		c := newStream(t, options, 64)
@@ -483,7 +483,7 @@ func TestSteadyState(t *testing.T) {
 	}
 }
 
-// newStream leaves no room for payloads that are built: this codec refers to all of them.
+// newStream gives no room for payloads that are built: this codec refers to all payloads.
 func newStream(t testing.TB, options string, maxFrame int) *codectest.Stream {
 	t.Helper()
 	s := codectest.NewStream(t, Codec, options, maxFrame)

@@ -75,7 +75,7 @@ func TestOptionsInForce(t *testing.T) {
 	}
 }
 
-// TestWantIsShort: a fault has room for the longest constants.
+// TestWantIsShort checks that the Want of a fault has room for the longest constants.
 func TestWantIsShort(t *testing.T) {
 	long := "0x" + strings.Repeat("00", 64)
 	options := fmt.Sprintf(`{"before": %[1]q, "offset": 4096, "keep_header": true, "width": 0, "separator": %[1]q,

@@ -9,7 +9,7 @@ import (
 
 func TestMain(m *testing.M) { rpctest.Main(m, Codec) }
 
-// Each third case is enough: what a process adds is the same for all of them.
+// Every third case is enough, because a process adds the same to all of them.
 func TestProcess(t *testing.T) {
 	var some []codectest.Case
 	for i, c := range suite() {

@@ -30,7 +30,7 @@ func (f *framing) exists(t []byte, payload []byte) bool {
 	return false
 }
 
-// A terminator is found exactly if there is one, and is a good one.
+// search finds a valid terminator exactly if there is one.
 func TestSearchFindsWhatThereIs(t *testing.T) {
 	const seed = 7
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -68,7 +68,7 @@ func TestSearchFindsWhatThereIs(t *testing.T) {
 	}
 }
 
-// A payload with every pair of bytes in it leaves no terminator of two, and one of three.
+// A payload with every pair of bytes leaves no terminator of two bytes, but one of three.
 func TestSearchInADenseLongPayload(t *testing.T) {
 	var all []byte
 	for a := range 256 {
@@ -87,7 +87,7 @@ func TestSearchInADenseLongPayload(t *testing.T) {
 	}
 }
 
-// The work of narrow is in the places that it keeps: each time at most a share of those before.
+// The work of narrow is proportional to the positions that it keeps: each time at most a fraction of those before.
 func TestSearchIsLinear(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, pool := range []string{"ab", "0123456789abcdef"} {
@@ -120,7 +120,7 @@ func TestEndsFirst(t *testing.T) {
 	}
 }
 
-// What was chosen at random is of the pool, and not the same each time.
+// Terminators chosen at random consist of bytes of the pool, and differ each time.
 func TestRandomTerminators(t *testing.T) {
 	f, s := searcher(Options{Marker: "$EOF:", Terminator: "\n", Length: 40, Choose: ChooseRandom, Pool: Pool{items: []string{"0123456789abcdef"}}})
 	seen := map[string]bool{}

@@ -19,7 +19,7 @@ const redisEOF = `{"declare": "always", "marker": "$EOF:", "length": 40, "suffix
 
 func TestSuite(t *testing.T) { codectest.Run(t, swapterm.Codec, suite()...) }
 
-// suite is what is put through codectest: all of it in this process, some in a process of its own.
+// suite runs codectest: all of it in this process, a part in another process.
 func suite() []codectest.Case {
 	fault := func(err error, offset, at int) *codecs.Fault { return &codecs.Fault{Err: err, Offset: offset, At: at} }
 	all := strings.Builder{}
@@ -131,12 +131,12 @@ func TestOptions(t *testing.T) {
 	long := strings.Repeat("x", 65)
 	tests := []struct {
 		options string
-		want    []string // of the error; none: accepted
+		want    []string // options at fault in the error; none: accepted
 	}{
 		{`{}`, nil},
 		{`{"marker": "LF"}`, []string{"option marker: got LF, want neither it nor the terminator, LF, a prefix of the other"}},
 		{`{"marker": "ab", "terminator": "abc"}`, []string{"option marker: got ab, want neither"}},
-		{`{"marker": "LF", "declare": "always"}`, nil}, // the terminator is not used then
+		{`{"marker": "LF", "declare": "always"}`, nil}, // because no frame uses the terminator then
 		{`{"terminator": "", "marker": "", "length": 0, "suffix": "` + long + `"}`, []string{
 			"option terminator: got 0 bytes, want 1 to 64 bytes", "option marker: got 0 bytes, want 1 to 64 bytes",
 			"option suffix: got 65 bytes, want 0 to 64 bytes", "option length: got 0, want 1 to 64"}},
@@ -266,7 +266,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// decode returns what the parts of a stream decode to, up to the first fault.
+// decode returns the payloads of a stream that arrives in parts, up to the first fault.
 func decode(t *testing.T, codec codeccall.Codec, parts ...[]byte) string {
 	t.Helper()
 	d := codec.Open()

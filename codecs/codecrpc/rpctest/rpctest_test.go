@@ -9,7 +9,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc/rpctest"
 )
 
-// one is a codec of payloads of one byte, which are their own frames. It does not return from a decode of "!".
+// one is a codec of payloads of one byte, each of which is its own frame. A decode of "!" does not return.
 type one struct{}
 
 var oneCodec = codecs.New(codecs.Info{Name: "one", Version: "1.0.0", Description: "single bytes"}, struct{}{},

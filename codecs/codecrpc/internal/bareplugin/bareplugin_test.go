@@ -42,8 +42,8 @@ func TestProcess(t *testing.T) {
 		codectest.Case{Options: `{"terminator": "~"}`, MaxFrame: 70_000})
 }
 
-// The plugin refuses calls beyond the limits of PROTOCOL.md. Callers may show and hand over more than one call may carry,
-// and give more room: what comes of it is the same.
+// The plugin refuses calls beyond the limits of PROTOCOL.md. Callers may show and pass more than one call may carry, and give more
+// room: the result is the same.
 func TestCallsKeepTheirLimits(t *testing.T) {
 	configure := rpctest.Start(t, nil)
 	for _, maxFrame := range []int{100, 4 << 10, 64 << 10} {
