@@ -49,9 +49,9 @@
 //
 // # Limits
 //
-// Wire.MaxFrame is the longest payload that may be accepted, in bytes. Refer and Grow refuse a longer payload with
-// [ErrTooLong], before they allocate memory. A decoder that knows earlier, for example from an announced length,
-// returns a [Fault] at once. The longest wire of one frame follows from the options and the longest payload. A framing
+// Wire.MaxFrame is the longest payload that may be accepted, in bytes. Refer, Append and Commit refuse a longer payload
+// with [ErrTooLong], and Grow reserves no more memory than the limit. A decoder that knows earlier, for example from an
+// announced length, returns a [Fault] at once. The longest wire of one frame follows from the options and the longest payload. A framing
 // states it with a method MaxWire (see [Sizer]); the host ends a frame that is still unfinished beyond that length as
 // too long. When a result has no room left, Refer, Grow and similar methods return [ErrNoRoom]. A codec that returns
 // this error has stopped in good order and is called again at once.
@@ -102,8 +102,8 @@ type Decoder interface {
 	// frames occupy. An unfinished frame is not an error: Decode leaves it, and the next call shows it again, followed
 	// by new bytes. in.Examined is then the number of bytes that an earlier call has already searched; Decode declares
 	// a new number with out.SetExamined. A fault is returned after the payloads before it were appended. The methods of
-	// out return ErrTooLong for a payload longer than the limit, before they allocate memory, and ErrNoRoom when there
-	// is no room for another payload; Decode returns either as its error, with the number of bytes consumed before.
+	// out return ErrTooLong for a payload longer than the limit, for which they reserve no memory, and ErrNoRoom when
+	// there is no room for another payload; Decode returns either as its error, with the number of bytes consumed before.
 	//
 	// Each payload occupies at least one byte of wire. Decode may consume bytes that yield no payload. At the end of the
 	// stream (in.EOF) Decode consumes everything, or stops with ErrNoRoom, or returns a fault; for an unfinished frame
