@@ -45,7 +45,7 @@ type Codec interface {
 	Open() Direction
 }
 
-// Properties are what is known of a codec after it was configured.
+// Properties describe a configured codec.
 type Properties struct {
 	Info      codecs.Info
 	Options   json.RawMessage // in force, defaults filled in

@@ -126,7 +126,7 @@ func openLane(ctx context.Context, conn grpc.ClientConnInterface, timeout time.D
 // errGoneBefore is the error of a call that was not sent completely: the process can't have begun it.
 var errGoneBefore = fmt.Errorf("%w; %w", codeccall.ErrGone, codeccall.ErrNotBegun)
 
-// do makes the call c, whose head and buffers are set, and returns when it has ended.
+// do makes the call c, whose head and buffers must be set, and returns when it has ended.
 func (l *lane) do(c *call) error {
 	c.data, c.numbers, c.answered, c.sent = 0, 0, false, time.Time{}
 	c.cost = int64(c.head.dataSize) + int64(c.head.room)

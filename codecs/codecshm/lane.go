@@ -28,9 +28,9 @@ import (
 // other's flag. All four steps are operations of sync/atomic. These are sequentially consistent, even between two processes
 // that map the same memory, since they are single instructions on it. So at least one side sees what the other did: either
 // the sleeper finds the work, or the other side sees the flag and writes to a pipe, which stays readable until it is read.
-// (Where a load follows that must not be reordered before a write, the write is an exchange, never a Store: the race
-// detector's Store orders only what was before it.) Each flag is a counter, so that a pipe is written once for each sleep
-// and not once for each call.
+// (If a load must not be reordered before an earlier write, that write is an exchange, never a Store: under the race
+// detector a Store orders only the operations before it.) Each flag is a counter, so that a pipe is written once for each
+// sleep and not once for each call.
 //
 // The contents of a call or an answer are written with plain stores before the atomic store that publishes them (head, and
 // the attempt of an answer), and read after the atomic load that saw it. Only one side at a time touches the slots and the

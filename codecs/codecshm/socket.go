@@ -53,7 +53,7 @@ const sendTimeout = 2 * time.Second
 // other.
 type socket struct {
 	conn    *net.UnixConn
-	sending sync.Mutex // each message has sendTimeout for itself
+	sending sync.Mutex // held for one message at a time, so that each has the full sendTimeout
 }
 
 func newSocketPair() (*socket, *os.File, error) {

@@ -24,7 +24,7 @@ func (s *suite) callsAgain() {
 	}
 	var decodes []decodeCall
 	var encodes []encodeCall
-	watch := func(in *codeccall.Decode, out *codeccall.Decoded) error { //nolint:unparam // what a reader's watch is
+	watch := func(in *codeccall.Decode, out *codeccall.Decoded) error { //nolint:unparam // the type of a reader's watch
 		decodes = append(decodes, decodeCall{clone(in), clone(out)})
 		return nil
 	}

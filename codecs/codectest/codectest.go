@@ -87,7 +87,7 @@ type Case struct {
 // A Frame is a payload with its frame.
 type Frame struct{ Payload, Wire string }
 
-// A Wire is a stream, from its first byte to its end, and what it decodes to.
+// A Wire is a stream, from its first byte to its end, and the payloads and faults in it.
 type Wire struct {
 	Wire string
 	Want []string // the payloads, up to the first fault

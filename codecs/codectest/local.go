@@ -94,7 +94,7 @@ func (s *suite) linear() {
 }
 
 // unfinished returns a function that measures a call in the middle of a frame whose payload has about n bytes. The call is
-// shown the frame without its last eighth; earlier calls were shown all of that but the last arrives bytes.
+// shown the frame without its last eighth; earlier calls were shown all of that except the last bytes, arrives of them.
 func (s *suite) unfinished(n, arrives int) (measure func() time.Duration, ok bool) {
 	s.t.Helper()
 	codec, err := s.configure(json.RawMessage(s.c.Options), n)

@@ -175,8 +175,8 @@ func (d *decoding) tail(begin, body int, begun bool, r reading) (int, error) {
 	return begin, fault
 }
 
-// fault returns the fault of a frame that is given up, and sets the state in which the rest of it is discarded. The bytes
-// from from on belong to that frame.
+// fault returns the fault of a frame that is given up, and sets the state in which the rest of the frame is discarded. That
+// rest begins at position from.
 func (d *decoding) fault(begin, from, at int, err error, want string) *codecs.Fault {
 	end, state, found := d.machine.discard(d.in.Bytes[:at+1], from, at+1, d.machine.first)
 	if !found {

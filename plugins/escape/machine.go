@@ -40,7 +40,7 @@ type state struct {
 	want   string // what is wanted here, if a byte may be a violation
 }
 
-// fill makes every byte lead from s to to, except bytes that are ignored.
+// fill makes every byte lead from state s to the state to, except bytes that are ignored.
 func (m *machine) fill(s *state, to uint16) {
 	for c := range 256 {
 		s.next[c] = to
@@ -154,8 +154,8 @@ func (m *machine) back(wire []byte, end, n int) int {
 	return end
 }
 
-// restart returns the position at which reading may restart after wire was read from from to its end, which left the
-// machine in state s.
+// restart returns the position at which reading may restart. The body in wire begins at from and was read to the end of
+// wire, which left the machine in state s.
 func (m *machine) restart(wire []byte, from int, s uint16) int {
 	at := m.back(wire, len(wire), m.states[s].hold)
 	if m.lines && s != text {

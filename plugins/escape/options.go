@@ -2,7 +2,7 @@ package escape
 
 import "github.com/framehost/framehost/codecs"
 
-// Options of the codec. The zero value is not ready; [Codec] has the defaults.
+// Options of the escape codec. The zero value is not valid; [Codec] has the defaults.
 type Options struct {
 	Terminator        codecs.Bytes   `json:"terminator" jsonschema_description:"ends each frame; 1 to 64 bytes"`
 	AlsoAccept        []codecs.Bytes `json:"also_accept,omitempty" jsonschema_description:"other terminators, which are accepted when decoding; at most 16 of 1 to 64 bytes, none a prefix of another"`

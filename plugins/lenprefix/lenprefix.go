@@ -177,7 +177,7 @@ func (f *framing) announces(h *header, announced uint64, at, maxFrame int) *mist
 // payload don't overflow 64 bits.
 const maxAnnounced = 1 << 62
 
-// tail checks that the trailer stands at end.
+// tail checks that trailer stands at position end in b. If need is more than 0, b must have need bytes for that.
 func (f *framing) tail(b []byte, end int, trailer string) (need int, bad *mistake) {
 	if len(b) < end {
 		return end + min(1, len(trailer)), nil
@@ -186,7 +186,8 @@ func (f *framing) tail(b []byte, end int, trailer string) (need int, bad *mistak
 	return need, bad
 }
 
-// follows checks that s stands at from in b, and returns where it ends.
+// follows checks that s stands at from in b, and returns where it ends. If need is more than 0, b must have need bytes for
+// that.
 func (f *framing) follows(b []byte, from int, s, want string) (end, need int, bad *mistake) {
 	if s == "" {
 		return from, 0, nil
