@@ -30,7 +30,7 @@
 //
 // # A call
 //
-// A plane has two lanes. Each direction makes its calls on one of them, one at a time. The host
+// A plane has two lanes. Each direction makes its calls on one of them, at most one decode and one encode at a time. The host
 //
 //  1. writes the call into a free slot: codec, state, an attempt (a number of 64 bits that no other call has), the places of
 //     the input, and the place for the result, which is a block for this call alone;
