@@ -107,7 +107,7 @@ func TestDatagramsThereAndBack(t *testing.T) {
 				if got.Remote.Port() != d.Addr().Port() || got.Remote.Addr().Is4In6() {
 					t.Fatalf("got sender %s, want port %d", got.Remote, d.Addr().Port())
 				}
-				if !untoldUDP && (got.Cast != Unicast || got.Local != got.Remote.Addr() || got.Interface == 0) {
+				if !destinationUnknown && (got.Cast != Unicast || got.Local != got.Remote.Addr() || got.Interface == 0) {
 					t.Fatalf("got %s to %s on %d, want unicast to %s", got.Cast, got.Local, got.Interface, got.Remote.Addr())
 				}
 				answer := []Datagram{{Payload: got.Payload, Remote: got.Remote, Local: got.Local}}

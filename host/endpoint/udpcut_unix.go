@@ -4,8 +4,8 @@ package endpoint
 
 import "golang.org/x/sys/unix"
 
-// cutDatagram reports whether the system had more of a datagram than fitted.
+// cutDatagram reports whether the system truncated the datagram.
 func cutDatagram(flags int, _ error) bool { return flags&unix.MSG_TRUNC != 0 }
 
-// refusedDatagram reports whether an error tells of an earlier datagram that was sent, which must not end receiving.
+// refusedDatagram returns false: these systems don't return the error of a sent datagram from a receive call.
 func refusedDatagram(error) bool { return false }
