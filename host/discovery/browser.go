@@ -53,21 +53,21 @@ type Browser struct {
 	sequence uint64 // of the last query; Run alone uses it
 	window   time.Duration
 
-	mu        sync.Mutex
-	live      map[ID]*entry
-	tombs     tombs
-	told      map[ID]*entry       // the services as last reported to Changed
-	touched   map[ID]uint64       // services that may have changed since then, and in which order
-	touches   uint64              // the last number in touched
-	gone      map[ID]ChangeKind   // for services in touched that are gone: Left or Expired
-	asked     map[nonce]time.Time // when a query with this nonce was sent
-	last      time.Time           // when the last query was sent
-	scheduled time.Time           // when to send the next query
-	pause     time.Duration       // from then to the query after it
-	stale     time.Time           // when a stale packet last caused a query
-	stats     BrowserStats
-	changed   chan struct{} // closed and replaced when live changes
-	wake      chan struct{} // wakes Run
+	mu         sync.Mutex
+	live       map[ID]*entry
+	tombstones tombstones
+	reported   map[ID]*entry       // the services as last reported to Changed
+	touched    map[ID]uint64       // services that may have changed since then, and in which order
+	touches    uint64              // the last number in touched
+	gone       map[ID]ChangeKind   // for services in touched that are gone: Left or Expired
+	asked      map[nonce]time.Time // when a query with this nonce was sent
+	last       time.Time           // when the last query was sent
+	scheduled  time.Time           // when to send the next query
+	pause      time.Duration       // from then to the query after it
+	stale      time.Time           // when a stale packet last caused a query
+	stats      BrowserStats
+	changed    chan struct{} // closed and replaced when live changes
+	wake       chan struct{} // wakes Run
 }
 
 // BrowserStats are counts since NewBrowser. Except Queries, they count announcements and goodbyes of the service that is
@@ -94,13 +94,13 @@ func NewBrowser(s *Station, options BrowserOptions) (*Browser, error) {
 	options.MaxPerAddress = cmp.Or(options.MaxPerAddress, DefaultMaxPerAddress)
 	b := &Browser{
 		station: s, options: options, id: newID(),
-		live: map[ID]*entry{}, told: map[ID]*entry{}, touched: map[ID]uint64{}, gone: map[ID]ChangeKind{}, asked: map[nonce]time.Time{},
+		live: map[ID]*entry{}, reported: map[ID]*entry{}, touched: map[ID]uint64{}, gone: map[ID]ChangeKind{}, asked: map[nonce]time.Time{},
 		pause: querySpacing, changed: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	if s.key != nil {
 		b.window = s.options.Window
 	}
-	b.tombs = tombs{all: map[ID]tomb{}, limit: options.MaxServices, window: b.window}
+	b.tombstones = tombstones{all: map[ID]tombstone{}, limit: options.MaxServices, window: b.window}
 	return b, nil
 }
 
@@ -136,12 +136,12 @@ func (b *Browser) work() (next time.Time) {
 	b.mu.Lock()
 	now := time.Now()
 	b.expire(now)
-	question := b.question()
+	question := b.nextQuery()
 	due := !question.After(now)
 	var n nonce
 	if due {
 		n = b.ask(now)
-		question = b.question()
+		question = b.nextQuery()
 	}
 	next = question
 	for _, e := range b.live {
@@ -157,8 +157,8 @@ func (b *Browser) work() (next time.Time) {
 	return next
 }
 
-// question returns when the next query is due.
-func (b *Browser) question() time.Time {
+// nextQuery returns when the next query is due.
+func (b *Browser) nextQuery() time.Time {
 	at := b.scheduled
 	for _, e := range b.live {
 		if !e.refresh.IsZero() && e.refresh.Before(at) {
@@ -205,11 +205,11 @@ func (b *Browser) expire(now time.Time) {
 
 // remove removes a service, and keeps its history as a tombstone.
 func (b *Browser) remove(id ID, why ChangeKind) {
-	b.tombs.bury(id, b.live[id].history, b.station.now())
+	b.tombstones.add(id, b.live[id].history, b.station.now())
 	delete(b.live, id)
 	b.touch(id)
 	b.gone[id] = why
-	if b.told[id] == nil { // never reported, so its end need not be: this bounds touched and gone
+	if b.reported[id] == nil { // never reported, so its end need not be: this bounds touched and gone
 		delete(b.touched, id)
 		delete(b.gone, id)
 	}

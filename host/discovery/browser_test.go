@@ -211,8 +211,8 @@ func TestFull(t *testing.T) {
 		d.kinds()
 		say("10.0.0.5", 4)
 		c.wantTold(d, Appeared, Appeared, Appeared, Appeared)
-		if len(b.tombs.all) > 10 {
-			t.Errorf("got %d remembered of those that are gone, want at most 10", len(b.tombs.all))
+		if len(b.tombstones.all) > 10 {
+			t.Errorf("got %d remembered of those that are gone, want at most 10", len(b.tombstones.all))
 		}
 	})
 }

@@ -35,10 +35,10 @@ func (b *Browser) touch(id ID) {
 	b.touched[id] = b.touches
 	close(b.changed)
 	b.changed = make(chan struct{})
-	b.rouse()
+	b.signal()
 }
 
-func (b *Browser) rouse() {
+func (b *Browser) signal() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
@@ -60,7 +60,7 @@ func (b *Browser) changes() []Change {
 	var changes []Change
 	order := func(x, y ID) int { return cmp.Compare(b.touched[x], b.touched[y]) }
 	for _, id := range slices.SortedFunc(maps.Keys(b.touched), order) {
-		is, was := b.live[id], b.told[id]
+		is, was := b.live[id], b.reported[id]
 		switch {
 		case is != nil && was == nil:
 			changes = append(changes, Change{Appeared, is.view()})
@@ -70,9 +70,9 @@ func (b *Browser) changes() []Change {
 			changes = append(changes, Change{b.gone[id], was.view()})
 		}
 		if is != nil {
-			b.told[id] = is
+			b.reported[id] = is
 		} else {
-			delete(b.told, id)
+			delete(b.reported, id)
 		}
 	}
 	clear(b.touched)

@@ -100,7 +100,7 @@ func TestFlood(t *testing.T) {
 				pass(time.Second)
 			}
 			b.mu.Lock()
-			live, tombs, told, touched := len(b.live), len(b.tombs.all), len(b.told), len(b.touched)
+			live, tombs, told, touched := len(b.live), len(b.tombstones.all), len(b.reported), len(b.touched)
 			b.mu.Unlock()
 			if live > 50 || tombs > 50 || told > 50 || touched > 100 {
 				t.Fatalf("got %d known, %d gone, %d told and %d to tell, want at most 50, 50, 50 and 100", live, tombs, told, touched)

@@ -30,22 +30,22 @@ func (h *history) note(m *message, proven bool, now int64) {
 	}
 }
 
-// A tomb is the history of a service that is gone.
-type tomb struct {
+// A tombstone is the history of a service that is gone.
+type tombstone struct {
 	history
 	until int64 // by our clock, in milliseconds since 1970: after that, its latest packet would be stale
 }
 
-// tombs keep the histories of services that are gone, so that a replay of their packets does not bring them back. There
+// tombstones keep the histories of services that are gone, so that a replay of their packets does not bring them back. There
 // are at most limit; the one with the earliest until is dropped first. If window is 0, packets are not checked for their
 // time, and a history is kept for DefaultWindow, for packets that arrive late.
-type tombs struct {
-	all    map[ID]tomb
+type tombstones struct {
+	all    map[ID]tombstone
 	limit  int
 	window time.Duration
 }
 
-func (t *tombs) bury(id ID, h history, now int64) {
+func (t *tombstones) add(id ID, h history, now int64) {
 	for other, buried := range t.all {
 		if buried.until < now {
 			delete(t.all, other)
@@ -66,5 +66,5 @@ func (t *tombs) bury(id ID, h history, now int64) {
 		// If the sender's clock was ahead, its packets are within the window for longer.
 		until = max(now, h.sent) + t.window.Milliseconds()
 	}
-	t.all[id] = tomb{h, until}
+	t.all[id] = tombstone{h, until}
 }

@@ -73,19 +73,19 @@ func (i *interfaces) forget() {
 	i.at = time.Time{}
 }
 
-// An offer is a link that may be chosen.
-type offer struct {
+// A candidate is a link that may be chosen.
+type candidate struct {
 	link
 	loopback bool
 }
 
 // lookUp returns all links of the machine.
-func lookUp() ([]offer, error) {
+func lookUp() ([]candidate, error) {
 	all, err := net.Interfaces()
 	if err != nil {
 		return nil, err
 	}
-	var links []offer
+	var links []candidate
 	for _, i := range all {
 		if i.Flags&net.FlagUp == 0 || i.Flags&(net.FlagBroadcast|net.FlagLoopback) == 0 {
 			continue
@@ -99,7 +99,7 @@ func lookUp() ([]offer, error) {
 			if !ok {
 				continue
 			}
-			links = append(links, offer{
+			links = append(links, candidate{
 				link:     link{i.Name, i.Index, prefix, broadcastOf(prefix)},
 				loopback: i.Flags&net.FlagLoopback != 0,
 			})
@@ -146,7 +146,7 @@ func CheckInterface(text string) error {
 }
 
 // names reports whether choice is the name of o's interface, its address, or a network that contains the address.
-func (o *offer) names(choice string) bool {
+func (o *candidate) names(choice string) bool {
 	if network, err := netip.ParsePrefix(choice); err == nil {
 		return network.Contains(o.prefix.Addr())
 	}
@@ -155,7 +155,7 @@ func (o *offer) names(choice string) bool {
 
 // choose returns the links that choice names. If choice is empty, it returns all links but loopback, or loopback if there is
 // no other.
-func choose(all []offer, choice []string) []link {
+func choose(all []candidate, choice []string) []link {
 	var chosen, loopback []link
 	for _, o := range all {
 		switch {

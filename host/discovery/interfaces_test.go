@@ -35,29 +35,29 @@ func TestBroadcastAddress(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	offerOf := func(name string, index int, prefix string, loopback bool) offer {
+	offerOf := func(name string, index int, prefix string, loopback bool) candidate {
 		p := netip.MustParsePrefix(prefix)
-		return offer{link{name, index, p, broadcastOf(p)}, loopback}
+		return candidate{link{name, index, p, broadcastOf(p)}, loopback}
 	}
 	lo := offerOf("lo", 1, "127.0.0.1/8", true)
 	eth := offerOf("eth0", 2, "192.0.2.1/24", false)
 	second := offerOf("eth0", 2, "10.0.0.1/8", false)
 	wlan := offerOf("wlan0", 3, "198.51.100.1/24", false)
-	all := []offer{lo, eth, second, wlan}
+	all := []candidate{lo, eth, second, wlan}
 	tests := []struct {
 		name   string
-		there  []offer
+		there  []candidate
 		choice []string
-		want   []offer
+		want   []candidate
 	}{
-		{"all but loopback", all, nil, []offer{eth, second, wlan}},
-		{"nothing but loopback", []offer{lo}, nil, []offer{lo}},
-		{"by name, with each address", all, []string{"eth0"}, []offer{eth, second}},
-		{"by address, that network alone", all, []string{"10.0.0.1"}, []offer{second}},
-		{"by network", all, []string{"10.0.0.0/8"}, []offer{second}},
-		{"loopback if asked for", all, []string{"lo", "wlan0"}, []offer{lo, wlan}},
+		{"all but loopback", all, nil, []candidate{eth, second, wlan}},
+		{"nothing but loopback", []candidate{lo}, nil, []candidate{lo}},
+		{"by name, with each address", all, []string{"eth0"}, []candidate{eth, second}},
+		{"by address, that network alone", all, []string{"10.0.0.1"}, []candidate{second}},
+		{"by network", all, []string{"10.0.0.0/8"}, []candidate{second}},
+		{"loopback if asked for", all, []string{"lo", "wlan0"}, []candidate{lo, wlan}},
 		{"one that is not there", all, []string{"eth7"}, nil},
-		{"loopback does not stand in for what was asked for", []offer{lo}, []string{"eth0"}, nil},
+		{"loopback does not stand in for what was asked for", []candidate{lo}, []string{"eth0"}, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -39,7 +39,7 @@ func (b *Browser) heard(m *message, from Origin) error {
 
 // judge applies m, or returns why m is ignored. e is the entry of m's identity, or nil.
 func (b *Browser) judge(e *entry, m *message, from Origin, now time.Time) error {
-	past, proven, clock := b.tombs.all[m.id].history, b.proves(m, now), b.station.now()
+	past, proven, clock := b.tombstones.all[m.id].history, b.proves(m, now), b.station.now()
 	if e != nil {
 		past = e.history
 	}
@@ -56,7 +56,7 @@ func (b *Browser) judge(e *entry, m *message, from Origin, now time.Time) error 
 		b.remove(m.id, Left)
 		return nil
 	case m.kind == goodbye:
-		b.tombs.bury(m.id, past, clock)
+		b.tombstones.add(m.id, past, clock)
 		return nil
 	case e == nil:
 		return b.add(m, from, past, now)
@@ -85,7 +85,7 @@ func (b *Browser) askBecauseStale(now time.Time) {
 	if b.stale.IsZero() || now.Sub(b.stale) >= staleSpacing {
 		b.stale = now
 		b.scheduled = now
-		b.rouse()
+		b.signal()
 	}
 }
 
@@ -98,7 +98,7 @@ func (b *Browser) add(m *message, from Origin, past history, now time.Time) erro
 	if len(b.live) >= b.options.MaxServices || b.countFrom(from.Address.Addr()) >= b.options.MaxPerAddress {
 		return ErrFull
 	}
-	delete(b.tombs.all, m.id)
+	delete(b.tombstones.all, m.id)
 	e := b.entry(m, from, addresses)
 	e.history = past
 	e.heard(m, from, now)

@@ -233,18 +233,18 @@ func TestGoodbyeComesFirst(t *testing.T) {
 }
 
 func TestTombsAreBounded(t *testing.T) {
-	s := tombs{all: map[ID]tomb{}, limit: 3, window: DefaultWindow}
+	s := tombstones{all: map[ID]tombstone{}, limit: 3, window: DefaultWindow}
 	ids := make([]ID, 5)
 	for i := range ids {
 		ids[i] = newID()
-		s.bury(ids[i], history{sequence: 1, sent: int64(1000 - i)}, 0) // the later ones could be forgotten sooner
+		s.add(ids[i], history{sequence: 1, sent: int64(1000 - i)}, 0) // the later ones could be forgotten sooner
 	}
 	for i, id := range ids {
 		if _, ok := s.all[id]; ok != (i < 2 || i == 4) {
 			t.Errorf("%d: got remembered %v", i, ok)
 		}
 	}
-	s.bury(newID(), history{sequence: 1}, 1_000_000)
+	s.add(newID(), history{sequence: 1}, 1_000_000)
 	if len(s.all) != 1 {
 		t.Errorf("got %d remembered after their time, want 1", len(s.all))
 	}

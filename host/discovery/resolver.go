@@ -117,7 +117,7 @@ func (r *Resolver) pick(known []Found) (Target, bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.meet(known)
+	r.syncPicked(known)
 	rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
 	slices.SortStableFunc(known, func(x, y Found) int { return cmp.Compare(r.picked[x.ID], r.picked[y.ID]) })
 	best := Target{Address: known[0].Addresses[0], Found: known[0]}
@@ -132,8 +132,8 @@ func (r *Resolver) pick(known []Found) (Target, bool) {
 	return best, true
 }
 
-// meet makes picked count exactly the known services. A new service begins with the lowest count of the others.
-func (r *Resolver) meet(known []Found) {
+// syncPicked makes picked count exactly the known services. A new service begins with the lowest count of the others.
+func (r *Resolver) syncPicked(known []Found) {
 	counts, least := map[ID]int{}, -1
 	for _, f := range known {
 		if n, ok := r.picked[f.ID]; ok {

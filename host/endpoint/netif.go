@@ -59,7 +59,7 @@ type Interfaces struct {
 	stop func() // ends the goroutine that calls refresh, and waits for it
 }
 
-type follower struct{ tell func([]Interface) }
+type follower struct{ notify func([]Interface) }
 
 // WatchInterfaces reads the interfaces and follows them until Close.
 func WatchInterfaces() (*Interfaces, error) {
@@ -84,14 +84,15 @@ func (w *Interfaces) List() []Interface {
 	return w.list
 }
 
-// Follow calls tell with the current interfaces before it returns, and again after each change. Calls don't overlap. tell
-// must not change the list, and must not call stop or a method of w. After stop has returned, tell is not called again.
-func (w *Interfaces) Follow(tell func([]Interface)) (stop func()) {
+// Follow calls notify with the current interfaces before it returns, and again after each change. Calls don't overlap.
+// notify must not change the list, and must not call stop or a method of w. After stop has returned, notify is not called
+// again.
+func (w *Interfaces) Follow(notify func([]Interface)) (stop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	f := &follower{tell}
+	f := &follower{notify}
 	w.followers[f] = struct{}{}
-	tell(w.list)
+	notify(w.list)
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -116,7 +117,7 @@ func (w *Interfaces) refresh() error {
 	}
 	w.list = list
 	for f := range w.followers {
-		f.tell(list)
+		f.notify(list)
 	}
 	return nil
 }

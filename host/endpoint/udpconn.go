@@ -58,10 +58,10 @@ type DatagramConn struct {
 	readMu sync.Mutex
 	reader *batchReader
 
-	writeMu sync.Mutex
-	writer  *batchWriter
-	copies  []outgoing
-	nowhere bool // the last datagram found no interface to send from; see reachable
+	writeMu     sync.Mutex
+	writer      *batchWriter
+	copies      []outgoing
+	unreachable bool // the last datagram found no interface to send from; see reachable
 
 	stats   datagramCounts
 	follows *following
@@ -219,16 +219,16 @@ func (c *DatagramConn) WriteBatch(datagrams []Datagram) error {
 
 // reachable returns ErrNoInterface if view has no target, otherwise nil. It calls SendFailed when the result changes.
 func (c *DatagramConn) reachable(view *datagramView) error {
-	nowhere := len(view.targets) == 0
-	if nowhere != c.nowhere && c.options.SendFailed != nil {
+	unreachable := len(view.targets) == 0
+	if unreachable != c.unreachable && c.options.SendFailed != nil {
 		var err error
-		if nowhere {
+		if unreachable {
 			err = ErrNoInterface
 		}
 		c.options.SendFailed(netip.AddrPort{}, err)
 	}
-	c.nowhere = nowhere
-	if nowhere {
+	c.unreachable = unreachable
+	if unreachable {
 		return ErrNoInterface
 	}
 	return nil

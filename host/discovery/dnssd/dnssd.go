@@ -115,11 +115,11 @@ func (r *Responder) SetInterfaces(all []Interface) {
 	r.mu.Lock()
 	r.all = all
 	r.mu.Unlock()
-	r.rouse()
+	r.signal()
 }
 
-// rouse wakes Run.
-func (r *Responder) rouse() {
+// signal wakes Run.
+func (r *Responder) signal() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -161,7 +161,7 @@ func (r *Responder) Run(ctx context.Context) {
 		// Reopen all sockets: an open one can't show whether it still receives.
 		stop()
 		var err error
-		listening, err = listen(chosen, r.everything(), &r.zone, logger(r.options.Ignored))
+		listening, err = listen(chosen, r.allInterfaces(), &r.zone, logger(r.options.Ignored))
 		failed = err != nil && !errors.Is(err, ErrNoInterface) // after ErrNoInterface, only a change of interfaces helps
 		if err != nil {
 			r.options.Failed(err)
@@ -173,7 +173,7 @@ func (r *Responder) Run(ctx context.Context) {
 	}
 }
 
-func (r *Responder) everything() []Interface {
+func (r *Responder) allInterfaces() []Interface {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.all
@@ -191,7 +191,7 @@ func (r *Responder) use(interfaces []used) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.used = interfaces
-	r.zone.move(interfaces)
+	r.zone.setInterfaces(interfaces)
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
@@ -206,10 +206,10 @@ func (r *Responder) Announce(ctx context.Context, s *Service) error {
 	r.mu.Lock()
 	r.zone.add(e, r.used)
 	r.mu.Unlock()
-	r.rouse()
+	r.signal()
 	defer func() {
-		r.say(r.zone.remove(e), 0)
-		r.rouse()
+		r.send(r.zone.remove(e), 0)
+		r.signal()
 	}()
 	again := time.NewTimer(0)
 	defer again.Stop()
@@ -222,7 +222,7 @@ func (r *Responder) Announce(ctx context.Context, s *Service) error {
 			changed, said = r.change(), 0
 			again.Reset(0)
 		case <-again.C:
-			r.say(r.zone.about(e), ttl)
+			r.send(r.zone.about(e), ttl)
 			if said++; said < announcements {
 				again.Reset(announceAgain)
 			}
@@ -240,8 +240,8 @@ func (r *Responder) change() <-chan struct{} {
 // Instance returns the full DNS name of the instance that s has when it is announced.
 func (r *Responder) Instance(s *Service) string { return s.instance(s.label(r.host)) }
 
-// say multicasts records with a time to live of ttl seconds on all interfaces in use. Without records it does nothing.
-func (r *Responder) say(records []dns.RR, ttl uint32) {
+// send multicasts records with a time to live of ttl seconds on all interfaces in use. Without records it does nothing.
+func (r *Responder) send(records []dns.RR, ttl uint32) {
 	if len(records) == 0 {
 		return
 	}
@@ -254,7 +254,7 @@ func (r *Responder) say(records []dns.RR, ttl uint32) {
 		return
 	}
 	for i := range interfaces {
-		if err := interfaces[i].say(packet); err != nil {
+		if err := interfaces[i].send(packet); err != nil {
 			r.options.Failed(err)
 		}
 	}

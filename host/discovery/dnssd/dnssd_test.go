@@ -168,11 +168,11 @@ func TestAnswers(t *testing.T) {
 			}
 		})
 	}
-	z.move(nil)
+	z.setInterfaces(nil)
 	if got := z.Records(dns.Question{Name: "_scales._tcp.local.", Qtype: dns.TypePTR}); got != nil {
 		t.Errorf("got %v without an interface", got)
 	}
-	z.move(on)
+	z.setInterfaces(on)
 	again := &entry{service: scales.service, label: scales.label}
 	z.add(again, on)
 	if gone := z.remove(scales); gone != nil {
@@ -213,7 +213,7 @@ func TestAnswersAreFew(t *testing.T) {
 
 func TestAnnouncement(t *testing.T) {
 	e := &entry{service: &Service{Type: "_scales._tcp", Name: "scales", Port: 7001, Codec: "long"}, label: "scales"}
-	e.move(choose(machine(), []string{"eth1"}))
+	e.setInterfaces(choose(machine(), []string{"eth1"}))
 	for _, life := range []uint32{ttl, 0} {
 		packet, err := announcement(e.about(), life)
 		if err != nil {
@@ -255,7 +255,7 @@ func TestLongestAnnouncement(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := &entry{service: s, label: s.label("boat")}
-	e.move(on)
+	e.setInterfaces(on)
 	packet, err := announcement(e.about(), ttl)
 	if err != nil || len(packet) > 1452 {
 		t.Errorf("got %d bytes and %v, want no more than fit in one Ethernet frame", len(packet), err)

@@ -23,7 +23,7 @@ func listen(chosen []used, all []Interface, z *zone, log *log.Logger) (open []io
 	if len(chosen) == 0 {
 		return nil, ErrNoInterface
 	}
-	s, err := serve(home(chosen, all), z, log)
+	s, err := serve(serverInterface(chosen, all), z, log)
 	if err != nil {
 		return nil, err
 	}
@@ -36,9 +36,9 @@ func listen(chosen []used, all []Interface, z *zone, log *log.Logger) (open []io
 	return open, errors.Join(errs...)
 }
 
-// home returns the interface for the one server: loopback if it has all address families that are needed, otherwise a
+// serverInterface returns the interface for the one server: loopback if it has all address families that are needed, otherwise a
 // chosen interface.
-func home(chosen []used, all []Interface) *net.Interface {
+func serverInterface(chosen []used, all []Interface) *net.Interface {
 	var need used
 	for _, u := range chosen {
 		need.v4, need.v6 = need.v4 || u.v4, need.v6 || u.v6

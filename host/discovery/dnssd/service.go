@@ -74,7 +74,7 @@ func (s *Service) txt() (texts []string) {
 
 // label returns the first label of the instance's name, which is also the first label of its host name.
 func (s *Service) label(host string) string {
-	text := plain(fmt.Sprintf("%s-%s-%d", s.Name, host, s.Port))
+	text := hyphenated(fmt.Sprintf("%s-%s-%d", s.Name, host, s.Port))
 	if len(text) <= maxLabel {
 		return text
 	}
@@ -93,15 +93,15 @@ func hostLabel(name string) string {
 		name, _ = os.Hostname() // empty after an error
 	}
 	name, _, _ = strings.Cut(name, ".")
-	if name = plain(name); name == "" {
+	if name = hyphenated(name); name == "" {
 		return "framehost"
 	}
 	return name
 }
 
-// plain replaces each character other than an ASCII letter or digit by a hyphen, and trims hyphens at both ends. The result
-// is valid in a host name and needs no escapes in a DNS name.
-func plain(text string) string {
+// hyphenated returns text with each character other than an ASCII letter or digit replaced by a hyphen, and without hyphens
+// at both ends. The result is valid in a host name and needs no escapes in a DNS name.
+func hyphenated(text string) string {
 	return strings.Trim(strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':

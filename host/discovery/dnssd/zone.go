@@ -35,16 +35,16 @@ type zone struct {
 func (z *zone) add(e *entry, interfaces []used) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	e.move(interfaces)
+	e.setInterfaces(interfaces)
 	z.entries = append(z.entries, e)
 }
 
-// move makes the records of all entries for other interfaces.
-func (z *zone) move(interfaces []used) {
+// setInterfaces makes the records of all entries for other interfaces.
+func (z *zone) setInterfaces(interfaces []used) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	for _, e := range z.entries {
-		e.move(interfaces)
+		e.setInterfaces(interfaces)
 	}
 }
 
@@ -96,8 +96,8 @@ func (z *zone) allow(now time.Time) bool {
 	return z.answered <= MaxAnswers
 }
 
-// move makes the records of e for interfaces.
-func (e *entry) move(interfaces []used) {
+// setInterfaces makes the records of e for interfaces.
+func (e *entry) setInterfaces(interfaces []used) {
 	s := e.service
 	e.records = nil
 	addresses := s.addresses(interfaces)

@@ -41,15 +41,15 @@ func announcement(records []dns.RR, ttl uint32) ([]byte, error) {
 	return packet, nil
 }
 
-// say multicasts a packet on the interface. It closes its sockets at once: they are bound to the multicast DNS port, as
+// send multicasts a packet on the interface. It closes its sockets at once: they are bound to the multicast DNS port, as
 // announcements require, and would receive packets that are meant for other programs.
-func (u *used) say(packet []byte) error {
+func (u *used) send(packet []byte) error {
 	var errs []error
 	if u.v4 {
-		errs = append(errs, u.say4(packet))
+		errs = append(errs, u.send4(packet))
 	}
 	if u.v6 {
-		errs = append(errs, u.say6(packet))
+		errs = append(errs, u.send6(packet))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("announce on %s: %w", u.name, err)
@@ -57,7 +57,7 @@ func (u *used) say(packet []byte) error {
 	return nil
 }
 
-func (u *used) say4(packet []byte) error {
+func (u *used) send4(packet []byte) error {
 	c, err := net.ListenMulticastUDP("udp4", u.net(), group4)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (u *used) say4(packet []byte) error {
 	return err
 }
 
-func (u *used) say6(packet []byte) error {
+func (u *used) send6(packet []byte) error {
 	c, err := net.ListenMulticastUDP("udp6", u.net(), group6)
 	if err != nil {
 		return err
