@@ -138,7 +138,7 @@ func TestUpdated(t *testing.T) {
 	})
 }
 
-// The same packets come over two interfaces, in any order. That is no reason for changes.
+// Copies of the same packets over two interfaces, in any order, cause no changes.
 func TestSeveralInterfaces(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		h := c.lan.host("10.0.0.1", "10.0.0.2")
@@ -146,13 +146,13 @@ func TestSeveralInterfaces(t *testing.T) {
 		b, d := c.browser(c.station(c.lan.host("10.0.0.9"), StationOptions{}), BrowserOptions{})
 		pass(time.Minute)
 		c.wantTold(d, Appeared)
-		h.move("10.0.0.2", "10.0.0.1") // the order
+		h.move("10.0.0.2", "10.0.0.1") // reverse the order
 		pass(time.Minute)
 		c.wantTold(d)
 		if got := b.Stats(); got.Repeated != got.Accepted {
 			t.Errorf("got %d repeated of %d, want each once", got.Repeated, got.Accepted)
 		}
-		h.move("10.0.0.2") // the other interface is down
+		h.move("10.0.0.2") // the other interface went down
 		pass(time.Minute)
 		c.wantTold(d, Updated)
 		if got, want := b.Services()[0].Addresses[0].String(), "10.0.0.2:7001"; got != want {
@@ -174,7 +174,7 @@ func TestIgnoresItself(t *testing.T) {
 	})
 }
 
-// announcement returns a packet that is sent now by somebody who is not there.
+// announcement returns the announcement of a service without an Announcer.
 func announcement(id ID, sequence uint64, sent time.Time, key *key, service string) []byte {
 	b := appendNonces(appendHeader(nil, announce, id, sequence, sent.UnixMilli()), nil)
 	return finish(appendRecord(b, &Service{Name: service, Network: NetworkTCP, Port: 1}, 60_000, nil), key)
@@ -217,7 +217,7 @@ func TestFull(t *testing.T) {
 	})
 }
 
-// A Browser whose Changed does not return goes on; what is to be told stays bounded.
+// While Changed blocks, a Browser goes on, and the number of changes to report stays bounded.
 func TestSlowListener(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		s := c.station(c.lan.host("10.0.0.1"), StationOptions{})
@@ -232,7 +232,7 @@ func TestSlowListener(t *testing.T) {
 		c.lan.say(announcement(second, 2, time.Now(), nil, "b"), from)
 		c.lan.say(announcement(first, 2, time.Now(), nil, "b"), from)
 		c.lan.say(announcement(first, 3, time.Now(), nil, "a"), from)
-		for range 5000 { // come and go
+		for range 5000 { // services that appear and leave
 			id := newID()
 			c.lan.say(announcement(id, 1, time.Now(), nil, "c"), from)
 			c.lan.say(finish(appendHeader(nil, goodbye, id, 2, 0), nil), from)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A million packets that nobody meant change nothing but counters.
+// A million garbage packets change only counters.
 func TestGarbage(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -78,7 +78,7 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// Packets that are as they should be, but say anything, leave what is remembered within its limits.
+// A flood of valid packets with random contents does not exceed the Browser's limits.
 func TestFlood(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		s := c.station(c.lan.host("10.0.0.2"), StationOptions{})

@@ -9,7 +9,7 @@ import (
 )
 
 func TestBroadcastAddress(t *testing.T) {
-	tests := []struct{ address, want string }{ // an empty one: has none
+	tests := []struct{ address, want string }{ // want is empty if the address has no broadcast address
 		{"192.0.2.17/24", "192.0.2.255"},
 		{"10.1.2.3/8", "10.255.255.255"},
 		{"10.1.2.3/30", "10.1.2.3"},
@@ -133,7 +133,7 @@ func TestChangesOfInterfacesAreTold(t *testing.T) {
 	}
 }
 
-// What is logged reads the same in JSON.
+// Values in a log read the same in JSON.
 func TestJSON(t *testing.T) {
 	got, err := json.Marshal([]any{ID{0xa0, 15: 0xaf}, NetworkUDP,
 		Use{"eth0", netip.MustParseAddr("192.0.2.1"), netip.MustParseAddrPort("192.0.2.255:7331")}})

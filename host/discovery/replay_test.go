@@ -10,7 +10,7 @@ import (
 
 func signed() StationOptions { return StationOptions{Key: testKey(1)} }
 
-// off returns a clock that is wrong by as much as by says.
+// off returns a clock that is wrong by the duration in by.
 func off(by *atomic.Int64) func() time.Time {
 	return func() time.Time { return time.Now().Add(time.Duration(by.Load())) }
 }
@@ -22,8 +22,8 @@ func TestKeys(t *testing.T) {
 	tests := []struct {
 		name               string
 		announcer, browser StationOptions
-		found, known       bool // known: the Announcer takes queries from the Browser's side
-		unsigned, forged   bool // at the Browser's Station
+		found, known       bool // known: the Announcer accepts queries of the Browser
+		unsigned, forged   bool // counted by the Browser's Station
 	}{
 		{"no keys", StationOptions{}, StationOptions{}, true, true, false, false},
 		{"the same key", with(1), with(1), true, true, false, false},
@@ -62,7 +62,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// Whoever changes any byte of a signed packet is not believed.
+// A signed packet with any byte changed is ignored.
 func TestChangedOnTheWay(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		s := c.station(c.lan.host("10.0.0.2"), signed())
@@ -132,7 +132,7 @@ func TestReplay(t *testing.T) {
 	})
 }
 
-// A packet that was held back does not pass later, though its sequence number was never heard.
+// A packet that an attacker holds back is ignored later, although its sequence number was never heard.
 func TestHeldBack(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		s := c.station(c.lan.host("10.0.0.2"), signed())
@@ -159,7 +159,7 @@ func TestClocks(t *testing.T) {
 				_, stop := c.announcer(c.station(c.lan.host("10.0.0.1"), wrong), scales())
 				b, d := c.browser(c.station(c.lan.host("10.0.0.2"), signed()), BrowserOptions{})
 				pass(2 * time.Second)
-				c.wantTold(d, Appeared) // by its answer
+				c.wantTold(d, Appeared) // because its answer echoes a nonce
 				pass(20 * time.Minute)
 				c.wantTold(d)
 				if got := b.Stats(); got.Accepted < 100 || got.Stale > 3 || got.Queries > 40 {
@@ -181,7 +181,7 @@ func TestClocks(t *testing.T) {
 	}
 }
 
-// The clock of a service that is known jumps: it is asked, and stays known.
+// When the clock of a known service jumps, the Browser sends a query, and the service stays known.
 func TestClockIsSet(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		wrong := signed()
@@ -201,7 +201,7 @@ func TestClockIsSet(t *testing.T) {
 	})
 }
 
-// Without a key the time says nothing, but order still does.
+// Without a key, the time of a packet is not checked, but its sequence number is.
 func TestUnsignedOrder(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		_, d := c.browser(c.station(c.lan.host("10.0.0.2"), StationOptions{}), BrowserOptions{})
@@ -237,7 +237,7 @@ func TestTombsAreBounded(t *testing.T) {
 	ids := make([]ID, 5)
 	for i := range ids {
 		ids[i] = newID()
-		s.add(ids[i], history{sequence: 1, sent: int64(1000 - i)}, 0) // the later ones could be forgotten sooner
+		s.add(ids[i], history{sequence: 1, sent: int64(1000 - i)}, 0) // the later ones have an earlier until, so they are dropped first
 	}
 	for i, id := range ids {
 		if _, ok := s.all[id]; ok != (i < 2 || i == 4) {

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// A broken Transport fails to send and to receive until it is mended.
+// broken is a Transport that fails to send and to receive until mended is set.
 type broken struct {
 	*host
 	mended atomic.Bool
-	tried  atomic.Int64 // times to receive
+	tried  atomic.Int64 // calls of Receive
 }
 
 var errBroken = errors.New("broken")

@@ -16,7 +16,7 @@ import (
 
 var networks = []string{"tcp", "unix"}
 
-// somewhere returns an address of that network on which a test can listen.
+// somewhere returns an address of network on which a test can listen.
 func somewhere(t testing.TB, network string) Address {
 	t.Helper()
 	if network == "tcp" {
@@ -25,7 +25,7 @@ func somewhere(t testing.TB, network string) Address {
 	return Address{"unix", filepath.Join(shortDir(t), "s")}
 }
 
-// shortDir returns a directory whose name leaves room in the path of a socket; that of t.TempDir may not.
+// shortDir returns a directory with a short name: with that of t.TempDir, a socket's path may be too long.
 func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ep")
@@ -46,7 +46,7 @@ func listening(t testing.TB, addr Address, options ListenOptions) *Listener {
 	return l
 }
 
-// pair returns both ends of a connection: a Conn, and what package net makes of the peer.
+// pair returns both ends of a connection: a Conn, and the peer's end as a type of package net.
 func pair(t testing.TB, network string) (*Conn, socket) {
 	t.Helper()
 	l := listening(t, somewhere(t, network), ListenOptions{})
@@ -63,13 +63,13 @@ func pair(t testing.TB, network string) (*Conn, socket) {
 	return c, peer.(socket)
 }
 
-// A hand lends buffers to Read and watches how it treats them.
+// A hand provides the grab and release functions for Read, and checks that Read calls them alternately.
 type hand struct {
 	t        testing.TB
 	buf      []byte
 	held     bool
 	grabs    int
-	released chan struct{} // receives after each release
+	released chan struct{} // receives a value after each release
 }
 
 func newHand(t testing.TB, size int) *hand {
@@ -93,7 +93,7 @@ func (h *hand) release(b []byte) {
 	h.released <- struct{}{}
 }
 
-// read reads once from c and returns what came.
+// read calls c.Read once and returns the bytes read.
 func (h *hand) read(c *Conn) ([]byte, error) {
 	n, err := c.Read(h.grab, h.release)
 	if h.held != (n > 0) {
@@ -146,7 +146,7 @@ func TestBytesPassBothWays(t *testing.T) {
 		}
 		defer accepted.Close()
 		for _, way := range []struct{ from, to *Conn }{{dialled, accepted}, {accepted, dialled}} {
-			want := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB: more than the system buffers at once
+			want := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB: more than the system buffers
 			written := make(chan error)
 			go func() { written <- errors.Join(writeAll(way.from, want), way.from.CloseWrite()) }()
 			got, err := newHand(t, 1000).readAll(way.to)
@@ -220,9 +220,9 @@ func TestPeekLeavesTheBytesInTheStream(t *testing.T) {
 		if _, err := peer.Write([]byte("hello ")); err != nil {
 			t.Fatal(err)
 		}
-		peek(3, atLeast(100), "hel", nil) // as many as asked for
-		peek(3, atLeast(1), "hel", nil)   // nothing more is needed
-		peek(5, atLeast(5), "hello", nil) // more than was seen before
+		peek(3, atLeast(100), "hel", nil) // most bytes were seen
+		peek(3, atLeast(1), "hel", nil)   // no more bytes are needed
+		peek(5, atLeast(5), "hello", nil) // more bytes than were seen before
 		c.Unread([]byte(">> "))
 		if got, err := h.read(c); string(got) != ">> h" || err != nil {
 			t.Errorf("got %q, %v, want what was put back first", got, err)
@@ -260,7 +260,7 @@ func TestPeekIsCutShort(t *testing.T) {
 	})
 }
 
-// Readable counts what has arrived and was not read; an end is none.
+// Readable counts bytes that have arrived but were not read. The peer's end does not count.
 func TestReadable(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		c, peer := pair(t, network)

@@ -43,7 +43,7 @@ func TestDialGivesUp(t *testing.T) {
 	if _, err := Dial(ctx, l.Addr(), DialOptions{}); err == nil {
 		t.Error("got a connection, want an error once the context is done")
 	}
-	_, err := Dial(t.Context(), l.Addr(), DialOptions{Timeout: 1}) // a nanosecond
+	_, err := Dial(t.Context(), l.Addr(), DialOptions{Timeout: 1}) // one nanosecond
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want a timeout", err)
 	}

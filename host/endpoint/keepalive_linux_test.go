@@ -13,7 +13,7 @@ func TestKeepaliveIsSetOnBothEnds(t *testing.T) {
 	tests := []struct {
 		name string
 		k    Keepalive
-		want options // 0: the system's default, which differs
+		want options // 0: the system's default, which differs between systems
 	}{
 		{"off", Keepalive{}, options{}},
 		{"off with a write timeout", Keepalive{WriteTimeout: time.Minute}, options{}},

@@ -113,7 +113,7 @@ func TestRefusedConnectionsAreResetAndReported(t *testing.T) {
 	refused := func(want string) {
 		t.Helper()
 		peer, err := net.Dial("tcp", l.Addr().Address)
-		if err == nil { // else the reset was there before Dial returned
+		if err == nil { // otherwise the reset arrived before Dial returned
 			defer peer.Close()
 			_, err = peer.Read(make([]byte, 1))
 		}
@@ -130,7 +130,7 @@ func TestRefusedConnectionsAreResetAndReported(t *testing.T) {
 	second := <-accepted
 	refused("over max_connections (2)")
 	_ = first.Close()
-	_ = first.Reset() // counts once
+	_ = first.Reset() // uncounts the connection only once
 	dial()
 	third := <-accepted
 	refused("over max_connections (2)")
@@ -141,7 +141,7 @@ func TestRefusedConnectionsAreResetAndReported(t *testing.T) {
 	}
 }
 
-// A failingSocket accepts as it is told.
+// A failingSocket is a listenSocket whose Accept calls accept.
 type failingSocket struct {
 	listenSocket
 	accept func() (net.Conn, error)
@@ -152,7 +152,7 @@ func (failingSocket) Close() error                { return nil }
 
 func (failingSocket) SyscallConn() (syscall.RawConn, error) { return nil, net.ErrClosed }
 
-// A socket that is handed over accepts what comes meanwhile, and refuses nothing.
+// During Transfer, the socket goes on accepting connections and refuses none.
 func TestTransfer(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		limit := NewConnections(1, 0)
@@ -169,7 +169,7 @@ func TestTransfer(t *testing.T) {
 		if err := <-accepted; !errors.Is(err, net.ErrClosed) {
 			t.Errorf("who waited got %v, want net.ErrClosed", err)
 		}
-		for range 2 { // more than the former limit, and after the former listener was closed
+		for range 2 { // more than the old limit, and after the old listener was closed
 			if err := l.Close(); err != nil {
 				t.Error(err)
 			}
@@ -197,8 +197,8 @@ func TestTransfer(t *testing.T) {
 	})
 }
 
-// A closed listener refuses connections at once, though another process holds a copy of its socket: one that is being
-// started does until it executes its program.
+// A closed listener refuses connections at once, even while another process holds a copy of its socket, as a child process
+// does between fork and exec.
 func TestCloseOfACopiedSocket(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs a system that can shut a listening socket down: Linux")

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// fill writes until the system accepts no more.
+// fill writes until the system accepts no more bytes.
 func fill(t testing.TB, c *Conn) (n int) {
 	t.Helper()
 	p := make([]byte, 64<<10)
@@ -44,7 +44,7 @@ func TestAReadThatWaitsHoldsNoBuffer(t *testing.T) {
 			got, err := h.read(c)
 			done <- result{string(got), err}
 		}()
-		<-h.released // and now it waits
+		<-h.released // after the release, Read waits
 		select {
 		case r := <-done:
 			t.Fatalf("got %v before anything was sent", r)
@@ -167,7 +167,7 @@ func TestPeerResets(t *testing.T) {
 	c, peer := pair(t, "tcp")
 	reset(peer)
 	h := newHand(t, 10)
-	for range 2 { // the kernel says it once
+	for range 2 { // the kernel reports the reset once only
 		if _, err := h.read(c); !errors.Is(err, ErrReset) || !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("got %v from Read, want %v by ECONNRESET", err, ErrReset)
 		}
@@ -182,7 +182,7 @@ func TestPeerResets(t *testing.T) {
 	}
 }
 
-// The kernel tells one of Read and Write of a reset; the other one must not take it for the end of the stream.
+// The kernel reports a reset to one of Read and Write; the other must not take the reset for the end of the stream.
 func TestAResetIsNeverAnEnd(t *testing.T) {
 	l := listening(t, somewhere(t, "tcp"), ListenOptions{})
 	for range 300 {
@@ -216,7 +216,7 @@ func TestAResetIsNeverAnEnd(t *testing.T) {
 	}
 }
 
-// Linux lets the one that asks first know; here it is Write, for certain.
+// Linux reports a reset to the first call after it; here that is certainly Write.
 func TestReadAfterWriteWasToldOfAReset(t *testing.T) {
 	c, peer := pair(t, "tcp")
 	if _, err := peer.Write([]byte("half a fra")); err != nil {
@@ -244,7 +244,7 @@ func TestThePeersCompleteEndStaysOneWhenItResetsLater(t *testing.T) {
 	if _, err := peer.Write([]byte("all of it")); err != nil {
 		t.Fatal(err)
 	}
-	_ = peer.Close() // complete; what it is sent from now on is answered by a reset
+	_ = peer.Close() // a complete end; the peer answers later writes with a reset
 	for {
 		if _, err := c.Write([]byte("x")); err != nil {
 			if !errors.Is(err, ErrReset) {

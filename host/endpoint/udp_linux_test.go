@@ -24,8 +24,8 @@ func TestBroadcastOnLoopback(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			first := listenUDP(t, "0.0.0.0:0", DatagramOptions{})
-			second := listenUDP(t, at("", first), DatagramOptions{})                  // IPv6 too
-			directed := listenUDP(t, at("127.255.255.255", first), DatagramOptions{}) // for nothing else
+			second := listenUDP(t, at("", first), DatagramOptions{})                  // also IPv6
+			directed := listenUDP(t, at("127.255.255.255", first), DatagramOptions{}) // only for this address
 			d := dialUDP(t, at(tt.host, first), DatagramOptions{Interfaces: tt.interfaces})
 			unicast := dialUDP(t, at("127.0.0.1", first), DatagramOptions{})
 			send(t, unicast, "to one")
@@ -48,7 +48,7 @@ func TestBroadcastOnLoopback(t *testing.T) {
 			if strings.Count(payloads, "to one") != 1 || strings.Count(payloads, "to all") != 3 {
 				t.Errorf("got %s; want the unicast once and the broadcast by all three", payloads)
 			}
-			// Answers to a broadcast come from anybody.
+			// Any machine may answer a broadcast.
 			answer := []Datagram{{Payload: []byte("here"), Remote: netip.MustParseAddrPort(at("127.0.0.1", d))}}
 			if err := first.WriteBatch(answer); err != nil || answer[0].Err != nil {
 				t.Fatal(err, answer[0].Err)
@@ -107,7 +107,7 @@ func TestNoInterfaceToSendFrom(t *testing.T) {
 	}
 }
 
-// What nobody reads in time is dropped by the kernel, and counted to the last one: received and dropped make up sent.
+// The kernel drops datagrams that are not read in time, and counts all of them: received plus dropped equals sent.
 func TestDroppedDatagramsAreCounted(t *testing.T) {
 	l := listenUDP(t, "127.0.0.1:0", DatagramOptions{ReceiveBuffer: 16 << 10})
 	d := dialUDP(t, at("127.0.0.1", l), DatagramOptions{})
@@ -117,7 +117,7 @@ func TestDroppedDatagramsAreCounted(t *testing.T) {
 	}
 	batch := memory(64, 10)
 	for late := time.Now().Add(patience); l.Stats().Received+l.Stats().Dropped < sent; {
-		// Datagrams may still be on their way, and the last of them be dropped: there may be nothing to read.
+		// Some datagrams may not have arrived yet, and the last may have been dropped, so there may be nothing to read.
 		if err := l.socket.conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}

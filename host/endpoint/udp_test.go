@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// patience is how long tests wait for what should happen at once.
+// patience is how long tests wait for events that should happen at once.
 const patience = 20 * time.Second
 
 func listenUDP(t testing.TB, address string, options DatagramOptions) *DatagramConn {
@@ -36,7 +36,7 @@ func dialUDP(t testing.TB, address string, options DatagramOptions) *DatagramCon
 	return c
 }
 
-// at returns HOST:PORT with the port of c.
+// at returns host with the port of c, as HOST:PORT.
 func at(host string, c *DatagramConn) string {
 	return net.JoinHostPort(host, fmt.Sprint(c.Addr().Port()))
 }
@@ -62,7 +62,7 @@ func read(t testing.TB, c *DatagramConn, n int) []Datagram {
 	return got
 }
 
-// send sends payloads to what was dialed.
+// send sends payloads to the address that was dialed.
 func send(t testing.TB, c *DatagramConn, payloads ...string) {
 	t.Helper()
 	batch := make([]Datagram, len(payloads))
@@ -129,10 +129,10 @@ func TestDatagramsComeInBatches(t *testing.T) {
 	l := listenUDP(t, "127.0.0.1:0", DatagramOptions{ReceiveBuffer: 4 << 20})
 	d := dialUDP(t, at("127.0.0.1", l), DatagramOptions{})
 	var want []string
-	for i := range 3*maxBatch/2 + 1 { // more than one system call takes
+	for i := range 3*maxBatch/2 + 1 { // more than fit into one system call
 		want = append(want, fmt.Sprintf("%04d", i))
 	}
-	for len(want) > 0 { // as many as the smallest of buffers holds
+	for len(want) > 0 { // in portions that fit into the smallest receive buffer
 		k := min(len(want), 100)
 		send(t, d, want[:k]...)
 		for i, got := range read(t, l, k) {
@@ -148,7 +148,7 @@ func TestDatagramThatWasCutIsNotHandedOver(t *testing.T) {
 	var cut []string
 	l := listenUDP(t, "127.0.0.1:0", DatagramOptions{Truncated: func(_ netip.AddrPort, size, room int) {
 		if size == 0 {
-			size = 11 // not every system says
+			size = 11 // not every system reports the size
 		}
 		cut = append(cut, fmt.Sprintf("%d/%d", size, room))
 	}})

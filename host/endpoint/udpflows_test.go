@@ -96,7 +96,7 @@ func TestFlowThatIsNotReadLosesDatagrams(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			flows := NewFlows(nil, tt.options)
 			defer flows.Close()
-			for range 3 { // what was read makes room again
+			for range 3 { // reading makes room again
 				for _, p := range tt.deliver {
 					flows.Deliver([]Datagram{from(peerA, p), from(peerB, "hi")})
 				}
@@ -156,13 +156,13 @@ func TestFlowEndsWhenIdle(t *testing.T) {
 		if _, err := b.Write([]byte("hi")); err != io.ErrClosedPipe {
 			t.Errorf("got %v of Write, want io.ErrClosedPipe", err)
 		}
-		next(t, b, "b1") // what came before the end is still there
+		next(t, b, "b1") // a datagram queued before the end can still be read
 		if _, err := b.Next(); err != io.EOF {
 			t.Errorf("got %v, want io.EOF", err)
 		}
 		next(t, a, "a1")
 		next(t, a, "a2")
-		if _, err := a.Write([]byte("hi")); err != nil { // writing counts too
+		if _, err := a.Write([]byte("hi")); err != nil { // Write restarts the idle time too
 			t.Errorf("got %v of Write, want nil", err)
 		}
 		if _, err := a.Next(); err != io.EOF || time.Since(began) != 140*time.Second {

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// abandon leaves a socket file at path on which nobody listens, as a process does that is killed.
+// abandon leaves a socket file at path without a listener, as a killed process does.
 func abandon(t *testing.T, path string) {
 	t.Helper()
 	l, err := net.Listen("unix", path)
@@ -41,7 +41,7 @@ func TestUnixSocketMode(t *testing.T) {
 func TestUnixSocketFileComesAndGoes(t *testing.T) {
 	addr := somewhere(t, "unix")
 	abandon(t, addr.Address)
-	for range 2 { // over a stale socket, and where there is none
+	for range 2 { // first with a stale socket, then without
 		l := listening(t, addr, ListenOptions{Mode: 0o600})
 		c, err := Dial(t.Context(), addr, DialOptions{})
 		if err != nil {

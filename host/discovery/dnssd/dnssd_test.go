@@ -21,7 +21,8 @@ func prefixes(texts ...string) (all []netip.Prefix) {
 	return all
 }
 
-// A machine with two networks, an interface that is down, and a tunnel that can't multicast.
+// machine returns the interfaces of a machine: loopback, two networks, an interface that is down, and a tunnel that can't
+// multicast.
 func machine() []Interface {
 	return []Interface{
 		{Name: "lo", Index: 1, Up: true, Loopback: true, Addresses: prefixes("127.0.0.1/8", "::1/128")},
@@ -118,7 +119,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// texts returns records as a zone file has them, with single spaces.
+// texts returns records in the format of a zone file, with single spaces.
 func texts(records []dns.RR) (all []string) {
 	for _, one := range records {
 		all = append(all, strings.Join(strings.Fields(one.String()), " "))
@@ -187,7 +188,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// Whoever asks, and however many: the source of a query may be false.
+// Answers are limited over all sources, since the source of a query may be forged.
 func TestAnswersAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var z zone
@@ -240,7 +241,7 @@ func TestAnnouncement(t *testing.T) {
 	}
 }
 
-// The longest that package config lets through is in one datagram.
+// The longest announcement that package config allows fits in one datagram.
 func TestLongestAnnouncement(t *testing.T) {
 	s := &Service{Type: "_fifteen-letters._udp", Name: strings.Repeat("n", 63), Port: 65535, Codec: strings.Repeat("c", 63), Labels: map[string]string{}}
 	for left := 916 - 63 - 63; left > 0; left -= 256 {
@@ -272,7 +273,7 @@ func TestIgnoredPacketsAreToldInOneLine(t *testing.T) {
 	}
 }
 
-// There is nothing to listen on, which is told once, and announcing ends all the same.
+// Without an interface to listen on, Failed is called once, and Announce still ends.
 func TestNoInterface(t *testing.T) {
 	failures := make(chan error, 2)
 	r := NewResponder(Options{Failed: func(err error) { failures <- err }})
