@@ -73,7 +73,7 @@ func TestGoodbyeWhenTheStationEnds(t *testing.T) {
 
 // ask sends a query on the LAN.
 func (c *crew) ask(from netip.Addr, service string, n byte) {
-	c.lan.say(finish(appendQuery(appendHeader(nil, query, newID(), 1, 0), nonce{n, byte(c.lan.asked())}, service), nil), from)
+	c.lan.send(finish(appendQuery(appendHeader(nil, query, newID(), 1, 0), nonce{n, byte(c.lan.asked())}, service), nil), from)
 }
 
 // asked returns another number each time, so that nonces differ.

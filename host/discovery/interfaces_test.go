@@ -79,7 +79,7 @@ func TestChoose(t *testing.T) {
 	}{
 		{"on its interface", 3, "198.51.100.7", "wlan0"},
 		{"on the interface's second network", 2, "10.7.7.7", "eth0"},
-		{"where the system does not tell", 0, "198.51.100.7", "wlan0"},
+		{"where the system does not report the interface", 0, "198.51.100.7", "wlan0"},
 		{"on another interface", 2, "198.51.100.7", ""},
 		{"from beyond a router", 2, "203.0.113.1", ""},
 		{"on an interface that was not chosen", 1, "127.0.0.1", ""},
@@ -101,13 +101,13 @@ func TestChangesOfInterfacesAreTold(t *testing.T) {
 		return link{name, index, p, broadcastOf(p)}
 	}
 	u := &UDP{port: DefaultPort}
-	var told []string
+	var calls []string
 	u.interfaces.changed = func(l link, gone bool) {
 		if gone {
-			told = append(told, "no more: "+u.use(l).String())
+			calls = append(calls, "no more: "+u.use(l).String())
 			return
 		}
-		told = append(told, u.use(l).String())
+		calls = append(calls, u.use(l).String())
 	}
 	eth, wlan := linkOf("eth0", 2, "192.0.2.1/24"), linkOf("wlan0", 3, "198.51.100.1/24")
 	for _, test := range []struct {
@@ -124,10 +124,10 @@ func TestChangesOfInterfacesAreTold(t *testing.T) {
 			"no more: sends to 192.0.2.255:7331 from 192.0.2.1 on eth0", "sends to 192.0.2.255:7331 from 192.0.2.1 on eth0"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			told, u.interfaces.links = nil, test.after
+			calls, u.interfaces.links = nil, test.after
 			u.interfaces.reportChanges(test.before)
-			if !slices.Equal(told, test.want) {
-				t.Errorf("got %q, want %q", told, test.want)
+			if !slices.Equal(calls, test.want) {
+				t.Errorf("got %q, want %q", calls, test.want)
 			}
 		})
 	}

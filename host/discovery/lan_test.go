@@ -37,8 +37,8 @@ func (l *lan) kindsOf(k kind) (all []sent) {
 	return all
 }
 
-// say delivers a packet from an address that need not be a host's. The packet is not logged.
-func (l *lan) say(packet []byte, from netip.Addr) {
+// send delivers a packet from an address that need not be a host's. The packet is not logged.
+func (l *lan) send(packet []byte, from netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.deliver(packet, from)
@@ -179,20 +179,20 @@ func (c *crew) announcer(s *Station, options AnnouncerOptions) (a *Announcer, st
 
 func scales() AnnouncerOptions { return AnnouncerOptions{Service: Service{Name: "scales"}} }
 
-// A diary records the changes that a Browser reports.
-type diary struct {
+// A changeLog records the changes that a Browser reports.
+type changeLog struct {
 	mu      sync.Mutex
 	changes []Change
 }
 
-func (d *diary) note(c Change) {
+func (d *changeLog) note(c Change) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.changes = append(d.changes, c)
 }
 
 // kinds returns the kinds of the changes since the last call.
-func (d *diary) kinds() []ChangeKind {
+func (d *changeLog) kinds() []ChangeKind {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var kinds []ChangeKind
@@ -203,9 +203,9 @@ func (d *diary) kinds() []ChangeKind {
 	return kinds
 }
 
-func (c *crew) browser(s *Station, options BrowserOptions) (*Browser, *diary) {
+func (c *crew) browser(s *Station, options BrowserOptions) (*Browser, *changeLog) {
 	c.Helper()
-	d := &diary{}
+	d := &changeLog{}
 	if options.Changed == nil {
 		options.Changed = d.note
 	}
@@ -224,8 +224,8 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// wantTold fails the test unless the changes recorded since the last call are of these kinds.
-func (c *crew) wantTold(d *diary, want ...ChangeKind) {
+// wantChanges fails the test unless the changes recorded since the last call are of these kinds.
+func (c *crew) wantChanges(d *changeLog, want ...ChangeKind) {
 	c.Helper()
 	if got := d.kinds(); !slices.Equal(got, want) {
 		c.Errorf("got %v, want %v", got, want)

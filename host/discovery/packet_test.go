@@ -155,7 +155,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a label without a key", set(labels+1, 0), ErrMalformed, "byte 72"},
 		{"a key twice", set(labels+6, 'a'), ErrMalformed, "want keys that rise"},
 		{"keys that fall", set(labels+2, 'x'), ErrMalformed, "want keys that rise"},
-		{"a byte behind", func(p []byte) []byte { p[7]++; return append(p, 0) }, ErrMalformed, "want no more bytes"},
+		{"a byte after the end", func(p []byte) []byte { p[7]++; return append(p, 0) }, ErrMalformed, "want no more bytes"},
 		{"signed, without room for it", func(p []byte) []byte { p = p[:headerSize+8]; p[5], p[7] = 1, byte(len(p)); return p }, ErrMalformed, "signature"},
 	}
 	for _, test := range tests {

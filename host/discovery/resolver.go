@@ -81,7 +81,7 @@ func (r *Resolver) Next(ctx context.Context) (Target, error) {
 		case <-r.browser.station.done:
 			return Target{}, fmt.Errorf("discover %s: %w", r.service, net.ErrClosed)
 		case <-ctx.Done():
-			return Target{}, fmt.Errorf("discover %s: nobody has answered: %w", r.service, context.Cause(ctx))
+			return Target{}, fmt.Errorf("discover %s: no service has answered: %w", r.service, context.Cause(ctx))
 		}
 	}
 }

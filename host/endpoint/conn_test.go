@@ -16,8 +16,8 @@ import (
 
 var networks = []string{"tcp", "unix"}
 
-// somewhere returns an address of network on which a test can listen.
-func somewhere(t testing.TB, network string) Address {
+// testAddress returns an address of network on which a test can listen.
+func testAddress(t testing.TB, network string) Address {
 	t.Helper()
 	if network == "tcp" {
 		return Address{"tcp", "127.0.0.1:0"}
@@ -49,7 +49,7 @@ func listening(t testing.TB, addr Address, options ListenOptions) *Listener {
 // pair returns both ends of a connection: a Conn, and the peer's end as a type of package net.
 func pair(t testing.TB, network string) (*Conn, socket) {
 	t.Helper()
-	l := listening(t, somewhere(t, network), ListenOptions{})
+	l := listening(t, testAddress(t, network), ListenOptions{})
 	peer, err := net.Dial(l.Addr().Network, l.Addr().Address)
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +63,8 @@ func pair(t testing.TB, network string) (*Conn, socket) {
 	return c, peer.(socket)
 }
 
-// A hand provides the grab and release functions for Read, and checks that Read calls them alternately.
-type hand struct {
+// A bufferLender provides the grab and release functions for Read, and checks that Read calls them alternately.
+type bufferLender struct {
 	t        testing.TB
 	buf      []byte
 	held     bool
@@ -72,11 +72,11 @@ type hand struct {
 	released chan struct{} // receives a value after each release
 }
 
-func newHand(t testing.TB, size int) *hand {
-	return &hand{t: t, buf: make([]byte, size), released: make(chan struct{}, 100)}
+func newBufferLender(t testing.TB, size int) *bufferLender {
+	return &bufferLender{t: t, buf: make([]byte, size), released: make(chan struct{}, 100)}
 }
 
-func (h *hand) grab() []byte {
+func (h *bufferLender) grab() []byte {
 	if h.held {
 		h.t.Error("got a second buffer grabbed, want the first one released before")
 	}
@@ -85,7 +85,7 @@ func (h *hand) grab() []byte {
 	return h.buf
 }
 
-func (h *hand) release(b []byte) {
+func (h *bufferLender) release(b []byte) {
 	if !h.held || &b[0] != &h.buf[0] {
 		h.t.Error("got a buffer released that was not grabbed")
 	}
@@ -94,7 +94,7 @@ func (h *hand) release(b []byte) {
 }
 
 // read calls c.Read once and returns the bytes read.
-func (h *hand) read(c *Conn) ([]byte, error) {
+func (h *bufferLender) read(c *Conn) ([]byte, error) {
 	n, err := c.Read(h.grab, h.release)
 	if h.held != (n > 0) {
 		h.t.Errorf("got %d bytes (%v) and a buffer held: %v, want it held only with bytes", n, err, h.held)
@@ -104,7 +104,7 @@ func (h *hand) read(c *Conn) ([]byte, error) {
 }
 
 // readAll reads c to its end.
-func (h *hand) readAll(c *Conn) ([]byte, error) {
+func (h *bufferLender) readAll(c *Conn) ([]byte, error) {
 	var all []byte
 	for {
 		b, err := h.read(c)
@@ -134,7 +134,7 @@ func each(t *testing.T, test func(t *testing.T, network string)) {
 
 func TestBytesPassBothWays(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
-		l := listening(t, somewhere(t, network), ListenOptions{})
+		l := listening(t, testAddress(t, network), ListenOptions{})
 		dialled, err := Dial(t.Context(), l.Addr(), DialOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -149,7 +149,7 @@ func TestBytesPassBothWays(t *testing.T) {
 			want := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB: more than the system buffers
 			written := make(chan error)
 			go func() { written <- errors.Join(writeAll(way.from, want), way.from.CloseWrite()) }()
-			got, err := newHand(t, 1000).readAll(way.to)
+			got, err := newBufferLender(t, 1000).readAll(way.to)
 			if err != io.EOF || !bytes.Equal(got, want) {
 				t.Errorf("got %d bytes, equal: %v, then %v, want %d and EOF", len(got), bytes.Equal(got, want), err, len(want))
 			}
@@ -169,7 +169,7 @@ func TestPeerEndsItsDirectionAndHearsTheAnswer(t *testing.T) {
 		if err := peer.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := newHand(t, 100).readAll(c); string(got) != "question" || err != io.EOF {
+		if got, err := newBufferLender(t, 100).readAll(c); string(got) != "question" || err != io.EOF {
 			t.Fatalf("got %q, %v, want the question and EOF", got, err)
 		}
 		if err := writeAll(c, []byte("answer")); err != nil {
@@ -194,13 +194,13 @@ func TestWeEndOurDirectionAndHearTheAnswer(t *testing.T) {
 			t.Fatalf("got %q, %v, want the question and a clean end", got, err)
 		}
 		if _, err := c.Write([]byte("more")); err != net.ErrClosed {
-			t.Errorf("got %v from a Write behind CloseWrite, want %v", err, net.ErrClosed)
+			t.Errorf("got %v from a Write after CloseWrite, want %v", err, net.ErrClosed)
 		}
 		if _, err := peer.Write([]byte("answer")); err != nil {
 			t.Fatal(err)
 		}
 		_ = peer.Close()
-		if got, err := newHand(t, 100).readAll(c); string(got) != "answer" || err != io.EOF {
+		if got, err := newBufferLender(t, 100).readAll(c); string(got) != "answer" || err != io.EOF {
 			t.Fatalf("got %q, %v, want the answer and EOF", got, err)
 		}
 	})
@@ -209,7 +209,7 @@ func TestWeEndOurDirectionAndHearTheAnswer(t *testing.T) {
 func TestPeekLeavesTheBytesInTheStream(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		c, peer := pair(t, network)
-		h := newHand(t, 4)
+		h := newBufferLender(t, 4)
 		atLeast := func(n int) func([]byte) bool { return func(seen []byte) bool { return len(seen) >= n } }
 		peek := func(most int, enough func([]byte) bool, want string, wantErr error) {
 			t.Helper()
@@ -254,7 +254,7 @@ func TestPeekIsCutShort(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = peer.CloseWrite()
-		if got, err := newHand(t, 10).readAll(c); string(got) != "hi ho" || err != io.EOF {
+		if got, err := newBufferLender(t, 10).readAll(c); string(got) != "hi ho" || err != io.EOF {
 			t.Errorf("got %q, %v, want a stream that goes on", got, err)
 		}
 	})
@@ -284,7 +284,7 @@ func TestReadable(t *testing.T) {
 			t.Fatal(err)
 		}
 		await(5)
-		h := newHand(t, 3)
+		h := newBufferLender(t, 3)
 		if n, err := c.Read(h.grab, h.release); n != 3 || err != nil {
 			t.Fatalf("got %d, %v; want 3 bytes", n, err)
 		}
@@ -364,7 +364,7 @@ func TestEndingTwice(t *testing.T) {
 		if got, err := io.ReadAll(peer); len(got) != 0 || err != nil {
 			t.Errorf("got %q, %v, want the clean end of the first Close", got, err)
 		}
-		if _, err := newHand(t, 10).read(c); err != net.ErrClosed {
+		if _, err := newBufferLender(t, 10).read(c); err != net.ErrClosed {
 			t.Errorf("got %v from Read, want %v", err, net.ErrClosed)
 		}
 		if _, err := c.Write([]byte("x")); err != net.ErrClosed {

@@ -5,7 +5,7 @@ import "testing"
 // When a limit is reached, the first connection that called GiveWay is reset, unless a Write came after GiveWay.
 func TestGiveWay(t *testing.T) {
 	limit := NewConnections(3, 0)
-	l := listening(t, somewhere(t, "tcp"), ListenOptions{Admission: Admission{Limit: []*Connections{limit}}})
+	l := listening(t, testAddress(t, "tcp"), ListenOptions{Admission: Admission{Limit: []*Connections{limit}}})
 	accepted := func() *Conn {
 		t.Helper()
 		peer, err := Dial(t.Context(), l.Addr(), DialOptions{})

@@ -42,7 +42,7 @@ func TestListenTakesIPv4AndIPv6(t *testing.T) {
 }
 
 func TestListenErrors(t *testing.T) {
-	busy := listening(t, somewhere(t, "tcp"), ListenOptions{}).Addr()
+	busy := listening(t, testAddress(t, "tcp"), ListenOptions{}).Addr()
 	tests := []struct {
 		name string
 		addr Address
@@ -66,7 +66,7 @@ func TestListenErrors(t *testing.T) {
 
 func TestCloseEndsAccept(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
-		l := listening(t, somewhere(t, network), ListenOptions{})
+		l := listening(t, testAddress(t, network), ListenOptions{})
 		var both sync.WaitGroup
 		for range 2 {
 			both.Go(func() {
@@ -85,7 +85,7 @@ func TestCloseEndsAccept(t *testing.T) {
 func TestRefusedConnectionsAreResetAndReported(t *testing.T) {
 	limit := NewConnections(2, 0)
 	reasons := make(chan string, 10)
-	l := listening(t, somewhere(t, "tcp"), ListenOptions{
+	l := listening(t, testAddress(t, "tcp"), ListenOptions{
 		Admission: Admission{Limit: []*Connections{limit}},
 		Refused:   func(_ net.Addr, reason string) { reasons <- reason },
 	})
@@ -156,7 +156,7 @@ func (failingSocket) SyscallConn() (syscall.RawConn, error) { return nil, net.Er
 func TestTransfer(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		limit := NewConnections(1, 0)
-		l := listening(t, somewhere(t, network), ListenOptions{Admission: Admission{Limit: []*Connections{limit}}})
+		l := listening(t, testAddress(t, network), ListenOptions{Admission: Admission{Limit: []*Connections{limit}}})
 		accepted := make(chan error, 1)
 		go func() {
 			_, err := l.Accept()
@@ -167,7 +167,7 @@ func TestTransfer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := <-accepted; !errors.Is(err, net.ErrClosed) {
-			t.Errorf("who waited got %v, want net.ErrClosed", err)
+			t.Errorf("the waiting Accept got %v, want net.ErrClosed", err)
 		}
 		for range 2 { // more than the old limit, and after the old listener was closed
 			if err := l.Close(); err != nil {
@@ -192,7 +192,7 @@ func TestTransfer(t *testing.T) {
 		}
 		if c, err := net.Dial(network, l.Addr().Address); err == nil {
 			c.Close()
-			t.Error("after the end of both, somebody listens")
+			t.Error("after the end of both, the socket still accepts")
 		}
 	})
 }
@@ -204,7 +204,7 @@ func TestCloseOfACopiedSocket(t *testing.T) {
 		t.Skip("needs a system that can shut a listening socket down: Linux")
 	}
 	each(t, func(t *testing.T, network string) {
-		l := listening(t, somewhere(t, network), ListenOptions{})
+		l := listening(t, testAddress(t, network), ListenOptions{})
 		file, err := l.socket.(interface{ File() (*os.File, error) }).File()
 		if err != nil {
 			t.Fatal(err)

@@ -94,16 +94,16 @@ func TestMulticastOnLoopback(t *testing.T) {
 }
 
 func TestNoInterfaceToSendFrom(t *testing.T) {
-	var told []string
+	var calls []string
 	d := dialUDP(t, "*:9", DatagramOptions{Interfaces: []string{"nosuch0"}, SendFailed: func(to netip.AddrPort, err error) {
-		told = append(told, fmt.Sprint(to, err))
+		calls = append(calls, fmt.Sprint(to, err))
 	}})
 	batch := make([]Datagram, 2)
 	if err := d.WriteBatch(batch); err != nil || batch[0].Err != ErrNoInterface || batch[1].Err != ErrNoInterface {
 		t.Errorf("got %v, %v; want ErrNoInterface", err, batch)
 	}
-	if want := fmt.Sprint([]string{fmt.Sprint(netip.AddrPort{}, ErrNoInterface)}); fmt.Sprint(told) != want || d.Stats().Unsent != 2 {
-		t.Errorf("told %q, %d unsent; want %s, 2", told, d.Stats().Unsent, want)
+	if want := fmt.Sprint([]string{fmt.Sprint(netip.AddrPort{}, ErrNoInterface)}); fmt.Sprint(calls) != want || d.Stats().Unsent != 2 {
+		t.Errorf("got calls %q, %d unsent; want %s, 2", calls, d.Stats().Unsent, want)
 	}
 }
 
@@ -127,7 +127,7 @@ func TestDroppedDatagramsAreCounted(t *testing.T) {
 	}
 	send(t, d, "the end")
 	if got := read(t, l, 1)[0]; string(got.Payload) != "the end" {
-		t.Errorf("got %q behind those, want the end", got.Payload)
+		t.Errorf("got %q after those, want the end", got.Payload)
 	}
 	s := l.Stats()
 	if s.Dropped == 0 || s.Received+s.Dropped != sent+1 {

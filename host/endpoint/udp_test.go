@@ -214,10 +214,10 @@ func TestAnswersComeFromWhoWasDialed(t *testing.T) {
 }
 
 func TestDatagramThatCannotBeSent(t *testing.T) {
-	var told []string
+	var calls []string
 	l := listenUDP(t, "127.0.0.1:0", DatagramOptions{ReceiveBuffer: 1 << 20})
 	d := dialUDP(t, at("127.0.0.1", l), DatagramOptions{SendFailed: func(to netip.AddrPort, err error) {
-		told = append(told, fmt.Sprint(to == netip.MustParseAddrPort(at("127.0.0.1", l)), err != nil))
+		calls = append(calls, fmt.Sprint(to == netip.MustParseAddrPort(at("127.0.0.1", l)), err != nil))
 	}})
 	tooLong := bytes.Repeat([]byte("x"), 65536)
 	batch := []Datagram{{Payload: []byte("hi")}, {Payload: tooLong}, {Payload: tooLong}, {Payload: []byte("ho")},
@@ -233,8 +233,8 @@ func TestDatagramThatCannotBeSent(t *testing.T) {
 	if got := read(t, l, 2); string(got[0].Payload)+string(got[1].Payload) != "hiho" {
 		t.Errorf("got %q and %q, want hi and ho", got[0].Payload, got[1].Payload)
 	}
-	if fmt.Sprint(told) != "[true true true false]" {
-		t.Errorf("SendFailed was told %v, want that it began and that it ended", told)
+	if fmt.Sprint(calls) != "[true true true false]" {
+		t.Errorf("SendFailed was called with %v, want that it began and that it ended", calls)
 	}
 	if s := d.Stats(); s.Sent != 2 || s.Unsent != 3 {
 		t.Errorf("got %d sent, %d not; want 2, 3", s.Sent, s.Unsent)

@@ -119,22 +119,22 @@ func TestFlowThatIsNotReadLosesDatagrams(t *testing.T) {
 }
 
 func TestFlowsAreBounded(t *testing.T) {
-	var told []netip.AddrPort
-	flows := NewFlows(nil, FlowOptions{Max: 2, Refused: func(peer netip.AddrPort) { told = append(told, peer) }})
+	var refusals []netip.AddrPort
+	flows := NewFlows(nil, FlowOptions{Max: 2, Refused: func(peer netip.AddrPort) { refusals = append(refusals, peer) }})
 	defer flows.Close()
 	flows.Deliver([]Datagram{from(peerA, "a1"), from(peerB, "b1"), from(peerC, "c1"), from(peerC, "c2"), from(peerA, "a2")})
 	a, b := accept(t, flows), accept(t, flows)
 	next(t, a, "a1")
 	next(t, a, "a2")
-	if s := flows.Stats(); s.Live != 2 || s.Refused != 2 || len(told) != 1 {
-		t.Errorf("got %+v, told %v; want 2 live, 2 refused, told once", s, told)
+	if s := flows.Stats(); s.Live != 2 || s.Refused != 2 || len(refusals) != 1 {
+		t.Errorf("got %+v, refusals %v; want 2 live, 2 refused, Refused called once", s, refusals)
 	}
 	_ = a.Close()
 	flows.Deliver([]Datagram{from(peerC, "c3"), from(peerA, "a3")})
 	c := accept(t, flows)
 	next(t, c, "c3")
-	if s := flows.Stats(); s.Live != 2 || s.Refused != 3 || len(told) != 2 {
-		t.Errorf("got %+v, told %v; want 2 live, 3 refused, told twice", s, told)
+	if s := flows.Stats(); s.Live != 2 || s.Refused != 3 || len(refusals) != 2 {
+		t.Errorf("got %+v, refusals %v; want 2 live, 3 refused, Refused called twice", s, refusals)
 	}
 	_, _ = b.Close(), c.Close()
 	_ = c.Close()

@@ -31,7 +31,7 @@ func listenDatagram(ctx context.Context, address string, options DatagramOptions
 		return nil, err
 	}
 	if destinationUnknown && len(options.Interfaces) > 0 {
-		return nil, errors.New("got interfaces, want none: this system does not tell which one a datagram came in by")
+		return nil, errors.New("got interfaces, want none: this system does not report which one a datagram arrived on")
 	}
 	network, ip, only := "udp", netip.IPv6Unspecified(), netip.Addr{}
 	if host != "" && host != "*" {

@@ -47,11 +47,11 @@ func (j *journal) expect(lines ...string) {
 		select {
 		case got := <-j.lines:
 			if !missing[got] {
-				j.t.Fatalf("was told %q, want one of %q", got, lines)
+				j.t.Fatalf("got %q, want one of %q", got, lines)
 			}
 			delete(missing, got)
 		case <-late:
-			j.t.Fatalf("was not told %v", missing)
+			j.t.Fatalf("got no call for %v", missing)
 		}
 	}
 }
@@ -69,7 +69,7 @@ func (j *journal) await(lines ...string) {
 		case got := <-j.lines:
 			delete(missing, got)
 		case <-late:
-			j.t.Fatalf("was not told %v", missing)
+			j.t.Fatalf("got no call for %v", missing)
 		}
 	}
 }

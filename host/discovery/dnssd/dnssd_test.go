@@ -52,7 +52,7 @@ func TestWhichAddressesAreAnnounced(t *testing.T) {
 		{"where it listens", "", Service{Address: netip.MustParseAddr("192.0.2.8")}, "192.0.2.8"},
 		{"where it listens, which is elsewhere", "eth1", Service{Address: netip.MustParseAddr("192.0.2.8")}, "192.0.2.8"},
 		{"where it listens, and nowhere to say so", "eth2", Service{Address: netip.MustParseAddr("192.0.2.8")}, ""},
-		{"loopback, which nobody else reaches", "", Service{Address: netip.MustParseAddr("127.0.0.1")}, ""},
+		{"loopback, which only this machine reaches", "", Service{Address: netip.MustParseAddr("127.0.0.1")}, ""},
 		{"loopback, to those there", "lo", Service{Address: netip.MustParseAddr("127.0.0.1")}, "127.0.0.1"},
 	}
 	for _, test := range tests {
@@ -225,7 +225,7 @@ func TestAnnouncement(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !got.Response || !got.Authoritative || got.Id != 0 || len(got.Question) > 0 || len(got.Answer) != 4 {
-			t.Errorf("got %v, want an answer that nobody asked for, of four records", &got)
+			t.Errorf("got %v, want an unasked answer of four records", &got)
 		}
 		for _, one := range got.Answer {
 			h := one.Header()
@@ -263,13 +263,13 @@ func TestLongestAnnouncement(t *testing.T) {
 	}
 }
 
-func TestIgnoredPacketsAreToldInOneLine(t *testing.T) {
-	var told []string
-	log := logger(func(why string) { told = append(told, why) })
+func TestIgnoredReasonIsOneLine(t *testing.T) {
+	var reasons []string
+	log := logger(func(why string) { reasons = append(reasons, why) })
 	log.Printf("[ERR] mdns: Failed to unpack packet: %v", "dns: overflow\n\nof it")
 	log.Print(strings.Repeat("x", 5000))
-	if want := []string{"Failed to unpack packet: dns: overflow of it", strings.Repeat("x", maxReason)}; !slices.Equal(told, want) {
-		t.Errorf("got %q, want %q", told, want)
+	if want := []string{"Failed to unpack packet: dns: overflow of it", strings.Repeat("x", maxReason)}; !slices.Equal(reasons, want) {
+		t.Errorf("got %q, want %q", reasons, want)
 	}
 }
 
