@@ -95,7 +95,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-func TestChangesOfInterfacesAreTold(t *testing.T) {
+func TestChangesOfInterfaces(t *testing.T) {
 	linkOf := func(name string, index int, prefix string) link {
 		p := netip.MustParsePrefix(prefix)
 		return link{name, index, p, broadcastOf(p)}

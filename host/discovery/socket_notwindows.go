@@ -2,5 +2,5 @@
 
 package discovery
 
-// cutOff returns false: these systems return no error for a datagram that is longer than the buffer.
-func cutOff(error) bool { return false }
+// isTruncated returns false: these systems return no error for a datagram that is longer than the buffer.
+func isTruncated(error) bool { return false }

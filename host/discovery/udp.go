@@ -134,7 +134,7 @@ func (u *UDP) Receive(buf []byte) (n int, from Origin, err error) {
 	var ancillary [ancillarySize]byte
 	for {
 		n, size, _, source, err := u.conn.ReadMsgUDPAddrPort(buf, ancillary[:])
-		if err != nil && cutOff(err) {
+		if err != nil && isTruncated(err) {
 			n, err = len(buf), nil
 		}
 		if err != nil {

@@ -8,8 +8,8 @@ import (
 
 // Flush waits until the peer's system has acknowledged all bytes that were written, so that a Reset after it discards none
 // of them. Flush returns ctx's cause if ctx is done first, ErrReset if the connection is broken, and net.ErrClosed if this
-// side ended it. Flush returns at once for Unix sockets, which deliver at once, and on Windows, where the system does not
-// report what was acknowledged.
+// side ended it. Flush returns nil at once for Unix sockets, which deliver at once, and on systems other than Linux and macOS,
+// which don't report how many bytes were acknowledged.
 //
 // No system signals the acknowledgement, so Flush polls, with pauses that double from one to fifty milliseconds.
 func (c *Conn) Flush(ctx context.Context) error {

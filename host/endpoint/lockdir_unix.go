@@ -15,7 +15,8 @@ import (
 
 // lockDir locks dir against other processes that call lockDir, until unlock. It waits up to 5 seconds for the lock, which
 // is held only for moments. Without the lock, two processes that start together could both find a stale socket, and the
-// slower one would remove the socket of the faster. If dir can't be locked at all, lockDir succeeds without a lock.
+// slower one would remove the socket of the faster. If this process may not read dir, or the file system has no locks, lockDir
+// succeeds without a lock.
 func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if errors.Is(err, fs.ErrPermission) {

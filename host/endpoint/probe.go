@@ -13,8 +13,8 @@ import (
 // ErrInUse is wrapped by the error of Probe if an address is in use.
 var ErrInUse = errors.New("in use")
 
-// Probe returns the error with which [Listen] or [ListenDatagram] would fail for addr at present, or nil. Probe does not
-// listen itself, so no peer connects to it and no datagram is lost.
+// Probe returns an error with the reason if [Listen] or [ListenDatagram] would fail for addr at present. Probe does not listen
+// itself, so no peer connects to it and no datagram is lost.
 func Probe(ctx context.Context, addr Address) error {
 	var err error
 	switch addr.Network {

@@ -9,7 +9,7 @@ import (
 // MaxDatagram is the longest payload of an IPv4 datagram, in bytes. IPv6 could carry 20 bytes more.
 const MaxDatagram = 65507
 
-// ErrNoInterface means that a datagram was not sent because no chosen interface exists, is up, and can send it.
+// ErrNoInterface means that a datagram was not sent because none of the chosen interfaces exists, is up and can send it.
 var ErrNoInterface = errors.New("no interface to send from")
 
 // A Cast is the kind of address that a datagram was sent to.
@@ -42,7 +42,7 @@ type Datagram struct {
 	// Interface is the index of the interface that the datagram was received on (0 on Windows), or that it is to be sent
 	// from; 0: the system chooses. Datagrams that a machine sends to one of its own addresses are received on loopback.
 	Interface int
-	// Cast is set by ReadBatch: the kind of Local.
+	// Cast is set by ReadBatch: the kind of address that Local is.
 	Cast Cast
 	// Own is set by ReadBatch: the datagram was sent by a socket that shares its [Origins] with this one.
 	Own bool

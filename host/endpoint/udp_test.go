@@ -144,13 +144,13 @@ func TestDatagramsComeInBatches(t *testing.T) {
 	}
 }
 
-func TestDatagramThatWasCutIsNotHandedOver(t *testing.T) {
-	var cut []string
+func TestTruncatedDatagramIsDiscarded(t *testing.T) {
+	var truncated []string
 	l := listenUDP(t, "127.0.0.1:0", DatagramOptions{Truncated: func(_ netip.AddrPort, size, room int) {
 		if size == 0 {
 			size = 11 // not every system reports the size
 		}
-		cut = append(cut, fmt.Sprintf("%d/%d", size, room))
+		truncated = append(truncated, fmt.Sprintf("%d/%d", size, room))
 	}})
 	d := dialUDP(t, at("127.0.0.1", l), DatagramOptions{})
 	send(t, d, "hello world", "0123456789", "hello again", "ho")
@@ -172,8 +172,8 @@ func TestDatagramThatWasCutIsNotHandedOver(t *testing.T) {
 			t.Fatal("got the same memory back twice")
 		}
 	}
-	if fmt.Sprint(got) != "[0123456789 ho]" || fmt.Sprint(cut) != "[11/10 11/10]" || l.Stats().Truncated != 2 {
-		t.Errorf("got %q, cut %q, counted %d; want [0123456789 ho], [11/10 11/10], 2", got, cut, l.Stats().Truncated)
+	if fmt.Sprint(got) != "[0123456789 ho]" || fmt.Sprint(truncated) != "[11/10 11/10]" || l.Stats().Truncated != 2 {
+		t.Errorf("got %q, truncated %q, counted %d; want [0123456789 ho], [11/10 11/10], 2", got, truncated, l.Stats().Truncated)
 	}
 }
 

@@ -29,18 +29,18 @@ func (r *batchReader) read(datagrams []Datagram, _ *datagramView) (int, error) {
 	d.Payload = d.Payload[:cap(d.Payload)]
 	for {
 		n, controls, flags, from, err := r.socket.conn.ReadMsgUDPAddrPort(d.Payload, r.control)
-		cut := cutDatagram(flags, err)
-		if err != nil && !cut {
+		truncated := isTruncated(flags, err)
+		if err != nil && !truncated {
 			if errors.Is(err, net.ErrClosed) {
 				return 0, net.ErrClosed
 			}
-			if refusedDatagram(err) {
+			if isSendError(err) {
 				continue
 			}
 			return 0, bare(err)
 		}
 		d.Payload, d.size = d.Payload[:n], n
-		if cut {
+		if truncated {
 			d.size = -1
 		}
 		d.Remote = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())

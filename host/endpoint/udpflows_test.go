@@ -237,7 +237,7 @@ func TestFlowsNotAcceptedAreClosed(t *testing.T) {
 	}
 }
 
-func TestFlowTellsWhyItCouldNotWrite(t *testing.T) {
+func TestFlowWriteErrors(t *testing.T) {
 	why := errors.New("no way")
 	flows := NewFlows(func(d []Datagram) error { d[0].Err = why; return nil }, FlowOptions{})
 	defer flows.Close()
