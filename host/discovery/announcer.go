@@ -10,45 +10,47 @@ import (
 	"time"
 )
 
-// What an Announcer does when nothing else is said.
+// Default times of an Announcer.
 const (
 	DefaultInterval = 10 * time.Second
 	DefaultTTL      = 30 * time.Second
 )
 
-// When an Announcer speaks.
+// Times of an Announcer's packets.
 const (
-	startJitter   = 250 * time.Millisecond // the first announcement comes within it
-	secondAfter   = time.Second            // the second one, in case that the first was lost
-	answerAfter   = 20 * time.Millisecond  // an answer comes no earlier, to answer several queries at once,
-	answerJitter  = 100 * time.Millisecond // and at most that much later, so that not all answer in one moment
-	answerSpacing = 500 * time.Millisecond // between two answers, whoever asks
+	startJitter   = 250 * time.Millisecond // the first announcement is sent within it, at random
+	secondAfter   = time.Second            // the second follows the first, which may be lost, after this time
+	answerAfter   = 20 * time.Millisecond  // the least delay of an answer, so that one answer serves several queries
+	answerJitter  = 100 * time.Millisecond // random further delay, so that Announcers don't all answer at the same moment
+	answerSpacing = 500 * time.Millisecond // the least time between two answers
 )
 
-// goodbyePauses are the times between goodbyes.
+// goodbyePauses are the pauses between goodbyes.
 var goodbyePauses = []time.Duration{40 * time.Millisecond, 100 * time.Millisecond}
 
 // AnnouncerOptions say what to announce, and how often.
 type AnnouncerOptions struct {
 	Service Service
-	// Interval is the time between announcements, give or take a tenth; 0: DefaultInterval, or a third of TTL if that is
-	// given.
+	// Interval is the time between announcements, plus or minus a tenth; 0: DefaultInterval, or a third of TTL if TTL is
+	// set.
 	Interval time.Duration
-	// TTL is how long the service is remembered after each of them, in whole milliseconds, at least twice the Interval so
-	// that it survives one that is lost, at most MaxTTL. 0: three Intervals.
+	// TTL is how long Browsers remember the service after each announcement, in whole milliseconds. It is at most MaxTTL, and
+	// at least twice the Interval, so that one announcement may be lost. 0: DefaultTTL, or three Intervals if Interval is
+	// set.
 	TTL time.Duration
-	// Addresses, unless nil, returns where the service is reached, best first. The first MaxAddresses that are no
-	// unspecified, multicast or limited broadcast address are announced, without zones. Called for each announcement, so
-	// that they may change. nil, or none: the address that the packet comes from.
+	// Addresses, unless nil, returns the addresses at which the service is reached, best first. It is called for each
+	// announcement, so the addresses may change. The first MaxAddresses of them are announced, without zones; unspecified,
+	// multicast and limited broadcast addresses are skipped. If Addresses is nil or returns none, Browsers use the source
+	// address of the packet.
 	Addresses func() []netip.Addr
 }
 
-// An Announcer announces a service: soon after Run begins and a second later, then at the interval, and whenever it is
-// asked. When Run ends it says goodbye, three times within 140 ms, since each may be lost.
+// An Announcer announces a service: soon after Run begins, a second later, then at the interval, and in answer to queries.
+// When Run ends, it says goodbye three times within 140 ms, since each packet may be lost.
 //
-// An answer goes to the whole LAN, and answers all queries of the last moments at once. Answers are at least half a
-// second apart. One source address has at most four queries answered at once and then one a second, and at most 256
-// source addresses are being remembered for this; queries beyond that are counted, and get no answer of their own.
+// An answer is broadcast, and answers all queries that have arrived since the last one. Answers are at least half a second
+// apart. Queries are limited per source address: four at once, then one a second, for at most 256 addresses at a time.
+// Queries over the limits are counted, and get no answer of their own.
 type Announcer struct {
 	station  *Station
 	options  AnnouncerOptions
@@ -56,24 +58,24 @@ type Announcer struct {
 	sequence uint64 // of the last packet; Run alone uses it
 
 	mu       sync.Mutex
-	asked    []nonce   // to be echoed by the next answer, at most maxNonces
-	due      time.Time // when to answer; zero if nobody asked
-	answered time.Time // when that was done last
+	asked    []nonce   // nonces that the next answer echoes, at most maxNonces
+	due      time.Time // when to answer; zero if there is no query to answer
+	answered time.Time // when the last answer was sent
 	limiter  limiter
 	stats    AnnouncerStats
-	wake     chan struct{} // due was set
+	wake     chan struct{} // wakes Run when due was set
 }
 
-// AnnouncerStats count since the Announcer was made.
+// AnnouncerStats are counts since NewAnnouncer.
 type AnnouncerStats struct {
-	Announced int64 // packets sent, other than answers and goodbyes
-	Queries   int64 // heard for this service
-	Answers   int64 // packets that answered queries, one or several
-	Limited   int64 // queries that got no answer of their own; see ErrLimited
+	Announced int64 // announcements sent, without answers
+	Queries   int64 // queries received for this service
+	Answers   int64 // answers sent; one may answer several queries
+	Limited   int64 // queries over the limits, whose nonces no answer echoes; see ErrLimited
 }
 
-// NewAnnouncer returns an Announcer with an identity of its own. It is an error if the service can't be announced or
-// does not fit in a packet, or if the times are out of range.
+// NewAnnouncer returns an Announcer with a new identity. It returns an error if the service is invalid or does not fit in a
+// packet, or if the times are out of range.
 func NewAnnouncer(s *Station, options AnnouncerOptions) (*Announcer, error) {
 	options.fill()
 	if err := options.check(); err != nil {
@@ -82,7 +84,7 @@ func NewAnnouncer(s *Station, options AnnouncerOptions) (*Announcer, error) {
 	return &Announcer{station: s, options: options, id: newID(), wake: make(chan struct{}, 1)}, nil
 }
 
-// fill sets the defaults of what is not given.
+// fill sets the defaults of fields that are 0.
 func (o *AnnouncerOptions) fill() {
 	if o.Service.Network == 0 {
 		o.Service.Network = NetworkTCP
@@ -97,7 +99,7 @@ func (o *AnnouncerOptions) fill() {
 	}
 }
 
-// check reports the first reason why this can't be announced.
+// check returns an error for the first invalid option.
 func (o *AnnouncerOptions) check() error {
 	if err := o.Service.Check(); err != nil {
 		return fmt.Errorf("announce: %w", err)
@@ -120,14 +122,14 @@ func (o *AnnouncerOptions) check() error {
 // ID returns the identity of this Announcer, for [BrowserOptions].Ignore.
 func (a *Announcer) ID() ID { return a.id }
 
-// Stats returns what has been counted.
+// Stats returns the current counts.
 func (a *Announcer) Stats() AnnouncerStats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.stats
 }
 
-// Run announces until ctx is done or the Station ends, and says goodbye. It is called once.
+// Run announces the service until ctx is done or the Station ends, and then says goodbye. It may be called once.
 func (a *Announcer) Run(ctx context.Context) {
 	leave, ok := a.station.join(a)
 	if !ok {
@@ -167,7 +169,7 @@ func (a *Announcer) pause(first bool) time.Duration {
 	return interval - interval/10 + rand.N(interval/5+1)
 }
 
-// answer answers queries if that is due, and returns when it is due again, or next if that is earlier.
+// answer sends an answer if one is due. It returns when an answer is due next, or next if that is earlier.
 func (a *Announcer) answer(next time.Time) time.Time {
 	a.mu.Lock()
 	now := time.Now()
@@ -192,7 +194,7 @@ func (a *Announcer) count(change func(*AnnouncerStats)) {
 	change(&a.stats)
 }
 
-// announce sends an announcement, which is an answer if there are nonces.
+// announce sends an announcement. With nonces, it is an answer.
 func (a *Announcer) announce(nonces []nonce) {
 	a.sequence++
 	packet := a.station.begin(announce, a.id, a.sequence)
@@ -214,7 +216,7 @@ func (a *Announcer) addresses() []netip.Addr {
 	return valid
 }
 
-// leave says goodbye. It takes its time, also if ctx is done: that is when one leaves.
+// leave says goodbye, which takes 140 ms. It ignores ctx: it is called when ctx is done.
 func (a *Announcer) leave() {
 	for i := 0; ; i++ {
 		a.sequence++
@@ -226,7 +228,7 @@ func (a *Announcer) leave() {
 	}
 }
 
-// heard notes a query, for Run to answer.
+// heard records a query, which Run answers. It implements member.
 func (a *Announcer) heard(m *message, from Origin) error {
 	if m.kind != query || len(m.service) > 0 && string(m.service) != a.options.Service.Name {
 		return nil
@@ -234,7 +236,7 @@ func (a *Announcer) heard(m *message, from Origin) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if slices.Contains(a.asked, nonce(m.nonces)) {
-		return ErrRepeated // over another interface
+		return ErrRepeated // the same query, received on another interface
 	}
 	now := time.Now()
 	a.stats.Queries++

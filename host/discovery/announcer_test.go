@@ -66,17 +66,17 @@ func TestGoodbyeWhenTheStationEnds(t *testing.T) {
 		default:
 			t.Error("the transport is open, want it closed")
 		}
-		a.Run(c.ctx) // return at once
+		a.Run(c.ctx) // both return at once
 		b.Run(c.ctx)
 	})
 }
 
-// ask puts a query on the LAN.
+// ask sends a query on the LAN.
 func (c *crew) ask(from netip.Addr, service string, n byte) {
-	c.lan.say(finish(appendQuery(appendHeader(nil, query, newID(), 1, 0), nonce{n, byte(c.lan.asked())}, service), nil), from)
+	c.lan.send(finish(appendQuery(appendHeader(nil, query, newID(), 1, 0), nonce{n, byte(c.lan.asked())}, service), nil), from)
 }
 
-// asked makes nonces differ.
+// asked returns another number each time, so that nonces differ.
 func (l *lan) asked() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -114,7 +114,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	tests := []struct {
 		name    string
 		sources int
-		least   int // answers in 10 s
+		least   int // the least number of answers in 10 s
 	}{
 		{"one source asks without end", 1, 4},
 		{"a thousand sources ask without end", 1000, 10},
@@ -127,7 +127,7 @@ func TestAnswersAreBounded(t *testing.T) {
 				a, _ := c.announcer(c.station(c.lan.host("10.0.0.1"), StationOptions{}), rare)
 				pass(time.Minute)
 				source := netip.MustParseAddr("10.1.0.0")
-				for i := range 1000 { // in 10 s
+				for i := range 1000 { // for 10 s
 					if source = source.Next(); i%test.sources == 0 {
 						source = netip.MustParseAddr("10.1.0.1")
 					}

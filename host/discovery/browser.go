@@ -11,41 +11,41 @@ import (
 	"time"
 )
 
-// Limits of a Browser when nothing else is said.
+// Default limits of a Browser.
 const (
 	DefaultMaxServices   = 1024
 	DefaultMaxPerAddress = 64
 )
 
-// When a Browser asks.
+// Times of a Browser's queries.
 const (
-	firstQuery   = 20 * time.Millisecond // at the latest; many may be started by one event
-	querySpacing = time.Second           // between two queries, whatever the reason
-	longestPause = time.Minute           // after the first queries the pause doubles up to it
-	staleSpacing = 5 * time.Second       // between two queries that packets from outside the window are the reason of
-	nonceLife    = 10 * time.Second      // how long an answer is waited for
+	firstQuery   = 20 * time.Millisecond // the first is sent within it, at random: one event may start many Browsers
+	querySpacing = time.Second           // the least time between two queries
+	longestPause = time.Minute           // the pause between queries doubles up to it
+	staleSpacing = 5 * time.Second       // the least time between two queries because of stale packets
+	nonceLife    = 10 * time.Second      // how long the nonce of a query is valid in answers
 )
 
-// BrowserOptions are ready as their zero value: every service, and nobody to tell.
+// BrowserOptions are ready as their zero value: any service, no callback.
 type BrowserOptions struct {
-	// Service is the name to look for; "": any.
+	// Service is the name to look for; "" means any.
 	Service string
-	// Ignore lists identities that don't count, such as our own.
+	// Ignore lists identities to ignore, such as those of this process's own Announcers.
 	Ignore []ID
-	// MaxServices is how many services are remembered; 0: DefaultMaxServices. When there are as many, new ones are
-	// ignored and counted until one is gone: those that are in use stay, whatever anybody announces.
+	// MaxServices is how many services the Browser remembers; 0: DefaultMaxServices. At the limit, new services are ignored
+	// and counted until one is gone, so a flood of announcements can't displace services that are in use.
 	MaxServices int
 	// MaxPerAddress is how many of them may come from one source address; 0: DefaultMaxPerAddress.
 	MaxPerAddress int
-	// Changed, unless nil, is told what changed, one change at a time and in order, by the goroutine of Run. It may take
-	// its time: what happens meanwhile to one service is told as one change, or not at all if it is again as it was. It
-	// must return, for Run to end.
+	// Changed, unless nil, is called from the goroutine of Run with each change, one at a time and in order. It may be slow:
+	// all that happens to one service meanwhile becomes one change, or none if the service is as it was before. Run does
+	// not end before Changed returns.
 	Changed func(Change)
 }
 
-// A Browser knows the services of the LAN. While Run runs it asks for them: at once, after one second, and then with
-// pauses that double up to a minute; also when a service was not heard for four fifths of its time to live; never more
-// often than once a second.
+// A Browser keeps a list of the services on the LAN. While Run runs, it sends queries: at once, after one second, and then
+// with pauses that double up to a minute; also when it has not heard a service for four fifths of its time to live. It
+// never sends more than one query a second. A Browser is safe for concurrent use.
 type Browser struct {
 	station  *Station
 	options  BrowserOptions
@@ -53,24 +53,25 @@ type Browser struct {
 	sequence uint64 // of the last query; Run alone uses it
 	window   time.Duration
 
-	mu        sync.Mutex
-	live      map[ID]*entry
-	tombs     tombs
-	told      map[ID]*entry       // as Changed knows them
-	touched   map[ID]uint64       // what may have changed since Changed was told, and in which order
-	touches   uint64              // counts them
-	gone      map[ID]ChangeKind   // of those: how they went
-	asked     map[nonce]time.Time // when
-	last      time.Time           // when we asked last
-	scheduled time.Time           // when we ask next
-	pause     time.Duration       // after that
-	stale     time.Time           // when we asked last because of a stale packet
-	stats     BrowserStats
-	changed   chan struct{} // closed when live changes, and replaced
-	wake      chan struct{} // Run has something to do
+	mu         sync.Mutex
+	live       map[ID]*entry
+	tombstones tombstones
+	reported   map[ID]*entry       // the services as last reported to Changed
+	touched    map[ID]uint64       // services that may have changed since then, and in which order
+	touches    uint64              // the last number in touched
+	gone       map[ID]ChangeKind   // for services in touched that are gone: Left or Expired
+	asked      map[nonce]time.Time // when a query with this nonce was sent
+	last       time.Time           // when the last query was sent
+	scheduled  time.Time           // when to send the next query
+	pause      time.Duration       // from then to the query after it
+	stale      time.Time           // when a stale packet last caused a query
+	stats      BrowserStats
+	changed    chan struct{} // closed and replaced when live changes
+	wake       chan struct{} // wakes Run
 }
 
-// BrowserStats count announcements and goodbyes since the Browser was made, for the service that is looked for.
+// BrowserStats are counts since NewBrowser. Except Queries, they count announcements and goodbyes of the service that is
+// looked for.
 type BrowserStats struct {
 	Queries     int64 // sent
 	Accepted    int64
@@ -80,7 +81,7 @@ type BrowserStats struct {
 	Unreachable int64 // see ErrUnreachable
 }
 
-// NewBrowser returns a Browser that knows nothing yet.
+// NewBrowser returns a Browser that has found no services yet.
 func NewBrowser(s *Station, options BrowserOptions) (*Browser, error) {
 	if options.Service != "" && !validName(options.Service) {
 		return nil, fmt.Errorf("discover: service: got %q, want %s", options.Service, wantName)
@@ -93,17 +94,17 @@ func NewBrowser(s *Station, options BrowserOptions) (*Browser, error) {
 	options.MaxPerAddress = cmp.Or(options.MaxPerAddress, DefaultMaxPerAddress)
 	b := &Browser{
 		station: s, options: options, id: newID(),
-		live: map[ID]*entry{}, told: map[ID]*entry{}, touched: map[ID]uint64{}, gone: map[ID]ChangeKind{}, asked: map[nonce]time.Time{},
+		live: map[ID]*entry{}, reported: map[ID]*entry{}, touched: map[ID]uint64{}, gone: map[ID]ChangeKind{}, asked: map[nonce]time.Time{},
 		pause: querySpacing, changed: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	if s.key != nil {
 		b.window = s.options.Window
 	}
-	b.tombs = tombs{all: map[ID]tomb{}, limit: options.MaxServices, window: b.window}
+	b.tombstones = tombstones{all: map[ID]tombstone{}, limit: options.MaxServices, window: b.window}
 	return b, nil
 }
 
-// Run asks, and keeps what it hears, until ctx is done or the Station ends. It is called once.
+// Run sends queries and receives announcements, until ctx is done or the Station ends. It may be called once.
 func (b *Browser) Run(ctx context.Context) {
 	leave, ok := b.station.join(b)
 	if !ok {
@@ -130,17 +131,17 @@ func (b *Browser) Run(ctx context.Context) {
 	}
 }
 
-// work forgets what has expired, asks if it is time, and returns when there is work again.
+// work removes expired services, sends a query if one is due, and returns when to call it again.
 func (b *Browser) work() (next time.Time) {
 	b.mu.Lock()
 	now := time.Now()
 	b.expire(now)
-	question := b.question()
+	question := b.nextQuery()
 	due := !question.After(now)
 	var n nonce
 	if due {
 		n = b.ask(now)
-		question = b.question()
+		question = b.nextQuery()
 	}
 	next = question
 	for _, e := range b.live {
@@ -156,8 +157,8 @@ func (b *Browser) work() (next time.Time) {
 	return next
 }
 
-// question returns when to ask next.
-func (b *Browser) question() time.Time {
+// nextQuery returns when the next query is due.
+func (b *Browser) nextQuery() time.Time {
 	at := b.scheduled
 	for _, e := range b.live {
 		if !e.refresh.IsZero() && e.refresh.Before(at) {
@@ -170,7 +171,7 @@ func (b *Browser) question() time.Time {
 	return at
 }
 
-// ask notes that we ask now, and returns the nonce to do so with.
+// ask records that a query is sent now, and returns its nonce.
 func (b *Browser) ask(now time.Time) (n nonce) {
 	_, _ = rand.Read(n[:]) // never fails
 	for old, at := range b.asked {
@@ -193,7 +194,7 @@ func (b *Browser) ask(now time.Time) (n nonce) {
 	return n
 }
 
-// expire forgets the services whose time to live has passed.
+// expire removes the services whose time to live has passed.
 func (b *Browser) expire(now time.Time) {
 	for id, e := range b.live {
 		if !e.expires.After(now) {
@@ -202,19 +203,19 @@ func (b *Browser) expire(now time.Time) {
 	}
 }
 
-// remove forgets a service, but not its history.
+// remove removes a service, and keeps its history as a tombstone.
 func (b *Browser) remove(id ID, why ChangeKind) {
-	b.tombs.bury(id, b.live[id].history, b.station.now())
+	b.tombstones.add(id, b.live[id].history, b.station.now())
 	delete(b.live, id)
 	b.touch(id)
 	b.gone[id] = why
-	if b.told[id] == nil { // nor need it be told: however many come and go, what is to be told is bounded
+	if b.reported[id] == nil { // never reported, so its end need not be: this bounds touched and gone
 		delete(b.touched, id)
 		delete(b.gone, id)
 	}
 }
 
-// Services returns the services that are known now, sorted by name and then by identity.
+// Services returns the services found, sorted by name and then by identity.
 func (b *Browser) Services() []Found {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -233,7 +234,7 @@ func (b *Browser) services() []Found {
 	return all
 }
 
-// Stats returns what has been counted.
+// Stats returns the current counts.
 func (b *Browser) Stats() BrowserStats {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -43,9 +43,9 @@ func TestFindsAll(t *testing.T) {
 		if diff := cmp.Diff(want, got, cmp.Comparer(func(x, y netip.AddrPort) bool { return x == y })); diff != "" {
 			t.Errorf("want -, got +:\n%s", diff)
 		}
-		c.wantTold(d, Appeared, Appeared, Appeared, Appeared, Appeared)
+		c.wantChanges(d, Appeared, Appeared, Appeared, Appeared, Appeared)
 		pass(time.Hour)
-		c.wantTold(d)
+		c.wantChanges(d)
 		if n := b.Stats().Queries; n > 70 {
 			t.Errorf("got %d queries in an hour in which nothing happened, want about 65", n)
 		}
@@ -57,10 +57,10 @@ func TestGoodbye(t *testing.T) {
 		b, d := c.browser(c.station(c.lan.host("10.0.0.2"), StationOptions{}), BrowserOptions{})
 		_, stop := c.announcer(c.station(c.lan.host("10.0.0.1"), StationOptions{}), scales())
 		pass(time.Second)
-		c.wantTold(d, Appeared)
+		c.wantChanges(d, Appeared)
 		stop()
 		synctest.Wait()
-		c.wantTold(d, Left)
+		c.wantChanges(d, Left)
 		if got := b.Services(); len(got) != 0 {
 			t.Errorf("got %v, want nothing", got)
 		}
@@ -73,20 +73,20 @@ func TestVanished(t *testing.T) {
 		c.announcer(c.station(h, StationOptions{}), scales())
 		b, d := c.browser(c.station(c.lan.host("10.0.0.2"), StationOptions{}), BrowserOptions{})
 		pass(time.Minute)
-		c.wantTold(d, Appeared)
+		c.wantChanges(d, Appeared)
 		h.unplug(true)
 		asked := b.Stats().Queries
 		left := time.Until(b.Services()[0].Expires)
 		pass(left - time.Millisecond)
-		c.wantTold(d)
+		c.wantChanges(d)
 		if n := b.Stats().Queries; n == asked {
 			t.Error("got no query before the service expired, want one")
 		}
 		pass(time.Millisecond)
-		c.wantTold(d, Expired)
+		c.wantChanges(d, Expired)
 		h.unplug(false)
 		pass(DefaultInterval * 11 / 10)
-		c.wantTold(d, Appeared)
+		c.wantChanges(d, Appeared)
 	})
 }
 
@@ -106,7 +106,7 @@ func TestUpdated(t *testing.T) {
 		c.announcer(c.station(c.lan.host("10.0.0.1"), StationOptions{}), o)
 		b, d := c.browser(c.station(c.lan.host("10.0.0.2"), StationOptions{}), BrowserOptions{})
 		pass(5 * time.Second)
-		c.wantTold(d, Appeared)
+		c.wantChanges(d, Appeared)
 		steps := []struct {
 			name            string
 			announced, want []string
@@ -120,7 +120,7 @@ func TestUpdated(t *testing.T) {
 		for _, step := range steps {
 			announced(step.announced...)
 			pass(DefaultInterval * 11 / 10)
-			c.wantTold(d, Updated)
+			c.wantChanges(d, Updated)
 			var got []string
 			for _, a := range b.Services()[0].Addresses {
 				got = append(got, a.String())
@@ -131,30 +131,30 @@ func TestUpdated(t *testing.T) {
 		}
 		announced("127.0.0.1")
 		pass(time.Minute)
-		c.wantTold(d, Expired)
+		c.wantChanges(d, Expired)
 		if b.Stats().Unreachable == 0 {
 			t.Error("got none counted as unreachable")
 		}
 	})
 }
 
-// The same packets come over two interfaces, in any order. That is no reason for changes.
+// Copies of the same packets over two interfaces, in any order, cause no changes.
 func TestSeveralInterfaces(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		h := c.lan.host("10.0.0.1", "10.0.0.2")
 		c.announcer(c.station(h, StationOptions{}), scales())
 		b, d := c.browser(c.station(c.lan.host("10.0.0.9"), StationOptions{}), BrowserOptions{})
 		pass(time.Minute)
-		c.wantTold(d, Appeared)
-		h.move("10.0.0.2", "10.0.0.1") // the order
+		c.wantChanges(d, Appeared)
+		h.move("10.0.0.2", "10.0.0.1") // reverse the order
 		pass(time.Minute)
-		c.wantTold(d)
+		c.wantChanges(d)
 		if got := b.Stats(); got.Repeated != got.Accepted {
 			t.Errorf("got %d repeated of %d, want each once", got.Repeated, got.Accepted)
 		}
-		h.move("10.0.0.2") // the other interface is down
+		h.move("10.0.0.2") // the other interface went down
 		pass(time.Minute)
-		c.wantTold(d, Updated)
+		c.wantChanges(d, Updated)
 		if got, want := b.Services()[0].Addresses[0].String(), "10.0.0.2:7001"; got != want {
 			t.Errorf("got %v, want %v", got, want)
 		}
@@ -174,7 +174,7 @@ func TestIgnoresItself(t *testing.T) {
 	})
 }
 
-// announcement returns a packet that is sent now by somebody who is not there.
+// announcement returns the announcement of a service without an Announcer.
 func announcement(id ID, sequence uint64, sent time.Time, key *key, service string) []byte {
 	b := appendNonces(appendHeader(nil, announce, id, sequence, sent.UnixMilli()), nil)
 	return finish(appendRecord(b, &Service{Name: service, Network: NetworkTCP, Port: 1}, 60_000, nil), key)
@@ -186,7 +186,7 @@ func TestFull(t *testing.T) {
 		b, d := c.browser(s, BrowserOptions{MaxServices: 10, MaxPerAddress: 4})
 		say := func(from string, n int) {
 			for range n {
-				c.lan.say(announcement(newID(), 1, time.Now(), nil, "scales"), netip.MustParseAddr(from))
+				c.lan.send(announcement(newID(), 1, time.Now(), nil, "scales"), netip.MustParseAddr(from))
 			}
 			synctest.Wait()
 		}
@@ -210,36 +210,36 @@ func TestFull(t *testing.T) {
 		pass(time.Minute)
 		d.kinds()
 		say("10.0.0.5", 4)
-		c.wantTold(d, Appeared, Appeared, Appeared, Appeared)
-		if len(b.tombs.all) > 10 {
-			t.Errorf("got %d remembered of those that are gone, want at most 10", len(b.tombs.all))
+		c.wantChanges(d, Appeared, Appeared, Appeared, Appeared)
+		if len(b.tombstones.all) > 10 {
+			t.Errorf("got %d remembered of those that are gone, want at most 10", len(b.tombstones.all))
 		}
 	})
 }
 
-// A Browser whose Changed does not return goes on; what is to be told stays bounded.
+// While Changed blocks, a Browser goes on, and the number of changes to report stays bounded.
 func TestSlowListener(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		s := c.station(c.lan.host("10.0.0.1"), StationOptions{})
-		var d diary
+		var d changeLog
 		returns := make(chan struct{})
 		b, _ := c.browser(s, BrowserOptions{Changed: func(change Change) { <-returns; d.note(change) }})
 		from := netip.MustParseAddr("10.0.0.2")
 		first, second := newID(), newID()
-		c.lan.say(announcement(first, 1, time.Now(), nil, "a"), from)
+		c.lan.send(announcement(first, 1, time.Now(), nil, "a"), from)
 		synctest.Wait()
-		c.lan.say(announcement(second, 1, time.Now(), nil, "a"), from)
-		c.lan.say(announcement(second, 2, time.Now(), nil, "b"), from)
-		c.lan.say(announcement(first, 2, time.Now(), nil, "b"), from)
-		c.lan.say(announcement(first, 3, time.Now(), nil, "a"), from)
-		for range 5000 { // come and go
+		c.lan.send(announcement(second, 1, time.Now(), nil, "a"), from)
+		c.lan.send(announcement(second, 2, time.Now(), nil, "b"), from)
+		c.lan.send(announcement(first, 2, time.Now(), nil, "b"), from)
+		c.lan.send(announcement(first, 3, time.Now(), nil, "a"), from)
+		for range 5000 { // services that appear and leave
 			id := newID()
-			c.lan.say(announcement(id, 1, time.Now(), nil, "c"), from)
-			c.lan.say(finish(appendHeader(nil, goodbye, id, 2, 0), nil), from)
+			c.lan.send(announcement(id, 1, time.Now(), nil, "c"), from)
+			c.lan.send(finish(appendHeader(nil, goodbye, id, 2, 0), nil), from)
 		}
 		synctest.Wait()
 		if n := len(b.touched) + len(b.gone); n > 4 {
-			t.Errorf("got %d to be told, want at most 4", n)
+			t.Errorf("got %d changes to report, want at most 4", n)
 		}
 		close(returns)
 		synctest.Wait()

@@ -6,21 +6,21 @@ import (
 	"slices"
 )
 
-// A Change is what happened to a service.
+// A Change is one change of a service.
 type Change struct {
 	Kind  ChangeKind
-	Found Found // as it is now, or as it was last
+	Found Found // the service as it is now; if Kind is Left or Expired, as it was last reported
 }
 
-// A ChangeKind says what happened.
+// A ChangeKind says what happened to a service.
 type ChangeKind int
 
-// What can happen to a service.
+// The kinds of changes.
 const (
 	Appeared ChangeKind = iota
-	Updated             // it announces something else, or comes from elsewhere
-	Left                // it said goodbye
-	Expired             // its time to live has passed
+	Updated             // the service announces something else, or has another Origin
+	Left                // the service said goodbye, or its name is no longer the one that is looked for
+	Expired             // the service's time to live has passed
 )
 
 // String returns the kind in lower case.
@@ -28,24 +28,24 @@ func (k ChangeKind) String() string {
 	return [...]string{"appeared", "updated", "left", "expired"}[k]
 }
 
-// touch notes that a service may have changed.
+// touch records that a service may have changed.
 func (b *Browser) touch(id ID) {
 	delete(b.gone, id)
 	b.touches++
 	b.touched[id] = b.touches
 	close(b.changed)
 	b.changed = make(chan struct{})
-	b.rouse()
+	b.signal()
 }
 
-func (b *Browser) rouse() {
+func (b *Browser) signal() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
 	}
 }
 
-// reportChanges calls Changed for what has changed since the last time.
+// reportChanges calls Changed for all changes since the last call.
 func (b *Browser) reportChanges() {
 	for _, change := range b.changes() {
 		if b.options.Changed != nil {
@@ -60,7 +60,7 @@ func (b *Browser) changes() []Change {
 	var changes []Change
 	order := func(x, y ID) int { return cmp.Compare(b.touched[x], b.touched[y]) }
 	for _, id := range slices.SortedFunc(maps.Keys(b.touched), order) {
-		is, was := b.live[id], b.told[id]
+		is, was := b.live[id], b.reported[id]
 		switch {
 		case is != nil && was == nil:
 			changes = append(changes, Change{Appeared, is.view()})
@@ -70,9 +70,9 @@ func (b *Browser) changes() []Change {
 			changes = append(changes, Change{b.gone[id], was.view()})
 		}
 		if is != nil {
-			b.told[id] = is
+			b.reported[id] = is
 		} else {
-			delete(b.told, id)
+			delete(b.reported, id)
 		}
 	}
 	clear(b.touched)

@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// wantName is what a service's name has to be.
+// wantName describes a valid service name, for messages.
 var wantName = fmt.Sprintf("1 to %d letters, digits, '-', '_' and '.', the first a letter or digit", MaxName)
 
-// Check reports the first thing in s that cannot be announced.
+// Check returns an error for the first invalid field of s. A Network of 0 is valid.
 func (s *Service) Check() error {
 	switch {
 	case !validName(s.Name):
@@ -36,7 +36,7 @@ func (s *Service) Check() error {
 	return nil
 }
 
-// validName says whether b is the name of a service.
+// validName reports whether b is a valid service name.
 func validName[T string | []byte](b T) bool {
 	if len(b) == 0 || len(b) > MaxName {
 		return false
@@ -53,8 +53,8 @@ func validName[T string | []byte](b T) bool {
 	return true
 }
 
-// validText says whether b is UTF-8 that does no harm on a terminal. The characters are listed rather than looked up in
-// Unicode's tables, which change: two versions of framehost accept the same packets.
+// validText reports whether b is UTF-8 that is harmless on a terminal. The forbidden characters are listed here, not looked
+// up in Unicode's tables: the tables change, and all versions of framehost must accept the same packets.
 func validText[T string | []byte](b T) bool {
 	for i := 0; i < len(b); {
 		if c := b[i]; c < utf8.RuneSelf {
@@ -77,7 +77,8 @@ func validText[T string | []byte](b T) bool {
 	return true
 }
 
-// validAddress says whether a can be the address of a host, written in the shortest way.
+// validAddress reports whether a can be the address of a host. IPv4-mapped IPv6 addresses are invalid, so that each address
+// has one encoding only.
 func validAddress(a netip.Addr) bool {
 	return a.IsValid() && !a.Is4In6() && !a.IsUnspecified() && !a.IsMulticast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// An entry is a service that is known. Only its times change, and the last three fields: what it announces does not,
-// since an announcement of anything else makes a new entry.
+// An entry is a service that a Browser has found. found and record never change: if the service announces something else,
+// it gets a new entry.
 type entry struct {
 	found   Found // without Expires
 	record  string
 	expires time.Time
-	refresh time.Time // when to ask whether it is still there; zero if we did
+	refresh time.Time // when to query whether the service is still there; zero if that was done
 	history
-	confirmed uint64 // the latest sequence that came from found.Origin
+	confirmed uint64 // the latest sequence number that came from found.Origin
 }
 
 func (b *Browser) entry(m *message, from Origin, addresses []netip.AddrPort) *entry {
@@ -25,7 +25,7 @@ func (b *Browser) entry(m *message, from Origin, addresses []netip.AddrPort) *en
 	}
 }
 
-// heard begins the service's time to live anew.
+// heard restarts the service's time to live.
 func (e *entry) heard(m *message, from Origin, now time.Time) {
 	if from.same(e.found.Origin) {
 		e.confirmed = m.sequence
@@ -38,12 +38,12 @@ func (e *entry) same(other *entry) bool {
 	return e.record == other.record && e.found.Origin.same(other.found.Origin)
 }
 
-// same says whether two packets came from the same place. The port that they were sent from does not matter.
+// same reports whether o and other have the same address and interface. Ports are not compared.
 func (o Origin) same(other Origin) bool {
 	return o.Address.Addr() == other.Address.Addr() && o.Interface == other.Interface
 }
 
-// view returns what is known of the service, as a copy.
+// view returns a copy of the service, with Expires.
 func (e *entry) view() Found {
 	f := e.found
 	f.Expires = e.expires

@@ -2,25 +2,26 @@ package discovery
 
 import "errors"
 
-// Why a packet was ignored; see [StationOptions].Ignored.
+// Reasons why a packet is ignored; see [StationOptions].Ignored.
 var (
-	// ErrMalformed: it is not a packet as PACKET.md describes it. The error says where and what was wanted.
+	// ErrMalformed means that the packet differs from PACKET.md. The error says at which byte, and what is wanted there.
 	ErrMalformed = errors.New("malformed packet")
-	// ErrVersion: it is a packet of another version.
+	// ErrVersion means that the packet has another version.
 	ErrVersion = errors.New("unknown version of packet")
-	// ErrUnsigned: it is not signed, and there is a key.
+	// ErrUnsigned means that the packet is not signed, and there is a key.
 	ErrUnsigned = errors.New("packet is not signed")
-	// ErrForged: it is signed with another key, or was changed on the way.
+	// ErrForged means that the packet is signed with another key, or was changed on the way.
 	ErrForged = errors.New("signature does not match")
-	// ErrStale: it says that it was sent at another time; a clock is wrong, or it was recorded.
+	// ErrStale means that the time in the packet is outside the window: a clock is wrong, or the packet is a replay.
 	ErrStale = errors.New("packet is out of its time")
-	// ErrRepeated: as new a packet, or a newer one, was heard before. This is ordinary where hosts share several LANs.
+	// ErrRepeated means that this packet, or a newer one of the same identity, was heard before. That is normal if two hosts
+	// share several LANs.
 	ErrRepeated = errors.New("packet was heard before")
-	// ErrFull: it announces one more service than may be remembered, in all or of one address.
+	// ErrFull means that the packet announces a new service when MaxServices or MaxPerAddress are remembered already.
 	ErrFull = errors.New("too many services")
-	// ErrUnreachable: it announces loopback addresses only, and comes from another host.
+	// ErrUnreachable means that the packet announces only loopback addresses and comes from another host.
 	ErrUnreachable = errors.New("service has no address that is reached from here")
-	// ErrLimited: it is one more query than is answered.
+	// ErrLimited means that the packet is a query over the limits that [Announcer] describes.
 	ErrLimited = errors.New("too many queries")
 )
 

@@ -47,7 +47,7 @@ func takePart(ctx context.Context) error {
 		}
 		defer conn.Close()
 	}()
-	return station.Run(ctx) // it waits for the others, so that the goodbye is sent
+	return station.Run(ctx) // waits for the members, so that the goodbye is sent
 }
 
 // A program that takes part in discovery until it is interrupted.

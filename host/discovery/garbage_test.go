@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A million packets that nobody meant change nothing but counters.
+// A million garbage packets change only counters.
 func TestGarbage(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -19,7 +19,7 @@ func TestGarbage(t *testing.T) {
 		{"random bytes", StationOptions{}, func(random *rand.Rand, packet, _ []byte) []byte {
 			return packet[:random.IntN(len(packet))]
 		}},
-		{"random bytes behind a header", StationOptions{}, func(random *rand.Rand, packet, _ []byte) []byte {
+		{"random bytes after a header", StationOptions{}, func(random *rand.Rand, packet, _ []byte) []byte {
 			packet = packet[:headerSize+random.IntN(len(packet)-headerSize)]
 			copy(packet, finish(append(appendHeader(nil, announce, ID(packet[8:]), 1<<60, 1), packet[headerSize:]...), nil)[:headerSize])
 			return packet
@@ -45,20 +45,20 @@ func TestGarbage(t *testing.T) {
 				s := c.station(c.lan.host("10.0.0.2"), test.options)
 				b, d := c.browser(s, BrowserOptions{})
 				pass(time.Minute)
-				c.wantTold(d, Appeared)
+				c.wantChanges(d, Appeared)
 				before, heard, known, counted := b.Stats(), s.Stats(), b.Services(), a.Stats()
 				recorded := c.lan.kindsOf(announce)[0].packet
 				source := rand.NewChaCha8([32]byte{byte(i)})
 				random := rand.New(source)
 				packet := make([]byte, 160)
-				from := Origin{Address: netip.AddrPortFrom(thief, DefaultPort), Interface: "lan0"}
+				from := Origin{Address: netip.AddrPortFrom(attacker, DefaultPort), Interface: "lan0"}
 				for range n {
 					packet = packet[:cap(packet)]
 					_, _ = source.Read(packet)
 					s.hear(test.make(random, packet, recorded), from)
 				}
 				synctest.Wait()
-				c.wantTold(d)
+				c.wantChanges(d)
 				if got := b.Services(); !reflect.DeepEqual(got, known) {
 					t.Errorf("got %v, want %v", got, known)
 				}
@@ -78,7 +78,7 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// Packets that are as they should be, but say anything, leave what is remembered within its limits.
+// A flood of valid packets with random contents does not exceed the Browser's limits.
 func TestFlood(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		s := c.station(c.lan.host("10.0.0.2"), StationOptions{})
@@ -100,10 +100,10 @@ func TestFlood(t *testing.T) {
 				pass(time.Second)
 			}
 			b.mu.Lock()
-			live, tombs, told, touched := len(b.live), len(b.tombs.all), len(b.told), len(b.touched)
+			live, gone, reported, touched := len(b.live), len(b.tombstones.all), len(b.reported), len(b.touched)
 			b.mu.Unlock()
-			if live > 50 || tombs > 50 || told > 50 || touched > 100 {
-				t.Fatalf("got %d known, %d gone, %d told and %d to tell, want at most 50, 50, 50 and 100", live, tombs, told, touched)
+			if live > 50 || gone > 50 || reported > 50 || touched > 100 {
+				t.Fatalf("got %d live, %d tombstones, %d reported and %d touched, want at most 50, 50, 50 and 100", live, gone, reported, touched)
 			}
 		}
 	})

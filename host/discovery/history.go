@@ -2,15 +2,16 @@ package discovery
 
 import "time"
 
-// A history is what makes an old packet of one identity known as old.
+// A history holds what is needed to recognize old packets of one identity.
 type history struct {
 	sequence uint64 // of the latest packet
-	sent     int64  // when that says it was sent, in milliseconds
-	ahead    int64  // how far that clock is ahead of ours, in milliseconds, as far as a nonce has proved it
+	sent     int64  // its time by the sender's clock, in milliseconds since 1970
+	ahead    int64  // how far the sender's clock is ahead of ours, in milliseconds, as last proved by a nonce; else 0
 }
 
-// check returns why m is not news, if it is not. proven says that it echoes a nonce of ours; a window of 0 that its time
-// does not matter. now is our clock, in milliseconds. h is zero for an identity that was not heard before.
+// check returns ErrRepeated or ErrStale if m is old, otherwise nil. proven says that m echoes a nonce of ours, so that its
+// time is not checked; nor is it with a window of 0. now is our clock, in milliseconds since 1970. h is zero for an identity
+// that was not heard before.
 func (h *history) check(m *message, proven bool, now int64, window time.Duration) error {
 	switch off := m.sent - now - h.ahead; {
 	case m.sequence <= h.sequence:
@@ -21,7 +22,7 @@ func (h *history) check(m *message, proven bool, now int64, window time.Duration
 	return nil
 }
 
-// note takes m, which check let pass, as the latest.
+// note records m, which check has accepted, as the latest packet.
 func (h *history) note(m *message, proven bool, now int64) {
 	h.sequence, h.sent = m.sequence, m.sent
 	if proven {
@@ -29,22 +30,22 @@ func (h *history) note(m *message, proven bool, now int64) {
 	}
 }
 
-// A tomb is the history of an identity that is gone.
-type tomb struct {
+// A tombstone is the history of a service that is gone.
+type tombstone struct {
 	history
-	until int64 // our clock, in milliseconds: from then on, its latest packet would be out of its time
+	until int64 // by our clock, in milliseconds since 1970: after that, its latest packet would be stale
 }
 
-// tombs remember those that are gone, so that packets recorded while they lived don't bring them back. At most limit are
-// remembered; those that could be done without soonest are forgotten first. Without a window, where the time of packets
-// does not matter, DefaultWindow is how long a late packet is expected.
-type tombs struct {
-	all    map[ID]tomb
+// tombstones keep the histories of services that are gone, so that a replay of their packets does not bring them back. There
+// are at most limit; the one with the earliest until is dropped first. If window is 0, packets are not checked for their
+// time, and a history is kept for DefaultWindow, for packets that arrive late.
+type tombstones struct {
+	all    map[ID]tombstone
 	limit  int
 	window time.Duration
 }
 
-func (t *tombs) bury(id ID, h history, now int64) {
+func (t *tombstones) add(id ID, h history, now int64) {
 	for other, buried := range t.all {
 		if buried.until < now {
 			delete(t.all, other)
@@ -62,8 +63,8 @@ func (t *tombs) bury(id ID, h history, now int64) {
 	}
 	until := now + DefaultWindow.Milliseconds()
 	if t.window > 0 {
-		// Of a clock that was ahead, packets come into the window only later.
+		// If the sender's clock was ahead, its packets are within the window for longer.
 		until = max(now, h.sent) + t.window.Milliseconds()
 	}
-	t.all[id] = tomb{h, until}
+	t.all[id] = tombstone{h, until}
 }

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// interfacesLife is for how long interfaces are used before they are looked up again.
+// interfacesLife is how long the list of interfaces is used before it is looked up again.
 const interfacesLife = time.Second
 
-// A link is an address of this machine on a network that can broadcast.
+// A link is an address of this machine in a network that can broadcast.
 type link struct {
 	name      string
 	index     int
@@ -21,18 +21,18 @@ type link struct {
 	broadcast netip.Addr   // of that network
 }
 
-// interfaces are the links of the chosen interfaces. They follow what happens to the machine's, at most a second later.
+// interfaces caches the links of the chosen interfaces, for at most interfacesLife.
 type interfaces struct {
 	choice  []string
-	changed func(l link, gone bool) // nil: nobody is told
+	changed func(l link, gone bool) // may be nil
 
-	mu    sync.Mutex // held while changed is called, hence in order
+	mu    sync.Mutex // held while changed is called, so that its calls are in order
 	links []link
-	known bool      // links were looked up before, so that what differs has changed
-	at    time.Time // when links were looked up; zero: they are to be looked up again
+	known bool      // links were looked up before, so a difference is a change
+	at    time.Time // when links were looked up; zero: look them up at the next use
 }
 
-// now returns the links that there are. They are not changed.
+// now returns the current links. The caller must not change the slice.
 func (i *interfaces) now() ([]link, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -52,7 +52,7 @@ func (i *interfaces) now() ([]link, error) {
 	return i.links, nil
 }
 
-// reportChanges calls changed for each difference from the links before, first for those that are gone.
+// reportChanges calls changed for each difference from the links before: first for links that are gone, then for new ones.
 func (i *interfaces) reportChanges(before []link) {
 	for _, l := range before {
 		if !slices.Contains(i.links, l) {
@@ -66,40 +66,40 @@ func (i *interfaces) reportChanges(before []link) {
 	}
 }
 
-// forget has the links looked up when they are needed next.
+// forget makes the next call of now look up the links.
 func (i *interfaces) forget() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.at = time.Time{}
 }
 
-// An offer is a link, and what its interface is.
-type offer struct {
+// A candidate is a link that may be chosen.
+type candidate struct {
 	link
 	loopback bool
 }
 
 // lookUp returns all links of the machine.
-func lookUp() ([]offer, error) {
+func lookUp() ([]candidate, error) {
 	all, err := net.Interfaces()
 	if err != nil {
 		return nil, err
 	}
-	var links []offer
+	var links []candidate
 	for _, i := range all {
 		if i.Flags&net.FlagUp == 0 || i.Flags&(net.FlagBroadcast|net.FlagLoopback) == 0 {
 			continue
 		}
 		addresses, err := i.Addrs()
 		if err != nil {
-			continue // it went away
+			continue // the interface was removed meanwhile
 		}
 		for _, a := range addresses {
 			prefix, ok := prefixOf(a)
 			if !ok {
 				continue
 			}
-			links = append(links, offer{
+			links = append(links, candidate{
 				link:     link{i.Name, i.Index, prefix, broadcastOf(prefix)},
 				loopback: i.Flags&net.FlagLoopback != 0,
 			})
@@ -108,7 +108,7 @@ func lookUp() ([]offer, error) {
 	return links, nil
 }
 
-// prefixOf returns a if it is an IPv4 address on a network that has a broadcast address.
+// prefixOf returns a and its network if a is an IPv4 address in a network that has a broadcast address.
 func prefixOf(a net.Addr) (netip.Prefix, bool) {
 	n, ok := a.(*net.IPNet)
 	if !ok {
@@ -131,8 +131,8 @@ func broadcastOf(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// CheckInterface reports why text, one of [UDPOptions].Interfaces, can name no interface. Whether it is there is not looked
-// at.
+// CheckInterface returns an error if text is not valid in [UDPOptions].Interfaces. It does not check whether such an
+// interface exists.
 func CheckInterface(text string) error {
 	address, notAddress := netip.ParseAddr(text)
 	network, notNetwork := netip.ParsePrefix(text)
@@ -145,17 +145,17 @@ func CheckInterface(text string) error {
 	return nil
 }
 
-// names reports whether choice is o's interface, its address, or a network that this is in.
-func (o *offer) names(choice string) bool {
+// names reports whether choice is the name of o's interface, its address, or a network that contains the address.
+func (o *candidate) names(choice string) bool {
 	if network, err := netip.ParsePrefix(choice); err == nil {
 		return network.Contains(o.prefix.Addr())
 	}
 	return choice == o.name || choice == o.prefix.Addr().String()
 }
 
-// choose returns the links that choice names; if there is none in it, all but loopback, or loopback if there is nothing
-// else.
-func choose(all []offer, choice []string) []link {
+// choose returns the links that choice names. If choice is empty, it returns all links but loopback, or loopback if there is
+// no other.
+func choose(all []candidate, choice []string) []link {
 	var chosen, loopback []link
 	for _, o := range all {
 		switch {
@@ -175,8 +175,8 @@ func choose(all []offer, choice []string) []link {
 	return chosen
 }
 
-// arrival returns the link that a packet from source came by: on the interface with that index, unless that is 0 since
-// the system does not tell. It is not ok if source is on none of its networks.
+// arrival returns the link on which a packet from source arrived. index is the interface that the packet arrived on, or 0 if
+// the system does not report it. arrival returns false if source is in no network of that interface.
 func arrival(links []link, index int, source netip.Addr) (link, bool) {
 	for _, l := range links {
 		if (index == 0 || l.index == index) && l.prefix.Contains(source) {

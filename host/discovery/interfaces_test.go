@@ -9,7 +9,7 @@ import (
 )
 
 func TestBroadcastAddress(t *testing.T) {
-	tests := []struct{ address, want string }{ // an empty one: has none
+	tests := []struct{ address, want string }{ // want is empty if the address has no broadcast address
 		{"192.0.2.17/24", "192.0.2.255"},
 		{"10.1.2.3/8", "10.255.255.255"},
 		{"10.1.2.3/30", "10.1.2.3"},
@@ -35,29 +35,29 @@ func TestBroadcastAddress(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	offerOf := func(name string, index int, prefix string, loopback bool) offer {
+	offerOf := func(name string, index int, prefix string, loopback bool) candidate {
 		p := netip.MustParsePrefix(prefix)
-		return offer{link{name, index, p, broadcastOf(p)}, loopback}
+		return candidate{link{name, index, p, broadcastOf(p)}, loopback}
 	}
 	lo := offerOf("lo", 1, "127.0.0.1/8", true)
 	eth := offerOf("eth0", 2, "192.0.2.1/24", false)
 	second := offerOf("eth0", 2, "10.0.0.1/8", false)
 	wlan := offerOf("wlan0", 3, "198.51.100.1/24", false)
-	all := []offer{lo, eth, second, wlan}
+	all := []candidate{lo, eth, second, wlan}
 	tests := []struct {
 		name   string
-		there  []offer
+		there  []candidate
 		choice []string
-		want   []offer
+		want   []candidate
 	}{
-		{"all but loopback", all, nil, []offer{eth, second, wlan}},
-		{"nothing but loopback", []offer{lo}, nil, []offer{lo}},
-		{"by name, with each address", all, []string{"eth0"}, []offer{eth, second}},
-		{"by address, that network alone", all, []string{"10.0.0.1"}, []offer{second}},
-		{"by network", all, []string{"10.0.0.0/8"}, []offer{second}},
-		{"loopback if asked for", all, []string{"lo", "wlan0"}, []offer{lo, wlan}},
+		{"all but loopback", all, nil, []candidate{eth, second, wlan}},
+		{"nothing but loopback", []candidate{lo}, nil, []candidate{lo}},
+		{"by name, with each address", all, []string{"eth0"}, []candidate{eth, second}},
+		{"by address, that network alone", all, []string{"10.0.0.1"}, []candidate{second}},
+		{"by network", all, []string{"10.0.0.0/8"}, []candidate{second}},
+		{"loopback if asked for", all, []string{"lo", "wlan0"}, []candidate{lo, wlan}},
 		{"one that is not there", all, []string{"eth7"}, nil},
-		{"loopback does not stand in for what was asked for", []offer{lo}, []string{"eth0"}, nil},
+		{"loopback does not stand in for what was asked for", []candidate{lo}, []string{"eth0"}, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestChoose(t *testing.T) {
 	}{
 		{"on its interface", 3, "198.51.100.7", "wlan0"},
 		{"on the interface's second network", 2, "10.7.7.7", "eth0"},
-		{"where the system does not tell", 0, "198.51.100.7", "wlan0"},
+		{"where the system does not report the interface", 0, "198.51.100.7", "wlan0"},
 		{"on another interface", 2, "198.51.100.7", ""},
 		{"from beyond a router", 2, "203.0.113.1", ""},
 		{"on an interface that was not chosen", 1, "127.0.0.1", ""},
@@ -95,19 +95,19 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-func TestChangesOfInterfacesAreTold(t *testing.T) {
+func TestChangesOfInterfaces(t *testing.T) {
 	linkOf := func(name string, index int, prefix string) link {
 		p := netip.MustParsePrefix(prefix)
 		return link{name, index, p, broadcastOf(p)}
 	}
 	u := &UDP{port: DefaultPort}
-	var told []string
+	var calls []string
 	u.interfaces.changed = func(l link, gone bool) {
 		if gone {
-			told = append(told, "no more: "+u.use(l).String())
+			calls = append(calls, "no more: "+u.use(l).String())
 			return
 		}
-		told = append(told, u.use(l).String())
+		calls = append(calls, u.use(l).String())
 	}
 	eth, wlan := linkOf("eth0", 2, "192.0.2.1/24"), linkOf("wlan0", 3, "198.51.100.1/24")
 	for _, test := range []struct {
@@ -124,16 +124,16 @@ func TestChangesOfInterfacesAreTold(t *testing.T) {
 			"no more: sends to 192.0.2.255:7331 from 192.0.2.1 on eth0", "sends to 192.0.2.255:7331 from 192.0.2.1 on eth0"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			told, u.interfaces.links = nil, test.after
+			calls, u.interfaces.links = nil, test.after
 			u.interfaces.reportChanges(test.before)
-			if !slices.Equal(told, test.want) {
-				t.Errorf("got %q, want %q", told, test.want)
+			if !slices.Equal(calls, test.want) {
+				t.Errorf("got %q, want %q", calls, test.want)
 			}
 		})
 	}
 }
 
-// What is logged reads the same in JSON.
+// Values in a log read the same in JSON.
 func TestJSON(t *testing.T) {
 	got, err := json.Marshal([]any{ID{0xa0, 15: 0xaf}, NetworkUDP,
 		Use{"eth0", netip.MustParseAddr("192.0.2.1"), netip.MustParseAddrPort("192.0.2.255:7331")}})

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// heard judges an announcement or a goodbye.
+// heard handles an announcement or a goodbye. It implements member.
 func (b *Browser) heard(m *message, from Origin) error {
 	if m.kind == query || slices.Contains(b.options.Ignore, m.id) {
 		return nil
@@ -14,7 +14,7 @@ func (b *Browser) heard(m *message, from Origin) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	b.expire(now) // Run may be busy
+	b.expire(now) // Run may be blocked in Changed
 	e := b.live[m.id]
 	wanted := b.options.Service == "" || string(m.service) == b.options.Service
 	if e == nil && m.kind == announce && !wanted {
@@ -37,9 +37,9 @@ func (b *Browser) heard(m *message, from Origin) error {
 	return err
 }
 
-// judge takes m, or returns why not. e is what is known of its identity, nil for nothing.
+// judge applies m, or returns why m is ignored. e is the entry of m's identity, or nil.
 func (b *Browser) judge(e *entry, m *message, from Origin, now time.Time) error {
-	past, proven, clock := b.tombs.all[m.id].history, b.proves(m, now), b.station.now()
+	past, proven, clock := b.tombstones.all[m.id].history, b.proves(m, now), b.station.now()
 	if e != nil {
 		past = e.history
 	}
@@ -56,17 +56,18 @@ func (b *Browser) judge(e *entry, m *message, from Origin, now time.Time) error 
 		b.remove(m.id, Left)
 		return nil
 	case m.kind == goodbye:
-		b.tombs.bury(m.id, past, clock)
+		b.tombstones.add(m.id, past, clock)
 		return nil
 	case e == nil:
 		return b.add(m, from, past, now)
 	}
-	stays := from.same(e.found.Origin) || e.confirmed >= e.sequence // it comes from there as well, only later
+	// The service still sends from its Origin if m, or a copy of the packet before m, came from there.
+	stays := from.same(e.found.Origin) || e.confirmed >= e.sequence
 	e.history = past
 	return b.update(e, m, from, stays, now)
 }
 
-// proves says whether m answers a query of ours.
+// proves reports whether m echoes the nonce of a recent query of b, which proves that m is fresh.
 func (b *Browser) proves(m *message, now time.Time) bool {
 	if m.kind != announce {
 		return false
@@ -79,16 +80,16 @@ func (b *Browser) proves(m *message, now time.Time) bool {
 	return false
 }
 
-// askBecauseStale has Run ask, so that a sender whose clock is wrong can prove that it is there.
+// askBecauseStale makes Run send a query, so that a sender whose clock is wrong can prove that its packets are fresh.
 func (b *Browser) askBecauseStale(now time.Time) {
 	if b.stale.IsZero() || now.Sub(b.stale) >= staleSpacing {
 		b.stale = now
 		b.scheduled = now
-		b.rouse()
+		b.signal()
 	}
 }
 
-// add remembers a service that was not known.
+// add adds a new service.
 func (b *Browser) add(m *message, from Origin, past history, now time.Time) error {
 	addresses := m.reachable(from)
 	if len(addresses) == 0 {
@@ -97,7 +98,7 @@ func (b *Browser) add(m *message, from Origin, past history, now time.Time) erro
 	if len(b.live) >= b.options.MaxServices || b.countFrom(from.Address.Addr()) >= b.options.MaxPerAddress {
 		return ErrFull
 	}
-	delete(b.tombs.all, m.id)
+	delete(b.tombstones.all, m.id)
 	e := b.entry(m, from, addresses)
 	e.history = past
 	e.heard(m, from, now)
@@ -115,8 +116,7 @@ func (b *Browser) countFrom(source netip.Addr) (n int) {
 	return n
 }
 
-// update takes what a service that is known announces. If it stays, its packets are still taken to come from where they
-// came before.
+// update applies an announcement of a known service. If stays, the service keeps its Origin.
 func (b *Browser) update(e *entry, m *message, from Origin, stays bool, now time.Time) error {
 	if string(m.raw) != e.record || !stays {
 		origin := from

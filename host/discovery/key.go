@@ -6,13 +6,13 @@ import (
 	"fmt"
 )
 
-// MinKey is the length of the shortest key that is accepted, in bytes.
+// MinKey is the minimum length of a key, in bytes.
 const MinKey = 16
 
 // A key signs packets, and checks signatures. It is safe for concurrent use.
 type key struct{ secret []byte }
 
-// newKey copies secret; it returns nil if there is none.
+// newKey returns a key with a copy of secret, or nil if secret is nil.
 func newKey(secret []byte) (*key, error) {
 	switch {
 	case secret == nil:
@@ -23,14 +23,14 @@ func newKey(secret []byte) (*key, error) {
 	return &key{append([]byte(nil), secret...)}, nil
 }
 
-// sign appends its signature to packet.
+// sign appends to packet the signature of packet.
 func (k *key) sign(packet []byte) []byte {
 	mac := hmac.New(sha256.New, k.secret)
 	mac.Write(packet)
 	return mac.Sum(packet)
 }
 
-// check returns why packet, which parse has taken apart as m, is not signed with k.
+// check returns ErrUnsigned or ErrForged unless packet, parsed as m, is signed with k.
 func (k *key) check(packet []byte, m *message) error {
 	if m.signature == nil {
 		return ErrUnsigned

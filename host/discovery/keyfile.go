@@ -6,12 +6,12 @@ import (
 	"os"
 )
 
-// MaxKey is the length of the longest key that a file may hold, in bytes.
+// MaxKey is the maximum length of a key file, in bytes.
 const MaxKey = 4096
 
-// ReadKey returns what the file at path holds, for [StationOptions].Key: all of it, the last newline too, so that it
-// may be anything, such as the output of `head -c 32 /dev/urandom`. It is an error if that is less than MinKey or more
-// than MaxKey bytes.
+// ReadKey returns the contents of the file at path, for [StationOptions].Key. The key is the whole file, including a last
+// newline, so the file may be binary, such as the output of `head -c 32 /dev/urandom`. It is an error if the file has less
+// than MinKey or more than MaxKey bytes.
 func ReadKey(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// A lan is a network in memory. What a host sends on one of its addresses reaches every host, itself too, once.
+// A lan is a network in memory. A packet that a host sends reaches every host, including itself, once for each address of the
+// sender.
 type lan struct {
 	mu    sync.Mutex
 	hosts []*host
-	log   []sent // everything that was sent
+	log   []sent // all packets sent
 }
 
 type sent struct {
@@ -24,7 +25,7 @@ type sent struct {
 	at     time.Time
 }
 
-// kindsOf returns the messages of a kind that were sent.
+// kindsOf returns the packets of one kind that were sent.
 func (l *lan) kindsOf(k kind) (all []sent) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -36,8 +37,8 @@ func (l *lan) kindsOf(k kind) (all []sent) {
 	return all
 }
 
-// say puts a packet on the network that none of its hosts sends.
-func (l *lan) say(packet []byte, from netip.Addr) {
+// send delivers a packet from an address that need not be a host's. The packet is not logged.
+func (l *lan) send(packet []byte, from netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.deliver(packet, from)
@@ -77,14 +78,14 @@ func (l *lan) host(addresses ...string) *host {
 	return h
 }
 
-// unplug has the host neither heard nor hearing.
+// unplug disconnects the host if out, or else connects it again.
 func (h *host) unplug(out bool) {
 	h.lan.mu.Lock()
 	defer h.lan.mu.Unlock()
 	h.unplugged = out
 }
 
-// move gives the host other addresses.
+// move replaces the host's addresses.
 func (h *host) move(addresses ...string) {
 	h.lan.mu.Lock()
 	defer h.lan.mu.Unlock()
@@ -121,7 +122,7 @@ func (h *host) Close() error {
 	return nil
 }
 
-// A crew is what runs on a LAN during a test. It ends with the test's bubble.
+// A crew runs stations, announcers and browsers on a LAN during a test, and ends them with the test.
 type crew struct {
 	*testing.T
 	lan   lan
@@ -141,7 +142,7 @@ func onLAN(t *testing.T, test func(c *crew)) {
 	})
 }
 
-// start runs something until stop is called, or the test ends.
+// start calls run in a goroutine. Its ctx is done when stop is called or the test ends.
 func (c *crew) start(run func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	ended := make(chan struct{})
@@ -163,7 +164,7 @@ func (c *crew) station(h *host, options StationOptions) *Station {
 	return s
 }
 
-// announcer announces a service of that name, with short times unless options say otherwise.
+// announcer starts an Announcer on s. The service's port is 7001 unless options set it.
 func (c *crew) announcer(s *Station, options AnnouncerOptions) (a *Announcer, stop func()) {
 	c.Helper()
 	if options.Service.Port == 0 {
@@ -178,20 +179,20 @@ func (c *crew) announcer(s *Station, options AnnouncerOptions) (a *Announcer, st
 
 func scales() AnnouncerOptions { return AnnouncerOptions{Service: Service{Name: "scales"}} }
 
-// A diary is what a Browser told.
-type diary struct {
+// A changeLog records the changes that a Browser reports.
+type changeLog struct {
 	mu      sync.Mutex
 	changes []Change
 }
 
-func (d *diary) note(c Change) {
+func (d *changeLog) note(c Change) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.changes = append(d.changes, c)
 }
 
-// kinds returns what was told since the last call.
-func (d *diary) kinds() []ChangeKind {
+// kinds returns the kinds of the changes since the last call.
+func (d *changeLog) kinds() []ChangeKind {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var kinds []ChangeKind
@@ -202,9 +203,9 @@ func (d *diary) kinds() []ChangeKind {
 	return kinds
 }
 
-func (c *crew) browser(s *Station, options BrowserOptions) (*Browser, *diary) {
+func (c *crew) browser(s *Station, options BrowserOptions) (*Browser, *changeLog) {
 	c.Helper()
-	d := &diary{}
+	d := &changeLog{}
 	if options.Changed == nil {
 		options.Changed = d.note
 	}
@@ -213,18 +214,18 @@ func (c *crew) browser(s *Station, options BrowserOptions) (*Browser, *diary) {
 		c.Fatal(err)
 	}
 	c.start(b.Run)
-	synctest.Wait() // it listens
+	synctest.Wait() // until the Browser receives packets
 	return b, d
 }
 
-// pass lets time pass, and everything that is to happen in it happen.
+// pass waits for d, and then until all goroutines are idle.
 func pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
-// wantTold reports what a Browser told since the last call if that is not what was wanted.
-func (c *crew) wantTold(d *diary, want ...ChangeKind) {
+// wantChanges fails the test unless the changes recorded since the last call are of these kinds.
+func (c *crew) wantChanges(d *changeLog, want ...ChangeKind) {
 	c.Helper()
 	if got := d.kinds(); !slices.Equal(got, want) {
 		c.Errorf("got %v, want %v", got, want)

@@ -8,21 +8,21 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// The queries that one source address may make: so many at once, and one more each perQuery.
+// Limits of queries.
 const (
-	queriesAtOnce = 4
-	perQuery      = time.Second
-	maxSources    = 256
+	queriesAtOnce = 4           // how many queries one source address may send at once
+	perQuery      = time.Second // the time after which it may send another
+	maxSources    = 256         // how many source addresses are remembered
 )
 
-// A limiter limits the queries of each source address. Its zero value is ready for use.
+// A limiter limits the queries of each source address. Its zero value is ready to use.
 type limiter struct {
 	sources map[netip.Addr]*rate.Limiter
 }
 
-// allow reports whether a query from source may be made now, and counts it if so. At most maxSources addresses are remembered:
-// those that have all of their queries left are forgotten for a new
-// one, and if none has, the new one may make none.
+// allow reports whether a query from source is allowed now, and counts it if so. At most maxSources addresses are
+// remembered. To make room for a new one, addresses that may send queriesAtOnce again are dropped; if there are none, the
+// query is not allowed.
 func (l *limiter) allow(source netip.Addr, now time.Time) bool {
 	one := l.sources[source]
 	if one == nil {

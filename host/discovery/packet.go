@@ -11,7 +11,7 @@ const (
 	magic   = "FHD"
 	version = 1
 
-	headerSize    = 40 // up to what depends on the kind
+	headerSize    = 40 // bytes before the fields that depend on the kind
 	signatureSize = 32
 	nonceSize     = 8
 	maxNonces     = 8
@@ -31,7 +31,7 @@ const (
 
 type nonce [nonceSize]byte
 
-// A message is a packet taken apart. Its slices refer to the packet.
+// A message is a parsed packet. Its slices refer to the packet.
 type message struct {
 	kind      kind
 	signature []byte // nil if the packet is not signed
@@ -39,14 +39,14 @@ type message struct {
 	sequence  uint64
 	sent      int64 // milliseconds since 1970
 
-	nonces  []byte // one behind the other; a query has one, an announcement those that it answers
-	service []byte // of a query: empty for any
+	nonces  []byte // one after another; a query has its own, an announcement those of the queries that it answers
+	service []byte // empty in a query for any service, and in a goodbye
 	record         // of an announcement
 }
 
-// A record is what an announcement says about its service.
+// A record holds the fields of an announcement that describe its service.
 type record struct {
-	raw       []byte // all of it
+	raw       []byte // the whole record, including the service's name
 	ttl       uint32 // milliseconds
 	port      uint16
 	network   Network
@@ -78,7 +78,7 @@ func finish(packet []byte, key *key) []byte {
 	return packet
 }
 
-// appendQuery appends what makes a query of a header. service is empty for any.
+// appendQuery appends the fields of a query to a header. An empty service means any.
 func appendQuery(b []byte, n nonce, service string) []byte {
 	return appendText(append(b, n[:]...), service)
 }
@@ -92,7 +92,7 @@ func appendNonces(b []byte, nonces []nonce) []byte {
 	return b
 }
 
-// appendRecord appends what an announcement says about s, which has been checked.
+// appendRecord appends the record of s to an announcement. s must be valid; see Service.Check.
 func appendRecord(b []byte, s *Service, ttl uint32, addresses []netip.Addr) []byte {
 	b = binary.BigEndian.AppendUint32(b, ttl)
 	b = binary.BigEndian.AppendUint16(b, s.Port)

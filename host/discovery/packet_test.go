@@ -63,7 +63,7 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// write writes the packet of m.
+// write encodes m as a packet.
 func write(m *message, key *key) []byte {
 	b := appendHeader(nil, m.kind, m.id, m.sequence, m.sent)
 	switch m.kind {
@@ -93,7 +93,7 @@ func TestParseRefuses(t *testing.T) {
 		s := &Service{Name: "scales", Network: NetworkTCP, Port: 7001, Codec: "c", Labels: map[string]string{"a": "b", "c": "d"}}
 		return finish(appendRecord(b, s, 1000, []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, 1})}), nil)
 	}
-	// Where the fields of valid are.
+	// The offsets of the fields in valid.
 	const (
 		nonces  = headerSize
 		ttl     = nonces + 1 + nonceSize
@@ -111,7 +111,7 @@ func TestParseRefuses(t *testing.T) {
 		name   string
 		change func([]byte) []byte
 		err    error
-		want   string // in the message
+		want   string // part of the message
 	}{
 		{"as it is", set(0), nil, ""},
 		{"nothing", func([]byte) []byte { return nil }, ErrMalformed, "byte 0"},
@@ -155,7 +155,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a label without a key", set(labels+1, 0), ErrMalformed, "byte 72"},
 		{"a key twice", set(labels+6, 'a'), ErrMalformed, "want keys that rise"},
 		{"keys that fall", set(labels+2, 'x'), ErrMalformed, "want keys that rise"},
-		{"a byte behind", func(p []byte) []byte { p[7]++; return append(p, 0) }, ErrMalformed, "want no more bytes"},
+		{"a byte after the end", func(p []byte) []byte { p[7]++; return append(p, 0) }, ErrMalformed, "want no more bytes"},
 		{"signed, without room for it", func(p []byte) []byte { p = p[:headerSize+8]; p[5], p[7] = 1, byte(len(p)); return p }, ErrMalformed, "signature"},
 	}
 	for _, test := range tests {
@@ -168,7 +168,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// Every proper prefix of a packet is refused, also one that announces its own length.
+// Every proper prefix of a packet is refused, even with a length field that matches.
 func TestParsePrefixes(t *testing.T) {
 	whole := example(t)
 	for n := range whole {
@@ -199,7 +199,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// What is accepted is written in one way only, and short.
+// Each packet that parse accepts has one encoding only, and is within MaxPacket.
 func FuzzParse(f *testing.F) {
 	f.Add(example(f))
 	f.Add(announcement(ID{1}, 1, time.UnixMilli(1), nil, "scales"))

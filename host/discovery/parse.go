@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// parse takes packet apart. It accepts exactly what PACKET.md describes, so that what it accepts is written in one way
-// only. It does not look at the signature. The error is ErrVersion or wraps ErrMalformed.
+// parse parses a packet. It accepts exactly what PACKET.md describes, so each message has one encoding only. It does not
+// check the signature. The error is ErrVersion or wraps ErrMalformed.
 func parse(packet []byte) (message, error) {
 	var m message
 	if len(packet) < len(magic)+1 || string(packet[:len(magic)]) != magic {
@@ -70,8 +70,8 @@ func malformed(at int, want string, args ...any) error {
 	return fmt.Errorf("%w: byte %d: want %s", ErrMalformed, at, fmt.Sprintf(want, args...))
 }
 
-// A reader takes fields off b. After the first that is not there, or not as it should be, it has an error and all
-// others are empty.
+// A reader reads fields from b. After the first field that is missing or invalid, err is set and all further fields are
+// empty.
 type reader struct {
 	b   []byte
 	at  int
@@ -106,7 +106,7 @@ func (r *reader) byte(least, most int, want string) int {
 	return 0
 }
 
-// text takes a length from least to most and so many bytes of text.
+// text reads one byte with a length from least to most, and that many bytes of text.
 func (r *reader) text(least, most int, want string) []byte {
 	n := r.bytes(1, want)
 	if n == nil {
@@ -197,13 +197,15 @@ func (m *message) describe() Service {
 	return s
 }
 
-// cutField cuts the first field off b: a byte with its length, and so many bytes.
+// cutField splits b after its first field, which is one byte with a length and that many bytes. It returns the field without
+// the length.
 func cutField(b []byte) (field, rest []byte) {
 	n := 1 + int(b[0])
 	return b[1:n], b[n:]
 }
 
-// reachable returns where the service of an announcement from origin is reached, best first.
+// reachable returns the addresses at which the service of an announcement from origin is reached, best first. It returns
+// none if another host announces only loopback addresses.
 func (m *message) reachable(origin Origin) []netip.AddrPort {
 	source := origin.Address.Addr()
 	if len(m.addresses) == 0 {
@@ -216,7 +218,7 @@ func (m *message) reachable(origin Origin) []netip.AddrPort {
 		a, _ := netip.AddrFromSlice(address)
 		switch {
 		case a.IsLoopback() && !source.IsLoopback():
-			continue // it would be our own
+			continue // the loopback address of another host would mean this host
 		case a.Is6() && a.IsLinkLocalUnicast():
 			a = a.WithZone(origin.Interface)
 		}

@@ -10,20 +10,20 @@ import (
 
 func signed() StationOptions { return StationOptions{Key: testKey(1)} }
 
-// off returns a clock that is wrong by as much as by says.
+// off returns a clock that is wrong by the duration in by.
 func off(by *atomic.Int64) func() time.Time {
 	return func() time.Time { return time.Now().Add(time.Duration(by.Load())) }
 }
 
-var thief = netip.MustParseAddr("10.0.0.66")
+var attacker = netip.MustParseAddr("10.0.0.66")
 
 func TestKeys(t *testing.T) {
 	with := func(b byte) StationOptions { return StationOptions{Key: testKey(b)} }
 	tests := []struct {
 		name               string
 		announcer, browser StationOptions
-		found, known       bool // known: the Announcer takes queries from the Browser's side
-		unsigned, forged   bool // at the Browser's Station
+		found, known       bool // known: the Announcer accepts queries of the Browser
+		unsigned, forged   bool // counted by the Browser's Station
 	}{
 		{"no keys", StationOptions{}, StationOptions{}, true, true, false, false},
 		{"the same key", with(1), with(1), true, true, false, false},
@@ -62,7 +62,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// Whoever changes any byte of a signed packet is not believed.
+// A signed packet with any byte changed is ignored.
 func TestChangedOnTheWay(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		s := c.station(c.lan.host("10.0.0.2"), signed())
@@ -72,14 +72,14 @@ func TestChangedOnTheWay(t *testing.T) {
 			for bit := range 8 {
 				changed := append([]byte(nil), packet...)
 				changed[i] ^= 1 << bit
-				c.lan.say(changed, thief)
+				c.lan.send(changed, attacker)
 			}
 		}
 		synctest.Wait()
-		c.wantTold(d)
-		c.lan.say(packet, thief)
+		c.wantChanges(d)
+		c.lan.send(packet, attacker)
 		synctest.Wait()
-		c.wantTold(d, Appeared)
+		c.wantChanges(d, Appeared)
 		if got := b.Stats().Accepted; got != 1 {
 			t.Errorf("got %d accepted, want 1", got)
 		}
@@ -91,60 +91,60 @@ func TestReplay(t *testing.T) {
 		_, stop := c.announcer(c.station(c.lan.host("10.0.0.1"), signed()), scales())
 		b, d := c.browser(c.station(c.lan.host("10.0.0.2"), signed()), BrowserOptions{})
 		pass(time.Minute)
-		c.wantTold(d, Appeared)
+		c.wantChanges(d, Appeared)
 		recorded := c.lan.kindsOf(announce)
 
 		for _, p := range recorded {
-			c.lan.say(p.packet, thief)
+			c.lan.send(p.packet, attacker)
 		}
 		synctest.Wait()
-		if got := b.Services()[0].Origin.Address.Addr(); got == thief {
+		if got := b.Services()[0].Origin.Address.Addr(); got == attacker {
 			t.Error("while it lives: got the thief's address")
 		}
 		stop()
 		synctest.Wait()
-		c.wantTold(d, Left)
+		c.wantChanges(d, Left)
 		goodbyes := c.lan.kindsOf(goodbye)
 		refused := b.Stats()
 		waits := []time.Duration{0, time.Second, DefaultWindow - 2*time.Second, 2 * time.Second, DefaultWindow, time.Hour}
 		for _, wait := range waits {
 			pass(wait)
 			for _, p := range append(recorded, goodbyes...) {
-				c.lan.say(p.packet, thief)
+				c.lan.send(p.packet, attacker)
 			}
 			synctest.Wait()
 		}
-		c.wantTold(d)
+		c.wantChanges(d)
 		got := b.Stats()
 		if n := int64(len(waits) * (len(recorded) + len(goodbyes))); got.Repeated+got.Stale-refused.Repeated-refused.Stale != n {
 			t.Errorf("got %+v after %+v, want %d packets refused", got, refused, n)
 		}
 
-		late, told := c.browser(c.station(c.lan.host("10.0.0.3"), signed()), BrowserOptions{})
+		late, changes := c.browser(c.station(c.lan.host("10.0.0.3"), signed()), BrowserOptions{})
 		for _, p := range recorded {
-			c.lan.say(p.packet, thief)
+			c.lan.send(p.packet, attacker)
 		}
 		pass(time.Minute)
-		c.wantTold(told)
+		c.wantChanges(changes)
 		if got := late.Stats().Stale; got != int64(len(recorded)) {
 			t.Errorf("a browser that knows nothing: got %d stale, want %d", got, len(recorded))
 		}
 	})
 }
 
-// A packet that was held back does not pass later, though its sequence number was never heard.
+// A packet that an attacker holds back is ignored later, although its sequence number was never heard.
 func TestHeldBack(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		s := c.station(c.lan.host("10.0.0.2"), signed())
 		_, d := c.browser(s, BrowserOptions{})
 		id := newID()
 		held := announcement(id, 100, time.Now(), s.key, "scales")
-		c.lan.say(announcement(id, 1, time.Now(), s.key, "scales"), thief)
+		c.lan.send(announcement(id, 1, time.Now(), s.key, "scales"), attacker)
 		pass(time.Minute)
-		c.wantTold(d, Appeared, Expired)
-		c.lan.say(held, thief)
+		c.wantChanges(d, Appeared, Expired)
+		c.lan.send(held, attacker)
 		pass(time.Minute)
-		c.wantTold(d)
+		c.wantChanges(d)
 	})
 }
 
@@ -159,29 +159,29 @@ func TestClocks(t *testing.T) {
 				_, stop := c.announcer(c.station(c.lan.host("10.0.0.1"), wrong), scales())
 				b, d := c.browser(c.station(c.lan.host("10.0.0.2"), signed()), BrowserOptions{})
 				pass(2 * time.Second)
-				c.wantTold(d, Appeared) // by its answer
+				c.wantChanges(d, Appeared) // because its answer echoes a nonce
 				pass(20 * time.Minute)
-				c.wantTold(d)
+				c.wantChanges(d)
 				if got := b.Stats(); got.Accepted < 100 || got.Stale > 3 || got.Queries > 40 {
 					t.Errorf("got %+v, want it believed from its first answer on", got)
 				}
 				recorded := c.lan.kindsOf(announce)
 				stop()
 				synctest.Wait()
-				c.wantTold(d, Left)
+				c.wantChanges(d, Left)
 				for range 10 {
 					for _, p := range recorded {
-						c.lan.say(p.packet, thief)
+						c.lan.send(p.packet, attacker)
 					}
 					pass(time.Minute)
 				}
-				c.wantTold(d)
+				c.wantChanges(d)
 			})
 		})
 	}
 }
 
-// The clock of a service that is known jumps: it is asked, and stays known.
+// When the clock of a known service jumps, the Browser sends a query, and the service stays known.
 func TestClockIsSet(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		wrong := signed()
@@ -194,25 +194,25 @@ func TestClockIsSet(t *testing.T) {
 			shift.Store(int64(by))
 			pass(10 * time.Minute)
 		}
-		c.wantTold(d, Appeared)
+		c.wantChanges(d, Appeared)
 		if n := b.Stats().Stale; n > 12 {
 			t.Errorf("got %d stale packets, want one or two each time", n)
 		}
 	})
 }
 
-// Without a key the time says nothing, but order still does.
+// Without a key, the time of a packet is not checked, but its sequence number is.
 func TestUnsignedOrder(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		_, d := c.browser(c.station(c.lan.host("10.0.0.2"), StationOptions{}), BrowserOptions{})
 		id := newID()
-		c.lan.say(announcement(id, 2, time.Unix(0, 0), nil, "scales"), thief)
+		c.lan.send(announcement(id, 2, time.Unix(0, 0), nil, "scales"), attacker)
 		synctest.Wait()
-		c.wantTold(d, Appeared)
-		c.lan.say(finish(appendHeader(nil, goodbye, id, 4, 0), nil), thief)
-		c.lan.say(announcement(id, 3, time.Now(), nil, "scales"), thief)
+		c.wantChanges(d, Appeared)
+		c.lan.send(finish(appendHeader(nil, goodbye, id, 4, 0), nil), attacker)
+		c.lan.send(announcement(id, 3, time.Now(), nil, "scales"), attacker)
 		synctest.Wait()
-		c.wantTold(d, Left)
+		c.wantChanges(d, Left)
 	})
 }
 
@@ -223,28 +223,28 @@ func TestGoodbyeComesFirst(t *testing.T) {
 		_, d := c.browser(s, BrowserOptions{})
 		id := newID()
 		packet := announcement(id, 1, time.Now(), s.key, "scales")
-		c.lan.say(finish(appendHeader(nil, goodbye, id, 2, time.Now().UnixMilli()), s.key), thief)
-		c.lan.say(packet, thief)
+		c.lan.send(finish(appendHeader(nil, goodbye, id, 2, time.Now().UnixMilli()), s.key), attacker)
+		c.lan.send(packet, attacker)
 		pass(2*DefaultWindow + time.Second)
-		c.lan.say(packet, thief)
+		c.lan.send(packet, attacker)
 		synctest.Wait()
-		c.wantTold(d)
+		c.wantChanges(d)
 	})
 }
 
-func TestTombsAreBounded(t *testing.T) {
-	s := tombs{all: map[ID]tomb{}, limit: 3, window: DefaultWindow}
+func TestTombstonesAreBounded(t *testing.T) {
+	s := tombstones{all: map[ID]tombstone{}, limit: 3, window: DefaultWindow}
 	ids := make([]ID, 5)
 	for i := range ids {
 		ids[i] = newID()
-		s.bury(ids[i], history{sequence: 1, sent: int64(1000 - i)}, 0) // the later ones could be forgotten sooner
+		s.add(ids[i], history{sequence: 1, sent: int64(1000 - i)}, 0) // the later ones have an earlier until, so they are dropped first
 	}
 	for i, id := range ids {
 		if _, ok := s.all[id]; ok != (i < 2 || i == 4) {
 			t.Errorf("%d: got remembered %v", i, ok)
 		}
 	}
-	s.bury(newID(), history{sequence: 1}, 1_000_000)
+	s.add(newID(), history{sequence: 1}, 1_000_000)
 	if len(s.all) != 1 {
 		t.Errorf("got %d remembered after their time, want 1", len(s.all))
 	}

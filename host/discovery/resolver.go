@@ -13,41 +13,41 @@ import (
 	"time"
 )
 
-// avoidFor is how long an address that failed comes after those that did not.
+// avoidFor is how long an address that failed is avoided.
 const avoidFor = 10 * time.Second
 
-// ResolverOptions say which services count.
+// ResolverOptions say which services a Resolver picks from.
 type ResolverOptions struct {
-	// Service is the name to look for; it is needed.
+	// Service is the name to look for. It is required.
 	Service string
-	// Networks are those that the caller can dial; none: all.
+	// Networks are the networks that the caller can dial; empty: all.
 	Networks []Network
-	// Ignore and Changed are as for a Browser. Changed is also told of services whose network does not count.
+	// Ignore and Changed are as in BrowserOptions. Changed is called also for services of other networks.
 	Ignore  []ID
 	Changed func(Change)
 }
 
-// A Target is an address to dial, and the service that is to be found there.
+// A Target is an address to dial, and its service.
 type Target struct {
 	Address netip.AddrPort
 	Found   Found
 }
 
-// A Resolver picks where to dial a service that several may offer, from what a Browser knows at that moment. It picks
-// the service that it has picked least, at random among equals, so that those who dial spread over all of them; a service
-// that appears later does not get all the dials that it has missed. An address that failed in the last ten seconds is
-// picked only if there is no other. A Resolver is safe for concurrent use.
+// A Resolver picks the address to dial for a service name, from the services that its Browser has found. It picks the
+// service that it has picked least often, at random among equals, so connections spread evenly. A service that appears later
+// starts with the lowest count of the others, so it does not get all connections until it has caught up. An address that
+// failed in the last ten seconds is picked only if there is no other. A Resolver is safe for concurrent use.
 type Resolver struct {
 	browser  *Browser
 	service  string
 	networks []Network
 
 	mu     sync.Mutex
-	picked map[ID]int                   // how often, for those that are known
-	failed map[netip.AddrPort]time.Time // when, in the last avoidFor
+	picked map[ID]int                   // how often each known service was picked
+	failed map[netip.AddrPort]time.Time // when an address failed; older entries than avoidFor don't count
 }
 
-// NewResolver returns a Resolver that knows nothing yet.
+// NewResolver returns a Resolver that has found no services yet.
 func NewResolver(s *Station, options ResolverOptions) (*Resolver, error) {
 	if options.Service == "" {
 		return nil, errors.New("discover: got no service, want a name")
@@ -62,14 +62,14 @@ func NewResolver(s *Station, options ResolverOptions) (*Resolver, error) {
 	}, nil
 }
 
-// Run keeps the Resolver's Browser running until ctx is done or the Station ends. It is called once.
+// Run runs the Resolver's Browser until ctx is done or the Station ends. It may be called once.
 func (r *Resolver) Run(ctx context.Context) { r.browser.Run(ctx) }
 
 // Browser returns the Browser that r picks from.
 func (r *Resolver) Browser() *Browser { return r.browser }
 
-// Next returns where to dial next. Where no service is known it waits for the first; whoever does not want to wait long
-// gives ctx a deadline. The error wraps ctx's cause, or is net.ErrClosed, wrapped, once the Station has ended.
+// Next returns the target to dial next. If no service is known, Next waits for one; to limit the wait, give ctx a deadline.
+// The error wraps ctx's cause, or net.ErrClosed once the Station has ended.
 func (r *Resolver) Next(ctx context.Context) (Target, error) {
 	for {
 		changed, known := r.known()
@@ -81,12 +81,12 @@ func (r *Resolver) Next(ctx context.Context) (Target, error) {
 		case <-r.browser.station.done:
 			return Target{}, fmt.Errorf("discover %s: %w", r.service, net.ErrClosed)
 		case <-ctx.Done():
-			return Target{}, fmt.Errorf("discover %s: nobody has answered: %w", r.service, context.Cause(ctx))
+			return Target{}, fmt.Errorf("discover %s: no service has answered: %w", r.service, context.Cause(ctx))
 		}
 	}
 }
 
-// Failed tells that target could not be dialled.
+// Failed reports that dialing target failed. For ten seconds, the Resolver prefers other addresses.
 func (r *Resolver) Failed(target Target) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,7 +99,7 @@ func (r *Resolver) Failed(target Target) {
 	r.failed[target.Address] = now
 }
 
-// known returns the services that count, and what is closed when that may have changed.
+// known returns the services to pick from, and a channel that is closed when they may have changed.
 func (r *Resolver) known() (changed <-chan struct{}, known []Found) {
 	r.browser.mu.Lock()
 	defer r.browser.mu.Unlock()
@@ -110,14 +110,14 @@ func (r *Resolver) known() (changed <-chan struct{}, known []Found) {
 	return r.browser.changed, known
 }
 
-// pick picks among those that are known, unless there are none.
+// pick picks a target from known. It returns false if known is empty.
 func (r *Resolver) pick(known []Found) (Target, bool) {
 	if len(known) == 0 {
 		return Target{}, false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.meet(known)
+	r.syncPicked(known)
 	rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
 	slices.SortStableFunc(known, func(x, y Found) int { return cmp.Compare(r.picked[x.ID], r.picked[y.ID]) })
 	best := Target{Address: known[0].Addresses[0], Found: known[0]}
@@ -132,8 +132,8 @@ func (r *Resolver) pick(known []Found) (Target, bool) {
 	return best, true
 }
 
-// meet makes picked count exactly those that are known. New ones begin with as many as the least of the others have.
-func (r *Resolver) meet(known []Found) {
+// syncPicked makes picked count exactly the known services. A new service begins with the lowest count of the others.
+func (r *Resolver) syncPicked(known []Found) {
 	counts, least := map[ID]int{}, -1
 	for _, f := range known {
 		if n, ok := r.picked[f.ID]; ok {
@@ -151,7 +151,7 @@ func (r *Resolver) meet(known []Found) {
 	r.picked = counts
 }
 
-// failedAt returns when address failed, if that was not long ago; else the zero time.
+// failedAt returns when address failed, or the zero time if it did not fail within avoidFor.
 func (r *Resolver) failedAt(address netip.AddrPort) time.Time {
 	at, ok := r.failed[address]
 	if !ok || time.Since(at) >= avoidFor {

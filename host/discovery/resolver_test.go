@@ -90,7 +90,7 @@ func TestAvoidsWhatFailed(t *testing.T) {
 		c.wantPicks(r, 10, map[string]int{second.Address.Addr().String(): 10})
 		pass(time.Second)
 		r.Failed(second)
-		c.wantPicks(r, 10, map[string]int{first.Address.Addr().String(): 10}) // it failed longer ago
+		c.wantPicks(r, 10, map[string]int{first.Address.Addr().String(): 10}) // its failure is the oldest
 		pass(avoidFor)
 		if got := c.next(r, 100); len(got) != 2 {
 			t.Errorf("got %v, want both again", got)
@@ -104,7 +104,7 @@ func TestWaitsForTheFirst(t *testing.T) {
 		r := c.resolver(s, ResolverOptions{Networks: []Network{NetworkTLS}})
 		ctx, cancel := context.WithTimeout(c.ctx, time.Minute)
 		defer cancel()
-		c.announcer(c.station(c.lan.host("10.0.0.1"), StationOptions{}), scales()) // by tcp
+		c.announcer(c.station(c.lan.host("10.0.0.1"), StationOptions{}), scales()) // on NetworkTCP
 		if _, err := r.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want a deadline", err)
 		}

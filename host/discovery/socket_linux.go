@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// prepareSocket lets a socket broadcast, share its port, and tell where packets arrive. With SO_REUSEADDR alone, processes
-// of different users can share the port too; broadcasts reach all of them.
+// prepareSocket lets a socket broadcast, share its port, and report on which interface packets arrive. SO_REUSEADDR allows
+// processes of different users to share the port (SO_REUSEPORT does not), and each receives every broadcast.
 func prepareSocket(_, _ string, raw syscall.RawConn) error {
 	var failed error
 	set := func(fd uintptr, name string, level, option int) {
@@ -28,15 +28,16 @@ func prepareSocket(_, _ string, raw syscall.RawConn) error {
 	return failed
 }
 
-// ancillarySize is more than a control message with an Inet4Pktinfo takes on any architecture.
+// ancillarySize is room in bytes for a control message with an Inet4Pktinfo on any architecture.
 const ancillarySize = 64
 
-// leaveBy returns the ancillary data that sends a packet out on l's interface, whatever the routes say.
+// leaveBy returns the ancillary data with which a packet is sent from l's interface and address, whatever the routing table
+// says.
 func leaveBy(l link) []byte {
 	return unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(l.index), Spec_dst: l.prefix.Addr().As4()})
 }
 
-// arrivedOn returns the index of the interface that ancillary tells of, or 0.
+// arrivedOn returns the index of the interface that ancillary names, or 0 if there is none.
 func arrivedOn(ancillary []byte) int {
 	messages, err := unix.ParseSocketControlMessage(ancillary)
 	if err != nil {

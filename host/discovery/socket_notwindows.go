@@ -2,5 +2,5 @@
 
 package discovery
 
-// cutOff says whether err is what the system calls a datagram that is longer than the buffer: none does.
-func cutOff(error) bool { return false }
+// isTruncated returns false: these systems return no error for a datagram that is longer than the buffer.
+func isTruncated(error) bool { return false }

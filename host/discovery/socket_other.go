@@ -2,11 +2,11 @@
 
 package discovery
 
-// ancillarySize is not used but for a buffer: no ancillary data is asked for.
+// ancillarySize is 0: these systems are not asked for ancillary data.
 const ancillarySize = 0
 
-// leaveBy returns nothing: the route to the broadcast address decides.
+// leaveBy returns nil: the route to the broadcast address decides.
 func leaveBy(link) []byte { return nil }
 
-// arrivedOn returns 0: it is not known.
+// arrivedOn returns 0: the interface is not known.
 func arrivedOn([]byte) int { return 0 }

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// prepareSocket lets a socket broadcast and share its port. BSD systems want SO_REUSEPORT for that.
+// prepareSocket lets a socket broadcast and share its port. BSD systems require SO_REUSEPORT for sharing.
 func prepareSocket(_, _ string, raw syscall.RawConn) error {
 	var failed error
 	set := func(fd uintptr, name string, option int) {

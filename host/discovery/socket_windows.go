@@ -26,5 +26,5 @@ func prepareSocket(_, _ string, raw syscall.RawConn) error {
 	return failed
 }
 
-// cutOff says whether err is what Windows calls a datagram that is longer than the buffer, which is full.
-func cutOff(err error) bool { return errors.Is(err, windows.WSAEMSGSIZE) }
+// isTruncated reports whether err means that a datagram was longer than the buffer. The buffer is then full.
+func isTruncated(err error) bool { return errors.Is(err, windows.WSAEMSGSIZE) }

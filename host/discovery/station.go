@@ -11,27 +11,28 @@ import (
 	"time"
 )
 
-// DefaultWindow is how far a signed packet's time may be from ours.
+// DefaultWindow is the default of [StationOptions].Window.
 const DefaultWindow = 30 * time.Second
 
-// receiveRetry is how long a Station waits after Receive failed for a reason that should pass.
+// receiveRetry is how long a Station waits after a temporary error of Receive.
 const receiveRetry = 100 * time.Millisecond
 
-// StationOptions are ready as their zero value: no key, and nobody to tell.
+// StationOptions are ready as their zero value: no key, no callbacks.
 type StationOptions struct {
-	// Key signs what is sent, and then packets that it did not sign are ignored. At least MinKey bytes, all of which
-	// count: a key file's last newline too. nil: no key. It is copied.
+	// Key signs all packets that are sent. With a key, packets that are not signed with it are ignored. A key has at least
+	// MinKey bytes, including the last newline of a key file. nil: no key. NewStation copies Key.
 	Key []byte
-	// Window is how far the time of a signed announcement may be from ours; 0: DefaultWindow.
+	// Window is how far the time of a signed announcement may be from the local clock; 0: DefaultWindow.
 	Window time.Duration
-	// Now is the clock that packets are dated and judged by; nil: time.Now. Intervals and times to live do not depend
+	// Now is the clock by which packets are dated and judged; nil: time.Now. Intervals and times to live do not depend
 	// on it.
 	Now func() time.Time
-	// Ignored, unless nil, is told of packets that were ignored, and why: the errors of this package. What is heard twice
-	// is among them. It must not block, since nothing is received meanwhile, nor call the Station or its members.
+	// Ignored, unless nil, is called for each ignored packet, with the reason: an error of this package. Copies of a packet
+	// that was heard before are ignored too. Ignored must not block, since nothing is received meanwhile, and must not call
+	// the Station or its members.
 	Ignored func(from Origin, err error)
-	// Failed, unless nil, is told when the Transport could not send or receive. That is tried again; an interface
-	// that is down comes back. It may be called by several goroutines at the same time.
+	// Failed, unless nil, is called when the Transport fails to send or receive. The Station goes on and tries again, since
+	// an interface that is down may come back. Failed may be called by several goroutines at the same time.
 	Failed func(err error)
 }
 
@@ -43,21 +44,22 @@ type Station struct {
 
 	mu      sync.RWMutex
 	members []member
-	closed  bool           // no more members
-	present sync.WaitGroup // a count for each member
-	done    chan struct{}  // closed when members have to leave
+	closed  bool           // no member may join any more
+	present sync.WaitGroup // counts members
+	done    chan struct{}  // closed when members must leave
 
 	received, sent, receiveFailed, sendFailed  atomic.Int64
 	malformed, otherVersion, unsigned, forgery atomic.Int64
 }
 
-// A member is told of messages by the goroutine that receives. It never blocks, and keeps nothing of m. The error says
-// why the message was ignored.
+// A member receives the messages of a Station.
 type member interface {
+	// heard is called by the receiving goroutine for each message. It must not block, and must not retain m or its slices.
+	// An error says why the message was ignored.
 	heard(m *message, from Origin) error
 }
 
-// NewStation returns a Station on transport, which Run will close.
+// NewStation returns a Station on transport. Run closes transport.
 func NewStation(transport Transport, options StationOptions) (*Station, error) {
 	key, err := newKey(options.Key)
 	if err != nil {
@@ -75,11 +77,11 @@ func NewStation(transport Transport, options StationOptions) (*Station, error) {
 	return &Station{transport: transport, options: options, key: key, done: make(chan struct{})}, nil
 }
 
-// Run receives until ctx is done. Then it ends the Run of each Announcer, Browser and Resolver, waits for them, so that
-// the goodbyes are sent, and closes the Transport. It returns nil, or net.ErrClosed, wrapped, if the Transport was closed
-// by somebody else. It is called once.
+// Run receives packets until ctx is done. Then it ends the Run methods of all Announcers, Browsers and Resolvers, waits for
+// them, so that goodbyes are sent, and closes the Transport. It returns the error of that Close. If the Transport was closed
+// before, Run ends the members likewise and returns net.ErrClosed, wrapped. Run may be called once.
 func (s *Station) Run(ctx context.Context) error {
-	var err error // of receiving
+	var err error // of receive
 	ended := make(chan struct{})
 	go func() { err = s.receive(); close(ended) }()
 	select {
@@ -101,7 +103,7 @@ func (s *Station) Run(ctx context.Context) error {
 	return closeErr
 }
 
-// receive hears packets until the Transport is closed.
+// receive receives packets until the Transport is closed.
 func (s *Station) receive() error {
 	buf := make([]byte, MaxPacket+1)
 	for {
@@ -120,13 +122,13 @@ func (s *Station) receive() error {
 		retry := time.NewTimer(receiveRetry)
 		select {
 		case <-retry.C:
-		case <-s.done: // Close comes next
+		case <-s.done: // Run closes the Transport soon
 			retry.Stop()
 		}
 	}
 }
 
-// hear judges a packet and passes it on.
+// hear parses a packet, checks its signature, and passes it to the members.
 func (s *Station) hear(packet []byte, from Origin) {
 	s.received.Add(1)
 	m, err := parse(packet)
@@ -162,7 +164,7 @@ func (s *Station) ignored(from Origin, err error) {
 	}
 }
 
-// join has m told of messages until leave is called. It is not ok if the Station has ended.
+// join adds m as a member until leave is called. It returns false if the Station has ended.
 func (s *Station) join(m member) (leave func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,10 +187,10 @@ func (s *Station) begin(k kind, id ID, sequence uint64) []byte {
 	return appendHeader(make([]byte, 0, MaxPacket), k, id, sequence, s.now())
 }
 
-// now returns the time in a packet's terms.
+// now returns the time as a packet encodes it: milliseconds since 1970, from 0 to maxSent.
 func (s *Station) now() int64 { return min(max(s.options.Now().UnixMilli(), 0), maxSent) }
 
-// send completes and sends a packet. Whoever sends does so again later, so a failure is only told.
+// send completes and sends a packet. It reports a failure to Failed only, since members send again later anyway.
 func (s *Station) send(packet []byte) {
 	s.sent.Add(1)
 	if err := s.transport.Send(finish(packet, s.key)); err != nil {
@@ -199,15 +201,15 @@ func (s *Station) send(packet []byte) {
 	}
 }
 
-// StationStats count packets since the Station was made.
+// StationStats are counts of packets since NewStation.
 type StationStats struct {
-	Sent, SendFailed         int64 // SendFailed of Sent failed on at least one interface
-	Received, ReceiveFailed  int64 // Received includes what was ignored
+	Sent, SendFailed         int64 // SendFailed: those of Sent that failed on at least one interface
+	Received, ReceiveFailed  int64 // Received includes ignored packets
 	Malformed, OtherVersions int64 // see ErrMalformed and ErrVersion
 	Unsigned, Forged         int64 // see ErrUnsigned and ErrForged
 }
 
-// Stats returns what has been counted.
+// Stats returns the current counts.
 func (s *Station) Stats() StationStats {
 	return StationStats{
 		Sent: s.sent.Load(), SendFailed: s.sendFailed.Load(),

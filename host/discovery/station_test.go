@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// A broken Transport fails to send and to receive until it is mended.
+// broken is a Transport that fails to send and to receive until mended is set.
 type broken struct {
 	*host
 	mended atomic.Bool
-	tried  atomic.Int64 // times to receive
+	tried  atomic.Int64 // calls of Receive
 }
 
 var errBroken = errors.New("broken")
@@ -36,12 +36,12 @@ func (b *broken) Receive(buf []byte) (int, Origin, error) {
 func TestTransportFails(t *testing.T) {
 	onLAN(t, func(c *crew) {
 		transport := &broken{host: c.lan.host("10.0.0.1")}
-		var told atomic.Int64
+		var calls atomic.Int64
 		s, err := NewStation(transport, StationOptions{Failed: func(err error) {
 			if !errors.Is(err, errBroken) {
 				t.Errorf("got %v, want %v", err, errBroken)
 			}
-			told.Add(1)
+			calls.Add(1)
 		}})
 		if err != nil {
 			t.Fatal(err)
@@ -54,17 +54,17 @@ func TestTransportFails(t *testing.T) {
 		c.announcer(s, scales())
 		_, d := c.browser(s, BrowserOptions{})
 		pass(10 * time.Second)
-		c.wantTold(d)
+		c.wantChanges(d)
 		stats := s.Stats()
 		if stats.ReceiveFailed < 90 || stats.ReceiveFailed > 101 || stats.SendFailed == 0 || stats.SendFailed != stats.Sent {
 			t.Errorf("got %+v, want every sending and ten receivings a second failed", stats)
 		}
-		if told.Load() != stats.ReceiveFailed+stats.SendFailed {
-			t.Errorf("got %d told, want %d", told.Load(), stats.ReceiveFailed+stats.SendFailed)
+		if calls.Load() != stats.ReceiveFailed+stats.SendFailed {
+			t.Errorf("got %d calls of Failed, want %d", calls.Load(), stats.ReceiveFailed+stats.SendFailed)
 		}
 		transport.mended.Store(true)
 		pass(2 * DefaultInterval)
-		c.wantTold(d, Appeared)
+		c.wantChanges(d, Appeared)
 	})
 }
 
@@ -92,14 +92,14 @@ func TestTransportIsClosedBySomebody(t *testing.T) {
 	})
 }
 
-func TestIgnoredIsTold(t *testing.T) {
+func TestIgnoredReasons(t *testing.T) {
 	onLAN(t, func(c *crew) {
-		told := map[error]int{}
+		ignored := map[error]int{}
 		o := signed()
 		o.Ignored = func(from Origin, err error) {
 			for _, kind := range []error{ErrMalformed, ErrVersion, ErrUnsigned, ErrForged, ErrStale, ErrRepeated} {
-				if errors.Is(err, kind) && from.Address.Addr() == thief {
-					told[kind]++
+				if errors.Is(err, kind) && from.Address.Addr() == attacker {
+					ignored[kind]++
 				}
 			}
 		}
@@ -119,13 +119,13 @@ func TestIgnoredIsTold(t *testing.T) {
 			announcement(id, 1, time.Now(), s.key, "scales"),
 			announcement(id, 1, time.Now(), s.key, "scales"),
 		} {
-			c.lan.say(packet, thief)
+			c.lan.send(packet, attacker)
 		}
 		synctest.Wait()
-		if len(told) != 6 {
-			t.Errorf("got %v, want each once", told)
+		if len(ignored) != 6 {
+			t.Errorf("got %v, want each once", ignored)
 		}
-		for kind, n := range told {
+		for kind, n := range ignored {
 			if n != 1 {
 				t.Errorf("%v: got %d, want 1", kind, n)
 			}

@@ -13,23 +13,22 @@ import (
 
 // UDPOptions are ready as their zero value.
 type UDPOptions struct {
-	// Port is the port of the LAN's announcements; 0: DefaultPort.
+	// Port is the UDP port to send to and to listen on; 0: DefaultPort.
 	Port uint16
-	// Interfaces are names of interfaces, IPv4 addresses that they have, or networks of such addresses: eth0, 192.0.2.5,
-	// 192.0.2.0/24. One that is not there is waited for. None: every interface that is up and can broadcast, or loopback if
-	// there is nothing else.
+	// Interfaces are names of interfaces, their IPv4 addresses, or networks of such addresses: eth0, 192.0.2.5,
+	// 192.0.2.0/24. One that does not exist is used once it appears. Empty: every interface that is up and can broadcast,
+	// or loopback if there is no other.
 	Interfaces []string
-	// Changed, unless nil, is told when an interface that is used has gone, has come, or has another address: once for each
-	// network that packets are no more sent to, or are from now on. What there was at first is not told. It must not call
-	// the UDP.
+	// Changed, unless nil, is called for each network that is used from now on or, if gone, is no longer used, because an
+	// interface or an address came or went. It is not called for the networks found by ListenUDP. It must not call the UDP.
 	Changed func(use Use, gone bool)
 }
 
-// A Use is a network that packets are sent to, and heard from.
+// A Use is a network on which packets are sent and received.
 type Use struct {
 	Interface string
-	From      netip.Addr     // this machine's address there
-	To        netip.AddrPort // where the broadcasts go
+	From      netip.Addr     // this machine's address on the network
+	To        netip.AddrPort // the address of broadcasts
 }
 
 // MarshalText returns String, for logs in JSON.
@@ -40,16 +39,16 @@ func (u Use) String() string {
 	return fmt.Sprintf("sends to %s from %s on %s", u.To, u.From, u.Interface)
 }
 
-// UDP is a Transport over IPv4 broadcast. It sends to the broadcast address of each network that the chosen interfaces
-// are on (such as 192.0.2.255, on loopback 127.255.255.255) from the port that it listens on. It needs no privileges, and
-// several processes of a machine can listen on the same port and all hear everything.
+// UDP is a Transport over IPv4 broadcast. It sends to the broadcast address of each network of the chosen interfaces (such
+// as 192.0.2.255; on loopback 127.255.255.255), from the port that it listens on. It needs no privileges. Several processes
+// of a machine can listen on the same port, and each receives all packets.
 //
-// Interfaces and addresses that come and go are followed, at most a second later, or at Refresh. Networks without a broadcast address
-// (point to point, /31, /32) are passed over.
+// UDP follows interfaces and addresses that come and go: when it sends or receives, it uses a list that is at most a second
+// old; see also Refresh. It skips networks without a broadcast address (point to point, /31, /32).
 //
-// A packet is received only if its sender is on a network of the interface that it arrived on, as that interface is
-// configured here. So nothing from beyond a router is heard, whatever routers let pass. Linux tells on which interface a
-// packet arrived. Elsewhere the sender's address decides, and loopback may not be able to broadcast.
+// UDP ignores a packet unless the sender's address is in a network of the interface that the packet arrived on. So it
+// ignores packets from beyond a router, even if routers forward them. Linux reports the interface on which a packet arrived.
+// On other systems the sender's address alone decides, and loopback may not be able to broadcast.
 type UDP struct {
 	conn       *net.UDPConn
 	port       uint16
@@ -57,7 +56,7 @@ type UDP struct {
 	offLink    atomic.Int64
 }
 
-// ListenUDP returns a UDP transport. ctx is for making it only.
+// ListenUDP returns a UDP transport. ctx limits ListenUDP alone, not the transport.
 func ListenUDP(ctx context.Context, options UDPOptions) (*UDP, error) {
 	if options.Port == 0 {
 		options.Port = DefaultPort
@@ -87,13 +86,13 @@ func (u *UDP) use(l link) Use {
 	return Use{Interface: l.name, From: l.prefix.Addr(), To: netip.AddrPortFrom(l.broadcast, u.port)}
 }
 
-// Refresh looks at the interfaces at once, for whoever is told that they have changed.
+// Refresh lists the interfaces again at once. Call it when interfaces have changed.
 func (u *UDP) Refresh() {
 	u.interfaces.forget()
-	_, _ = u.interfaces.now() // who sends or receives next tries again, and has the error
+	_, _ = u.interfaces.now() // after an error, the next Send or Receive tries again and returns it
 }
 
-// Send broadcasts packet. The error is ErrNoInterface, perhaps wrapped, if there is no interface to do so on.
+// Send broadcasts packet. The error is ErrNoInterface, perhaps wrapped, if no chosen interface can broadcast.
 func (u *UDP) Send(packet []byte) error {
 	links, err := u.interfaces.now()
 	if err != nil {
@@ -121,7 +120,7 @@ func (u *UDP) Send(packet []byte) error {
 	return errors.Join(errs...)
 }
 
-// bare returns what is inside of a net.OpError, which would name addresses again.
+// bare returns the error inside a net.OpError, without its addresses, which the caller adds.
 func bare(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -135,7 +134,7 @@ func (u *UDP) Receive(buf []byte) (n int, from Origin, err error) {
 	var ancillary [ancillarySize]byte
 	for {
 		n, size, _, source, err := u.conn.ReadMsgUDPAddrPort(buf, ancillary[:])
-		if err != nil && cutOff(err) {
+		if err != nil && isTruncated(err) {
 			n, err = len(buf), nil
 		}
 		if err != nil {
@@ -153,12 +152,12 @@ func (u *UDP) Receive(buf []byte) (n int, from Origin, err error) {
 	}
 }
 
-// OffLink returns how many packets were passed over since they did not come from a network of a chosen interface.
+// OffLink returns how many packets were ignored because they did not come from a network of a chosen interface.
 func (u *UDP) OffLink() int64 { return u.offLink.Load() }
 
-// Addresses returns the addresses of this machine on the networks that are sent to, for [AnnouncerOptions].Addresses.
+// Addresses returns this machine's addresses on the networks in use, for [AnnouncerOptions].Addresses.
 func (u *UDP) Addresses() []netip.Addr {
-	links, _ := u.interfaces.now() // no addresses, then
+	links, _ := u.interfaces.now() // after an error, there are no addresses
 	addresses := make([]netip.Addr, 0, len(links))
 	for _, l := range links {
 		addresses = append(addresses, l.prefix.Addr())

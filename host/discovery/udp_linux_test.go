@@ -84,7 +84,7 @@ func TestUDPWithoutInterfaces(t *testing.T) {
 	}
 }
 
-// Two processes of a machine, as far as the kernel can tell: a service is found, and says goodbye.
+// Two transports act as two processes of one machine: a service is found, and says goodbye.
 func TestUDPFindsService(t *testing.T) {
 	sockets := loopback(t, 2)
 	ctx, cancel := context.WithCancel(t.Context())

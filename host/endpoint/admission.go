@@ -6,17 +6,16 @@ import (
 	"sync"
 )
 
-// An Admission decides which connections are accepted. Its zero value accepts all. Allow and Deny compare IP
-// addresses and do not apply to Unix sockets, nor do limits for each address. Its slices must not be changed while it is
-// in use.
+// An Admission decides which connections a Listener accepts. The zero value accepts all. Allow, Deny and limits per address
+// compare IP addresses and do not apply to Unix sockets. The slices must not be changed while the Admission is in use.
 type Admission struct {
 	Allow []netip.Prefix // unless empty, an address must be in one of these
-	Deny  []netip.Prefix // an address in one of these is refused, also when it is allowed
+	Deny  []netip.Prefix // overrides Allow: an address in one of these is refused
 	Limit []*Connections // all of these must have room, and all count the connection
 }
 
-// admit counts a connection from ip, which is the zero Addr for a Unix socket. leave takes it back, and must be called
-// once. Otherwise the reason says why it is refused.
+// admit counts a connection from ip, which is the zero Addr for a Unix socket, and returns leave, which uncounts it and
+// must be called once. If the connection is refused, admit returns a nil leave and the reason.
 func (a *Admission) admit(ip netip.Addr) (leave func(), reason string) {
 	if reason := a.Denies(ip); reason != "" {
 		return nil, reason
@@ -30,7 +29,7 @@ func (a *Admission) admit(ip netip.Addr) (leave func(), reason string) {
 	return func() { leaveAll(a.Limit, ip) }, ""
 }
 
-// Denies says why Allow or Deny keep ip out, or "" if they don't. The zero Addr stands for a Unix socket.
+// Denies returns why Allow or Deny refuse ip, or "" if they don't. The zero Addr stands for a Unix socket.
 func (a *Admission) Denies(ip netip.Addr) (reason string) {
 	if !ip.IsValid() {
 		return ""
@@ -50,7 +49,7 @@ func leaveAll(limits []*Connections, ip netip.Addr) {
 	}
 }
 
-// within returns the first of ranges that contains ip, which is not an IPv4 address mapped into IPv6.
+// within returns the first of ranges that contains ip, which must not be an IPv4-mapped IPv6 address.
 func within(ranges []netip.Prefix, ip netip.Addr) (netip.Prefix, bool) {
 	for _, r := range ranges {
 		plain := r
@@ -64,36 +63,37 @@ func within(ranges []netip.Prefix, ip netip.Addr) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// Connections counts live connections and limits how many there are, over all listeners that share it. A connection
-// counts from its acceptance until its Conn ends. It is safe for concurrent use.
+// Connections counts live connections and limits their number, over all listeners that share it. A connection counts from
+// its acceptance until its Conn ends. Connections is safe for concurrent use.
 type Connections struct {
 	mu                   sync.Mutex
 	most, mostPerAddress int
 	live                 int
-	byAddress            map[netip.Addr]int // of those that are live, hence bounded by them
-	spares               []spare            // that make room for others, in the order in which they do
+	byAddress            map[netip.Addr]int // live connections from each address; no entries of 0
+	spares               []spare            // connections that may be evicted, the first one first
 }
 
-// NewConnections returns a counter with limits for all connections, and for those from one IP address. 0: no limit.
+// NewConnections returns a counter that allows most connections in total, and mostPerAddress from one IP address. 0: no
+// limit.
 func NewConnections(most, mostPerAddress int) *Connections {
 	return &Connections{most: most, mostPerAddress: mostPerAddress, byAddress: map[netip.Addr]int{}}
 }
 
-// SetLimits replaces the limits, for connections to come: those that are live stay.
+// SetLimits replaces the limits for later connections. Live connections stay, even if they exceed the new limits.
 func (c *Connections) SetLimits(most, mostPerAddress int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.most, c.mostPerAddress = most, mostPerAddress
 }
 
-// Live returns how many connections there are.
+// Live returns the number of live connections.
 func (c *Connections) Live() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.live
 }
 
-// enterOrMakeRoom counts a connection from ip, and lets others give way if it must.
+// enterOrMakeRoom counts a connection from ip. If a limit is reached, it evicts connections that give way.
 func (c *Connections) enterOrMakeRoom(ip netip.Addr) (reason string) {
 	for {
 		reason, from := c.enter(ip)
@@ -103,7 +103,8 @@ func (c *Connections) enterOrMakeRoom(ip netip.Addr) (reason string) {
 	}
 }
 
-// enter counts a connection from ip. Otherwise the reason says why not, and from which address one has to go, if that matters.
+// enter counts a connection from ip. If a limit is reached, enter returns the reason, and the address from which a
+// connection must be evicted to make room; the zero Addr means any address.
 func (c *Connections) enter(ip netip.Addr) (reason string, from netip.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,22 +9,22 @@ import (
 	"syscall"
 )
 
-// A Conn is one connection. One goroutine may read while another writes; all other methods may be called at any time
-// by anyone, except that Peek and Unread are reading.
+// A Conn is one connection. One goroutine may read while another writes; Peek, Unread and WaitEnd count as reading. All
+// other methods are safe for concurrent use.
 type Conn struct {
 	socket     socket
 	transfer   *transfer
 	remoteIP   netip.Addr
-	unread     []byte // what Read returns first
+	unread     []byte // Read returns these bytes first
 	endedWrite atomic.Bool
 
 	end    sync.Once
 	endErr error
-	over   chan struct{} // closed when it has ended
-	leave  func()        // gives back what an Admission counted
+	over   chan struct{} // closed when the Conn has ended
+	leave  func()        // uncounts the Conn from its Admission; may be nil
 	limits []*Connections
 
-	givesWay atomic.Bool // it stands in the limits' queues of those that make room for others
+	givesWay atomic.Bool // the Conn is in the limits' lists of connections that may be evicted
 }
 
 // socket is what *net.TCPConn and *net.UnixConn have in common.
@@ -44,8 +44,8 @@ func newConn(s socket, leave func()) (*Conn, error) {
 	return &Conn{socket: s, transfer: t, remoteIP: ipOf(s.RemoteAddr()), over: make(chan struct{}), leave: leave}, nil
 }
 
-// ipOf returns the IP address of a TCP address as an operator writes it: an IPv4 address that an IPv6 socket shows is an
-// IPv4 address, and a link-local one has no zone, for neither would be found in a CIDR range otherwise.
+// ipOf returns the IP address of a TCP address, in the form that matches CIDR ranges: an IPv4-mapped IPv6 address becomes
+// IPv4, and a link-local address loses its zone. It returns the zero Addr for any other network.
 func ipOf(a net.Addr) netip.Addr {
 	if tcp, ok := a.(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr().Unmap().WithZone("")
@@ -53,16 +53,15 @@ func ipOf(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// Read waits until bytes can be read, holding no memory, and reads some into a buffer that it gets from grab. With n
-// above 0 the caller has the buffer that grab returned last, and its first n bytes are what was read. Otherwise each
-// buffer that Read grabbed was given back to release: grab and release are called in turns, and a buffer is only
-// held from one to the other, not while waiting (except on Windows).
+// Read waits until bytes can be read and reads some of them into a buffer from grab. If n > 0, the caller owns the buffer
+// that grab returned last, and its first n bytes were read. If n is 0, Read has returned each buffer through release. Read
+// calls grab and release alternately and holds a buffer only between the two calls, not while it waits (except on Windows).
 //
-// grab may return no memory: then Read returns 0 and no error. grab and release must not wait for anything, since Close
-// and Reset wait for them. To allocate nothing, pass the same two functions each time.
+// grab may return an empty buffer: then Read returns 0 and no error. grab and release must not block, since Close and Reset
+// wait for them. If the caller passes the same two functions each time, Read does not allocate.
 //
-// The error is io.EOF when the peer ended its direction, or after CloseRead; ErrReset, ErrPeerLost or net.ErrClosed;
-// or what else the system says. It comes again when Read is called again.
+// The error is io.EOF when the peer ended its direction, or after CloseRead. Otherwise it is ErrReset, ErrPeerLost,
+// net.ErrClosed, or another error of the system. Calling Read again returns the error again.
 func (c *Conn) Read(grab func() []byte, release func([]byte)) (n int, err error) {
 	if len(c.unread) == 0 {
 		return c.transfer.read(grab, release)
@@ -74,22 +73,23 @@ func (c *Conn) Read(grab func() []byte, release func([]byte)) (n int, err error)
 	return n, nil
 }
 
-// Unread puts a copy of b in front of what Read returns next.
+// Unread puts a copy of b back into the stream: Read returns it first.
 func (c *Conn) Unread(b []byte) {
 	if len(b) > 0 {
 		c.unread = append(append(make([]byte, 0, len(b)+len(c.unread)), b...), c.unread...)
 	}
 }
 
-// Write waits until the system accepts at least one byte of p and returns how many it accepted, which may be fewer than
-// len(p). Accepted is not received; see Flush. With an error, n is 0: ErrReset, ErrPeerLost, net.ErrClosed (also after
-// CloseWrite), or what else the system says. An empty p is accepted at once.
+// Write waits until the system accepts at least one byte of p and returns how many bytes it accepted. Unlike an io.Writer,
+// Write may return n < len(p) without an error. The peer may not have received accepted bytes yet; see Flush. If err is not
+// nil, n is 0. The error is ErrReset, ErrPeerLost, net.ErrClosed (also after CloseWrite), or another error of the system.
+// With an empty p, Write returns at once.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
 	n, err = c.transfer.write(p)
-	if c.givesWay.Load() { // if the peer is gone, it answers with a reset now
+	if c.givesWay.Load() { // c is in use again; a peer that has closed answers this write with a reset
 		c.stay()
 	}
 	if err != nil && c.endedWrite.Load() && errors.Is(err, ErrReset) {
@@ -98,12 +98,12 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// Stalled reports whether a Write is under way that waits for the peer to take what was written before. On Windows it is
-// true for as long as any Write is under way.
+// Stalled reports whether a Write is waiting for the peer to accept bytes that were written before. On Windows it is true
+// while any Write is in progress.
 func (c *Conn) Stalled() bool { return c.transfer.stalled.Load() }
 
-// CloseWrite ends the direction to the peer: it reads what was written, and then the end. A Write that waits may go on
-// waiting until c ends, so CloseWrite is for whoever writes, after the last Write. To do it again does nothing.
+// CloseWrite ends the direction to the peer: the peer reads all that was written, then the end. Call CloseWrite from the
+// writing goroutine, after its last Write: a Write that is waiting may go on waiting until c ends. Further calls do nothing.
 func (c *Conn) CloseWrite() error {
 	if c.endedWrite.Swap(true) {
 		return nil
@@ -111,13 +111,13 @@ func (c *Conn) CloseWrite() error {
 	return Classify(bare(c.socket.CloseWrite()))
 }
 
-// CloseRead declares that nothing more will be read; a Read that waits returns io.EOF. A Unix peer's Write then
-// fails with EPIPE. A TCP peer is told nothing: Linux goes on to acknowledge what it sends, up to a full buffer.
+// CloseRead declares that this side reads no more; a Read that is waiting returns io.EOF. A Unix peer's Write then fails
+// with EPIPE. A TCP peer does not notice: Linux goes on acknowledging its bytes until the receive buffer is full.
 func (c *Conn) CloseRead() error { return Classify(bare(c.socket.CloseRead())) }
 
-// Reset ends the connection at once and shows a TCP peer that it is not complete; the package comment tells what a Unix
-// peer sees. Bytes that the peer's system has not acknowledged are discarded; see Flush. Reset wakes a Read or Write
-// that waits, with net.ErrClosed. After Close it does nothing.
+// Reset ends the connection at once and shows a TCP peer that the conversation is incomplete; the package comment says
+// what a Unix peer sees. Bytes that the peer's system has not acknowledged are discarded; see Flush. A Read or Write that is
+// waiting returns net.ErrClosed. After Close, Reset does nothing.
 func (c *Conn) Reset() error {
 	return c.finish(func() error {
 		reset(c.socket)
@@ -125,9 +125,9 @@ func (c *Conn) Reset() error {
 	})
 }
 
-// Close ends the connection. The system goes on to deliver what was written, unless bytes of the peer are left unread:
-// then the peer sees a reset. Close wakes a Read or Write that waits, with net.ErrClosed. To do it again, or after
-// Reset, does nothing and returns what the first call did.
+// Close ends the connection. The system still delivers the bytes that were written, unless bytes of the peer are left
+// unread: then the peer sees a reset. A Read or Write that is waiting returns net.ErrClosed. A second Close, or a Close
+// after Reset, does nothing and returns the result of the first call.
 func (c *Conn) Close() error { return c.finish(c.socket.Close) }
 
 func (c *Conn) finish(how func() error) error {
@@ -142,10 +142,10 @@ func (c *Conn) finish(how func() error) error {
 	return c.endErr
 }
 
-// reset closes s in such a way that a TCP peer sees a reset.
+// reset closes s so that a TCP peer sees a reset.
 func reset(s socket) {
 	if tcp, ok := s.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // fails only where the connection is gone already
+		_ = tcp.SetLinger(0) // fails only if the connection is gone already
 	}
 	_ = s.Close()
 }
@@ -156,6 +156,6 @@ func (c *Conn) RemoteAddr() net.Addr { return c.socket.RemoteAddr() }
 // LocalAddr returns the address of this side.
 func (c *Conn) LocalAddr() net.Addr { return c.socket.LocalAddr() }
 
-// RemoteIP returns the peer's IP address for comparison with CIDR ranges: IPv4 as IPv4 on whatever socket, and without
-// a zone. It is the zero Addr for Unix sockets.
+// RemoteIP returns the peer's IP address for comparison with CIDR ranges: without a zone, and as IPv4 if the socket shows it
+// as an IPv4-mapped IPv6 address. RemoteIP returns the zero Addr for Unix sockets.
 func (c *Conn) RemoteIP() netip.Addr { return c.remoteIP }

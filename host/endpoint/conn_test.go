@@ -16,8 +16,8 @@ import (
 
 var networks = []string{"tcp", "unix"}
 
-// somewhere returns an address of that network on which a test can listen.
-func somewhere(t testing.TB, network string) Address {
+// testAddress returns an address of network on which a test can listen.
+func testAddress(t testing.TB, network string) Address {
 	t.Helper()
 	if network == "tcp" {
 		return Address{"tcp", "127.0.0.1:0"}
@@ -25,7 +25,7 @@ func somewhere(t testing.TB, network string) Address {
 	return Address{"unix", filepath.Join(shortDir(t), "s")}
 }
 
-// shortDir returns a directory whose name leaves room in the path of a socket; that of t.TempDir may not.
+// shortDir returns a directory with a short name: with that of t.TempDir, a socket's path may be too long.
 func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ep")
@@ -46,10 +46,10 @@ func listening(t testing.TB, addr Address, options ListenOptions) *Listener {
 	return l
 }
 
-// pair returns both ends of a connection: a Conn, and what package net makes of the peer.
+// pair returns both ends of a connection: a Conn, and the peer's end as a type of package net.
 func pair(t testing.TB, network string) (*Conn, socket) {
 	t.Helper()
-	l := listening(t, somewhere(t, network), ListenOptions{})
+	l := listening(t, testAddress(t, network), ListenOptions{})
 	peer, err := net.Dial(l.Addr().Network, l.Addr().Address)
 	if err != nil {
 		t.Fatal(err)
@@ -63,20 +63,20 @@ func pair(t testing.TB, network string) (*Conn, socket) {
 	return c, peer.(socket)
 }
 
-// A hand lends buffers to Read and watches how it treats them.
-type hand struct {
+// A bufferLender provides the grab and release functions for Read, and checks that Read calls them alternately.
+type bufferLender struct {
 	t        testing.TB
 	buf      []byte
 	held     bool
 	grabs    int
-	released chan struct{} // receives after each release
+	released chan struct{} // receives a value after each release
 }
 
-func newHand(t testing.TB, size int) *hand {
-	return &hand{t: t, buf: make([]byte, size), released: make(chan struct{}, 100)}
+func newBufferLender(t testing.TB, size int) *bufferLender {
+	return &bufferLender{t: t, buf: make([]byte, size), released: make(chan struct{}, 100)}
 }
 
-func (h *hand) grab() []byte {
+func (h *bufferLender) grab() []byte {
 	if h.held {
 		h.t.Error("got a second buffer grabbed, want the first one released before")
 	}
@@ -85,7 +85,7 @@ func (h *hand) grab() []byte {
 	return h.buf
 }
 
-func (h *hand) release(b []byte) {
+func (h *bufferLender) release(b []byte) {
 	if !h.held || &b[0] != &h.buf[0] {
 		h.t.Error("got a buffer released that was not grabbed")
 	}
@@ -93,8 +93,8 @@ func (h *hand) release(b []byte) {
 	h.released <- struct{}{}
 }
 
-// read reads once from c and returns what came.
-func (h *hand) read(c *Conn) ([]byte, error) {
+// read calls c.Read once and returns the bytes read.
+func (h *bufferLender) read(c *Conn) ([]byte, error) {
 	n, err := c.Read(h.grab, h.release)
 	if h.held != (n > 0) {
 		h.t.Errorf("got %d bytes (%v) and a buffer held: %v, want it held only with bytes", n, err, h.held)
@@ -104,7 +104,7 @@ func (h *hand) read(c *Conn) ([]byte, error) {
 }
 
 // readAll reads c to its end.
-func (h *hand) readAll(c *Conn) ([]byte, error) {
+func (h *bufferLender) readAll(c *Conn) ([]byte, error) {
 	var all []byte
 	for {
 		b, err := h.read(c)
@@ -134,7 +134,7 @@ func each(t *testing.T, test func(t *testing.T, network string)) {
 
 func TestBytesPassBothWays(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
-		l := listening(t, somewhere(t, network), ListenOptions{})
+		l := listening(t, testAddress(t, network), ListenOptions{})
 		dialled, err := Dial(t.Context(), l.Addr(), DialOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -146,10 +146,10 @@ func TestBytesPassBothWays(t *testing.T) {
 		}
 		defer accepted.Close()
 		for _, way := range []struct{ from, to *Conn }{{dialled, accepted}, {accepted, dialled}} {
-			want := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB: more than the system buffers at once
+			want := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB: more than the system buffers
 			written := make(chan error)
 			go func() { written <- errors.Join(writeAll(way.from, want), way.from.CloseWrite()) }()
-			got, err := newHand(t, 1000).readAll(way.to)
+			got, err := newBufferLender(t, 1000).readAll(way.to)
 			if err != io.EOF || !bytes.Equal(got, want) {
 				t.Errorf("got %d bytes, equal: %v, then %v, want %d and EOF", len(got), bytes.Equal(got, want), err, len(want))
 			}
@@ -169,7 +169,7 @@ func TestPeerEndsItsDirectionAndHearsTheAnswer(t *testing.T) {
 		if err := peer.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := newHand(t, 100).readAll(c); string(got) != "question" || err != io.EOF {
+		if got, err := newBufferLender(t, 100).readAll(c); string(got) != "question" || err != io.EOF {
 			t.Fatalf("got %q, %v, want the question and EOF", got, err)
 		}
 		if err := writeAll(c, []byte("answer")); err != nil {
@@ -194,13 +194,13 @@ func TestWeEndOurDirectionAndHearTheAnswer(t *testing.T) {
 			t.Fatalf("got %q, %v, want the question and a clean end", got, err)
 		}
 		if _, err := c.Write([]byte("more")); err != net.ErrClosed {
-			t.Errorf("got %v from a Write behind CloseWrite, want %v", err, net.ErrClosed)
+			t.Errorf("got %v from a Write after CloseWrite, want %v", err, net.ErrClosed)
 		}
 		if _, err := peer.Write([]byte("answer")); err != nil {
 			t.Fatal(err)
 		}
 		_ = peer.Close()
-		if got, err := newHand(t, 100).readAll(c); string(got) != "answer" || err != io.EOF {
+		if got, err := newBufferLender(t, 100).readAll(c); string(got) != "answer" || err != io.EOF {
 			t.Fatalf("got %q, %v, want the answer and EOF", got, err)
 		}
 	})
@@ -209,7 +209,7 @@ func TestWeEndOurDirectionAndHearTheAnswer(t *testing.T) {
 func TestPeekLeavesTheBytesInTheStream(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		c, peer := pair(t, network)
-		h := newHand(t, 4)
+		h := newBufferLender(t, 4)
 		atLeast := func(n int) func([]byte) bool { return func(seen []byte) bool { return len(seen) >= n } }
 		peek := func(most int, enough func([]byte) bool, want string, wantErr error) {
 			t.Helper()
@@ -220,9 +220,9 @@ func TestPeekLeavesTheBytesInTheStream(t *testing.T) {
 		if _, err := peer.Write([]byte("hello ")); err != nil {
 			t.Fatal(err)
 		}
-		peek(3, atLeast(100), "hel", nil) // as many as asked for
-		peek(3, atLeast(1), "hel", nil)   // nothing more is needed
-		peek(5, atLeast(5), "hello", nil) // more than was seen before
+		peek(3, atLeast(100), "hel", nil) // most bytes were seen
+		peek(3, atLeast(1), "hel", nil)   // no more bytes are needed
+		peek(5, atLeast(5), "hello", nil) // more bytes than were seen before
 		c.Unread([]byte(">> "))
 		if got, err := h.read(c); string(got) != ">> h" || err != nil {
 			t.Errorf("got %q, %v, want what was put back first", got, err)
@@ -254,13 +254,13 @@ func TestPeekIsCutShort(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = peer.CloseWrite()
-		if got, err := newHand(t, 10).readAll(c); string(got) != "hi ho" || err != io.EOF {
+		if got, err := newBufferLender(t, 10).readAll(c); string(got) != "hi ho" || err != io.EOF {
 			t.Errorf("got %q, %v, want a stream that goes on", got, err)
 		}
 	})
 }
 
-// Readable counts what has arrived and was not read; an end is none.
+// Readable counts bytes that have arrived but were not read. The peer's end does not count.
 func TestReadable(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		c, peer := pair(t, network)
@@ -284,7 +284,7 @@ func TestReadable(t *testing.T) {
 			t.Fatal(err)
 		}
 		await(5)
-		h := newHand(t, 3)
+		h := newBufferLender(t, 3)
 		if n, err := c.Read(h.grab, h.release); n != 3 || err != nil {
 			t.Fatalf("got %d, %v; want 3 bytes", n, err)
 		}
@@ -364,7 +364,7 @@ func TestEndingTwice(t *testing.T) {
 		if got, err := io.ReadAll(peer); len(got) != 0 || err != nil {
 			t.Errorf("got %q, %v, want the clean end of the first Close", got, err)
 		}
-		if _, err := newHand(t, 10).read(c); err != net.ErrClosed {
+		if _, err := newBufferLender(t, 10).read(c); err != net.ErrClosed {
 			t.Errorf("got %v from Read, want %v", err, net.ErrClosed)
 		}
 		if _, err := c.Write([]byte("x")); err != net.ErrClosed {

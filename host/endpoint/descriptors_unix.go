@@ -4,14 +4,15 @@ package endpoint
 
 import "golang.org/x/sys/unix"
 
-// reserve is how many descriptors are left to listeners, plugin processes, logs and so on.
+// reserve is how many descriptors are kept free for listeners, plugin processes, logs and so on.
 const reserve = 128
 
-// ConnectionsAllowed returns how many of the connections wanted the limit for open files allows, when each comes with
-// perConnection descriptors (2 where it has an upstream of its own), and whether that is fewer than wanted. It is at
-// least 1. With 0 wanted (no limit) it returns what the system allows, not limited; 0 where it has no limit either.
+// ConnectionsAllowed returns how many connections the limit for open files allows, at most want and at least 1, and whether
+// that is fewer than want. Each connection takes perConnection descriptors: 2 if it has an upstream of its own. If want is
+// 0 (no limit), ConnectionsAllowed returns the number that the system allows, or 0 if the system has no limit either, and
+// false.
 //
-// Go raises the soft limit to the hard limit when a program starts, so the hard limit is what counts.
+// Go raises the soft limit to the hard limit when a program starts, so the hard limit counts.
 func ConnectionsAllowed(want, perConnection int) (effective int, limited bool) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {

@@ -37,7 +37,7 @@ func TestTheSoftLimitIsRaised(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	if limit.Cur+1 < limit.Max && limit.Max < 1<<20 { // systems cap it lower than a limit beyond that
+	if limit.Cur+1 < limit.Max && limit.Max < 1<<20 { // a system may cap the soft limit below a larger hard limit
 		t.Errorf("got a soft limit of %d, want the hard one, %d", limit.Cur, limit.Max)
 	}
 	if effective, _ := ConnectionsAllowed(1, 2); effective != 1 {

@@ -9,13 +9,13 @@ import (
 
 // DialOptions are ready as their zero value.
 type DialOptions struct {
-	Timeout   time.Duration // for name resolution and all attempts together; 0: what the system allows
+	Timeout   time.Duration // for name resolution and all attempts together; 0: the limits of the system alone
 	Keepalive Keepalive
 }
 
-// Dial connects to addr. Of a name with several addresses all are tried, IPv6 and IPv4 in parallel with a head start for
-// the one that resolves first (RFC 6555). An error begins with "dial " and the URL of addr. When ctx is done, Dial
-// gives up; a Conn that it has returned does not depend on ctx.
+// Dial connects to addr. If a name has several addresses, Dial tries all of them: IPv6 and IPv4 in parallel, with a head
+// start for the family that resolves first (RFC 6555). An error begins with "dial " and the URL of addr. Dial gives up when
+// ctx is done; the Conn that it returns does not depend on ctx.
 func Dial(ctx context.Context, addr Address, options DialOptions) (*Conn, error) {
 	c, err := dial(ctx, addr, options)
 	if err != nil {

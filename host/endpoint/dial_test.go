@@ -15,7 +15,7 @@ func TestDialErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := Address{"tcp", l.Addr().String()}
+	closed := Address{"tcp", l.Addr().String()}
 	_ = l.Close()
 	missing := Address{"unix", filepath.Join(shortDir(t), "s")}
 	tests := []struct {
@@ -24,7 +24,7 @@ func TestDialErrors(t *testing.T) {
 		want string
 		is   error
 	}{
-		{"nobody listens", nobody, "dial " + nobody.String() + ": connect: ", errConnectionRefused},
+		{"no listener", closed, "dial " + closed.String() + ": connect: ", errConnectionRefused},
 		{"no such socket", missing, "dial " + missing.String() + ": connect: ", os.ErrNotExist},
 		{"other network", Address{"udp", "127.0.0.1:1"}, `dial udp://127.0.0.1:1: got network "udp", want tcp or unix`, nil},
 	}
@@ -37,13 +37,13 @@ func TestDialErrors(t *testing.T) {
 }
 
 func TestDialGivesUp(t *testing.T) {
-	l := listening(t, somewhere(t, "tcp"), ListenOptions{})
+	l := listening(t, testAddress(t, "tcp"), ListenOptions{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Dial(ctx, l.Addr(), DialOptions{}); err == nil {
 		t.Error("got a connection, want an error once the context is done")
 	}
-	_, err := Dial(t.Context(), l.Addr(), DialOptions{Timeout: 1}) // a nanosecond
+	_, err := Dial(t.Context(), l.Addr(), DialOptions{Timeout: 1}) // one nanosecond
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want a timeout", err)
 	}

@@ -1,66 +1,73 @@
-// Package endpoint is where bytes enter and leave: it listens and dials, and makes a [Conn] of each connection over tcp
-// and unix, and a [DatagramConn] of each socket that receives or sends datagrams over udp. It knows sockets, and nothing
-// of frames, routes or processes.
+// Package endpoint listens and dials. It provides a [Conn] for each connection over tcp or unix, and a [DatagramConn] for
+// each socket that receives or sends datagrams over udp. The package deals with sockets only; frames, routes and processes
+// belong to other packages.
 //
 //	Listen --> Listener.Accept --+                         +--> Read, Peek
-//	                             +--> Conn (one a peer) ---+
+//	                             +--> Conn (per peer) -----+
 //	Dial, Redialer.Next ---------+                         +--> Write, CloseWrite, Reset, Close
 //
 //	ListenDatagram --+                                     +--> ReadBatch --> Flows: a Flow for each peer
-//	                 +--> DatagramConn (one a port) -------+
+//	                 +--> DatagramConn (per port) ---------+
 //	DialDatagram ----+                                     +--> WriteBatch
 //
 // # Reading without holding memory
 //
-// A relay has many connections of which few have anything to say. [Conn.Read] therefore does not take a buffer: it takes
-// two functions, and calls grab for a buffer only to read what should be there. When there is nothing, the buffer goes
-// back through release before Read waits. On Windows a buffer is held while Read waits.
+// Most connections of a relay are idle most of the time. [Conn.Read] therefore does not take a buffer but two functions,
+// grab and release. Read calls grab for a buffer only when it expects bytes. If there are none, Read returns the buffer
+// through release before it waits. On Windows, Read holds a buffer while it waits.
 //
 // # How a connection ends
 //
-// The peer's end of a direction is [io.EOF]. A reset is [ErrReset], a peer that vanished is [ErrPeerLost], and the end
-// that this side made with Close or Reset is [net.ErrClosed]. They are never mixed up: on Linux a reset is reported once
-// by the kernel, to whichever of Read and Write asks first, and looks like the stream's end to the other one. A Conn
-// shares it between both, so that io.EOF always means that the peer ended its direction.
+// Read and Write report how a connection ended:
 //
-// [Conn.Close] is the end for a conversation that is complete. [Conn.Reset] tells a TCP peer that it is not:
+//	io.EOF         the peer ended its direction
+//	ErrReset       the connection was reset
+//	ErrPeerLost    the peer vanished
+//	net.ErrClosed  this side called Close or Reset
 //
-//	            the peer's Read                                the peer's Write
-//	CloseWrite  what was sent, then the end                    goes on
-//	Close       what was sent, then the end [1]                fails with a reset
-//	Reset, tcp  what it has received, then a reset [2]         fails with a reset
-//	Reset, unix what was sent, then the end [1]                fails with EPIPE
+// The Linux kernel reports a reset once, to the first call of either direction; to the other direction it looks like the
+// end of the stream. A Conn shares the error between both directions, so io.EOF always means that the peer ended its
+// direction.
 //
-// [1] or a reset, if bytes of the peer were left unread here. [2] What the peer's system has not received is discarded;
-// [Conn.Flush] waits for it. Systems other than Linux may also discard what was received and not read.
+// [Conn.Close] ends a conversation that is complete. [Conn.Reset] shows a TCP peer that the conversation is incomplete:
 //
-// Unix sockets have no reset. A Unix peer that only reads can't tell Reset from Close: where it matters that a
-// stream is known to be complete, its framing must say so.
+//	             the peer's Read returns                       the peer's Write
+//	CloseWrite   all that was sent, then the end               goes on
+//	Close        all that was sent, then the end [1]           fails with a reset
+//	Reset, tcp   all that it received, then a reset [2]        fails with a reset
+//	Reset, unix  all that was sent, then the end [1]           fails with EPIPE
+//
+// [1] or a reset, if this side left bytes of the peer unread. [2] Bytes that the peer's system has not received yet are
+// discarded; [Conn.Flush] waits until it has received them. Systems other than Linux may also discard bytes that were
+// received but not read.
+//
+// Unix sockets have no reset. A Unix peer that only reads can't distinguish Reset from Close. If such a peer must know
+// that a stream is complete, the framing must say so.
 //
 // # Peers that vanish
 //
-// A machine that lost its power ends nothing. [Keepalive] finds such peers on TCP. Multipath TCP is off, since there the
-// socket options this needs don't work everywhere.
+// A machine that loses power does not end its connections. [Keepalive] detects such peers on TCP. Multipath TCP is off,
+// because the socket options that Keepalive needs don't work everywhere with it.
 //
-// # Who may connect
+// # Access control
 //
-// An [Admission] decides on each accepted connection by its address and by how many there are. A refused connection
-// is reset at once rather than left in the backlog, and reported with the reason.
+// An [Admission] accepts or refuses each connection, by its IP address and by the number of live connections. A refused
+// connection is reset at once, not left in the backlog, and ListenOptions.Refused is called with the reason.
 //
 // # Datagrams
 //
-// A [DatagramConn] knows unicast, broadcast and multicast, and has one socket for all interfaces that were chosen, which it
-// follows as they come and go ([WatchInterfaces]). Datagrams are received and sent in batches, and are whole or are not
-// handed over. [Origins] tells those that this process sent from others. [Flows] make conversations of them, one for each
-// peer.
+// A [DatagramConn] sends and receives unicast, broadcast and multicast through one socket. It uses the interfaces that were
+// chosen and follows them as they come and go ([WatchInterfaces]). It receives and sends datagrams in batches, and never
+// returns a truncated datagram. [Origins] recognizes datagrams that this process sent itself. [Flows] groups the datagrams
+// of each peer into a conversation.
 package endpoint
 
 import "fmt"
 
 // An Address is where an endpoint listens or dials.
 type Address struct {
-	Network string // "tcp" or "unix"; that of a DatagramConn is shown as "udp"
-	Address string // tcp, udp: HOST:PORT as package net takes it, HOST may be empty to listen; unix: the path of the socket
+	Network string // "tcp" or "unix"; "udp" only for Probe and for messages about a DatagramConn
+	Address string // tcp, udp: HOST:PORT as in package net, HOST may be empty to listen; unix: the path of the socket
 }
 
 // String returns a as a URL, such as tcp://127.0.0.1:7001 or unix:///run/scale.sock.

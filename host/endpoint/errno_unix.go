@@ -6,7 +6,7 @@ import "syscall"
 
 const errConnectionRefused = syscall.ECONNREFUSED
 
-// kindOf returns ErrReset, ErrPeerLost or nil. ENOTCONN is what shutdown says after a reset.
+// kindOf returns ErrReset, ErrPeerLost or nil. shutdown(2) fails with ENOTCONN after a reset.
 func kindOf(errno syscall.Errno) error {
 	switch errno {
 	case syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, syscall.ENOTCONN:

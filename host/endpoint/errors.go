@@ -7,16 +7,17 @@ import (
 	"syscall"
 )
 
-// How a connection ends other than by the peer's end of a direction (io.EOF) or by this side (net.ErrClosed).
+// Ways in which a connection ends, besides io.EOF (the peer ended its direction) and net.ErrClosed (this side ended the
+// connection).
 var (
-	// ErrReset: the peer, or something between, aborted the connection.
+	// ErrReset means that the peer, or a device on the path to it, aborted the connection.
 	ErrReset = errors.New("connection reset")
-	// ErrPeerLost: the peer does not answer any more: its machine, or the way to it, is gone.
+	// ErrPeerLost means that the peer no longer answers: its machine, or the path to it, is gone.
 	ErrPeerLost = errors.New("peer lost")
 )
 
-// Classify returns err, wrapped so that it is ErrReset or ErrPeerLost if it is the system's error for one of them.
-// What a Conn returns is classified already; to do it again changes nothing.
+// Classify wraps a system error in ErrReset or ErrPeerLost if it means one of them, and returns any other error unchanged.
+// Errors from a Conn are classified already; classifying an error again changes nothing.
 func Classify(err error) error {
 	var errno syscall.Errno
 	if errors.Is(err, ErrReset) || errors.Is(err, ErrPeerLost) || !errors.As(err, &errno) {
@@ -28,7 +29,8 @@ func Classify(err error) error {
 	return err
 }
 
-// bare returns what is inside of a net.OpError: who reports it names the addresses in the form of a configuration.
+// bare returns the error inside a net.OpError, without its addresses: the caller adds the address as the configuration
+// writes it.
 func bare(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

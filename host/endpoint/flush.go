@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// Flush waits until the peer's system has acknowledged everything that was written, so that a Reset behind it does not
-// take back what should arrive before it. It returns ctx's cause when ctx is done first, ErrReset if the connection is
-// broken, and net.ErrClosed if this side ended it. Unix sockets deliver at once, and so Flush returns at once; also on
-// Windows, where the system does not tell.
+// Flush waits until the peer's system has acknowledged all bytes that were written, so that a Reset after it discards none
+// of them. Flush returns ctx's cause if ctx is done first, ErrReset if the connection is broken, and net.ErrClosed if this
+// side ended it. Flush returns nil at once for Unix sockets, which deliver at once, and on systems other than Linux and macOS,
+// which don't report how many bytes were acknowledged.
 //
-// No system announces this moment: Flush asks, with pauses that double from one to fifty milliseconds.
+// No system signals the acknowledgement, so Flush polls, with pauses that double from one to fifty milliseconds.
 func (c *Conn) Flush(ctx context.Context) error {
 	tcp, ok := c.socket.(*net.TCPConn)
 	if !ok {

@@ -8,7 +8,7 @@ import (
 
 const tcpClose = 7 // TCP_CLOSE of include/net/tcp_states.h
 
-// unacknowledged returns how many bytes were written and not acknowledged.
+// unacknowledged returns how many bytes were written but not acknowledged.
 func unacknowledged(fd int) (int, error) {
 	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	if err != nil {
@@ -17,7 +17,7 @@ func unacknowledged(fd int) (int, error) {
 	if n == 0 {
 		return 0, nil
 	}
-	// A connection that was reset keeps its count for ever.
+	// The count of a connection that was reset never reaches 0.
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		return 0, os.NewSyscallError("getsockopt TCP_INFO", err)

@@ -11,7 +11,7 @@ import (
 
 func TestFlushThenResetTakesNothingBack(t *testing.T) {
 	c, peer := pair(t, "tcp")
-	sent := fill(t, c) // the peer's system has no room for all of it
+	sent := fill(t, c) // more bytes than the peer's system can buffer
 	flushed := make(chan error)
 	go func() { flushed <- errors.Join(c.Flush(t.Context()), c.Reset()) }()
 	got, err := io.Copy(io.Discard, peer)

@@ -2,5 +2,5 @@
 
 package endpoint
 
-// unacknowledged can't be known here.
+// unacknowledged returns 0: this system does not report what was acknowledged.
 func unacknowledged(int) (int, error) { return 0, nil }

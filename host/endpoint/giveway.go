@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// GiveWay lets c make room when one of the limits that count it is reached: then it is reset, after evicted was called, and
-// the connection that needs the room is admitted. Those that gave way first go first. A Write takes that back. It does nothing
-// where no limit counts c.
+// GiveWay allows c to be evicted: when a new connection finds one of the limits that count c reached, evicted is called, c
+// is reset, and the new connection is admitted. The connection that called GiveWay first is evicted first. A Write takes the
+// permission back. GiveWay does nothing if no limit counts c.
 func (c *Conn) GiveWay(evicted func()) {
 	if len(c.limits) == 0 || c.givesWay.Swap(true) {
 		return
@@ -16,13 +16,13 @@ func (c *Conn) GiveWay(evicted func()) {
 		limit.giveWay(c, evicted)
 	}
 	select {
-	case <-c.over: // its end may have come before
+	case <-c.over: // c may have ended before it was added
 		c.stay()
 	default:
 	}
 }
 
-// stay takes GiveWay back.
+// stay undoes GiveWay.
 func (c *Conn) stay() {
 	if c.givesWay.Swap(false) {
 		for _, limit := range c.limits {
@@ -31,7 +31,7 @@ func (c *Conn) stay() {
 	}
 }
 
-// A spare is a connection that makes room for others.
+// A spare is a connection that may be evicted.
 type spare struct {
 	conn    *Conn
 	evicted func()
@@ -49,7 +49,8 @@ func (c *Connections) stay(conn *Conn) {
 	c.spares = slices.DeleteFunc(c.spares, func(s spare) bool { return s.conn == conn })
 }
 
-// makeRoom ends a connection that gives way, one from ip if that is valid. It returns false if there is none.
+// makeRoom evicts the first connection that gives way; if ip is valid, the first one from ip. It returns false if there is
+// none.
 func (c *Connections) makeRoom(ip netip.Addr) bool {
 	c.mu.Lock()
 	i := slices.IndexFunc(c.spares, func(s spare) bool { return !ip.IsValid() || s.conn.remoteIP == ip })

@@ -2,10 +2,10 @@ package endpoint
 
 import "testing"
 
-// When a limit is reached, the connection that gave way first is reset, unless something was written to it since.
+// When a limit is reached, the first connection that called GiveWay is reset, unless a Write came after GiveWay.
 func TestGiveWay(t *testing.T) {
 	limit := NewConnections(3, 0)
-	l := listening(t, somewhere(t, "tcp"), ListenOptions{Admission: Admission{Limit: []*Connections{limit}}})
+	l := listening(t, testAddress(t, "tcp"), ListenOptions{Admission: Admission{Limit: []*Connections{limit}}})
 	accepted := func() *Conn {
 		t.Helper()
 		peer, err := Dial(t.Context(), l.Addr(), DialOptions{})
@@ -29,7 +29,7 @@ func TestGiveWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	third.Close()
-	accepted() // there is room
+	accepted() // the limit is not reached
 	accepted()
 	if len(gone) != 1 || gone[0] != "second" || limit.Live() != 3 {
 		t.Errorf("got %v gone and %d live, want the second gone and 3 live", gone, limit.Live())

@@ -5,23 +5,25 @@ import (
 	"time"
 )
 
-// probes that stay unanswered, one an interval, before a peer is lost.
+// probes is how many probes in a row, one per interval, a peer must leave unanswered to be lost.
 const probes = 4
 
-// Keepalive finds TCP peers that vanished: they end nothing, and what is sent to them is not acknowledged. The next
-// Read or Write then returns ErrPeerLost. It does nothing for Unix sockets.
+// Keepalive detects TCP peers that vanished without ending the connection. The next Read or Write then returns ErrPeerLost.
+// Keepalive does nothing for Unix sockets.
 //
-// An idle connection is probed after Interval and then once an Interval; with four probes unanswered the peer is lost,
-// after five Intervals in all. While sent bytes are not acknowledged systems don't probe, so on Linux TCP_USER_TIMEOUT
-// covers that case. But Linux applies it also to a peer that is alive and does not read, which is for backpressure to
-// bear and for the write timeout to end. So it is set to five Intervals or, if that is more, to WriteTimeout and one
-// Interval; without a WriteTimeout it is not set, and only the retransmission limit of the system ends such a connection.
+// An idle connection is probed after one Interval, and then once per Interval. After four unanswered probes, five Intervals
+// in all, the peer is lost.
+//
+// Systems don't probe while sent bytes are unacknowledged. On Linux, TCP_USER_TIMEOUT covers that case. Linux applies that
+// timeout also to a peer that is alive but does not read, which is a matter for backpressure and the write timeout. So the
+// timeout is set to five Intervals, or to WriteTimeout plus one Interval if that is more. Without a WriteTimeout it is not
+// set, and only the system's limit for retransmissions ends such a connection.
 type Keepalive struct {
-	Interval     time.Duration // 0: off, and then no peer is found lost. Rounded up to a second
-	WriteTimeout time.Duration // for how long a living peer may take no byte; 0: as long as it likes
+	Interval     time.Duration // 0: off, so no peer is detected as lost. Rounded up to a second
+	WriteTimeout time.Duration // how long a live peer may accept no byte; 0: without limit
 }
 
-// userTimeout returns after how long without acknowledgement a peer is lost; 0: never.
+// userTimeout returns how long sent bytes may be unacknowledged before the peer is lost; 0: without limit.
 func (k Keepalive) userTimeout() time.Duration {
 	if k.Interval <= 0 || k.WriteTimeout <= 0 {
 		return 0
@@ -30,7 +32,7 @@ func (k Keepalive) userTimeout() time.Duration {
 	return max((probes+1)*interval, k.WriteTimeout+interval)
 }
 
-// apply sets the options of k on s. Where a system refuses one the connection is still good.
+// apply sets the options of k on s. It ignores errors: the connection works without the options too.
 func (k Keepalive) apply(s socket) {
 	tcp, ok := s.(*net.TCPConn)
 	if !ok || k.Interval <= 0 {

@@ -13,7 +13,7 @@ func TestKeepaliveIsSetOnBothEnds(t *testing.T) {
 	tests := []struct {
 		name string
 		k    Keepalive
-		want options // 0: the system's default, which differs
+		want options // 0: the system's default, which differs between systems
 	}{
 		{"off", Keepalive{}, options{}},
 		{"off with a write timeout", Keepalive{WriteTimeout: time.Minute}, options{}},
@@ -25,7 +25,7 @@ func TestKeepaliveIsSetOnBothEnds(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			l := listening(t, somewhere(t, "tcp"), ListenOptions{Keepalive: test.k})
+			l := listening(t, testAddress(t, "tcp"), ListenOptions{Keepalive: test.k})
 			dialled, err := Dial(t.Context(), l.Addr(), DialOptions{Keepalive: test.k})
 			if err != nil {
 				t.Fatal(err)

@@ -7,5 +7,5 @@ import (
 	"time"
 )
 
-// setUserTimeout does nothing: there is no TCP_USER_TIMEOUT. The system's own limit of retransmissions applies.
+// setUserTimeout does nothing: this system has no TCP_USER_TIMEOUT. The system's limit for retransmissions applies.
 func setUserTimeout(*net.TCPConn, time.Duration) {}

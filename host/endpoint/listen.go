@@ -14,17 +14,18 @@ import (
 
 // ListenOptions are ready as their zero value.
 type ListenOptions struct {
-	// Mode is who may connect to a Unix socket, as permissions of its file: those who may write. The socket never has
-	// wider ones. 0: what the process's umask leaves. It is an error for tcp and on Windows.
+	// Mode is the permissions of a Unix socket's file: a user with write permission may connect. The file never has wider
+	// permissions, not even while Listen creates it. 0: the process's umask decides. Any other value is an error for tcp and
+	// on Windows.
 	Mode fs.FileMode
 	// Keepalive applies to each connection.
 	Keepalive Keepalive
 	// Admission decides which connections are accepted.
 	Admission Admission
-	// Refused, unless nil, is told of each connection that was refused and reset, and why.
+	// Refused, unless nil, is called with each connection that Admission refused, after its reset, and with the reason.
 	Refused func(remote net.Addr, reason string)
-	// AcceptFailed, unless nil, is told when the system fails to accept, for want of descriptors for instance, and after
-	// how long that is tried again.
+	// AcceptFailed, unless nil, is called when the system fails to accept a connection, for example because no descriptors
+	// are left. Accept tries again after wait.
 	AcceptFailed func(err error, wait time.Duration)
 }
 
@@ -33,27 +34,27 @@ type Listener struct {
 	addr    Address
 	options ListenOptions
 	socket  listenSocket
-	waiting sync.RWMutex // held for reading by each Accept that waits for the socket
+	waiting sync.RWMutex // read-locked by each Accept that waits for the socket
 	closed  chan struct{}
 	end     sync.Once
 	endErr  error
 }
 
-// listenSocket is what *net.TCPListener and *unixListener have in common. Close gives the address free.
+// listenSocket is what *net.TCPListener and *unixListener have in common. Close frees the address.
 type listenSocket interface {
 	net.Listener
 	syscall.Conn
 	SetDeadline(time.Time) error
 }
 
-// Listen listens on addr. An error begins with "listen " and the URL of addr. ctx is for making the listener only.
+// Listen listens on addr. An error begins with "listen " and the URL of addr. ctx limits Listen alone, not the Listener.
 //
-// tcp: without a host, or with an empty one, it takes IPv4 and IPv6; port 0 is a free port.
+// tcp: an empty host means all addresses, IPv4 and IPv6. Port 0 means a free port.
 //
-// unix: a socket file on which nobody listens, left behind by a process that crashed, is replaced. To find out, Listen
-// connects to it. It is an error if somebody listens, if it is anything but a socket, or if that can't be found out. Close
-// removes the file, unless it has become another one meanwhile. Processes that start at the same time don't remove
-// each other's sockets.
+// unix: if the file is a socket without a listening process, left by a process that crashed, Listen replaces it. To find
+// out, Listen connects to the socket. It is an error if a process listens there, if the file is not a socket, or if Listen
+// can't find out. Close removes the file, unless another file has replaced it. Processes that start at the same time don't
+// remove each other's sockets.
 func Listen(ctx context.Context, addr Address, options ListenOptions) (*Listener, error) {
 	l, err := listen(ctx, addr, options)
 	if err != nil {
@@ -89,13 +90,13 @@ func listen(ctx context.Context, addr Address, options ListenOptions) (*Listener
 	return l, nil
 }
 
-// Addr returns where l listens, with the port that was chosen for port 0.
+// Addr returns the address that l listens on. If port 0 was asked for, Addr has the port that the system chose.
 func (l *Listener) Addr() Address { return l.addr }
 
-// Accept waits for a connection that is admitted and returns it. Connections that are refused don't end it, and are
-// taken out of the backlog as long as somebody is in Accept; nor does a failing system, which is asked again after a
-// wait of 5 milliseconds to one second. The only error is net.ErrClosed, after Close or Transfer. Accept may be called
-// concurrently.
+// Accept waits for a connection that the Admission accepts, and returns it. Meanwhile Accept removes refused connections
+// from the backlog. If the system fails to accept, Accept tries again after 5 milliseconds; the wait doubles with each
+// further failure, up to one second. The only error is net.ErrClosed, after Close or Transfer. Accept is safe for
+// concurrent use.
 func (l *Listener) Accept() (*Conn, error) {
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	wait := shortest
@@ -130,14 +131,14 @@ func (l *Listener) accept() (net.Conn, error) {
 	l.waiting.RLock()
 	defer l.waiting.RUnlock()
 	select {
-	case <-l.closed: // perhaps the socket is another Listener's
+	case <-l.closed: // after Transfer, the socket belongs to another Listener
 		return nil, net.ErrClosed
 	default:
 	}
 	nc, err := l.socket.Accept()
 	if err != nil {
 		select {
-		case <-l.closed: // the deadline of Transfer, or what a socket that was shut down answers
+		case <-l.closed: // err comes from the deadline that Transfer set, or from the shutdown in Close
 			return nil, net.ErrClosed
 		default:
 		}
@@ -145,9 +146,10 @@ func (l *Listener) accept() (net.Conn, error) {
 	return nc, err
 }
 
-// Transfer ends l and returns another Listener with its socket, and other options: no connection is refused meanwhile. What
-// l has not accepted comes to the other one. Where options.Mode differs the file gets it; an error is of that alone, and the
-// listener is good. After Close, the error is net.ErrClosed and there is none.
+// Transfer ends l and returns a new Listener with the same socket and other options. The socket goes on listening, so no
+// connection is refused; the new Listener accepts those that l has not accepted. If options.Mode is not 0 and differs from
+// that of l, the socket's file gets it. If that fails, Transfer returns the error and a Listener that works. After Close,
+// Transfer returns nil and net.ErrClosed.
 func (l *Listener) Transfer(options ListenOptions) (to *Listener, err error) {
 	l.end.Do(func() {
 		close(l.closed)
@@ -178,7 +180,7 @@ func (l *Listener) admit(s socket) *Conn {
 	}
 	l.options.Keepalive.apply(s)
 	c, err := newConn(s, leave)
-	if err != nil { // s is closed, which nobody but us could have done
+	if err != nil { // only for a closed socket, and s is not shared yet
 		leave()
 		_ = s.Close()
 		return nil
@@ -187,8 +189,8 @@ func (l *Listener) admit(s socket) *Conn {
 	return c
 }
 
-// Close ends listening: Accept returns net.ErrClosed. Connections that were accepted go on; those that wait in the
-// backlog are reset. To do it again does nothing and returns what the first call did.
+// Close ends listening: Accept returns net.ErrClosed. Accepted connections go on; connections in the backlog are reset.
+// Further calls do nothing and return the result of the first call.
 func (l *Listener) Close() error {
 	l.end.Do(func() {
 		close(l.closed)

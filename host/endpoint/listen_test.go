@@ -42,7 +42,7 @@ func TestListenTakesIPv4AndIPv6(t *testing.T) {
 }
 
 func TestListenErrors(t *testing.T) {
-	busy := listening(t, somewhere(t, "tcp"), ListenOptions{}).Addr()
+	busy := listening(t, testAddress(t, "tcp"), ListenOptions{}).Addr()
 	tests := []struct {
 		name string
 		addr Address
@@ -66,7 +66,7 @@ func TestListenErrors(t *testing.T) {
 
 func TestCloseEndsAccept(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
-		l := listening(t, somewhere(t, network), ListenOptions{})
+		l := listening(t, testAddress(t, network), ListenOptions{})
 		var both sync.WaitGroup
 		for range 2 {
 			both.Go(func() {
@@ -85,7 +85,7 @@ func TestCloseEndsAccept(t *testing.T) {
 func TestRefusedConnectionsAreResetAndReported(t *testing.T) {
 	limit := NewConnections(2, 0)
 	reasons := make(chan string, 10)
-	l := listening(t, somewhere(t, "tcp"), ListenOptions{
+	l := listening(t, testAddress(t, "tcp"), ListenOptions{
 		Admission: Admission{Limit: []*Connections{limit}},
 		Refused:   func(_ net.Addr, reason string) { reasons <- reason },
 	})
@@ -113,7 +113,7 @@ func TestRefusedConnectionsAreResetAndReported(t *testing.T) {
 	refused := func(want string) {
 		t.Helper()
 		peer, err := net.Dial("tcp", l.Addr().Address)
-		if err == nil { // else the reset was there before Dial returned
+		if err == nil { // otherwise the reset arrived before Dial returned
 			defer peer.Close()
 			_, err = peer.Read(make([]byte, 1))
 		}
@@ -130,7 +130,7 @@ func TestRefusedConnectionsAreResetAndReported(t *testing.T) {
 	second := <-accepted
 	refused("over max_connections (2)")
 	_ = first.Close()
-	_ = first.Reset() // counts once
+	_ = first.Reset() // uncounts the connection only once
 	dial()
 	third := <-accepted
 	refused("over max_connections (2)")
@@ -141,7 +141,7 @@ func TestRefusedConnectionsAreResetAndReported(t *testing.T) {
 	}
 }
 
-// A failingSocket accepts as it is told.
+// A failingSocket is a listenSocket whose Accept calls accept.
 type failingSocket struct {
 	listenSocket
 	accept func() (net.Conn, error)
@@ -152,11 +152,11 @@ func (failingSocket) Close() error                { return nil }
 
 func (failingSocket) SyscallConn() (syscall.RawConn, error) { return nil, net.ErrClosed }
 
-// A socket that is handed over accepts what comes meanwhile, and refuses nothing.
+// During Transfer, the socket goes on accepting connections and refuses none.
 func TestTransfer(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		limit := NewConnections(1, 0)
-		l := listening(t, somewhere(t, network), ListenOptions{Admission: Admission{Limit: []*Connections{limit}}})
+		l := listening(t, testAddress(t, network), ListenOptions{Admission: Admission{Limit: []*Connections{limit}}})
 		accepted := make(chan error, 1)
 		go func() {
 			_, err := l.Accept()
@@ -167,9 +167,9 @@ func TestTransfer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := <-accepted; !errors.Is(err, net.ErrClosed) {
-			t.Errorf("who waited got %v, want net.ErrClosed", err)
+			t.Errorf("the waiting Accept got %v, want net.ErrClosed", err)
 		}
-		for range 2 { // more than the former limit, and after the former listener was closed
+		for range 2 { // more than the old limit, and after the old listener was closed
 			if err := l.Close(); err != nil {
 				t.Error(err)
 			}
@@ -192,19 +192,19 @@ func TestTransfer(t *testing.T) {
 		}
 		if c, err := net.Dial(network, l.Addr().Address); err == nil {
 			c.Close()
-			t.Error("after the end of both, somebody listens")
+			t.Error("after the end of both, the socket still accepts")
 		}
 	})
 }
 
-// A closed listener refuses connections at once, though another process holds a copy of its socket: one that is being
-// started does until it executes its program.
+// A closed listener refuses connections at once, even while another process holds a copy of its socket, as a child process
+// does between fork and exec.
 func TestCloseOfACopiedSocket(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs a system that can shut a listening socket down: Linux")
 	}
 	each(t, func(t *testing.T, network string) {
-		l := listening(t, somewhere(t, network), ListenOptions{})
+		l := listening(t, testAddress(t, network), ListenOptions{})
 		file, err := l.socket.(interface{ File() (*os.File, error) }).File()
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
 package endpoint
 
-// stopListening does nothing: a process that is being started on Windows has no copies of this one's sockets.
+// stopListening does nothing: on Windows, a new child process has no copies of this process's sockets.
 func stopListening(listenSocket) {}

@@ -13,12 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDir keeps other processes that do the same out of dir until unlock, which is a matter of a moment: two that
-// start together could otherwise both find a stale socket, and the slower one remove the socket of the faster.
+// lockDir locks dir against other processes that call lockDir, until unlock. It waits up to 5 seconds for the lock, which
+// is held only for moments. Without the lock, two processes that start together could both find a stale socket, and the
+// slower one would remove the socket of the faster. If this process may not read dir, or the file system has no locks, lockDir
+// succeeds without a lock.
 func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if errors.Is(err, fs.ErrPermission) {
-		return func() {}, nil // who may make files there but not list them goes without
+		return func() {}, nil // this process may create files in dir but not read it
 	}
 	if err != nil {
 		return nil, err
@@ -29,13 +31,13 @@ func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return func() {
-				_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // a child that is being forked has f as well
+				_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // a child between fork and exec has a copy of f, so Close is not enough
 				_ = f.Close()
 			}, nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			_ = f.Close()
-			return func() {}, nil // as does who is on a file system that has no locks
+			return func() {}, nil // the file system has no locks
 		}
 		timer := time.NewTimer(10 * time.Millisecond)
 		select {

@@ -2,7 +2,7 @@ package endpoint
 
 import "golang.org/x/sys/unix"
 
-// isLost reports whether the system has an error for the connection, without taking it.
+// isLost reports whether the system has an error for the connection, and leaves the error pending.
 func isLost(fd uintptr) bool {
 	fds := []unix.PollFd{{Fd: int32(fd)}}
 	n, err := unix.Poll(fds, 0)

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A reset is known while bytes that came before it are left to read, and can be asked for again and again.
+// Lost reports a reset while bytes that arrived before it are still unread, and reports it on every call.
 func TestLost(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -46,7 +46,7 @@ func TestLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := raw.Control(func(fd uintptr) { // until the reset is here
+	if err := raw.Control(func(fd uintptr) { // wait until the reset has arrived
 		fds := []unix.PollFd{{Fd: int32(fd)}}
 		for n, err := unix.Poll(fds, 30_000); n == 0 && errors.Is(err, unix.EINTR); n, err = unix.Poll(fds, 30_000) {
 		}

@@ -2,5 +2,5 @@
 
 package endpoint
 
-// isLost is not known here: a reset shows when everything that came before was read.
+// isLost returns false: this system reports a reset only once all bytes before it were read.
 func isLost(uintptr) bool { return false }

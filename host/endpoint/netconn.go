@@ -2,6 +2,6 @@ package endpoint
 
 import "net"
 
-// NetConn returns the connection for those who need a net.Conn, an HTTP server for instance. They use and close that
-// alone from then on; a Conn that an Admission counted must not be handed over so.
+// NetConn returns the net.Conn of c, for callers that need one, such as an HTTP server. From then on the caller uses and
+// closes only the net.Conn. If an Admission counted c, NetConn must not be used: closing the net.Conn does not uncount c.
 func (c *Conn) NetConn() net.Conn { return c.socket }

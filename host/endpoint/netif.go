@@ -11,21 +11,21 @@ import (
 // An Interface is a network interface as it was at one moment.
 type Interface struct {
 	Name      string
-	Index     int // the system's number; an interface that goes and comes back under its name has another one
+	Index     int // the system's number; an interface that is removed and created again has another one
 	Up        bool
 	Loopback  bool
-	Broadcast bool // whether the kind of network knows broadcast; loopback does not say so, and can on Linux
+	Broadcast bool // the kind of network supports broadcast; false for loopback, which can broadcast on Linux all the same
 	Multicast bool
 	Addresses []InterfaceAddress // in the order of the system
 }
 
 // An InterfaceAddress is an address of an interface, with its network.
 type InterfaceAddress struct {
-	Prefix    netip.Prefix // the address, not masked, and how many of its bits are the network's; without a zone
-	Broadcast netip.Addr   // directed broadcast of the network; the zero Addr for IPv6, and for IPv4 where it has none
+	Prefix    netip.Prefix // the address, not masked, with the number of its network bits; without a zone
+	Broadcast netip.Addr   // the directed broadcast address of the network; the zero Addr for IPv6, or if there is none
 }
 
-// first returns the first address of one family, or the zero Addr.
+// first returns the first IPv4 (v4) or IPv6 address, or the zero Addr.
 func first(addresses []InterfaceAddress, v4 bool) netip.Addr {
 	for _, a := range addresses {
 		if a.Prefix.Addr().Is4() == v4 {
@@ -35,8 +35,8 @@ func first(addresses []InterfaceAddress, v4 bool) netip.Addr {
 	return netip.Addr{}
 }
 
-// directedBroadcast returns the last address of p's network: the one with all host bits set. Networks of one or two
-// IPv4 addresses have none (RFC 3021), nor has IPv6.
+// directedBroadcast returns the last address of p's network, with all host bits set. It returns the zero Addr for IPv6 and
+// for networks of one or two IPv4 addresses, which have no broadcast address (RFC 3021).
 func directedBroadcast(p netip.Prefix) netip.Addr {
 	if !p.Addr().Is4() || p.Bits() > 30 {
 		return netip.Addr{}
@@ -48,23 +48,23 @@ func directedBroadcast(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// Interfaces follows the network interfaces of the system: which there are, whether they are up, and their addresses.
-// Linux reports changes (rtnetlink); other systems are asked every three seconds. It is safe for concurrent use.
+// Interfaces follows the network interfaces of the system: which exist, whether they are up, and their addresses. Linux
+// reports changes (rtnetlink); other systems are polled every three seconds. Interfaces is safe for concurrent use.
 type Interfaces struct {
-	mu        sync.Mutex // held while followers are told, hence one at a time
+	mu        sync.Mutex // held while followers are called, so that their calls don't overlap
 	list      []Interface
 	followers map[*follower]struct{}
 
 	end  sync.Once
-	stop func() // ends what calls refresh, and waits for it
+	stop func() // ends the goroutine that calls refresh, and waits for it
 }
 
-type follower struct{ tell func([]Interface) }
+type follower struct{ notify func([]Interface) }
 
 // WatchInterfaces reads the interfaces and follows them until Close.
 func WatchInterfaces() (*Interfaces, error) {
 	w := &Interfaces{followers: map[*follower]struct{}{}}
-	// Changes are subscribed to before the first look, so that none falls between.
+	// Subscribe before the first listing, so that no change is missed between the two.
 	stop, err := w.watch()
 	if err != nil {
 		return nil, fmt.Errorf("follow network interfaces: %w", err)
@@ -77,22 +77,22 @@ func WatchInterfaces() (*Interfaces, error) {
 	return w, nil
 }
 
-// List returns the interfaces as they were last seen. It must not be changed.
+// List returns the interfaces as they were last seen. The slice must not be changed.
 func (w *Interfaces) List() []Interface {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.list
 }
 
-// Follow calls tell with the interfaces as they are, before it returns, and again whenever they changed. Calls are made
-// one at a time, and the list must not be changed. After stop has returned, tell is not called any more. tell may call
-// nothing of w, nor stop.
-func (w *Interfaces) Follow(tell func([]Interface)) (stop func()) {
+// Follow calls notify with the current interfaces before it returns, and again after each change. Calls don't overlap.
+// notify must not change the list, and must not call stop or a method of w. After stop has returned, notify is not called
+// again.
+func (w *Interfaces) Follow(notify func([]Interface)) (stop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	f := &follower{tell}
+	f := &follower{notify}
 	w.followers[f] = struct{}{}
-	tell(w.list)
+	notify(w.list)
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -100,12 +100,12 @@ func (w *Interfaces) Follow(tell func([]Interface)) (stop func()) {
 	}
 }
 
-// Close ends following. Followers are not told any more once it has returned. To do it again does nothing.
+// Close ends following. Once it has returned, followers are not called again. Further calls do nothing.
 func (w *Interfaces) Close() { w.end.Do(w.stop) }
 
-// refresh looks at the interfaces again, and tells followers if they changed.
+// refresh lists the interfaces again, and calls followers if the list changed.
 func (w *Interfaces) refresh() error {
-	w.mu.Lock() // before looking: of two looks, the later one must be what stays
+	w.mu.Lock() // before listing: of two lists, the later one must be stored last
 	defer w.mu.Unlock()
 	list, err := listInterfaces()
 	if err != nil {
@@ -117,7 +117,7 @@ func (w *Interfaces) refresh() error {
 	}
 	w.list = list
 	for f := range w.followers {
-		f.tell(list)
+		f.notify(list)
 	}
 	return nil
 }

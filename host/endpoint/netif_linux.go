@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch subscribes to rtnetlink's reports of links and addresses, and refreshes w after each. What the reports say is
-// not read: they can be lost when there are many, and a look at everything is cheap and never wrong.
+// watch subscribes to rtnetlink's reports on links and addresses, and calls refresh after each. It ignores what the reports
+// say: the kernel drops reports when there are too many, while a full listing is cheap and always right.
 func (w *Interfaces) watch() (stop func(), err error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -35,7 +35,7 @@ func (w *Interfaces) watch() (stop func(), err error) {
 				return
 			}
 			var again time.Time // never
-			// Any other error means that reports were lost (ENOBUFS), or that it is time to try again.
+			// After any other error, refresh too: reports were lost (ENOBUFS), or the deadline for a retry has passed.
 			if w.refresh() != nil {
 				again = time.Now().Add(time.Second)
 			}
@@ -48,8 +48,8 @@ func (w *Interfaces) watch() (stop func(), err error) {
 	}, nil
 }
 
-// listInterfaces asks the kernel for links and addresses. Package net does too, but has no broadcast addresses, and
-// asks for all addresses again for each interface.
+// listInterfaces asks the kernel for links and addresses. Package net does not return broadcast addresses, and lists all
+// addresses again for each interface.
 func listInterfaces() ([]Interface, error) {
 	var list []Interface
 	at := map[int]int{} // index of an interface to its place in list
@@ -76,7 +76,7 @@ func listInterfaces() ([]Interface, error) {
 	err = dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, unix.SizeofIfAddrmsg, func(head []byte, attrs []syscall.NetlinkRouteAttr) {
 		msg := (*unix.IfAddrmsg)(unsafe.Pointer(&head[0]))
 		place, ok := at[int(msg.Index)]
-		// A tentative IPv6 address can't be used until the system knows that nobody else has it.
+		// A tentative IPv6 address can't be used until the system has checked that no other machine has it.
 		if !ok || msg.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 {
 			return
 		}
@@ -90,7 +90,7 @@ func listInterfaces() ([]Interface, error) {
 			case unix.IFA_LOCAL:
 				local = ip
 			case unix.IFA_ADDRESS:
-				address = ip // of the other end, on a link between two
+				address = ip // on a point-to-point link, that of the other end
 			case unix.IFA_BROADCAST:
 				broadcast = ip
 			}
@@ -110,7 +110,7 @@ func listInterfaces() ([]Interface, error) {
 	return list, err
 }
 
-// dump asks rtnetlink for everything of one kind, and calls each with the head and the attributes of every answer.
+// dump asks rtnetlink for all objects of one kind, and calls each with the header and the attributes of every answer.
 func dump(request int, answer uint16, headLen int, each func(head []byte, attrs []syscall.NetlinkRouteAttr)) error {
 	raw, err := syscall.NetlinkRIB(request, unix.AF_UNSPEC)
 	if err != nil {

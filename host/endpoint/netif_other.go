@@ -10,7 +10,7 @@ import (
 
 const pollInterfaces = 3 * time.Second
 
-// watch refreshes w again and again.
+// watch calls refresh every pollInterfaces.
 func (w *Interfaces) watch() (stop func(), err error) {
 	ending, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -22,7 +22,7 @@ func (w *Interfaces) watch() (stop func(), err error) {
 			case <-ending:
 				return
 			case <-tick.C:
-				_ = w.refresh() // what failed is tried again at the next tick
+				_ = w.refresh() // if it fails, the next tick tries again
 			}
 		}
 	}()
@@ -49,7 +49,7 @@ func listInterfaces() ([]Interface, error) {
 		}
 		addresses, err := n.Addrs()
 		if err != nil {
-			continue // the interface has gone meanwhile
+			continue // the interface was removed meanwhile
 		}
 		for _, a := range addresses {
 			if n, ok := a.(*net.IPNet); ok {

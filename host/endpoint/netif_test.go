@@ -24,7 +24,8 @@ func TestDirectedBroadcast(t *testing.T) {
 	}
 }
 
-// A machine with two networks, one of which has two addresses, a tunnel without broadcast, and a cable that is not in.
+// machine returns the interfaces of a machine: loopback, two Ethernet interfaces, a tunnel without broadcast, and an
+// Ethernet interface that is down.
 func machine() []Interface {
 	address := func(p string) InterfaceAddress {
 		prefix := netip.MustParsePrefix(p)
@@ -51,7 +52,7 @@ func TestWhereCopiesGo(t *testing.T) {
 		want                 []string
 	}{
 		{"broadcast, all", "255.255.255.255:9", "", []string{
-			"sends to 10.0.0.255:9 from 10.0.0.1 on eth0", // once, for all its addresses
+			"sends to 10.0.0.255:9 from 10.0.0.1 on eth0", // one copy for both addresses
 			"sends to 10.1.255.255:9 from 10.1.0.1 on eth1",
 			"sends to 192.168.7.255:9 from 192.168.7.1 on eth1"}},
 		{"broadcast, by name", "255.255.255.255:9", "eth0 lo", []string{
@@ -106,7 +107,7 @@ func TestWhatIsReceivedOnInterfacesChosen(t *testing.T) {
 		{"10.0.0.255", 2, true, Broadcast},
 		{"255.255.255.255", 2, true, Broadcast},
 		{"239.1.1.1", 2, true, Multicast},
-		{"10.0.0.2", 1, true, Unicast}, // sent by the machine to itself
+		{"10.0.0.2", 1, true, Unicast}, // the machine sent it to itself
 		{"192.168.7.255", 3, true, Broadcast},
 		{"127.0.0.1", 1, false, Unicast},
 		{"10.9.0.1", 4, false, Unicast},

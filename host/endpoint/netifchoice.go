@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// A choice is how a user names interfaces: by name, by an address that one has, or by the network of such an address.
+// A choice selects interfaces: by name, by an address that an interface has, or by the network of such an address.
 type choice struct {
 	name   string
-	prefix netip.Prefix // valid for an address, which is a network of one, or a network
+	prefix netip.Prefix // valid if name is empty; a single address is a network of one
 }
 
 func parseChoices(texts []string) ([]choice, error) {
@@ -29,14 +29,14 @@ func parseChoices(texts []string) ([]choice, error) {
 	return choices, nil
 }
 
-// chosen is an interface that is up, and those of its addresses that were chosen.
+// chosen is an interface that is up, with those of its addresses that were chosen.
 type chosen struct {
 	Interface
-	named bool // false where there were no choices, and it is one of all
+	named bool // a choice selected it; false if there were no choices, so that all interfaces are chosen
 }
 
-// choose returns the interfaces of list that are up and that choices name, or all that are up where there are no
-// choices. An interface that is chosen by address has no other ones.
+// choose returns the interfaces of list that are up and that one of choices selects; without choices, all that are up. An
+// interface that was chosen by address or network keeps only the addresses that match.
 func choose(list []Interface, choices []choice) []chosen {
 	var found []chosen
 	for _, i := range list {

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Peek reads until enough says so of what has been seen, most bytes have been seen, or ctx is done, and returns what has
-// been seen. All of it stays in the stream: Read returns it first. The slice is valid until the next Read, Peek or
-// Unread, and must not be changed.
+// Peek reads until enough(seen) returns true, until it has seen most bytes, or until ctx is done. It returns the bytes seen.
+// They stay in the stream: Read returns them first. The slice is valid until the next Read, Peek or Unread, and must not
+// be changed.
 //
-// Peek asks enough whenever more has arrived, and at the start if bytes were seen or put back before. The error is nil
-// if it agreed or most bytes were seen, ctx's cause if ctx is done, and otherwise what Read would return, io.EOF for
-// instance.
+// Peek calls enough whenever more bytes have arrived, and at the start if an earlier Peek or Unread left bytes. The error is
+// nil if enough returned true or if most bytes were seen. It is ctx's cause if ctx is done, and otherwise the error that
+// Read would return, such as io.EOF.
 func (c *Conn) Peek(ctx context.Context, most int, enough func(seen []byte) bool) (seen []byte, err error) {
 	if len(c.unread) > 0 && enough(c.unread) {
 		return c.unread, nil
@@ -22,10 +22,10 @@ func (c *Conn) Peek(ctx context.Context, most int, enough func(seen []byte) bool
 			c.unread = buf
 		}
 	}()
-	// A deadline in the past is what wakes a Read without ending the connection.
+	// A deadline in the past wakes a read without ending the connection.
 	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		_ = c.socket.SetReadDeadline(time.Unix(1, 0)) // fails only once c is closed, which wakes Read as well
+		_ = c.socket.SetReadDeadline(time.Unix(1, 0)) // fails only if c is closed, which wakes the read too
 		close(woken)
 	})
 	defer func() {

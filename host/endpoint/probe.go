@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 )
 
-// ErrInUse is wrapped by the error of Probe for an address at which something listens.
+// ErrInUse is wrapped by the error of Probe if an address is in use.
 var ErrInUse = errors.New("in use")
 
-// Probe reports why [Listen], or a listener of datagrams, could not listen on addr at present. It listens nowhere itself,
-// so that no peer connects to it and no datagram gets lost.
+// Probe returns an error with the reason if [Listen] or [ListenDatagram] would fail for addr at present. Probe does not listen
+// itself, so no peer connects to it and no datagram is lost.
 func Probe(ctx context.Context, addr Address) error {
 	var err error
 	switch addr.Network {
@@ -46,7 +46,7 @@ func probeUnix(ctx context.Context, path string) error {
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err != nil {
-		return nil //nolint:nilerr // nobody listens there
+		return nil //nolint:nilerr // no process listens there
 	}
 	_ = conn.Close()
 	return ErrInUse

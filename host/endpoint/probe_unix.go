@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// probeIP binds a socket and closes it again. A socket of a stream that does not listen accepts nothing; and one for
-// datagrams that shares its address with nobody takes nothing away from others.
+// probeIP binds a socket and closes it again. A stream socket that does not listen accepts no connections. A datagram
+// socket that does not share its address can't be bound while another socket is, so it takes no datagrams from that one.
 func probeIP(ctx context.Context, addr Address) error {
 	host, service, err := net.SplitHostPort(addr.Address)
 	if err != nil {
@@ -53,7 +53,7 @@ func bindOnce(network string, ip netip.Addr, port int, both bool) error {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	unix.CloseOnExec(fd)
-	if kind == unix.SOCK_STREAM { // as listeners have it: connections that have ended don't keep the port
+	if kind == unix.SOCK_STREAM { // as for a listener: connections that have ended don't block the port
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
 	if family == unix.AF_INET6 && err == nil {

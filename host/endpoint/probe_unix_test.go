@@ -44,7 +44,7 @@ func TestProbe(t *testing.T) {
 		name  string
 		addr  Address
 		inUse bool
-		want  string // of another error
+		want  string // the message of an error other than ErrInUse
 	}{
 		{"tcp, in use", Address{Network: "tcp", Address: tcp.Addr().String()}, true, ""},
 		{"tcp, all addresses, one in use", Address{Network: "tcp", Address: ":" + port}, true, ""},
@@ -70,7 +70,7 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", tt.name, err, tt.want)
 		}
 	}
-	// Probing took nothing away.
+	// The listeners still work after Probe.
 	if conn, err := net.Dial("tcp", tcp.Addr().String()); err != nil {
 		t.Error(err)
 	} else {

@@ -2,5 +2,5 @@ package endpoint
 
 import "context"
 
-// probeIP says nothing: a socket that is bound is one that takes datagrams and connections away there.
+// probeIP does nothing and returns nil: on Windows, binding a socket takes datagrams and connections away from others.
 func probeIP(context.Context, Address) error { return nil }

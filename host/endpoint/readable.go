@@ -5,9 +5,9 @@ import (
 	"net"
 )
 
-// Readable returns how many bytes of the peer have arrived and were not read; the peer's end and bytes that were put back
-// with Unread do not count. It does not wait. The error is net.ErrClosed once the connection was ended here, or what
-// else the system says.
+// Readable returns how many bytes from the peer have arrived but were not read. The peer's end and bytes put back with
+// Unread don't count. Readable does not wait. The error is net.ErrClosed if this side has ended the connection, or another
+// error of the system.
 func (c *Conn) Readable() (int, error) {
 	raw, err := c.socket.SyscallConn()
 	if err != nil {

@@ -7,25 +7,25 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// A Redialer makes a connection again and again, for routes that have no downstream to tell that it failed. It waits
-// between attempts: from Min, doubling up to Max, each wait drawn at random so that many relays whose upstream was
-// away don't all come back at the same moment. One goroutine may use it.
+// A Redialer makes a connection again and again, for routes that have no downstream to which a failure could be reported.
+// It waits between attempts. The waits begin at Min and double up to Max. Each is drawn at random, so that many relays
+// that lost the same upstream don't reconnect all at the same moment. A Redialer is not safe for concurrent use.
 type Redialer struct {
-	// Dial makes one connection, with Dial of this package for instance.
+	// Dial makes one connection, for example with Dial of this package.
 	Dial func(ctx context.Context) (*Conn, error)
-	// Min and Max bound each wait between attempts. Neither is 0, and Max is not below Min.
+	// Min and Max bound each wait between attempts. Both must be above 0, and Max must not be below Min.
 	Min, Max time.Duration
-	// Failed, unless nil, is told each error of Dial and the wait that follows.
+	// Failed, unless nil, is called with each error of Dial and the wait that follows.
 	Failed func(err error, wait time.Duration)
 
 	backoff *backoff.ExponentialBackOff
 	made    time.Time // when the last connection was made; zero before the first
 }
 
-// Next returns the next connection. The first attempt is made at once. Later ones wait, also the first one after a
-// connection that ended: a connection that lasted for less than Max counts as a failure, so that an upstream that
-// accepts and hangs up is not hammered, and one that lasted longer starts the waits from Min again. The only error is
-// ctx's cause, once ctx is done.
+// Next returns the next connection. The very first attempt is made at once; each later attempt waits, including the first
+// attempt after a connection that ended. A connection that lasted for less than Max counts as a failure, so that the waits
+// grow also for an upstream that accepts and hangs up. After one that lasted longer, the waits start from Min again. The
+// only error is ctx's cause, once ctx is done.
 func (r *Redialer) Next(ctx context.Context) (*Conn, error) {
 	if r.backoff == nil {
 		r.backoff = r.newBackoff()
@@ -59,7 +59,8 @@ func (r *Redialer) Next(ctx context.Context) (*Conn, error) {
 	}
 }
 
-// newBackoff returns a backoff whose waits, each within half of its interval, begin at Min and end at Max.
+// newBackoff returns a backoff that draws each wait from its interval plus or minus a half. The first interval is chosen
+// so that its shortest wait is Min, the last so that its longest wait is Max.
 func (r *Redialer) newBackoff() *backoff.ExponentialBackOff {
 	const spread = 0.5
 	b := backoff.NewExponentialBackOff()
@@ -71,7 +72,8 @@ func (r *Redialer) newBackoff() *backoff.ExponentialBackOff {
 	return b
 }
 
-// wait returns how long to wait now. Where Max is less than three times Min, the range of one interval exceeds both.
+// wait returns how long to wait now. The clamp matters if Max is less than three times Min: then the waits drawn from one
+// interval may lie below Min or above Max.
 func (r *Redialer) wait() time.Duration {
 	return min(max(r.backoff.NextBackOff(), r.Min), r.Max)
 }

@@ -13,11 +13,11 @@ const (
 	longestWait  = 30 * time.Second
 )
 
-// attempts is a Dial that records when it was called and fails unless told otherwise.
+// attempts provides a Dial that records the time of each call and fails the first calls with fail.
 type attempts struct {
 	times []time.Time
 	fail  error
-	until int // attempts before that one fail
+	until int // how many calls fail
 }
 
 func (a *attempts) dial(context.Context) (*Conn, error) {
@@ -64,7 +64,7 @@ func TestRedialerAfterAConnection(t *testing.T) {
 	tests := []struct {
 		name        string
 		lasted      time.Duration
-		least, most time.Duration // of the wait before the next attempt
+		least, most time.Duration // bounds of the wait before the next attempt
 	}{
 		{"it did not last: the waits go on growing", time.Second, 3200 * time.Millisecond, 9600 * time.Millisecond},
 		{"it lasted: the waits begin anew", longestWait, shortestWait, 3 * shortestWait},
@@ -77,7 +77,7 @@ func TestRedialerAfterAConnection(t *testing.T) {
 				if _, err := r.Next(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				<-time.After(test.lasted) // of the bubble's clock
+				<-time.After(test.lasted) // on the clock of the synctest bubble
 				ended := time.Now()
 				if _, err := r.Next(t.Context()); err != nil {
 					t.Fatal(err)

@@ -12,23 +12,23 @@ import (
 	"syscall"
 )
 
-// A transfer moves bytes with single system calls that don't wait, and lets the runtime's poller wait between them.
+// A transfer moves bytes with single non-blocking system calls, and waits in the runtime's poller between them.
 //
-// The kernel reports a reset or a lost peer once, to the first call of either direction; the other direction then reads
-// an end of stream, or writes into a broken pipe. Each system call is made under its direction's mutex, and what it
-// learns is in broken before the mutex is free. So whoever meets the consequence locks the other direction's mutex
-// once, and then knows the cause if there is one.
+// The kernel reports a reset or a lost peer once, to the first call of either direction. A later read then returns the end
+// of the stream, and a later write fails with EPIPE. So that both directions return the cause, each system call is made
+// under its direction's mutex and stores the cause in broken before it unlocks the mutex. A direction that meets the
+// consequence locks the other direction's mutex once; after that, broken has the cause, if there is one.
 type transfer struct {
 	raw     syscall.RawConn
 	in, out ioState
-	broken  atomic.Pointer[error]
-	stalled atomic.Bool // a write waits for the peer to take bytes
+	broken  atomic.Pointer[error] // ErrReset or ErrPeerLost, as the kernel reported it
+	stalled atomic.Bool           // a write waits for the peer to accept bytes
 }
 
-// An ioState is one direction of a transfer: the arguments and results of the call that is under way.
+// An ioState is one direction of a transfer: the arguments and results of the call in progress.
 type ioState struct {
 	mu      sync.Mutex
-	try     func(fd uintptr) bool // made once, since a method value allocates
+	try     func(fd uintptr) bool // stored, since each use of a method value allocates
 	grab    func() []byte
 	release func([]byte)
 	p       []byte
@@ -106,7 +106,7 @@ func (t *transfer) tryWrite(fd uintptr) (done bool) {
 	return !again
 }
 
-// errAgain stands for EAGAIN, which is no error: the call has to wait.
+// errAgain stands for EAGAIN: the call has to wait.
 var errAgain = errors.New("would wait")
 
 // call makes one system call. The caller holds the mutex of the direction.
@@ -122,7 +122,7 @@ func (t *transfer) call(name string, sys func(int, []byte) (int, error), fd uint
 			return 0, errAgain
 		}
 		end := Classify(os.NewSyscallError(name, err))
-		// EPIPE is a consequence: of a reset, or of the peer's Close, which says nothing of the other direction.
+		// EPIPE is never the cause: it follows a reset, or the peer's Close, after which the other direction may still work.
 		if err != syscall.EPIPE && (errors.Is(end, ErrReset) || errors.Is(end, ErrPeerLost)) {
 			t.broken.CompareAndSwap(nil, &end)
 		}
@@ -130,9 +130,9 @@ func (t *transfer) call(name string, sys func(int, []byte) (int, error), fd uint
 	}
 }
 
-// cause returns why err came, where the other direction was told.
+// cause returns the error that the kernel reported to either direction, or err if there is none.
 func (t *transfer) cause(err error, other *ioState) error {
-	other.mu.Lock() // a call that is being told now has noted it after this
+	other.mu.Lock() // waits until a call in progress has stored the error it got
 	defer other.mu.Unlock()
 	if broken := t.broken.Load(); broken != nil {
 		return *broken
@@ -140,7 +140,7 @@ func (t *transfer) cause(err error, other *ioState) error {
 	return err
 }
 
-// stopped returns the error of a poller that was told to stop waiting.
+// stopped returns the error of a wait that ended because the connection was closed or its deadline passed.
 func stopped(err error) error {
 	if errors.Is(err, net.ErrClosed) {
 		return net.ErrClosed

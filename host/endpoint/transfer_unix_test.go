@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// fill writes until the system accepts no more.
+// fill writes until the system accepts no more bytes.
 func fill(t testing.TB, c *Conn) (n int) {
 	t.Helper()
 	p := make([]byte, 64<<10)
@@ -34,7 +34,7 @@ func fill(t testing.TB, c *Conn) (n int) {
 func TestAReadThatWaitsHoldsNoBuffer(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		c, peer := pair(t, network)
-		h := newHand(t, 10)
+		h := newBufferLender(t, 10)
 		type result struct {
 			got string
 			err error
@@ -44,7 +44,7 @@ func TestAReadThatWaitsHoldsNoBuffer(t *testing.T) {
 			got, err := h.read(c)
 			done <- result{string(got), err}
 		}()
-		<-h.released // and now it waits
+		<-h.released // after the release, Read waits
 		select {
 		case r := <-done:
 			t.Fatalf("got %v before anything was sent", r)
@@ -76,7 +76,7 @@ func TestEndingWakesARead(t *testing.T) {
 		t.Run(end.name, func(t *testing.T) {
 			each(t, func(t *testing.T, network string) {
 				c, _ := pair(t, network)
-				h := newHand(t, 10)
+				h := newBufferLender(t, 10)
 				done := make(chan error)
 				go func() {
 					_, err := h.read(c)
@@ -166,8 +166,8 @@ func TestWhatAUnixPeerSeesOfAReset(t *testing.T) {
 func TestPeerResets(t *testing.T) {
 	c, peer := pair(t, "tcp")
 	reset(peer)
-	h := newHand(t, 10)
-	for range 2 { // the kernel says it once
+	h := newBufferLender(t, 10)
+	for range 2 { // the kernel reports the reset once only
 		if _, err := h.read(c); !errors.Is(err, ErrReset) || !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("got %v from Read, want %v by ECONNRESET", err, ErrReset)
 		}
@@ -182,9 +182,9 @@ func TestPeerResets(t *testing.T) {
 	}
 }
 
-// The kernel tells one of Read and Write of a reset; the other one must not take it for the end of the stream.
+// The kernel reports a reset to one of Read and Write; the other must not take the reset for the end of the stream.
 func TestAResetIsNeverAnEnd(t *testing.T) {
-	l := listening(t, somewhere(t, "tcp"), ListenOptions{})
+	l := listening(t, testAddress(t, "tcp"), ListenOptions{})
 	for range 300 {
 		peer, err := net.Dial("tcp", l.Addr().Address)
 		if err != nil {
@@ -206,7 +206,7 @@ func TestAResetIsNeverAnEnd(t *testing.T) {
 			}
 		})
 		both.Go(func() {
-			if _, err := newHand(t, 10).read(c); !errors.Is(err, ErrReset) {
+			if _, err := newBufferLender(t, 10).read(c); !errors.Is(err, ErrReset) {
 				t.Errorf("got %v from Read, want %v", err, ErrReset)
 			}
 		})
@@ -216,8 +216,8 @@ func TestAResetIsNeverAnEnd(t *testing.T) {
 	}
 }
 
-// Linux lets the one that asks first know; here it is Write, for certain.
-func TestReadAfterWriteWasToldOfAReset(t *testing.T) {
+// Linux reports a reset to the first call after it; here that is certainly Write.
+func TestReadAfterWriteGotAReset(t *testing.T) {
 	c, peer := pair(t, "tcp")
 	if _, err := peer.Write([]byte("half a fra")); err != nil {
 		t.Fatal(err)
@@ -232,7 +232,7 @@ func TestReadAfterWriteWasToldOfAReset(t *testing.T) {
 			break
 		}
 	}
-	got, err := newHand(t, 100).readAll(c)
+	got, err := newBufferLender(t, 100).readAll(c)
 	sent := "half a fra"
 	if !errors.Is(err, ErrReset) || !strings.HasPrefix(sent, string(got)) {
 		t.Errorf("got %q, %v, want %v", got, err, ErrReset)
@@ -244,7 +244,7 @@ func TestThePeersCompleteEndStaysOneWhenItResetsLater(t *testing.T) {
 	if _, err := peer.Write([]byte("all of it")); err != nil {
 		t.Fatal(err)
 	}
-	_ = peer.Close() // complete; what it is sent from now on is answered by a reset
+	_ = peer.Close() // a complete end; the peer answers later writes with a reset
 	for {
 		if _, err := c.Write([]byte("x")); err != nil {
 			if !errors.Is(err, ErrReset) {
@@ -253,7 +253,7 @@ func TestThePeersCompleteEndStaysOneWhenItResetsLater(t *testing.T) {
 			break
 		}
 	}
-	if got, err := newHand(t, 100).readAll(c); string(got) != "all of it" || err != io.EOF {
+	if got, err := newBufferLender(t, 100).readAll(c); string(got) != "all of it" || err != io.EOF {
 		t.Errorf("got %q, %v, want all of it and EOF", got, err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 // A transfer moves bytes with the blocking calls of package net.
 type transfer struct {
 	socket  socket
-	stalled atomic.Bool // a write is under way: whether it waits for the peer is not known
+	stalled atomic.Bool // a write is in progress; whether it waits for the peer is not known
 }
 
 func newTransfer(s socket) (*transfer, error) { return &transfer{socket: s}, nil }
@@ -22,7 +22,7 @@ func (t *transfer) read(grab func() []byte, release func([]byte)) (int, error) {
 	}
 	n, err := t.socket.Read(buf)
 	if n > 0 {
-		return n, nil // an error comes again
+		return n, nil // the next call returns the error, if any
 	}
 	release(buf)
 	return 0, ended(err)
@@ -33,7 +33,7 @@ func (t *transfer) write(p []byte) (int, error) {
 	n, err := t.socket.Write(p)
 	t.stalled.Store(false)
 	if n > 0 {
-		return n, nil // an error comes again
+		return n, nil // the next call returns the error, if any
 	}
 	return 0, ended(err)
 }

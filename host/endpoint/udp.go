@@ -9,13 +9,13 @@ import (
 // MaxDatagram is the longest payload of an IPv4 datagram, in bytes. IPv6 could carry 20 bytes more.
 const MaxDatagram = 65507
 
-// ErrNoInterface is why a datagram was not sent when none of the chosen interfaces is there, up, and fit for it.
+// ErrNoInterface means that a datagram was not sent because none of the chosen interfaces exists, is up and can send it.
 var ErrNoInterface = errors.New("no interface to send from")
 
-// A Cast says to how many a datagram was sent.
+// A Cast is the kind of address that a datagram was sent to.
 type Cast uint8
 
-// The zero value stands for what can't be told, on systems (Windows) that don't say where a datagram was sent to.
+// UnknownCast, the zero value, occurs on systems (Windows) that don't report where a datagram was sent to.
 const (
 	UnknownCast Cast = iota
 	Unicast
@@ -27,74 +27,78 @@ func (c Cast) String() string {
 	return [...]string{"unknown", "unicast", "broadcast", "multicast"}[c]
 }
 
-// A Datagram is one of a batch.
+// A Datagram is one datagram of a batch, to receive or to send.
 type Datagram struct {
-	// Payload is what it carries. To receive, the caller provides memory: up to the capacity of Payload is written, from its
-	// first byte, and its length becomes the datagram's, which can be 0.
+	// Payload is the datagram's bytes. To receive, the caller provides the memory: ReadBatch writes up to cap(Payload) bytes
+	// from the first byte on, and sets len(Payload) to the length of the datagram, which can be 0.
 	Payload []byte
-	// Remote is who sent it, or whom to send it to. IPv4 is never mapped into IPv6. To send, the zero AddrPort means
-	// what was dialed.
+	// Remote is the address of the sender, or the address to send to. It is never an IPv4-mapped IPv6 address. To send, the
+	// zero AddrPort means the address that was dialed.
 	Remote netip.AddrPort
-	// Local is the address it was sent to (the zero Addr on Windows), or the address to send from. To send, the zero Addr
-	// lets the system choose, and an address that is no longer one of this machine's is an error. Systems other than Linux
-	// may choose by themselves.
+	// Local is the address that the datagram was sent to (the zero Addr on Windows), or the address to send from. To send,
+	// the zero Addr lets the system choose, and an address that this machine no longer has is an error. Systems other than
+	// Linux may ignore Local and choose themselves.
 	Local netip.Addr
-	// Interface is the index of the interface that it came in by (0 on Windows), or that it shall leave by; 0: the
-	// system chooses. What a machine sends to an address of its own comes in by loopback.
+	// Interface is the index of the interface that the datagram was received on (0 on Windows), or that it is to be sent
+	// from; 0: the system chooses. Datagrams that a machine sends to one of its own addresses are received on loopback.
 	Interface int
-	// Cast is told of datagrams received.
+	// Cast is set by ReadBatch: the kind of address that Local is.
 	Cast Cast
-	// Own is told of datagrams received: it was sent by a socket that shares its [Origins] with this one.
+	// Own is set by ReadBatch: the datagram was sent by a socket that shares its [Origins] with this one.
 	Own bool
-	// Err is told of datagrams sent: why not one copy was sent, or nil.
+	// Err is set by WriteBatch: nil if at least one copy was sent, otherwise the reason.
 	Err error
 
-	size int  // of the datagram, as received: more than len(Payload) when it was cut
-	sent bool // one copy at least
+	size int  // length of the datagram as received: not len(Payload) if it was truncated; -1: truncated, length unknown
+	sent bool // at least one copy was sent
 }
 
 // DatagramOptions are ready as their zero value.
 type DatagramOptions struct {
-	// Interfaces are those to receive on or to send from, each given by name, by an address it has, or by the network of
-	// such an address: eth0, 192.168.1.5, 192.168.1.0/24. Chosen by address, it sends from there alone. Empty: all.
-	// It is not an error if there is none such; there may be one later. Listening, what is sent to an address of a
-	// chosen interface is received whatever interface it comes in by, and the rest is dropped and counted; Windows can't
-	// tell, and so refuses it.
+	// Interfaces are the interfaces to receive on or to send from, each given by its name, by one of its addresses, or by
+	// the network of such an address: eth0, 192.168.1.5, 192.168.1.0/24. An interface given by address or network sends from
+	// the matching addresses only. Empty: all interfaces. It is not an error if no interface matches; one may appear later.
+	//
+	// A listener receives a datagram if it arrives on a chosen interface, or if it is sent to an address of one, whatever
+	// interface it arrives on. Other datagrams are dropped and counted. On Windows, choosing interfaces is an error for
+	// listeners, since the system does not report where a datagram arrived.
 	Interfaces []string
-	// Groups are the multicast groups to join on each of the interfaces; of one family. Listening only.
+	// Groups are the multicast groups to join on each of the interfaces, all of one family. Listening only.
 	Groups []netip.Addr
-	// TTL is how many networks multicast crosses that was dialed: 1 to 255. 0: 1, which stays in the sender's network.
+	// TTL is how many networks a datagram crosses that is sent to a multicast group: 1 to 255. 0 means 1: the datagram stays
+	// in the sender's network. Dialing only.
 	TTL int
-	// ReceiveBuffer is how much the system shall keep of what was not read yet, in bytes; each datagram counts with some
-	// hundred bytes of overhead. What is granted can be less. 0: the system's default.
+	// ReceiveBuffer is how many bytes of unread datagrams the system is to buffer; each datagram adds some hundred bytes of
+	// overhead. The system may grant less. 0: the system's default.
 	ReceiveBuffer int
-	// Exclusive makes it an error if somebody listens on the port already. Otherwise those who allow it share it: each
-	// gets every broadcast and multicast, but unicast goes to one of them. Listening only.
+	// Exclusive makes it an error if another socket is bound to the port. Otherwise the port is shared by all sockets that
+	// allow it: each receives every broadcast and multicast datagram, but only one of them a unicast datagram. Listening only.
 	Exclusive bool
-	// Watch tells of interfaces that come and go. nil: it watches by itself.
+	// Watch reports interfaces that come and go. nil: the DatagramConn runs WatchInterfaces itself.
 	Watch *Interfaces
-	// Origins knows own datagrams from others. nil: one that is the process's.
+	// Origins recognizes own datagrams. nil: one that the whole process shares.
 	Origins *Origins
 
-	// The following may call nothing of the DatagramConn.
+	// The following functions must not call methods of the DatagramConn.
 
-	// Truncated, unless nil, is told of each datagram that did not fit the memory provided for it: from whom it was, how
-	// long it was (0: the system does not say), and how long it could have been. It is counted and not handed over.
+	// Truncated, unless nil, is called for each datagram that did not fit into the memory provided for it: with its sender,
+	// its length in bytes (0: the system does not report it), and the length that would have fitted. The datagram is counted
+	// and not returned.
 	Truncated func(from netip.AddrPort, size, room int)
-	// SendFailed, unless nil, is told when sending to what was dialed begins to fail, of each change of why, and, with a
-	// nil error, when it succeeds again. to is the zero AddrPort when there is no interface to send from.
+	// SendFailed, unless nil, is called when sending to the address that was dialed begins to fail, when the reason changes,
+	// and, with a nil error, when sending succeeds again. to is the zero AddrPort if there is no interface to send from.
 	SendFailed func(to netip.AddrPort, err error)
-	// Changed, unless nil, is told what the endpoint does since interfaces changed: that it uses one, or (gone) that it
-	// does no more. With an error, it was tried and failed, and is tried again when interfaces change.
+	// Changed, unless nil, is called for each use of an interface that begins or, if gone, ends because interfaces changed.
+	// If err is not nil, the use could not begin; the DatagramConn tries again when interfaces change.
 	Changed func(use DatagramUse, gone bool, err error)
 }
 
-// A DatagramUse is one thing that an endpoint does with an interface.
+// A DatagramUse is one way in which an endpoint uses an interface.
 type DatagramUse struct {
 	Interface string
-	Group     netip.Addr     // listening: joined there; the zero Addr: receives what is sent to the machine
-	To        netip.AddrPort // dialing: where a copy goes
-	From      netip.Addr     // dialing: where it is sent from; the zero Addr: the system chooses
+	Group     netip.Addr     // listening: the group joined there; the zero Addr: receives datagrams sent to the machine
+	To        netip.AddrPort // dialing: the address that a copy is sent to
+	From      netip.Addr     // dialing: the address that the copy is sent from; the zero Addr: the system chooses
 }
 
 // MarshalText returns String, for logs in JSON.
@@ -113,14 +117,14 @@ func (u DatagramUse) String() string {
 	return "receives on " + u.Interface
 }
 
-// DatagramStats count since the endpoint was made.
+// DatagramStats are counts of datagrams since the endpoint was made.
 type DatagramStats struct {
-	Received  uint64 // handed over
-	Own       uint64 // of those, how many were Own
-	Truncated uint64 // did not fit the memory provided
-	Elsewhere uint64 // came in by an interface that was not chosen, or for another group
-	Strangers uint64 // dialing one address: came from another one
-	Dropped   uint64 // by the system, since nobody read them in time; Linux, else 0
+	Received  uint64 // returned by ReadBatch
+	Own       uint64 // of Received, those that were Own
+	Truncated uint64 // discarded: did not fit into the memory provided
+	Elsewhere uint64 // discarded: arrived on an interface that was not chosen, or for another group
+	Strangers uint64 // discarded: one address was dialed, and the datagram came from another one
+	Dropped   uint64 // dropped by the system because they were not read in time; always 0 except on Linux
 	Sent      uint64 // copies that the system accepted
-	Unsent    uint64 // copies that it did not
+	Unsent    uint64 // copies that could not be sent
 }

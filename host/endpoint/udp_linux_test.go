@@ -24,8 +24,8 @@ func TestBroadcastOnLoopback(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			first := listenUDP(t, "0.0.0.0:0", DatagramOptions{})
-			second := listenUDP(t, at("", first), DatagramOptions{})                  // IPv6 too
-			directed := listenUDP(t, at("127.255.255.255", first), DatagramOptions{}) // for nothing else
+			second := listenUDP(t, at("", first), DatagramOptions{})                  // also IPv6
+			directed := listenUDP(t, at("127.255.255.255", first), DatagramOptions{}) // only for this address
 			d := dialUDP(t, at(tt.host, first), DatagramOptions{Interfaces: tt.interfaces})
 			unicast := dialUDP(t, at("127.0.0.1", first), DatagramOptions{})
 			send(t, unicast, "to one")
@@ -48,7 +48,7 @@ func TestBroadcastOnLoopback(t *testing.T) {
 			if strings.Count(payloads, "to one") != 1 || strings.Count(payloads, "to all") != 3 {
 				t.Errorf("got %s; want the unicast once and the broadcast by all three", payloads)
 			}
-			// Answers to a broadcast come from anybody.
+			// Any machine may answer a broadcast.
 			answer := []Datagram{{Payload: []byte("here"), Remote: netip.MustParseAddrPort(at("127.0.0.1", d))}}
 			if err := first.WriteBatch(answer); err != nil || answer[0].Err != nil {
 				t.Fatal(err, answer[0].Err)
@@ -94,20 +94,20 @@ func TestMulticastOnLoopback(t *testing.T) {
 }
 
 func TestNoInterfaceToSendFrom(t *testing.T) {
-	var told []string
+	var calls []string
 	d := dialUDP(t, "*:9", DatagramOptions{Interfaces: []string{"nosuch0"}, SendFailed: func(to netip.AddrPort, err error) {
-		told = append(told, fmt.Sprint(to, err))
+		calls = append(calls, fmt.Sprint(to, err))
 	}})
 	batch := make([]Datagram, 2)
 	if err := d.WriteBatch(batch); err != nil || batch[0].Err != ErrNoInterface || batch[1].Err != ErrNoInterface {
 		t.Errorf("got %v, %v; want ErrNoInterface", err, batch)
 	}
-	if want := fmt.Sprint([]string{fmt.Sprint(netip.AddrPort{}, ErrNoInterface)}); fmt.Sprint(told) != want || d.Stats().Unsent != 2 {
-		t.Errorf("told %q, %d unsent; want %s, 2", told, d.Stats().Unsent, want)
+	if want := fmt.Sprint([]string{fmt.Sprint(netip.AddrPort{}, ErrNoInterface)}); fmt.Sprint(calls) != want || d.Stats().Unsent != 2 {
+		t.Errorf("got calls %q, %d unsent; want %s, 2", calls, d.Stats().Unsent, want)
 	}
 }
 
-// What nobody reads in time is dropped by the kernel, and counted to the last one: received and dropped make up sent.
+// The kernel drops datagrams that are not read in time, and counts all of them: received plus dropped equals sent.
 func TestDroppedDatagramsAreCounted(t *testing.T) {
 	l := listenUDP(t, "127.0.0.1:0", DatagramOptions{ReceiveBuffer: 16 << 10})
 	d := dialUDP(t, at("127.0.0.1", l), DatagramOptions{})
@@ -117,7 +117,7 @@ func TestDroppedDatagramsAreCounted(t *testing.T) {
 	}
 	batch := memory(64, 10)
 	for late := time.Now().Add(patience); l.Stats().Received+l.Stats().Dropped < sent; {
-		// Datagrams may still be on their way, and the last of them be dropped: there may be nothing to read.
+		// Some datagrams may not have arrived yet, and the last may have been dropped, so there may be nothing to read.
 		if err := l.socket.conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestDroppedDatagramsAreCounted(t *testing.T) {
 	}
 	send(t, d, "the end")
 	if got := read(t, l, 1)[0]; string(got.Payload) != "the end" {
-		t.Errorf("got %q behind those, want the end", got.Payload)
+		t.Errorf("got %q after those, want the end", got.Payload)
 	}
 	s := l.Stats()
 	if s.Dropped == 0 || s.Received+s.Dropped != sent+1 {

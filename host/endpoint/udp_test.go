@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// patience is how long tests wait for what should happen at once.
+// patience is how long tests wait for events that should happen at once.
 const patience = 20 * time.Second
 
 func listenUDP(t testing.TB, address string, options DatagramOptions) *DatagramConn {
@@ -36,7 +36,7 @@ func dialUDP(t testing.TB, address string, options DatagramOptions) *DatagramCon
 	return c
 }
 
-// at returns HOST:PORT with the port of c.
+// at returns host with the port of c, as HOST:PORT.
 func at(host string, c *DatagramConn) string {
 	return net.JoinHostPort(host, fmt.Sprint(c.Addr().Port()))
 }
@@ -62,7 +62,7 @@ func read(t testing.TB, c *DatagramConn, n int) []Datagram {
 	return got
 }
 
-// send sends payloads to what was dialed.
+// send sends payloads to the address that was dialed.
 func send(t testing.TB, c *DatagramConn, payloads ...string) {
 	t.Helper()
 	batch := make([]Datagram, len(payloads))
@@ -107,7 +107,7 @@ func TestDatagramsThereAndBack(t *testing.T) {
 				if got.Remote.Port() != d.Addr().Port() || got.Remote.Addr().Is4In6() {
 					t.Fatalf("got sender %s, want port %d", got.Remote, d.Addr().Port())
 				}
-				if !untoldUDP && (got.Cast != Unicast || got.Local != got.Remote.Addr() || got.Interface == 0) {
+				if !destinationUnknown && (got.Cast != Unicast || got.Local != got.Remote.Addr() || got.Interface == 0) {
 					t.Fatalf("got %s to %s on %d, want unicast to %s", got.Cast, got.Local, got.Interface, got.Remote.Addr())
 				}
 				answer := []Datagram{{Payload: got.Payload, Remote: got.Remote, Local: got.Local}}
@@ -129,10 +129,10 @@ func TestDatagramsComeInBatches(t *testing.T) {
 	l := listenUDP(t, "127.0.0.1:0", DatagramOptions{ReceiveBuffer: 4 << 20})
 	d := dialUDP(t, at("127.0.0.1", l), DatagramOptions{})
 	var want []string
-	for i := range 3*maxBatch/2 + 1 { // more than one system call takes
+	for i := range 3*maxBatch/2 + 1 { // more than fit into one system call
 		want = append(want, fmt.Sprintf("%04d", i))
 	}
-	for len(want) > 0 { // as many as the smallest of buffers holds
+	for len(want) > 0 { // in portions that fit into the smallest receive buffer
 		k := min(len(want), 100)
 		send(t, d, want[:k]...)
 		for i, got := range read(t, l, k) {
@@ -144,13 +144,13 @@ func TestDatagramsComeInBatches(t *testing.T) {
 	}
 }
 
-func TestDatagramThatWasCutIsNotHandedOver(t *testing.T) {
-	var cut []string
+func TestTruncatedDatagramIsDiscarded(t *testing.T) {
+	var truncated []string
 	l := listenUDP(t, "127.0.0.1:0", DatagramOptions{Truncated: func(_ netip.AddrPort, size, room int) {
 		if size == 0 {
-			size = 11 // not every system says
+			size = 11 // not every system reports the size
 		}
-		cut = append(cut, fmt.Sprintf("%d/%d", size, room))
+		truncated = append(truncated, fmt.Sprintf("%d/%d", size, room))
 	}})
 	d := dialUDP(t, at("127.0.0.1", l), DatagramOptions{})
 	send(t, d, "hello world", "0123456789", "hello again", "ho")
@@ -172,8 +172,8 @@ func TestDatagramThatWasCutIsNotHandedOver(t *testing.T) {
 			t.Fatal("got the same memory back twice")
 		}
 	}
-	if fmt.Sprint(got) != "[0123456789 ho]" || fmt.Sprint(cut) != "[11/10 11/10]" || l.Stats().Truncated != 2 {
-		t.Errorf("got %q, cut %q, counted %d; want [0123456789 ho], [11/10 11/10], 2", got, cut, l.Stats().Truncated)
+	if fmt.Sprint(got) != "[0123456789 ho]" || fmt.Sprint(truncated) != "[11/10 11/10]" || l.Stats().Truncated != 2 {
+		t.Errorf("got %q, truncated %q, counted %d; want [0123456789 ho], [11/10 11/10], 2", got, truncated, l.Stats().Truncated)
 	}
 }
 
@@ -214,10 +214,10 @@ func TestAnswersComeFromWhoWasDialed(t *testing.T) {
 }
 
 func TestDatagramThatCannotBeSent(t *testing.T) {
-	var told []string
+	var calls []string
 	l := listenUDP(t, "127.0.0.1:0", DatagramOptions{ReceiveBuffer: 1 << 20})
 	d := dialUDP(t, at("127.0.0.1", l), DatagramOptions{SendFailed: func(to netip.AddrPort, err error) {
-		told = append(told, fmt.Sprint(to == netip.MustParseAddrPort(at("127.0.0.1", l)), err != nil))
+		calls = append(calls, fmt.Sprint(to == netip.MustParseAddrPort(at("127.0.0.1", l)), err != nil))
 	}})
 	tooLong := bytes.Repeat([]byte("x"), 65536)
 	batch := []Datagram{{Payload: []byte("hi")}, {Payload: tooLong}, {Payload: tooLong}, {Payload: []byte("ho")},
@@ -233,8 +233,8 @@ func TestDatagramThatCannotBeSent(t *testing.T) {
 	if got := read(t, l, 2); string(got[0].Payload)+string(got[1].Payload) != "hiho" {
 		t.Errorf("got %q and %q, want hi and ho", got[0].Payload, got[1].Payload)
 	}
-	if fmt.Sprint(told) != "[true true true false]" {
-		t.Errorf("SendFailed was told %v, want that it began and that it ended", told)
+	if fmt.Sprint(calls) != "[true true true false]" {
+		t.Errorf("SendFailed was called with %v, want that it began and that it ended", calls)
 	}
 	if s := d.Stats(); s.Sent != 2 || s.Unsent != 3 {
 		t.Errorf("got %d sent, %d not; want 2, 3", s.Sent, s.Unsent)

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 )
 
-// limitedBroadcast is the address of everybody on this network (RFC 919).
+// limitedBroadcast addresses all machines on the sender's network (RFC 919).
 var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // parseUDP returns the host and the port of HOST:PORT.
@@ -23,7 +23,7 @@ func parseUDP(ctx context.Context, address string) (host string, port uint16, er
 	return host, uint16(n), nil
 }
 
-// lookupUDP returns the address of host: of several, the first IPv4 one, or else the first.
+// lookupUDP returns the address of host. If host has several, it returns the first IPv4 address, or else the first address.
 func lookupUDP(ctx context.Context, host string) (netip.Addr, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip.Unmap(), nil
@@ -40,7 +40,7 @@ func lookupUDP(ctx context.Context, host string) (netip.Addr, error) {
 	return found[0], nil
 }
 
-// networkOf returns udp4 or udp6, and the address that is all addresses of it.
+// networkOf returns udp4 or udp6, and the wildcard address of that family.
 func networkOf(v4 bool) (network string, wildcard netip.Addr) {
 	if v4 {
 		return "udp4", netip.IPv4Unspecified()

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxBatch is how many datagrams go with one system call; the kernel takes 1024 (UIO_MAXIOV).
+// maxBatch is the maximum number of datagrams per system call. The kernel would accept 1024 (UIO_MAXIOV).
 const maxBatch = 256
 
 // mmsghdr is struct mmsghdr of recvmmsg(2).
@@ -20,19 +20,19 @@ type mmsghdr struct {
 	n    uint32
 }
 
-// A control has room for the one control message there can be, aligned as the kernel wants it.
+// A control has room for one control message, which is all that a datagram can have, aligned as the kernel requires.
 type control [8]uint64
 
 func (c *control) bytes() []byte { return (*[unsafe.Sizeof(*c)]byte)(unsafe.Pointer(c))[:] }
 
-// batch is the memory of a recvmmsg or sendmmsg call, used again for the next.
+// batch is the memory of a recvmmsg or sendmmsg call. It is reused for the next call.
 type batch struct {
 	heads    []mmsghdr
 	iovecs   []unix.Iovec
 	names    []unix.RawSockaddrInet6 // or Inet4, which is shorter
 	controls []control
 
-	from, to int // the part of heads that the call is for
+	from, to int // the call uses heads[from:to]
 	n        int
 	errno    syscall.Errno
 }
@@ -47,7 +47,7 @@ func (b *batch) grow(n int) {
 	b.controls = make([]control, n)
 }
 
-// fill prepares head i for payload, with room for a name and controls.
+// fill prepares header i for payload, with room for an address and no control messages.
 func (b *batch) fill(i int, payload []byte) *unix.Msghdr {
 	b.iovecs[i] = unix.Iovec{Base: unsafe.SliceData(payload)}
 	b.iovecs[i].SetLen(len(payload))
@@ -60,7 +60,7 @@ func (b *batch) fill(i int, payload []byte) *unix.Msghdr {
 	return h
 }
 
-// call makes a system call for the part of heads, and reports whether it need not wait for the socket.
+// call makes a system call for heads[from:to]. It returns false if the socket is not ready, so that the caller must wait.
 func (b *batch) call(trap, fd, flags uintptr) (done bool) {
 	for {
 		n, _, errno := unix.Syscall6(trap, fd, uintptr(unsafe.Pointer(&b.heads[b.from])), uintptr(b.to-b.from), flags, 0, 0)
@@ -72,30 +72,30 @@ func (b *batch) call(trap, fd, flags uintptr) (done bool) {
 	}
 }
 
-// forget lets go of the caller's memory.
+// forget drops the references to the caller's memory.
 func (b *batch) forget(n int) {
 	for i := range b.iovecs[:n] {
 		b.iovecs[i] = unix.Iovec{}
 	}
 }
 
-// A batchReader receives with recvmmsg. golang.org/x/net does too, but allocates twice for each datagram.
+// A batchReader receives with recvmmsg. The batch functions of golang.org/x/net allocate twice for each datagram.
 type batchReader struct {
 	socket *udpSocket
 	batch
-	receive func(fd uintptr) bool // a method value, made once
+	receive func(fd uintptr) bool // stored, so that read does not allocate
 }
 
 func newBatchReader(s *udpSocket) *batchReader {
 	r := &batchReader{socket: s}
 	r.receive = func(fd uintptr) bool {
-		// With MSG_TRUNC the length that is told is that of the datagram, not of what fitted.
+		// With MSG_TRUNC, the kernel returns the length of the whole datagram, not of the part that fitted.
 		return r.call(unix.SYS_RECVMMSG, fd, unix.MSG_TRUNC)
 	}
 	return r
 }
 
-// read waits for datagrams and fills in at least one, and what came with it.
+// read waits for datagrams, fills in at least one, and returns how many it filled in.
 func (r *batchReader) read(datagrams []Datagram, view *datagramView) (int, error) {
 	datagrams = datagrams[:min(len(datagrams), maxBatch)]
 	r.grow(len(datagrams))
@@ -138,7 +138,7 @@ func addrPort(name *unix.RawSockaddrInet6, view *datagramView) netip.AddrPort {
 	return netip.AddrPortFrom(ip, port)
 }
 
-// packetInfo returns where a datagram was sent to and the interface it came in by, from its control messages.
+// packetInfo returns, from a datagram's control messages, the address that it was sent to and the interface it arrived on.
 func packetInfo(controls []byte) (local netip.Addr, index int) {
 	for len(controls) > 0 {
 		head, data, rest, err := unix.ParseOneSocketControlMessage(controls)
@@ -171,8 +171,8 @@ func newBatchWriter(s *udpSocket) *batchWriter {
 	return w
 }
 
-// write sends all copies, at most maxBatch, waiting while the socket is full, and sets err of each. Its own error is
-// that of a closed socket.
+// write sends all copies, at most maxBatch, and sets the err of each that fails. It waits while the socket's buffer is full.
+// write returns an error only if the socket is closed.
 func (w *batchWriter) write(copies []outgoing) error {
 	w.grow(len(copies))
 	for i := range copies {
@@ -193,14 +193,14 @@ func (w *batchWriter) write(copies []outgoing) error {
 			w.from += w.n
 			continue
 		}
-		// Nothing was sent, for a reason that is that of the first one.
+		// No copy was sent, and errno applies to the first one.
 		copies[w.from].err = os.NewSyscallError("sendmmsg", w.errno)
 		w.from++
 	}
 	return nil
 }
 
-// name writes the address that a copy goes to, and returns its length.
+// name writes the address that copy i is sent to, and returns its length in bytes.
 func (w *batchWriter) name(i int, c *outgoing) uint32 {
 	w.names[i] = unix.RawSockaddrInet6{}
 	if w.socket.p4 != nil {
@@ -215,7 +215,8 @@ func (w *batchWriter) name(i int, c *outgoing) uint32 {
 	return unix.SizeofSockaddrInet6
 }
 
-// control writes where a copy is sent from, and returns how long the control message is.
+// control writes the control message with the interface and address that copy i is sent from, and returns its length in
+// bytes.
 func (w *batchWriter) control(i int, c *outgoing) int {
 	b := w.controls[i].bytes()
 	head := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))

@@ -23,24 +23,24 @@ func newBatchReader(s *udpSocket) *batchReader {
 	return &batchReader{socket: s, control: make([]byte, 128)}
 }
 
-// read waits for a datagram and fills it in, and what came with it.
+// read waits for one datagram and fills it in.
 func (r *batchReader) read(datagrams []Datagram, _ *datagramView) (int, error) {
 	d := &datagrams[0]
 	d.Payload = d.Payload[:cap(d.Payload)]
 	for {
 		n, controls, flags, from, err := r.socket.conn.ReadMsgUDPAddrPort(d.Payload, r.control)
-		cut := cutDatagram(flags, err)
-		if err != nil && !cut {
+		truncated := isTruncated(flags, err)
+		if err != nil && !truncated {
 			if errors.Is(err, net.ErrClosed) {
 				return 0, net.ErrClosed
 			}
-			if refusedDatagram(err) {
+			if isSendError(err) {
 				continue
 			}
 			return 0, bare(err)
 		}
 		d.Payload, d.size = d.Payload[:n], n
-		if cut {
+		if truncated {
 			d.size = -1
 		}
 		d.Remote = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
@@ -69,13 +69,13 @@ func (r *batchReader) packetInfo(control []byte) (local netip.Addr, index int) {
 // A batchWriter sends one datagram at a time.
 type batchWriter struct {
 	socket *udpSocket
-	index  int // of the interface that multicast leaves by
+	index  int // of the interface that multicast is sent from
 }
 
 func newBatchWriter(s *udpSocket) *batchWriter { return &batchWriter{socket: s} }
 
-// write sends all copies, waiting while the socket is full, and sets err of each. Its own error is that of a closed
-// socket.
+// write sends all copies and sets the err of each. It waits while the socket's buffer is full. write returns an error only
+// if the socket is closed.
 func (w *batchWriter) write(copies []outgoing) error {
 	for i := range copies {
 		c := &copies[i]
@@ -90,7 +90,7 @@ func (w *batchWriter) write(copies []outgoing) error {
 
 func (w *batchWriter) one(c *outgoing) error {
 	if c.to.Addr().IsMulticast() && c.index != 0 && c.index != w.index {
-		// Not every system has this go with the datagram.
+		// Not every system accepts this as a control message.
 		if err := w.leaveBy(c.index); err != nil {
 			return err
 		}

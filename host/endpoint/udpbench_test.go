@@ -8,7 +8,7 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// memory returns n datagrams with room for size bytes each, and that long.
+// memory returns n datagrams, each with a Payload of size bytes.
 func memory(n, size int) []Datagram {
 	datagrams := make([]Datagram, n)
 	for i := range datagrams {
@@ -21,7 +21,7 @@ func perDatagram(b *testing.B, n int) {
 	b.ReportMetric(float64(b.N)*float64(n)/b.Elapsed().Seconds(), "datagrams/s")
 }
 
-// BenchmarkDatagramsWrite sends to a socket that is full, and thus measures sending alone.
+// BenchmarkDatagramsWrite sends to a socket whose buffer is full, so it measures sending alone.
 func BenchmarkDatagramsWrite(b *testing.B) {
 	for _, n := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("batch=%d", n), func(b *testing.B) {
@@ -39,7 +39,7 @@ func BenchmarkDatagramsWrite(b *testing.B) {
 	}
 }
 
-// BenchmarkDatagramsRead reads what was sent while the clock stood still.
+// BenchmarkDatagramsRead reads datagrams that were sent while the timer was stopped.
 func BenchmarkDatagramsRead(b *testing.B) {
 	const waiting = 256
 	fill := func(b *testing.B, d *DatagramConn) {
@@ -72,7 +72,7 @@ func BenchmarkDatagramsRead(b *testing.B) {
 			perDatagram(b, waiting)
 		})
 	}
-	// The same with what else could be used: golang.org/x/net in batches, and package net one by one.
+	// For comparison, the same with the batch functions of golang.org/x/net, and with package net one datagram at a time.
 	b.Run("x-net/batch=256", func(b *testing.B) {
 		l, d := sockets(b)
 		messages := make([]ipv4.Message, waiting)

@@ -12,41 +12,41 @@ import (
 	"sync/atomic"
 )
 
-// A DatagramConn receives and sends datagrams in batches. [ListenDatagram] makes one that receives and can answer, and
-// [DialDatagram] one that sends and can be answered. Both know broadcast, and need not be root for it. It is safe for
-// concurrent use; calls of ReadBatch wait for each other, and so do calls of WriteBatch.
+// A DatagramConn receives and sends datagrams in batches. [ListenDatagram] makes one that receives and can answer;
+// [DialDatagram] makes one that sends and can receive answers. Both can broadcast, without root privileges. A DatagramConn
+// is safe for concurrent use; calls of ReadBatch wait for each other, and so do calls of WriteBatch.
 //
 //	listen on             receives
-//	"", "*"               whatever is sent to the port: unicast, broadcast, IPv4, IPv6; with Groups, their family
-//	0.0.0.0, [::]         the same of one family
-//	127.255.255.255       broadcasts to that address alone; not on every system
-//	239.1.2.3, [ff02::5]  what is sent to this group
-//	an address, a name    what is sent to it: no broadcasts, on most systems
+//	"", "*"               all that is sent to the port: unicast, broadcast, IPv4, IPv6; with Groups, their family only
+//	0.0.0.0, [::]         the same, of one family
+//	127.255.255.255       only broadcasts to that address; not on every system
+//	239.1.2.3, [ff02::5]  only datagrams sent to this group
+//	an address, a name    only datagrams sent to this address; no broadcasts, on most systems
 //
 //	dial                  sends
-//	"*", 255.255.255.255  a copy from each interface chosen to the broadcast address of each of its IPv4 networks
-//	239.1.2.3, [ff02::5]  a copy from each interface chosen to the group
-//	192.168.1.255         one datagram; the routing table knows where to
+//	"*", 255.255.255.255  from each chosen interface, a copy to the broadcast address of each of its IPv4 networks
+//	239.1.2.3, [ff02::5]  from each chosen interface, a copy to the group
+//	192.168.1.255         one datagram; the routing table decides which way
 //	an address, a name    the same
 //
 // # Broadcast
 //
-// What is sent to 255.255.255.255 leaves by one interface that the system picks. So each interface gets a copy to its own
-// (directed) broadcast address instead; a machine with addresses in two networks on one cable hears both copies. Unless
-// interfaces are chosen, broadcast leaves by all that are up and say they know it, and multicast likewise; loopback is
-// left out then.
+// A system sends a datagram to 255.255.255.255 from one interface only, of its own choice. A DatagramConn therefore sends a
+// copy from each interface, to the (directed) broadcast address of that interface. A machine with addresses in two networks
+// on one cable receives both copies. Unless interfaces are chosen, broadcasts are sent from all interfaces that are up and
+// report that they support broadcast, except loopback, and likewise for multicast.
 //
 // # Interfaces that come and go
 //
-// Copies follow the interfaces and their addresses as they are at the moment, and groups are joined where they are not yet,
-// at once on Linux and within seconds elsewhere. A socket is not made anew for that: copies carry the interface they
-// leave by, and the address they are from. A listener on one address hears nothing while the machine has lost it, and
-// goes on when it is back.
+// Copies are sent from the interfaces and addresses that exist at the moment, and groups are joined on interfaces that
+// appear: at once on Linux, within seconds on other systems. The socket stays the same, since each copy carries the
+// interface and address to send it from. A listener on one address receives nothing while the machine does not have the
+// address, and goes on once it is back.
 //
 // # Loops
 //
-// Datagram.Own tells what was sent by this process: a route that takes broadcast or multicast of its own for input makes
-// a loop. Unicast that is Own is one endpoint talking to another on purpose.
+// Datagram.Own marks datagrams that this process sent. A route that accepts its own broadcasts or multicasts as input makes
+// a loop. A unicast datagram that is Own went from one endpoint to another on purpose.
 type DatagramConn struct {
 	socket   *udpSocket
 	options  DatagramOptions
@@ -58,10 +58,10 @@ type DatagramConn struct {
 	readMu sync.Mutex
 	reader *batchReader
 
-	writeMu sync.Mutex
-	writer  *batchWriter
-	copies  []outgoing
-	nowhere bool // SendFailed was told that there is no interface
+	writeMu     sync.Mutex
+	writer      *batchWriter
+	copies      []outgoing
+	unreachable bool // the last datagram found no interface to send from; see reachable
 
 	stats   datagramCounts
 	follows *following
@@ -69,23 +69,23 @@ type DatagramConn struct {
 	endErr  error
 }
 
-// receiving is which multicast groups a listener wants.
+// receiving says which multicast groups a listener receives.
 type receiving struct {
 	groups []netip.Addr // to join
-	only   netip.Addr   // unless zero, receive what is sent there alone
+	only   netip.Addr   // unless zero, receive only datagrams sent to this group
 }
 
-// outgoing is one copy of a datagram on its way.
+// outgoing is one copy of a datagram that is to be sent.
 type outgoing struct {
 	payload []byte
 	to      netip.AddrPort
 	scope   int        // number of the zone of to
 	from    netip.Addr // zero: the system chooses
-	index   int        // 0: the system chooses
-	err     error      // why it was not sent
+	index   int        // interface to send from; 0: the system chooses
+	err     error      // why the copy was not sent
 
-	datagram *Datagram // that it is a copy of
-	target   *target   // nil: a Remote that was given
+	datagram *Datagram // the original
+	target   *target   // nil if the datagram had a Remote
 }
 
 func newDatagramConn(s *udpSocket, options DatagramOptions, receives receiving, dialed destination) (*DatagramConn, error) {
@@ -106,13 +106,13 @@ func newDatagramConn(s *udpSocket, options DatagramOptions, receives receiving, 
 	return c, nil
 }
 
-// Addr returns the address that c is bound to: the wildcard address also where only a group's datagrams are received.
+// Addr returns the address that c is bound to. A listener on a multicast group is bound to the wildcard address.
 func (c *DatagramConn) Addr() netip.AddrPort { return c.socket.local }
 
-// ReceiveBuffer returns how many bytes the system keeps of what was not read yet.
+// ReceiveBuffer returns how many bytes of unread datagrams the system buffers.
 func (c *DatagramConn) ReceiveBuffer() int { return c.socket.receiveBuffer }
 
-// Uses returns what c does with interfaces now, sorted.
+// Uses returns how c uses interfaces now, sorted.
 func (c *DatagramConn) Uses() []DatagramUse {
 	c.follows.mu.Lock()
 	defer c.follows.mu.Unlock()
@@ -121,9 +121,10 @@ func (c *DatagramConn) Uses() []DatagramUse {
 	})
 }
 
-// ReadBatch waits for datagrams and returns how many of those given, at least one, it has filled in, from the first on.
-// It does not wait for more than there are. The Payload of each says where to; the others keep theirs, though they may
-// change places. The error of a closed c is net.ErrClosed; after another one, c may still work.
+// ReadBatch waits for datagrams and fills in the first n elements of datagrams. n is at least 1; ReadBatch does not wait
+// for more datagrams than have arrived. Each element's Payload provides the memory for one datagram. ReadBatch may reorder
+// the elements, but each one that is not filled in still has memory of its own. The error of a closed c is net.ErrClosed;
+// after any other error, c may still work.
 func (c *DatagramConn) ReadBatch(datagrams []Datagram) (n int, err error) {
 	if len(datagrams) == 0 {
 		return 0, errors.New("read udp: got no datagrams, want memory for one at least")
@@ -147,7 +148,7 @@ func (c *DatagramConn) ReadBatch(datagrams []Datagram) (n int, err error) {
 	}
 }
 
-// keep moves those that are to be handed over to the front, and returns how many there are.
+// keep moves the datagrams that ReadBatch returns to the front and returns their number. It counts the others.
 func (c *DatagramConn) keep(datagrams []Datagram, view *datagramView) int {
 	n := 0
 	for i := range datagrams {
@@ -171,7 +172,7 @@ func (c *DatagramConn) keep(datagrams []Datagram, view *datagramView) int {
 	return n
 }
 
-// stranger reports whether d came from another one than the one that was dialed.
+// stranger reports whether one unicast address was dialed and d came from another.
 func (c *DatagramConn) stranger(d *Datagram, view *datagramView) bool {
 	to := c.dialed.to
 	if !to.IsValid() || view.cast(to.Addr()) != Unicast {
@@ -180,9 +181,9 @@ func (c *DatagramConn) stranger(d *Datagram, view *datagramView) bool {
 	return d.Remote.Port() != to.Port() || d.Remote.Addr().WithZone("") != to.Addr().WithZone("")
 }
 
-// WriteBatch sends each of datagrams to its Remote, or a copy of it to each place that was dialed. It waits while the
-// system's buffer for sending is full. Datagrams may get lost, so that one which could not be sent is no error of
-// WriteBatch: see Datagram.Err, and DatagramOptions.SendFailed. The only error is net.ErrClosed.
+// WriteBatch sends each of datagrams to its Remote or, without one, a copy of it to each target that was dialed. It waits
+// while the system's send buffer is full. The only error is net.ErrClosed: since datagrams may get lost anyway, a datagram
+// that can't be sent is not an error of WriteBatch. Datagram.Err and DatagramOptions.SendFailed report it.
 func (c *DatagramConn) WriteBatch(datagrams []Datagram) error {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
@@ -216,24 +217,24 @@ func (c *DatagramConn) WriteBatch(datagrams []Datagram) error {
 	return c.flush()
 }
 
-// reachable returns nil or ErrNoInterface, and tells SendFailed when that changes.
+// reachable returns ErrNoInterface if view has no target, otherwise nil. It calls SendFailed when the result changes.
 func (c *DatagramConn) reachable(view *datagramView) error {
-	nowhere := len(view.targets) == 0
-	if nowhere != c.nowhere && c.options.SendFailed != nil {
+	unreachable := len(view.targets) == 0
+	if unreachable != c.unreachable && c.options.SendFailed != nil {
 		var err error
-		if nowhere {
+		if unreachable {
 			err = ErrNoInterface
 		}
 		c.options.SendFailed(netip.AddrPort{}, err)
 	}
-	c.nowhere = nowhere
-	if nowhere {
+	c.unreachable = unreachable
+	if unreachable {
 		return ErrNoInterface
 	}
 	return nil
 }
 
-// send queues a copy, after the others went if there is no room for it.
+// send queues a copy. If that fills the queue, send flushes it.
 func (c *DatagramConn) send(o outgoing) error {
 	if !c.socket.reaches(o.to.Addr()) {
 		o.datagram.Err = fmt.Errorf("got address %s, want one of the family of %s", o.to, c.socket.local)
@@ -247,7 +248,7 @@ func (c *DatagramConn) send(o outgoing) error {
 	return nil
 }
 
-// flush sends the copies that are queued.
+// flush sends the queued copies.
 func (c *DatagramConn) flush() error {
 	if len(c.copies) == 0 {
 		return nil
@@ -261,12 +262,13 @@ func (c *DatagramConn) flush() error {
 	}
 	c.copies = c.copies[:0]
 	if err != nil {
-		return net.ErrClosed // the only way in which waiting for a socket fails
+		return net.ErrClosed // write returns no other error
 	}
 	return nil
 }
 
-// countSent counts a copy, and sets in its datagram what became of it.
+// countSent counts a copy that was sent or failed, sets Err of its datagram, and calls SendFailed when its target begins to
+// fail, fails for another reason, or works again.
 func (c *DatagramConn) countSent(o *outgoing) {
 	d := o.datagram
 	if o.err == nil {
@@ -291,8 +293,8 @@ func sameError(a, b error) bool {
 	return a == nil && b == nil || a != nil && b != nil && a.Error() == b.Error()
 }
 
-// Close ends c: ReadBatch and WriteBatch return net.ErrClosed. To do it again does nothing and returns what the first
-// call did.
+// Close ends c: ReadBatch and WriteBatch return net.ErrClosed. Further calls do nothing and return the result of the first
+// call.
 func (c *DatagramConn) Close() error {
 	c.end.Do(func() {
 		c.follows.end()

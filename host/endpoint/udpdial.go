@@ -7,11 +7,12 @@ import (
 	"net/netip"
 )
 
-// DialDatagram sends to address, HOST:PORT; see [DatagramConn] for HOST. A name is looked up once. An error
-// begins with "dial udp://" and the address. ctx is for making the endpoint only; whether somebody is there is not known.
+// DialDatagram returns a DatagramConn that sends to address, HOST:PORT; see [DatagramConn] for HOST. A name is looked up
+// once. An error begins with "dial udp://" and the address. ctx limits DialDatagram alone, not the DatagramConn.
+// DialDatagram does not find out whether a peer receives at address.
 //
-// Its DatagramConn sends from a port of its own, and receives what comes to that port: from the address dialed if
-// that is one machine's, else from everybody.
+// The DatagramConn sends from a port of its own and receives what is sent to that port: if address is unicast, only from
+// address, otherwise from any sender.
 func DialDatagram(ctx context.Context, address string, options DatagramOptions) (*DatagramConn, error) {
 	c, err := dialDatagram(ctx, address, options)
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 
 // FlowOptions are ready as their zero value.
 type FlowOptions struct {
-	Max        int           // flows at one time; 0: 1024
-	Idle       time.Duration // a flow ends when nothing passed for so long, either way; 0: 60s
-	Queue      int           // datagrams that wait to be read, for each flow; 0: 64
-	QueueBytes int           // their bytes; 0: 256 KiB. One datagram is always taken. Twice as many can be in memory
-	// Refused, unless nil, is told of the first datagram that was refused for want of a free flow, and again after one
-	// was free. It may call nothing of the Flows.
+	Max        int           // maximum number of flows at one time; 0: 1024
+	Idle       time.Duration // a flow ends after this time without a datagram in either direction; 0: 60s
+	Queue      int           // maximum number of unread datagrams for each flow; 0: 64
+	QueueBytes int           // their maximum size; 0: 256 KiB. An empty queue accepts any datagram. Twice as much can be in memory
+	// Refused, unless nil, is called with the peer of the first datagram that was refused because there were Max flows. It is
+	// called again only after a flow was closed and the limit was reached again. It must not call methods of the Flows.
 	Refused func(peer netip.AddrPort)
 }
 
@@ -35,47 +35,47 @@ func (o FlowOptions) withDefaults() FlowOptions {
 	return o
 }
 
-// Flows make a conversation of the datagrams that come from one address and those that go back there. UDP has no
-// connections: a flow begins with a datagram from an address that has none, and ends when it was idle.
+// Flows groups the datagrams from and to each peer address into a conversation, a Flow. UDP has no connections: a flow
+// begins with a datagram from an address that has no flow, and ends when it has been idle.
 //
 //	ReadBatch --> Deliver --+--> Flow.Next    one for each peer address
 //	                        +--> Accept       each Flow once
 //	WriteBatch <---------------- Flow.Write
 //
-// A flow that is not read from loses datagrams and holds up no other one. It is safe for concurrent use.
+// A flow that is not read loses datagrams and does not block the others. Flows is safe for concurrent use.
 type Flows struct {
 	options FlowOptions
 	write   func([]Datagram) error
 
 	mu      sync.Mutex
-	byPeer  map[netip.AddrPort]*Flow // those that did not end
-	live    int                      // flows that hold a place: those, and those that ended and were not closed
-	fresh   []*Flow                  // not accepted yet
-	wake    chan struct{}            // closed when fresh, or closed, changes; nil when nobody waits
+	byPeer  map[netip.AddrPort]*Flow // flows that have not ended
+	live    int                      // flows that count towards Max: all that were not closed, even if they have ended
+	fresh   []*Flow                  // flows that were not accepted yet
+	wake    chan struct{}            // closed when fresh or closed changes; nil when no Accept waits
 	closed  bool
-	refuses bool
+	refuses bool // a datagram was refused, and no flow was closed since
 	refused uint64
 	dropped atomic.Uint64
 }
 
-// NewFlows returns an empty table. write sends answers; it is WriteBatch of the DatagramConn whose datagrams are
-// delivered.
+// NewFlows returns a table without flows. write sends answers: pass WriteBatch of the DatagramConn whose datagrams are
+// given to Deliver.
 func NewFlows(write func([]Datagram) error, options FlowOptions) *Flows {
 	return &Flows{options: options.withDefaults(), write: write, byPeer: map[netip.AddrPort]*Flow{}}
 }
 
-// SetLimits replaces Max and Idle of the options, for flows to come.
+// SetLimits replaces Max and Idle of the options, for later flows. Unlike in FlowOptions, 0 does not mean the default.
 func (f *Flows) SetLimits(most int, idle time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.options.Max, f.options.Idle = most, idle
 }
 
-// FlowStats count since the table was made, except Live.
+// FlowStats are counts since NewFlows, except Live.
 type FlowStats struct {
-	Live    int    // flows that were not closed yet, or not accepted
-	Refused uint64 // datagrams that would have begun a flow when there were Max
-	Dropped uint64 // datagrams that found the queue of their flow full
+	Live    int    // flows that are not closed, accepted or not
+	Refused uint64 // datagrams without a flow that arrived when there were Max flows
+	Dropped uint64 // datagrams that arrived when the queue of their flow was full
 }
 
 // Stats returns the numbers as they are now.
@@ -85,8 +85,8 @@ func (f *Flows) Stats() FlowStats {
 	return FlowStats{Live: f.live, Refused: f.refused, Dropped: f.dropped.Load()}
 }
 
-// Deliver hands each of datagrams, as ReadBatch filled them in, to the flow of its Remote, which begins with it if there
-// is none. It copies what it keeps and never waits. After Close no flow begins.
+// Deliver queues each of datagrams, as ReadBatch filled them in, in the flow of its Remote. If there is none, a flow begins
+// with the datagram. Deliver copies the payloads and never waits. After Close, no flow begins.
 func (f *Flows) Deliver(datagrams []Datagram) {
 	now := time.Now()
 	for i := range datagrams {
@@ -98,7 +98,7 @@ func (f *Flows) Deliver(datagrams []Datagram) {
 			}
 			queued, ended := flow.deliver(d, now)
 			if ended {
-				f.remove(flow) // it ended this moment, and d begins another
+				f.remove(flow) // the flow has just ended, and d begins another
 				continue
 			}
 			if !queued {
@@ -109,7 +109,7 @@ func (f *Flows) Deliver(datagrams []Datagram) {
 	}
 }
 
-// flow returns the flow of d, or nil if there is none and can be none.
+// flow returns the flow of d's Remote, which it makes if there is none. It returns nil if none may begin.
 func (f *Flows) flow(d *Datagram) *Flow {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -128,7 +128,7 @@ func (f *Flows) flow(d *Datagram) *Flow {
 		return nil
 	}
 	flow := &Flow{flows: f, peer: d.Remote, idleTime: f.options.Idle, used: time.Now(), news: make(chan struct{}, 1)}
-	flow.mu.Lock() // idle may run at once
+	flow.mu.Lock() // idle, which uses timer, may run before timer is set
 	flow.timer = time.AfterFunc(flow.idleTime, flow.idle)
 	flow.mu.Unlock()
 	f.byPeer[d.Remote] = flow
@@ -138,7 +138,7 @@ func (f *Flows) flow(d *Datagram) *Flow {
 	return flow
 }
 
-// announce wakes those in Accept. The caller holds mu.
+// announce wakes all calls of Accept. The caller holds mu.
 func (f *Flows) announce() {
 	if f.wake != nil {
 		close(f.wake)
@@ -146,8 +146,7 @@ func (f *Flows) announce() {
 	}
 }
 
-// Accept waits for a flow that began, and returns it. Whoever gets it must close it. The only error is net.ErrClosed,
-// after Close.
+// Accept waits for a new flow and returns it. The caller must close the flow. The only error is net.ErrClosed, after Close.
 func (f *Flows) Accept() (*Flow, error) {
 	for {
 		f.mu.Lock()
@@ -171,8 +170,8 @@ func (f *Flows) Accept() (*Flow, error) {
 	}
 }
 
-// Close ends Accept, and the flows that were not accepted; no others begin. Those that were accepted go on until they are
-// closed. It does not close the DatagramConn.
+// Close ends Accept and closes the flows that were not accepted. No further flow begins. Accepted flows go on until they
+// are closed. Close does not close the DatagramConn.
 func (f *Flows) Close() {
 	f.mu.Lock()
 	f.closed = true
@@ -185,7 +184,7 @@ func (f *Flows) Close() {
 	}
 }
 
-// remove takes flow out of the table, so that the next datagram of its peer begins another.
+// remove removes flow from byPeer, so that the next datagram of its peer begins another flow.
 func (f *Flows) remove(flow *Flow) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -194,7 +193,7 @@ func (f *Flows) remove(flow *Flow) {
 	}
 }
 
-// release gives the place of flow free.
+// release uncounts a flow, so that another may begin.
 func (f *Flows) release() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -212,27 +211,27 @@ type Flow struct {
 
 	mu     sync.Mutex
 	used   time.Time
-	local  netip.Addr // that the peer sends to; zero if that was no address of one machine
+	local  netip.Addr // the address that the peer's last unicast datagram was sent to; zero if there was none
 	queue  packets
-	ended  bool // idle: what is queued can be read
+	ended  bool // was idle for too long; queued datagrams can still be read
 	closed bool
 
-	reading packets // what the reader took from queue
+	reading packets // datagrams that Next moved here from queue
 
 	writing sync.Mutex
 	out     [1]Datagram
 }
 
-// packets are datagrams one after the other.
+// packets is a queue of payloads that lie in memory one after another.
 type packets struct {
 	bytes []byte
-	ends  []int
-	at    int // of those were taken
+	ends  []int // where in bytes each payload ends
+	at    int   // how many payloads were removed
 }
 
 func (p *packets) empty() bool { return p.at == len(p.ends) }
 
-// next takes one; there must be one.
+// next removes the first payload and returns it. p must not be empty.
 func (p *packets) next() []byte {
 	from := 0
 	if p.at > 0 {
@@ -242,7 +241,7 @@ func (p *packets) next() []byte {
 	return p.bytes[from:p.ends[p.at-1]:p.ends[p.at-1]]
 }
 
-// reset forgets the datagrams, and also the memory if there is much of it.
+// reset removes all payloads. It keeps the memory for reuse unless it is large.
 func (p *packets) reset() {
 	const keep = 16 << 10
 	if cap(p.bytes) > keep {
@@ -251,10 +250,10 @@ func (p *packets) reset() {
 	*p = packets{bytes: p.bytes[:0], ends: p.ends[:0]}
 }
 
-// Peer returns the address of the other side.
+// Peer returns the peer's address.
 func (w *Flow) Peer() netip.AddrPort { return w.peer }
 
-// deliver queues d and reports whether there was room, or whether w has ended.
+// deliver queues d. It reports whether there was room, and whether w has ended.
 func (w *Flow) deliver(d *Datagram, now time.Time) (queued, ended bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -283,7 +282,7 @@ func (w *Flow) wake() {
 	}
 }
 
-// idle ends w if nothing passed for long enough, or looks again later.
+// idle is called by the timer. It ends w if w was idle for idleTime; otherwise it restarts the timer.
 func (w *Flow) idle() {
 	w.mu.Lock()
 	if w.ended || w.closed {
@@ -301,8 +300,8 @@ func (w *Flow) idle() {
 	w.flows.remove(w)
 }
 
-// Next waits for a datagram and returns its payload, which is valid until Next is called again. The error is io.EOF when
-// the flow was idle for too long and nothing is left, and net.ErrClosed after Close.
+// Next waits for a datagram and returns its payload, which is valid until the next call. The error is io.EOF if the flow was
+// idle for too long and no datagram is left, and net.ErrClosed after Close.
 func (w *Flow) Next() (payload []byte, err error) {
 	for {
 		w.mu.Lock()
@@ -327,8 +326,8 @@ func (w *Flow) Next() (payload []byte, err error) {
 	}
 }
 
-// Write sends p as one datagram, from the address that the peer sent to. The error is net.ErrClosed when the flow or the
-// DatagramConn was closed, io.ErrClosedPipe when the flow was idle for too long, or why the system did not take it.
+// Write sends p as one datagram, from the address that the peer sent to. The error is net.ErrClosed if the flow or the
+// DatagramConn is closed, io.ErrClosedPipe if the flow was idle for too long, or the system's error.
 func (w *Flow) Write(p []byte) (n int, err error) {
 	w.writing.Lock()
 	defer w.writing.Unlock()
@@ -355,8 +354,8 @@ func (w *Flow) Write(p []byte) (n int, err error) {
 	return len(p), nil
 }
 
-// Close ends w and gives its place to another. What is queued is gone. To do it again does nothing. The next datagram of
-// the peer begins another flow.
+// Close ends w and discards queued datagrams. w no longer counts towards Max, and the next datagram of the peer begins
+// another flow. Further calls do nothing.
 func (w *Flow) Close() error {
 	w.mu.Lock()
 	if w.closed {

@@ -96,7 +96,7 @@ func TestFlowThatIsNotReadLosesDatagrams(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			flows := NewFlows(nil, tt.options)
 			defer flows.Close()
-			for range 3 { // what was read makes room again
+			for range 3 { // reading makes room again
 				for _, p := range tt.deliver {
 					flows.Deliver([]Datagram{from(peerA, p), from(peerB, "hi")})
 				}
@@ -119,22 +119,22 @@ func TestFlowThatIsNotReadLosesDatagrams(t *testing.T) {
 }
 
 func TestFlowsAreBounded(t *testing.T) {
-	var told []netip.AddrPort
-	flows := NewFlows(nil, FlowOptions{Max: 2, Refused: func(peer netip.AddrPort) { told = append(told, peer) }})
+	var refusals []netip.AddrPort
+	flows := NewFlows(nil, FlowOptions{Max: 2, Refused: func(peer netip.AddrPort) { refusals = append(refusals, peer) }})
 	defer flows.Close()
 	flows.Deliver([]Datagram{from(peerA, "a1"), from(peerB, "b1"), from(peerC, "c1"), from(peerC, "c2"), from(peerA, "a2")})
 	a, b := accept(t, flows), accept(t, flows)
 	next(t, a, "a1")
 	next(t, a, "a2")
-	if s := flows.Stats(); s.Live != 2 || s.Refused != 2 || len(told) != 1 {
-		t.Errorf("got %+v, told %v; want 2 live, 2 refused, told once", s, told)
+	if s := flows.Stats(); s.Live != 2 || s.Refused != 2 || len(refusals) != 1 {
+		t.Errorf("got %+v, refusals %v; want 2 live, 2 refused, Refused called once", s, refusals)
 	}
 	_ = a.Close()
 	flows.Deliver([]Datagram{from(peerC, "c3"), from(peerA, "a3")})
 	c := accept(t, flows)
 	next(t, c, "c3")
-	if s := flows.Stats(); s.Live != 2 || s.Refused != 3 || len(told) != 2 {
-		t.Errorf("got %+v, told %v; want 2 live, 3 refused, told twice", s, told)
+	if s := flows.Stats(); s.Live != 2 || s.Refused != 3 || len(refusals) != 2 {
+		t.Errorf("got %+v, refusals %v; want 2 live, 3 refused, Refused called twice", s, refusals)
 	}
 	_, _ = b.Close(), c.Close()
 	_ = c.Close()
@@ -156,13 +156,13 @@ func TestFlowEndsWhenIdle(t *testing.T) {
 		if _, err := b.Write([]byte("hi")); err != io.ErrClosedPipe {
 			t.Errorf("got %v of Write, want io.ErrClosedPipe", err)
 		}
-		next(t, b, "b1") // what came before the end is still there
+		next(t, b, "b1") // a datagram queued before the end can still be read
 		if _, err := b.Next(); err != io.EOF {
 			t.Errorf("got %v, want io.EOF", err)
 		}
 		next(t, a, "a1")
 		next(t, a, "a2")
-		if _, err := a.Write([]byte("hi")); err != nil { // writing counts too
+		if _, err := a.Write([]byte("hi")); err != nil { // Write restarts the idle time too
 			t.Errorf("got %v of Write, want nil", err)
 		}
 		if _, err := a.Next(); err != io.EOF || time.Since(began) != 140*time.Second {
@@ -237,7 +237,7 @@ func TestFlowsNotAcceptedAreClosed(t *testing.T) {
 	}
 }
 
-func TestFlowTellsWhyItCouldNotWrite(t *testing.T) {
+func TestFlowWriteErrors(t *testing.T) {
 	why := errors.New("no way")
 	flows := NewFlows(func(d []Datagram) error { d[0].Err = why; return nil }, FlowOptions{})
 	defer flows.Close()

@@ -6,30 +6,30 @@ import (
 	"sync"
 )
 
-// following is what a DatagramConn does as interfaces change.
+// following is the state with which a DatagramConn follows the interfaces.
 type following struct {
 	mu      sync.Mutex
 	uses    map[DatagramUse]struct{}
 	joined  map[membership]string // the interface's name
-	refused map[membership]error  // why it could not be joined
+	refused map[membership]error  // why joining failed
 
-	ending []func() // undo what follow did, last first
+	ending []func() // undo the steps of follow; called in reverse order
 }
 
-// A membership is a group that is joined on an interface.
+// A membership is a group on an interface.
 type membership struct {
 	index int
 	group netip.Addr
 }
 
-// change is one call of DatagramOptions.Changed.
+// change holds the arguments of one call of DatagramOptions.Changed.
 type change struct {
 	use  DatagramUse
 	gone bool
 	err  error
 }
 
-// follow begins to use interfaces as they are, and to follow them.
+// follow begins to use the current interfaces and to follow changes.
 func (c *DatagramConn) follow() error {
 	f := &following{uses: map[DatagramUse]struct{}{}, joined: map[membership]string{}, refused: map[membership]error{}}
 	c.follows = f
@@ -63,7 +63,7 @@ func (c *DatagramConn) follow() error {
 	return nil
 }
 
-// refusal returns an error if a group could be joined nowhere, though there was an interface to do it on.
+// refusal returns an error if joining a group was tried and failed on all interfaces.
 func (f *following) refusal() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -79,14 +79,14 @@ func (f *following) refusal() error {
 	return nil
 }
 
-// end stops following. The socket, when it is closed, leaves its groups.
+// end stops following. It does not leave groups: closing the socket does.
 func (f *following) end() {
 	for i := len(f.ending) - 1; i >= 0; i-- {
 		f.ending[i]()
 	}
 }
 
-// update makes c use interfaces as they are in list, and returns what changed.
+// update makes c use the interfaces of list, and returns what changed.
 func (c *DatagramConn) update(list []Interface) []change {
 	c.options.Origins.note(list)
 	f := c.follows
@@ -129,7 +129,7 @@ func (c *DatagramConn) update(list []Interface) []change {
 	return changes
 }
 
-// retarget returns where copies go, with what is known of those that stay.
+// retarget returns the targets of copies. It reuses old targets that stay, since they know whether sending fails.
 func (c *DatagramConn) retarget(list []Interface) []*target {
 	targets := c.dialed.targets(list, c.choices)
 	old := c.view.Load()
@@ -146,8 +146,9 @@ func (c *DatagramConn) retarget(list []Interface) []*target {
 	return targets
 }
 
-// rejoin joins groups on interfaces where they are not yet, and leaves those elsewhere. An interface that went and came
-// back is another one, on which nothing is joined.
+// rejoin joins the groups on those of interfaces where they are not joined yet, and leaves them on all others. It returns
+// failures to join that are new. An interface that was removed and created again is another interface, with no groups
+// joined.
 func (c *DatagramConn) rejoin(interfaces []chosen) (failed []change) {
 	f := c.follows
 	there := map[int]bool{}
@@ -156,7 +157,7 @@ func (c *DatagramConn) rejoin(interfaces []chosen) (failed []change) {
 	}
 	for m := range f.joined {
 		if !there[m.index] {
-			// Also where the interface is gone: the socket counts the membership until it is left, and may have but few.
+			// Leave even if the interface is gone: until then the membership counts towards the socket's small maximum.
 			_ = c.socket.leave(m.index, m.group)
 			delete(f.joined, m)
 		}

@@ -7,10 +7,12 @@ import (
 	"net/netip"
 )
 
-// ListenDatagram receives what is sent to address, HOST:PORT; see [DatagramConn] for HOST. Port 0 is a free port. An
-// error begins with "listen udp://" and the address. ctx is for making the endpoint only.
+// ListenDatagram returns a DatagramConn that receives datagrams sent to address, HOST:PORT; see [DatagramConn] for HOST.
+// Port 0 means a free port. An error begins with "listen udp://" and the address. ctx limits ListenDatagram alone, not the
+// DatagramConn.
 //
-// Its DatagramConn sends too, to a Remote that must be given, from the port that it listens on: answers do that.
+// The DatagramConn can also send, for example answers: from the port that it listens on, to Datagram.Remote, which must be
+// set.
 func ListenDatagram(ctx context.Context, address string, options DatagramOptions) (*DatagramConn, error) {
 	c, err := listenDatagram(ctx, address, options)
 	if err != nil {
@@ -28,8 +30,8 @@ func listenDatagram(ctx context.Context, address string, options DatagramOptions
 	if err != nil {
 		return nil, err
 	}
-	if untoldUDP && len(options.Interfaces) > 0 {
-		return nil, errors.New("got interfaces, want none: this system does not tell which one a datagram came in by")
+	if destinationUnknown && len(options.Interfaces) > 0 {
+		return nil, errors.New("got interfaces, want none: this system does not report which one a datagram arrived on")
 	}
 	network, ip, only := "udp", netip.IPv6Unspecified(), netip.Addr{}
 	if host != "" && host != "*" {
@@ -38,7 +40,7 @@ func listenDatagram(ctx context.Context, address string, options DatagramOptions
 		}
 		network, _ = networkOf(ip.Is4())
 		if ip.IsMulticast() {
-			// Bound to the group, a socket receives nothing else, but not every system can.
+			// A socket bound to the group would receive nothing else, but not every system can bind to a group.
 			only = ip.WithZone("")
 			if options.Interfaces, err = zoneOf(ip, options.Interfaces); err != nil {
 				return nil, err
@@ -57,7 +59,7 @@ func listenDatagram(ctx context.Context, address string, options DatagramOptions
 	}
 	bind := netip.AddrPortFrom(ip, port).String()
 	if network == "udp" {
-		bind = fmt.Sprintf(":%d", port) // IPv4 alone, where the system has no IPv6
+		bind = fmt.Sprintf(":%d", port) // both families, or IPv4 alone if the system has no IPv6
 	}
 	s, err := openUDP(ctx, network, bind, !options.Exclusive, options.ReceiveBuffer)
 	if err != nil {
@@ -66,7 +68,7 @@ func listenDatagram(ctx context.Context, address string, options DatagramOptions
 	return newDatagramConn(s, options, receiving{groups: groups, only: only}, destination{})
 }
 
-// checkGroups returns groups without zones, if they are multicast groups of one family.
+// checkGroups returns groups without zones, or an error unless all are multicast groups of one family.
 func checkGroups(groups []netip.Addr) ([]netip.Addr, error) {
 	var checked []netip.Addr
 	for _, g := range groups {
@@ -82,7 +84,7 @@ func checkGroups(groups []netip.Addr) ([]netip.Addr, error) {
 	return checked, nil
 }
 
-// zoneOf returns the interfaces chosen, one of which can be chosen by the zone of an address instead.
+// zoneOf returns interfaces or, if ip has a zone, the interface that the zone names. Both together are an error.
 func zoneOf(ip netip.Addr, interfaces []string) ([]string, error) {
 	if ip.Zone() == "" {
 		return interfaces, nil

@@ -12,7 +12,7 @@ import (
 	"github.com/framehost/framehost/host/internal/netnstest"
 )
 
-// journal collects what hooks tell.
+// journal collects the calls of hooks, one line each.
 type journal struct {
 	t     testing.TB
 	lines chan string
@@ -35,7 +35,7 @@ func (j *journal) sendFailed(to netip.AddrPort, err error) {
 	j.lines <- fmt.Sprintf("send to %s: %v", to, err)
 }
 
-// expect waits for lines, in any order, and for nothing else before the last of them.
+// expect waits for lines, in any order. Any other line before the last of them fails the test.
 func (j *journal) expect(lines ...string) {
 	j.t.Helper()
 	missing := map[string]bool{}
@@ -47,16 +47,16 @@ func (j *journal) expect(lines ...string) {
 		select {
 		case got := <-j.lines:
 			if !missing[got] {
-				j.t.Fatalf("was told %q, want one of %q", got, lines)
+				j.t.Fatalf("got %q, want one of %q", got, lines)
 			}
 			delete(missing, got)
 		case <-late:
-			j.t.Fatalf("was not told %v", missing)
+			j.t.Fatalf("got no call for %v", missing)
 		}
 	}
 }
 
-// await waits for lines, in any order and whatever comes between.
+// await waits for lines, in any order, and ignores other lines.
 func (j *journal) await(lines ...string) {
 	j.t.Helper()
 	missing := map[string]bool{}
@@ -69,14 +69,14 @@ func (j *journal) await(lines ...string) {
 		case got := <-j.lines:
 			delete(missing, got)
 		case <-late:
-			j.t.Fatalf("was not told %v", missing)
+			j.t.Fatalf("got no call for %v", missing)
 		}
 	}
 }
 
 const port = 10110
 
-// lan makes a network: a bridge br0 (10.3.0.1/24) with two neighbors, and a cable eth1 (10.1.0.1/24) with one.
+// lan makes two networks: a bridge br0 (10.3.0.1/24) with two neighbors, and a cable eth1 (10.1.0.1/24) with one.
 func lan(t *testing.T) (left, right, far *netnstest.Neighbor) {
 	left = netnstest.NewNeighbor(t, "port0", "10.3.0.2/24")
 	right = netnstest.NewNeighbor(t, "port1", "10.3.0.3/24")
@@ -120,7 +120,7 @@ func TestNetworkBroadcastIsHeardByAll(t *testing.T) {
 		t.Errorf("heard ourselves on %v, want two interfaces", interfaces)
 	}
 
-	// What is sent to one network is not heard in the other: there the next thing heard is "the end".
+	// A datagram sent to one network is not received in the other: there, the next datagram is "the end".
 	send(t, dialUDP(t, fmt.Sprintf("255.255.255.255:%d", port), DatagramOptions{Interfaces: []string{"br0"}}), "by name")
 	send(t, dialUDP(t, fmt.Sprintf("*:%d", port), DatagramOptions{Interfaces: []string{"10.1.0.1"}}), "by address")
 	send(t, dialUDP(t, fmt.Sprintf("10.3.0.255:%d", port), DatagramOptions{}), "directed")
@@ -130,7 +130,7 @@ func TestNetworkBroadcastIsHeardByAll(t *testing.T) {
 	atFar.Expect("10.1.0.1", "by address", "the end")
 	_ = read(t, l, 5)
 
-	// Others' broadcasts are not ours, and are heard on the interfaces chosen alone.
+	// Broadcasts of other machines are not Own, and are received on chosen interfaces only.
 	bridge := listenUDP(t, fmt.Sprintf(":%d", port), DatagramOptions{Interfaces: []string{"br0"}})
 	left.Send(fmt.Sprintf("10.3.0.255:%d", port), "from the left")
 	atRight.Expect("10.3.0.2", "from the left")
@@ -208,12 +208,12 @@ func TestNetworkMulticastIPv6(t *testing.T) {
 	far.IP("addr add fd01::2/64 dev eth0 nodad")
 	atLeft, atFar := left.Join(port, "ff05::77"), far.Join(port, "ff05::77")
 	j := newJournal(t)
-	// The ports of the bridge get addresses of their own, in their own time, and must not count as uses.
+	// The ports of the bridge get addresses of their own at some moment, which must not count as uses.
 	options := DatagramOptions{Interfaces: []string{"br0", "eth1"}, Changed: j.changed, TTL: 3}
 	all := dialUDP(t, fmt.Sprintf("[ff05::77]:%d", port), options)
 	netnstest.IP(t, "addr add fd03::1/64 dev br0 nodad")
 	netnstest.IP(t, "addr add fd01::1/64 dev eth1 nodad")
-	// Addresses that the system gave itself may be in use already, or come meanwhile.
+	// Link-local addresses that the system assigns may be in use already, or appear meanwhile.
 	for late := time.After(patience); len(all.Uses()) < 2; {
 		select {
 		case <-j.lines:
@@ -236,7 +236,7 @@ func TestNetworkMulticastIPv6(t *testing.T) {
 	}
 }
 
-// A feed goes on while its interface is taken down, brought back, taken away and put back.
+// Sending and receiving go on while the interface is taken down, brought up, removed and created again.
 func TestNetworkInterfaceComesAndGoes(t *testing.T) {
 	if !netnstest.Own(t) {
 		return
@@ -255,7 +255,7 @@ func TestNetworkInterfaceComesAndGoes(t *testing.T) {
 	d := dialUDP(t, fmt.Sprintf("*:%d", port+1), DatagramOptions{Changed: sends.changed, SendFailed: sends.sendFailed})
 	received, sent := make(chan string), make(chan struct{})
 	stop := make(chan struct{})
-	go func() { // traffic all the time; how much of it arrives meanwhile does not matter
+	go func() { // sends all the time; it does not matter how many datagrams arrive
 		defer close(sent)
 		for i := 0; ; i++ {
 			select {
@@ -299,7 +299,7 @@ func TestNetworkInterfaceComesAndGoes(t *testing.T) {
 	}
 	heardThere := func() {
 		t.Helper()
-		there := n.Listen(port + 1) // anew: it must hear what is sent now
+		there := n.Listen(port + 1) // a new listener receives only datagrams sent from now on
 		defer there.Close()
 		if _, from := there.Hear(); from != "10.1.0.1" {
 			t.Fatalf("heard from %s, want 10.1.0.1", from)
@@ -382,7 +382,7 @@ func TestNetworkAddressChanges(t *testing.T) {
 	if d.Stats().Unsent != 0 {
 		t.Errorf("got %d unsent, want none", d.Stats().Unsent)
 	}
-	// What we sent before the address was lost, and read only now, is still known for ours.
+	// A datagram that was sent before the address was lost, and is read only now, is still Own.
 	send(t, d, "three")
 	netnstest.IP(t, "addr del 10.9.0.1/16 dev eth1")
 	j.await("no more: " + second)

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Origins knows the datagrams that its sockets sent: by their source, which is an address of this machine and a port
-// that one of the sockets has for itself alone. What a socket sent is known for some seconds more after it was closed,
-// since it may still wait to be read; and so is what was sent from an address that the machine has lost meanwhile.
+// Origins recognizes datagrams that its sockets sent, by their source: an address of this machine, and a port that one of
+// the sockets has exclusively. It recognizes them for another 10 seconds after the socket was closed, or after the machine
+// lost the address, since they may still wait to be read.
 //
-// It can't know what another process sent, nor what was translated on its way (NAT).
+// Origins does not recognize datagrams of other processes, or datagrams whose source was translated on the way (NAT).
 //
-// The zero value is ready. It is safe for concurrent use.
+// The zero value is ready to use. Origins is safe for concurrent use.
 type Origins struct {
 	mu        sync.RWMutex
 	ports     map[originPort]*originPortUse
-	addresses map[netip.Addr]time.Time // of this machine, and since when no more; the zero Time: it still is
+	addresses map[netip.Addr]time.Time // addresses of this machine, and when it lost them; the zero Time: it still has them
 }
 
-// Each family has its own ports.
+// An originPort is a port of one family: IPv4 and IPv6 have separate ports.
 type originPort struct {
 	v4   bool
 	port uint16
@@ -27,16 +27,17 @@ type originPort struct {
 
 type originPortUse struct {
 	sockets int
-	closed  time.Time // when the last one was
+	closed  time.Time // when a socket was last closed
 }
 
-// How long a source stays known. Datagrams wait in a socket's buffer for as long as its reader is held up.
+// originLinger is how long a source is recognized after its socket was closed or its address lost. Datagrams wait in a
+// socket's buffer while its reader is blocked.
 const originLinger = 10 * time.Second
 
-// processOrigins is what endpoints share unless told otherwise.
+// processOrigins is shared by all endpoints that don't set DatagramOptions.Origins.
 var processOrigins Origins
 
-// open remembers that a socket sends from port, until close is called.
+// open records that a socket sends from port, until closed is called.
 func (o *Origins) open(port uint16, v4 bool) (closed func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -63,7 +64,7 @@ func (o *Origins) open(port uint16, v4 bool) (closed func()) {
 	}
 }
 
-// note remembers the addresses of this machine.
+// note records the addresses of this machine, and when it loses one.
 func (o *Origins) note(list []Interface) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -90,7 +91,7 @@ func (o *Origins) note(list []Interface) {
 	}
 }
 
-// mark sets Own of datagrams received, and returns how many are.
+// mark sets Own of received datagrams, and returns how many are Own.
 func (o *Origins) mark(datagrams []Datagram) (own uint64) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()

@@ -28,7 +28,7 @@ func TestOriginsKnowAPortAndTheAddresses(t *testing.T) {
 		{"10.0.0.5:4000", true},
 		{"10.0.0.5:4001", false},
 		{"10.0.0.6:4000", false},
-		{"[fe80::5]:4000", false}, // each family has its ports
+		{"[fe80::5]:4000", false}, // each family has its own ports
 	}
 	for _, tt := range tests {
 		d := []Datagram{{Remote: netip.MustParseAddrPort(tt.from)}}

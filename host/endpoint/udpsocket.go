@@ -11,18 +11,18 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-// A udpSocket is a socket with everything set that does not change later.
+// A udpSocket is a bound socket with the options that never change.
 type udpSocket struct {
 	conn          *net.UDPConn
 	raw           syscall.RawConn
 	local         netip.AddrPort
-	p4            *ipv4.PacketConn // nil where p6 is not
-	p6            *ipv6.PacketConn // of a socket for IPv6, which may be for IPv4 too
-	both          bool             // it is for both
-	receiveBuffer int
+	p4            *ipv4.PacketConn // of a socket for IPv4; otherwise nil
+	p6            *ipv6.PacketConn // of a socket for IPv6, or for both; otherwise nil
+	both          bool             // the socket is for IPv4 and IPv6
+	receiveBuffer int              // bytes that the system granted
 }
 
-// openUDP binds a socket to address; network is udp4, udp6, or udp for both. Package net has sockets allow broadcast.
+// openUDP binds a socket to address; network is udp4, udp6, or udp for both. Package net enables broadcast.
 func openUDP(ctx context.Context, network, address string, shared bool, receiveBuffer int) (*udpSocket, error) {
 	config := net.ListenConfig{Control: func(family, _ string, c syscall.RawConn) error {
 		return withDescriptor(c, func(fd uintptr) error {
@@ -60,7 +60,7 @@ func (s *udpSocket) setUp(receiveBuffer int) error {
 		s.p6 = ipv6.NewPacketConn(s.conn)
 		err = s.p6.SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
 	}
-	if err != nil && !untoldUDP {
+	if err != nil && !destinationUnknown {
 		return fmt.Errorf("ask for destination addresses: %w", bare(err))
 	}
 	return withDescriptor(s.raw, func(fd uintptr) error {
@@ -75,7 +75,7 @@ func (s *udpSocket) reaches(to netip.Addr) bool {
 	return s.both || to.Is4() == (s.p4 != nil)
 }
 
-// setTTL sets how far multicast goes, and lets those on this machine hear it too.
+// setTTL sets the TTL of multicast datagrams, and enables their delivery on this machine too.
 func (s *udpSocket) setTTL(ttl int) error {
 	if s.p4 != nil {
 		if err := s.p4.SetMulticastTTL(ttl); err != nil {
@@ -105,7 +105,8 @@ func (s *udpSocket) leave(index int, group netip.Addr) error {
 	return bare(s.p6.LeaveGroup(on, to))
 }
 
-// withDescriptor calls f with the descriptor of c, and returns its error, or that there is no descriptor any more.
+// withDescriptor calls f with the descriptor of c and returns its error. If c is closed, it returns an error without calling
+// f.
 func withDescriptor(c syscall.RawConn, f func(fd uintptr) error) error {
 	var failed error
 	if err := c.Control(func(fd uintptr) { failed = f(fd) }); err != nil {

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// untoldUDP says that this system does not tell where datagrams were sent to: golang.org/x/net does not ask it.
-const untoldUDP = true
+// destinationUnknown is true if it is not known where datagrams were sent to: golang.org/x/net does not ask Windows for it.
+const destinationUnknown = true
 
-// shareUDP lets others who do the same listen on the same port.
+// shareUDP lets other sockets that do the same bind to the same port.
 func shareUDP(fd uintptr) error {
 	err := windows.SetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, windows.SO_REUSEADDR, 1)
 	return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
@@ -17,7 +17,7 @@ func shareUDP(fd uintptr) error {
 
 func prepareUDP(uintptr, bool) error { return nil }
 
-// setReceiveBuffer asks for size bytes unless 0, and returns how many were granted.
+// setReceiveBuffer asks for size bytes unless size is 0, and returns how many were granted.
 func setReceiveBuffer(fd uintptr, size int) (granted int, err error) {
 	if size > 0 {
 		err := windows.SetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, windows.SO_RCVBUF, min(size, 1<<30))
@@ -29,5 +29,5 @@ func setReceiveBuffer(fd uintptr, size int) (granted int, err error) {
 	return granted, os.NewSyscallError("getsockopt SO_RCVBUF", err)
 }
 
-// droppedDatagrams: Windows does not say.
+// droppedDatagrams returns 0: Windows does not report the number.
 func droppedDatagrams(uintptr) uint32 { return 0 }

@@ -2,14 +2,14 @@ package endpoint
 
 import "sync/atomic"
 
-// datagramCounts are the numbers of DatagramStats.
+// datagramCounts are the counters for DatagramStats.
 type datagramCounts struct {
 	received, own, truncated, elsewhere, strangers, sent, unsent atomic.Uint64
 
-	dropped atomic.Uint64 // so far; the system's count is its lower half
+	dropped atomic.Uint64 // the lower 32 bits are the system's count
 }
 
-// Stats returns what was counted so far. After Close, Dropped stays as it was last asked for.
+// Stats returns the current counts. After Close, Dropped stays at the value of the last call before Close.
 func (c *DatagramConn) Stats() DatagramStats {
 	return DatagramStats{
 		Received:  c.stats.received.Load(),
@@ -23,7 +23,7 @@ func (c *DatagramConn) Stats() DatagramStats {
 	}
 }
 
-// dropped asks the system for its count, which has 32 bits, and carries on from the last answer.
+// dropped asks the system for its count, which has 32 bits, and extends it to 64 bits with the help of the last answer.
 func (c *DatagramConn) dropped() uint64 {
 	var now uint32
 	err := withDescriptor(c.socket.raw, func(fd uintptr) error {
@@ -32,7 +32,7 @@ func (c *DatagramConn) dropped() uint64 {
 	})
 	for {
 		last := c.stats.dropped.Load()
-		if err != nil || int32(now-uint32(last)) <= 0 { // closed, or another call knows more
+		if err != nil || int32(now-uint32(last)) <= 0 { // closed, or another call has stored a later count
 			return last
 		}
 		if c.stats.dropped.CompareAndSwap(last, last+uint64(now-uint32(last))) {

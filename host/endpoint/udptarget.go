@@ -5,17 +5,17 @@ import (
 	"slices"
 )
 
-// A destination is what was dialed; its zero value is that of a listener.
+// A destination is the address that was dialed. The zero value stands for a listener.
 type destination struct{ to netip.AddrPort }
 
 // A target is where one copy of each datagram goes.
 type target struct {
 	use   DatagramUse
-	index int   // of the interface to leave by; 0: the system chooses
-	fails error // what SendFailed was told; guarded by the conn's writeMu
+	index int   // of the interface to send from; 0: the system chooses
+	fails error // the last error passed to SendFailed, nil if sending works; guarded by the conn's writeMu
 }
 
-// targets returns where copies go, as the interfaces are now.
+// targets returns the targets of copies for the interfaces of list; nil for a listener.
 func (d destination) targets(list []Interface, choices []choice) []*target {
 	to := d.to.Addr()
 	one := !to.IsMulticast() && to != limitedBroadcast
@@ -30,7 +30,7 @@ func (d destination) targets(list []Interface, choices []choice) []*target {
 		use := DatagramUse{Interface: i.Name, To: netip.AddrPortFrom(to, d.to.Port()), From: from}
 		found = append(found, &target{use: use, index: i.Index})
 	}
-	added := func(i chosen, to netip.Addr) bool { // two addresses in one network make one copy
+	added := func(i chosen, to netip.Addr) bool { // two addresses in one network need only one copy
 		return slices.ContainsFunc(found, func(t *target) bool { return t.index == i.Index && t.use.To.Addr() == to })
 	}
 	for _, i := range choose(list, choices) {
@@ -51,12 +51,12 @@ func (d destination) targets(list []Interface, choices []choice) []*target {
 				continue
 			}
 			if to.Is6() {
-				from = netip.Addr{} // which of an interface's addresses fits depends on the group's scope
+				from = netip.Addr{} // the system chooses by the scope of the group
 			}
 			add(i, to, from)
 		case inNetwork(i.Addresses, to):
 			add(i, to, from)
-			return found[len(found)-1:] // the interface that is in the network of what was dialed
+			return found[len(found)-1:] // an interface in the network of the dialed address overrides the others
 		default:
 			add(i, to, from)
 		}

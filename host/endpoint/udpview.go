@@ -5,14 +5,14 @@ import (
 	"strconv"
 )
 
-// A datagramView is what receiving and sending need to know of the interfaces. It does not change.
+// A datagramView holds the facts about interfaces that receiving and sending need. It is immutable.
 type datagramView struct {
 	names      map[int]string
 	indices    map[string]int
 	broadcasts map[netip.Addr]struct{}
 	targets    []*target
 
-	// The interfaces chosen, and their addresses; nil where all are.
+	// The chosen interfaces, and their addresses; nil if all interfaces are chosen.
 	interfaces map[int]struct{}
 	addresses  map[netip.Addr]struct{}
 }
@@ -40,7 +40,7 @@ func newDatagramView(list []Interface, choices []choice) *datagramView {
 	return v
 }
 
-// cast says to how many a datagram was sent whose destination is to.
+// cast returns the Cast of a datagram that was sent to the address to.
 func (v *datagramView) cast(to netip.Addr) Cast {
 	switch {
 	case !to.IsValid():
@@ -56,8 +56,8 @@ func (v *datagramView) cast(to netip.Addr) Cast {
 	return Unicast
 }
 
-// wants reports whether a datagram came in by an interface chosen, or for an address of one: what a machine sends to
-// itself comes in by loopback.
+// wants reports whether d arrived on a chosen interface, or was sent to an address of one: a datagram that a machine sends
+// to itself arrives on loopback.
 func (v *datagramView) wants(d *Datagram) bool {
 	if v.interfaces == nil {
 		return true
@@ -69,7 +69,7 @@ func (v *datagramView) wants(d *Datagram) bool {
 	return ok
 }
 
-// scope returns the number of ip's zone, 0 where it has none or an unknown one.
+// scope returns the number of ip's zone, or 0 if ip has none or an unknown one.
 func (v *datagramView) scope(ip netip.Addr) int {
 	if ip.Zone() == "" {
 		return 0

@@ -15,10 +15,11 @@ import (
 type unixListener struct {
 	*net.UnixListener
 	path string
-	file fs.FileInfo // as it was made
+	file fs.FileInfo // identifies the file that was created
 }
 
-// listenUnix makes a socket at path. Nobody else listens there, or takes it for stale, meanwhile.
+// listenUnix creates a socket at path and listens. Under the lock of the directory, no other process that calls listenUnix
+// can take the socket for stale before it listens.
 func listenUnix(ctx context.Context, path string, mode fs.FileMode) (*unixListener, error) {
 	if strings.HasPrefix(path, "@") {
 		return nil, errors.New("got an abstract socket, want a path: anyone may connect to the former")
@@ -38,7 +39,7 @@ func listenUnix(ctx context.Context, path string, mode fs.FileMode) (*unixListen
 	if err != nil {
 		return nil, err
 	}
-	l.SetUnlinkOnClose(false) // it goes by name, and might remove another's
+	l.SetUnlinkOnClose(false) // package net removes whatever file has the name, perhaps that of another process
 	file, err := os.Lstat(path)
 	if err != nil {
 		_ = l.Close()
@@ -47,7 +48,7 @@ func listenUnix(ctx context.Context, path string, mode fs.FileMode) (*unixListen
 	return &unixListener{l, path, file}, nil
 }
 
-// removeStale removes the socket at path if nobody listens on it.
+// removeStale removes the socket at path if no process listens on it.
 func removeStale(ctx context.Context, path string) error {
 	file, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -83,8 +84,8 @@ func kindOfFile(mode fs.FileMode) string {
 	return "a special file"
 }
 
-// Close removes the file and ends listening. While the socket is open its file's identity is not used again, so a
-// file that has it is ours.
+// Close removes the file and ends listening. The system does not reuse a file's identity while its socket is open, so a
+// file with that identity is the one that l created.
 func (l *unixListener) Close() error {
 	var removed error
 	if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.file) {

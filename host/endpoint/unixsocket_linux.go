@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bindUnix listens at path, where nothing is. On Linux the permissions of a socket that is not bound yet are those that
-// its file is made with, less the umask. So the file is never wider than mode, not even for a moment; what the umask
-// took is then added.
+// bindUnix listens at path, where no file may be. On Linux, bind creates the file with the permissions of the unbound
+// socket, less the umask. bindUnix sets those to mode before it binds, so the file's permissions are never wider than mode.
+// Then it adds those that the umask removed.
 func bindUnix(ctx context.Context, path string, mode fs.FileMode) (*net.UnixListener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		if mode == 0 {

@@ -10,8 +10,9 @@ import (
 	"path/filepath"
 )
 
-// bindUnix listens at path, where nothing is. The socket is made in a private directory beside it, given its mode, and
-// then moved, so that nobody reaches it before. The directory's name counts to the length that a socket's path may have.
+// bindUnix listens at path, where no file may be. It creates the socket in a private directory next to path, sets its mode,
+// and only then moves it to path, so no process can connect before the mode is set. The name of the private directory
+// counts towards the maximum length of a socket's path.
 func bindUnix(ctx context.Context, path string, mode fs.FileMode) (*net.UnixListener, error) {
 	var config net.ListenConfig
 	if mode == 0 {
@@ -21,7 +22,7 @@ func bindUnix(ctx context.Context, path string, mode fs.FileMode) (*net.UnixList
 		}
 		return l.(*net.UnixListener), nil
 	}
-	private, err := os.MkdirTemp(filepath.Dir(path), ".") // which only we may enter
+	private, err := os.MkdirTemp(filepath.Dir(path), ".") // only this user may enter it
 	if err != nil {
 		return nil, err
 	}

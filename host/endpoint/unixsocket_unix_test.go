@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// abandon leaves a socket file at path on which nobody listens, as a process does that is killed.
+// abandon leaves a socket file at path without a listener, as a killed process does.
 func abandon(t *testing.T, path string) {
 	t.Helper()
 	l, err := net.Listen("unix", path)
@@ -26,7 +26,7 @@ func abandon(t *testing.T, path string) {
 
 func TestUnixSocketMode(t *testing.T) {
 	for _, mode := range []fs.FileMode{0o600, 0o660, 0o666, 0o777} {
-		addr := somewhere(t, "unix")
+		addr := testAddress(t, "unix")
 		listening(t, addr, ListenOptions{Mode: mode})
 		file, err := os.Lstat(addr.Address)
 		if err != nil {
@@ -39,9 +39,9 @@ func TestUnixSocketMode(t *testing.T) {
 }
 
 func TestUnixSocketFileComesAndGoes(t *testing.T) {
-	addr := somewhere(t, "unix")
+	addr := testAddress(t, "unix")
 	abandon(t, addr.Address)
-	for range 2 { // over a stale socket, and where there is none
+	for range 2 { // first with a stale socket, then without
 		l := listening(t, addr, ListenOptions{Mode: 0o600})
 		c, err := Dial(t.Context(), addr, DialOptions{})
 		if err != nil {
@@ -56,7 +56,7 @@ func TestUnixSocketFileComesAndGoes(t *testing.T) {
 }
 
 func TestCloseLeavesAnothersSocket(t *testing.T) {
-	addr := somewhere(t, "unix")
+	addr := testAddress(t, "unix")
 	l := listening(t, addr, ListenOptions{})
 	if err := os.Remove(addr.Address); err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func TestListenWhereSomethingIs(t *testing.T) {
 }
 
 func TestOfManyThatStartTogetherOneListens(t *testing.T) {
-	addr := somewhere(t, "unix")
+	addr := testAddress(t, "unix")
 	for range 20 {
 		abandon(t, addr.Address)
 		var winner atomic.Pointer[Listener]

@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// bindUnix listens at path, where nothing is. Access to it is that of its directory.
+// bindUnix listens at path, where no file may be. The permissions of the directory decide who may connect.
 func bindUnix(ctx context.Context, path string, mode fs.FileMode) (*net.UnixListener, error) {
 	if mode != 0 {
 		return nil, fmt.Errorf("got mode %#o, want none: sockets have none on Windows", uint32(mode))

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// States of a TCP connection, of include/net/tcp_states.h, in which the peer has ended its direction.
+// States of a TCP connection in which the peer has ended its direction, from include/net/tcp_states.h.
 const (
 	tcpTimeWait  = 6
 	tcpCloseWait = 8
@@ -15,14 +15,15 @@ const (
 	tcpClosing   = 11
 )
 
-// WaitEnd waits until the connection is over, without reading, and returns how it ended: ErrReset, ErrPeerLost, net.ErrClosed, or
-// io.EOF if the peer has closed it, which only Unix sockets show before something is written. halfClosed, unless nil, is
-// called once when the peer has ended its direction; it must not block. stop, unless nil, is asked whenever something happens:
-// if it returns true, WaitEnd returns net.ErrClosed. It counts as reading.
+// WaitEnd waits until the connection has ended, without reading bytes, and returns how it ended: ErrReset, ErrPeerLost,
+// net.ErrClosed, or io.EOF if the peer has closed it. Only Unix sockets show a peer's close before a byte is written.
+// halfClosed, unless nil, is called once, when the peer has ended its direction. stop, unless nil, is called whenever the
+// state of the socket may have changed; if stop returns true, WaitEnd returns net.ErrClosed. Neither may block. WaitEnd
+// counts as reading.
 //
-// A TCP peer that is gone answers what is written to it with a reset, and so it answers a keepalive probe, once its system has
-// forgotten the connection (on Linux after a minute). Before that, nothing tells it from one that has ended its
-// direction and still reads.
+// A TCP peer that has closed answers a write with a reset. It answers a keepalive probe with a reset only once its system
+// has forgotten the connection (on Linux after a minute). Until then it looks like a peer that has ended its direction
+// and still reads.
 func (c *Conn) WaitEnd(halfClosed func(), stop func() bool) error {
 	var end error
 	err := c.transfer.raw.Read(func(fd uintptr) bool {
@@ -42,12 +43,13 @@ func (c *Conn) WaitEnd(halfClosed func(), stop func() bool) error {
 	return end
 }
 
-// state returns whether the peer has ended its direction, and how the connection has ended; nil: it goes on.
+// state reports whether the peer has ended its direction, and how the connection has ended; a nil end means that it is
+// still open.
 func (c *Conn) state(fd int) (half bool, end error) {
 	if _, ok := c.socket.(*net.TCPConn); !ok {
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 		if _, err := unix.Poll(poll, 0); err != nil {
-			return false, nil //nolint:nilerr // it is asked again
+			return false, nil //nolint:nilerr // WaitEnd tries again
 		}
 		if poll[0].Revents&unix.POLLHUP != 0 {
 			return true, io.EOF
@@ -56,7 +58,7 @@ func (c *Conn) state(fd int) (half bool, end error) {
 	}
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
-		return false, nil //nolint:nilerr // it is asked again
+		return false, nil //nolint:nilerr // WaitEnd tries again
 	}
 	switch info.State {
 	case tcpClose:
@@ -67,7 +69,8 @@ func (c *Conn) state(fd int) (half bool, end error) {
 	return false, nil
 }
 
-// failure returns why a connection is closed, which the system tells once, to either direction.
+// failure returns why the connection is closed. The system reports its error once, to either direction, so failure stores
+// it for the other direction.
 func (t *transfer) failure(fd int) error {
 	t.in.mu.Lock()
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)

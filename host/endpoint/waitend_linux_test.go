@@ -11,7 +11,7 @@ func TestWaitEnd(t *testing.T) {
 	tests := []struct {
 		name    string
 		network string
-		then    func(c *Conn, peer socket) // when the peer has ended its direction
+		then    func(c *Conn, peer socket) // called when the peer has ended its direction
 		want    error
 	}{
 		{"a reset", "tcp", func(_ *Conn, peer socket) { _ = peer.(*net.TCPConn).SetLinger(0); peer.Close() }, ErrReset},

@@ -21,7 +21,8 @@ func prefixes(texts ...string) (all []netip.Prefix) {
 	return all
 }
 
-// A machine with two networks, an interface that is down, and a tunnel that can't multicast.
+// machine returns the interfaces of a machine: loopback, two networks, an interface that is down, and a tunnel that can't
+// multicast.
 func machine() []Interface {
 	return []Interface{
 		{Name: "lo", Index: 1, Up: true, Loopback: true, Addresses: prefixes("127.0.0.1/8", "::1/128")},
@@ -51,7 +52,7 @@ func TestWhichAddressesAreAnnounced(t *testing.T) {
 		{"where it listens", "", Service{Address: netip.MustParseAddr("192.0.2.8")}, "192.0.2.8"},
 		{"where it listens, which is elsewhere", "eth1", Service{Address: netip.MustParseAddr("192.0.2.8")}, "192.0.2.8"},
 		{"where it listens, and nowhere to say so", "eth2", Service{Address: netip.MustParseAddr("192.0.2.8")}, ""},
-		{"loopback, which nobody else reaches", "", Service{Address: netip.MustParseAddr("127.0.0.1")}, ""},
+		{"loopback, which only this machine reaches", "", Service{Address: netip.MustParseAddr("127.0.0.1")}, ""},
 		{"loopback, to those there", "lo", Service{Address: netip.MustParseAddr("127.0.0.1")}, "127.0.0.1"},
 	}
 	for _, test := range tests {
@@ -118,7 +119,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// texts returns records as a zone file has them, with single spaces.
+// texts returns records in the format of a zone file, with single spaces.
 func texts(records []dns.RR) (all []string) {
 	for _, one := range records {
 		all = append(all, strings.Join(strings.Fields(one.String()), " "))
@@ -168,11 +169,11 @@ func TestAnswers(t *testing.T) {
 			}
 		})
 	}
-	z.move(nil)
+	z.setInterfaces(nil)
 	if got := z.Records(dns.Question{Name: "_scales._tcp.local.", Qtype: dns.TypePTR}); got != nil {
 		t.Errorf("got %v without an interface", got)
 	}
-	z.move(on)
+	z.setInterfaces(on)
 	again := &entry{service: scales.service, label: scales.label}
 	z.add(again, on)
 	if gone := z.remove(scales); gone != nil {
@@ -187,7 +188,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// Whoever asks, and however many: the source of a query may be false.
+// Answers are limited over all sources, since the source of a query may be forged.
 func TestAnswersAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var z zone
@@ -213,7 +214,7 @@ func TestAnswersAreFew(t *testing.T) {
 
 func TestAnnouncement(t *testing.T) {
 	e := &entry{service: &Service{Type: "_scales._tcp", Name: "scales", Port: 7001, Codec: "long"}, label: "scales"}
-	e.move(choose(machine(), []string{"eth1"}))
+	e.setInterfaces(choose(machine(), []string{"eth1"}))
 	for _, life := range []uint32{ttl, 0} {
 		packet, err := announcement(e.about(), life)
 		if err != nil {
@@ -224,7 +225,7 @@ func TestAnnouncement(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !got.Response || !got.Authoritative || got.Id != 0 || len(got.Question) > 0 || len(got.Answer) != 4 {
-			t.Errorf("got %v, want an answer that nobody asked for, of four records", &got)
+			t.Errorf("got %v, want an unasked answer of four records", &got)
 		}
 		for _, one := range got.Answer {
 			h := one.Header()
@@ -240,7 +241,7 @@ func TestAnnouncement(t *testing.T) {
 	}
 }
 
-// The longest that package config lets through is in one datagram.
+// The longest announcement that package config allows fits in one datagram.
 func TestLongestAnnouncement(t *testing.T) {
 	s := &Service{Type: "_fifteen-letters._udp", Name: strings.Repeat("n", 63), Port: 65535, Codec: strings.Repeat("c", 63), Labels: map[string]string{}}
 	for left := 916 - 63 - 63; left > 0; left -= 256 {
@@ -255,24 +256,24 @@ func TestLongestAnnouncement(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := &entry{service: s, label: s.label("boat")}
-	e.move(on)
+	e.setInterfaces(on)
 	packet, err := announcement(e.about(), ttl)
 	if err != nil || len(packet) > 1452 {
 		t.Errorf("got %d bytes and %v, want no more than fit in one Ethernet frame", len(packet), err)
 	}
 }
 
-func TestIgnoredPacketsAreToldInOneLine(t *testing.T) {
-	var told []string
-	log := logger(func(why string) { told = append(told, why) })
+func TestIgnoredReasonIsOneLine(t *testing.T) {
+	var reasons []string
+	log := logger(func(why string) { reasons = append(reasons, why) })
 	log.Printf("[ERR] mdns: Failed to unpack packet: %v", "dns: overflow\n\nof it")
 	log.Print(strings.Repeat("x", 5000))
-	if want := []string{"Failed to unpack packet: dns: overflow of it", strings.Repeat("x", maxReason)}; !slices.Equal(told, want) {
-		t.Errorf("got %q, want %q", told, want)
+	if want := []string{"Failed to unpack packet: dns: overflow of it", strings.Repeat("x", maxReason)}; !slices.Equal(reasons, want) {
+		t.Errorf("got %q, want %q", reasons, want)
 	}
 }
 
-// There is nothing to listen on, which is told once, and announcing ends all the same.
+// Without an interface to listen on, Failed is called once, and Announce still ends.
 func TestNoInterface(t *testing.T) {
 	failures := make(chan error, 2)
 	r := NewResponder(Options{Failed: func(err error) { failures <- err }})

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// An Interface is a network interface of the machine, as it is at one moment.
+// An Interface is a network interface of the machine as it was at one moment.
 type Interface struct {
 	Name      string
 	Index     int
@@ -17,18 +17,19 @@ type Interface struct {
 	Addresses []netip.Prefix // each with its network, not masked
 }
 
-// A used interface is one that is listened on.
+// A used interface is one that the Responder listens on, or may listen on.
 type used struct {
 	name      string
 	index     int
-	v4, v6    bool         // whether it has an address of the family
-	addresses []netip.Addr // that are announced
+	v4, v6    bool         // whether the interface has an address of the family
+	addresses []netip.Addr // the addresses to announce
 }
 
-// net returns the interface as package net has it, as far as its functions for multicast look at it.
+// net returns the interface as a net.Interface, with only the fields that multicast functions use.
 func (u *used) net() *net.Interface { return &net.Interface{Index: u.index, Name: u.name} }
 
-// choose returns the interfaces that choice names; if there is none in it, all that can multicast, but not loopback.
+// choose returns the interfaces of all that are up, that choice names, and that have an address to announce. If choice is
+// empty, it takes those that can multicast, except loopback.
 func choose(all []Interface, choice []string) (chosen []used) {
 	for i := range all {
 		n := &all[i]
@@ -48,7 +49,7 @@ func choose(all []Interface, choice []string) (chosen []used) {
 	return chosen
 }
 
-// use returns n with all that it can be used for.
+// use returns n as a used interface, with all addresses that can be announced.
 func use(n *Interface) used {
 	u := used{name: n.Name, index: n.Index}
 	for _, p := range n.Addresses {
@@ -61,7 +62,7 @@ func use(n *Interface) used {
 	return u
 }
 
-// names reports whether choice is a, or a network that it is in.
+// names reports whether choice is the address a, or a network that contains a.
 func names(choice string, a netip.Addr) bool {
 	if network, err := netip.ParsePrefix(choice); err == nil {
 		return network.Contains(a)
@@ -69,7 +70,8 @@ func names(choice string, a netip.Addr) bool {
 	return choice == a.String()
 }
 
-// onLinkAlone reports whether a means nothing without its link. IPv4 has such addresses too, but they are reached without.
+// onLinkAlone reports whether a is a link-local IPv6 address, which is ambiguous without its link. Link-local IPv4 addresses
+// are not: they are reached without naming the link.
 func onLinkAlone(a netip.Addr) bool { return a.Is6() && a.IsLinkLocalUnicast() }
 
 func same(a, b []used) bool { return len(a) == len(b) && (len(a) == 0 || reflect.DeepEqual(a, b)) }

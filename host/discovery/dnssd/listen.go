@@ -11,13 +11,13 @@ import (
 	"github.com/hashicorp/mdns"
 )
 
-// A server is one of hashicorp/mdns.
+// A server is an mdns.Server with the method Close.
 type server struct{ *mdns.Server }
 
-// Close ends it.
+// Close shuts the server down.
 func (s server) Close() error { return s.Shutdown() }
 
-// serve answers what is heard on an interface.
+// serve starts a server that answers queries received on the interface.
 func serve(on *net.Interface, z *zone, log *log.Logger) (io.Closer, error) {
 	s, err := mdns.NewServer(&mdns.Config{Zone: z, Iface: on, Logger: log})
 	if err != nil {
@@ -26,7 +26,7 @@ func serve(on *net.Interface, z *zone, log *log.Logger) (io.Closer, error) {
 	return server{s}, nil
 }
 
-// why finds out why the library could not listen.
+// why returns the reason why the library could not listen, which it does not report.
 func why(on *net.Interface) error {
 	c4, err4 := net.ListenMulticastUDP("udp4", on, group4)
 	if err4 == nil {
@@ -39,17 +39,18 @@ func why(on *net.Interface) error {
 	return errors.Join(err4, err6)
 }
 
-// maxReason is how much is told of a packet that was not understood, which the library prints whole.
+// maxReason is the maximum length of a reason passed to Ignored, in bytes. The library prints the whole packet.
 const maxReason = 200
 
-// logger returns what the library writes to, which it does for each packet that it does not understand.
+// logger returns a logger for the library that calls ignored for each line. The library prints one for each packet that it
+// does not understand.
 func logger(ignored func(string)) *log.Logger {
 	return log.New(reasons(ignored), "", 0)
 }
 
 type reasons func(string)
 
-// Write tells one line of the library.
+// Write calls r with one line that the library prints, shortened to maxReason.
 func (r reasons) Write(line []byte) (int, error) {
 	text := strings.TrimPrefix(strings.Join(strings.Fields(string(line)), " "), "[ERR] mdns: ")
 	r(text[:min(len(text), maxReason)])

@@ -12,17 +12,18 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-// listen answers what is heard on the chosen interfaces, of all that there are. There may be something to close and an
-// error at once.
+// listen answers queries received on the chosen interfaces. all are the interfaces of the machine. listen may return both an
+// error and values to close, if it fails on some interfaces only.
 //
-// A socket that is bound to no address hears, on Linux, whatever group anybody on the machine is a member of
-// (IP_MULTICAST_ALL), and those of the library can't be told otherwise. Several would all answer each query. So there is
-// one, on loopback, which stays, and sockets of ours are the members on the chosen interfaces.
+// On Linux, a socket bound to the wildcard address receives datagrams to all groups that any socket on the machine has
+// joined (IP_MULTICAST_ALL), and the library has no option to turn that off. Several servers would all answer each query. So
+// there is one server, on loopback, which does not go away, and sockets of this package join the groups on the chosen
+// interfaces.
 func listen(chosen []used, all []Interface, z *zone, log *log.Logger) (open []io.Closer, err error) {
 	if len(chosen) == 0 {
 		return nil, ErrNoInterface
 	}
-	s, err := serve(home(chosen, all), z, log)
+	s, err := serve(serverInterface(chosen, all), z, log)
 	if err != nil {
 		return nil, err
 	}
@@ -35,8 +36,9 @@ func listen(chosen []used, all []Interface, z *zone, log *log.Logger) (open []io
 	return open, errors.Join(errs...)
 }
 
-// home returns the interface for the one server: loopback if it has all families that are needed, or else a chosen one.
-func home(chosen []used, all []Interface) *net.Interface {
+// serverInterface returns the interface for the one server: loopback if it has all address families that are needed, otherwise a
+// chosen interface.
+func serverInterface(chosen []used, all []Interface) *net.Interface {
 	var need used
 	for _, u := range chosen {
 		need.v4, need.v6 = need.v4 || u.v4, need.v6 || u.v6
@@ -50,10 +52,10 @@ func home(chosen []used, all []Interface) *net.Interface {
 	return chosen[max(slices.IndexFunc(chosen, suffices), 0)].net()
 }
 
-// join makes the machine a member of the groups on the interface.
+// join joins the groups on the interface. The memberships last until members are closed.
 func (u *used) join() (members []io.Closer, err error) {
 	join := func(network string, join func(net.PacketConn) error) error {
-		c, err := net.ListenPacket(network, ":0") // to which nothing comes
+		c, err := net.ListenPacket(network, ":0") // receives nothing: no packets are sent to its port
 		if err == nil {
 			members = append(members, c)
 			err = join(c)

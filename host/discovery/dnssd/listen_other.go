@@ -8,7 +8,8 @@ import (
 	"log"
 )
 
-// listen answers what is heard on the chosen interfaces. There may be something to close and an error at once.
+// listen answers queries received on the chosen interfaces. It may return both an error and values to close, if it fails on
+// some interfaces only.
 func listen(chosen []used, _ []Interface, z *zone, log *log.Logger) (open []io.Closer, err error) {
 	if len(chosen) == 0 {
 		return nil, ErrNoInterface

@@ -17,29 +17,29 @@ import (
 const (
 	domain = "local."
 
-	maxLabel = 63  // bytes between two dots of a name
-	maxTXT   = 255 // bytes of a string of a TXT record
+	maxLabel = 63  // bytes of one label of a DNS name
+	maxTXT   = 255 // bytes of one string of a TXT record
 )
 
-// A Service is what is announced.
+// A Service describes a service that is announced.
 type Service struct {
-	Type string // as _NAME._tcp or _NAME._udp
-	// Name is what people call it; it becomes part of the instance's name, where all but letters, digits and hyphens
-	// becomes a hyphen.
+	Type string // _NAME._tcp or _NAME._udp
+	// Name is the human-readable name. It becomes part of the instance's name, with each character other than an ASCII
+	// letter or digit replaced by a hyphen.
 	Name string
 	Port uint16 // 1 to 65535
-	// Address is where it is reached, if that is one alone. The zero Addr: at all addresses of the chosen interfaces, or
-	// those of IPv4. One of loopback is announced only on loopback.
+	// Address is the only address at which the service is reached. The zero Addr means all addresses of the chosen
+	// interfaces or, with IPv4Only, all their IPv4 addresses. A loopback address is announced only if loopback is chosen.
 	Address  netip.Addr
 	IPv4Only bool
-	// Codec is in the TXT record as codec=NAME, unless it is "".
+	// Codec, unless empty, is added to the TXT record as codec=NAME.
 	Codec string
-	// Labels are the rest of the TXT record, as NAME=LABEL of at most 255 bytes. Names are ASCII without =, and none of
-	// them is codec; RFC 6763 (section 6.4) has upper and lower case alike.
+	// Labels are the rest of the TXT record, as strings NAME=LABEL of at most 255 bytes. Names are ASCII without '=', and
+	// none may be codec. They are case-insensitive (RFC 6763, section 6.4).
 	Labels map[string]string
 }
 
-// Check reports the first thing in s that can't be announced. Package config has the rules for a Type in full.
+// Check returns an error for the first invalid field of s. Package config has the full rules for Type.
 func (s *Service) Check() error {
 	name, transport, _ := strings.Cut(s.Type, ".")
 	switch {
@@ -58,7 +58,7 @@ func (s *Service) Check() error {
 	return nil
 }
 
-// txt returns the strings of the TXT record, which has at least one (RFC 6763, section 6.1).
+// txt returns the strings of the TXT record, at least one (RFC 6763, section 6.1).
 func (s *Service) txt() (texts []string) {
 	if s.Codec != "" {
 		texts = append(texts, "codec="+s.Codec)
@@ -72,13 +72,13 @@ func (s *Service) txt() (texts []string) {
 	return texts
 }
 
-// label returns the first label of the names of the instance and of its host.
+// label returns the first label of the instance's name, which is also the first label of its host name.
 func (s *Service) label(host string) string {
-	text := plain(fmt.Sprintf("%s-%s-%d", s.Name, host, s.Port))
+	text := hyphenated(fmt.Sprintf("%s-%s-%d", s.Name, host, s.Port))
 	if len(text) <= maxLabel {
 		return text
 	}
-	sum := sha256.Sum256([]byte(text)) // two that are cut must stay two
+	sum := sha256.Sum256([]byte(text)) // keeps different names different after truncation
 	mark := "-" + hex.EncodeToString(sum[:4])
 	return text[:maxLabel-len(mark)] + mark
 }
@@ -86,20 +86,22 @@ func (s *Service) label(host string) string {
 func (s *Service) typeName() string             { return dns.Fqdn(s.Type) + domain }
 func (s *Service) instance(label string) string { return label + "." + s.typeName() }
 
-// hostLabel returns the first label of a host's name, of this one's if it is "".
+// hostLabel returns the first label of name, or of this machine's name if name is "". If there is none, it returns
+// "framehost".
 func hostLabel(name string) string {
 	if name == "" {
-		name, _ = os.Hostname() // without one, it has none
+		name, _ = os.Hostname() // empty after an error
 	}
 	name, _, _ = strings.Cut(name, ".")
-	if name = plain(name); name == "" {
+	if name = hyphenated(name); name == "" {
 		return "framehost"
 	}
 	return name
 }
 
-// plain makes of text what is written alike in all forms of a DNS name, and is the name of a host.
-func plain(text string) string {
+// hyphenated returns text with each character other than an ASCII letter or digit replaced by a hyphen, and without hyphens
+// at both ends. The result is valid in a host name and needs no escapes in a DNS name.
+func hyphenated(text string) string {
 	return strings.Trim(strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':

@@ -12,43 +12,43 @@ import (
 	"github.com/miekg/dns"
 )
 
-// ttl is how many seconds records are remembered, in what is said here as in hashicorp/mdns.
+// ttl is the time to live of records in seconds, the same as in answers of hashicorp/mdns.
 const ttl = 120
 
-// An entry is a service with what there is to say of it.
+// An entry is an announced service and its records.
 type entry struct {
 	service *Service
 	label   string
-	records *mdns.MDNSService // nil while it has no address
+	records *mdns.MDNSService // nil while the service has no address
 }
 
-// A zone is all that is announced, as hashicorp/mdns asks for it. The zero value is ready; it is safe for concurrent use.
+// A zone holds the announced services and implements mdns.Zone. The zero value is ready to use. A zone is safe for
+// concurrent use.
 type zone struct {
 	mu       sync.Mutex
 	entries  []*entry
-	second   time.Time // when the present second began
-	answered int       // in it
+	second   time.Time // when the current second of MaxAnswers began
+	answered int       // questions in the current second
 }
 
-// add announces e on interfaces.
+// add adds e, with its records for interfaces.
 func (z *zone) add(e *entry, interfaces []used) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	e.move(interfaces)
+	e.setInterfaces(interfaces)
 	z.entries = append(z.entries, e)
 }
 
-// move announces all entries on other interfaces.
-func (z *zone) move(interfaces []used) {
+// setInterfaces makes the records of all entries for other interfaces.
+func (z *zone) setInterfaces(interfaces []used) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	for _, e := range z.entries {
-		e.move(interfaces)
+		e.setInterfaces(interfaces)
 	}
 }
 
-// remove ends that e is announced, and returns what is gone with it: nothing if another entry has its name by now, as after
-// a reload.
+// remove removes e and returns the records for its goodbye: none if another entry has the same name, as after a reload.
 func (z *zone) remove(e *entry) []dns.RR {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -59,21 +59,21 @@ func (z *zone) remove(e *entry) []dns.RR {
 	return e.about()
 }
 
-// empty reports whether nothing is announced.
+// empty reports whether no service is announced.
 func (z *zone) empty() bool {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	return len(z.entries) == 0
 }
 
-// about returns what there is to say of e.
+// about returns all records of e.
 func (z *zone) about(e *entry) []dns.RR {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	return e.about()
 }
 
-// Records implements mdns.Zone: it answers one question of a query.
+// Records implements mdns.Zone: it returns the answers to one question of a query.
 func (z *zone) Records(q dns.Question) []dns.RR {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -84,7 +84,7 @@ func (z *zone) Records(q dns.Question) []dns.RR {
 	if len(all) == 0 || !z.allow(time.Now()) {
 		return nil
 	}
-	return dns.Dedup(all, nil) // of several services of one type, each says that the type is there
+	return dns.Dedup(all, nil) // several services of one type all return the record that lists the type
 }
 
 // allow reports whether another question may be answered, and counts it.
@@ -96,26 +96,26 @@ func (z *zone) allow(now time.Time) bool {
 	return z.answered <= MaxAnswers
 }
 
-// move makes the records that e has on interfaces.
-func (e *entry) move(interfaces []used) {
+// setInterfaces makes the records of e for interfaces.
+func (e *entry) setInterfaces(interfaces []used) {
 	s := e.service
 	e.records = nil
 	addresses := s.addresses(interfaces)
 	if len(addresses) == 0 {
-		return // for which hashicorp/mdns would ask the DNS
+		return // without addresses, hashicorp/mdns would ask the DNS
 	}
 	var texts []string
 	for _, text := range s.txt() {
-		texts = append(texts, strings.ReplaceAll(text, `\`, `\\`)) // as text in a zone file is written
+		texts = append(texts, strings.ReplaceAll(text, `\`, `\\`)) // the library expects the escapes of a zone file
 	}
-	// It fails only for what Check refuses.
+	// NewMDNSService fails only for services that Check refuses.
 	e.records, _ = mdns.NewMDNSService(e.label, s.Type, domain, e.label+"."+domain, int(s.Port), addresses, texts)
 }
 
-// maxAddresses is how many addresses of a service are announced, as in a packet of package discovery.
+// maxAddresses is the maximum number of addresses of a service, the same as in package discovery.
 const maxAddresses = 8
 
-// addresses returns where s is reached on interfaces.
+// addresses returns the addresses at which s is reached on interfaces, at most maxAddresses.
 func (s *Service) addresses(interfaces []used) (all []net.IP) {
 	var own []netip.Addr
 	for i := range interfaces {
@@ -132,7 +132,8 @@ func (s *Service) addresses(interfaces []used) (all []net.IP) {
 	return all
 }
 
-// answer answers a question about e. The library compares names byte by byte, DNS without case.
+// answer returns the records that answer q, if q is about e. The library compares names byte by byte, but DNS names are
+// case-insensitive.
 func (e *entry) answer(q dns.Question) []dns.RR {
 	if e.records == nil {
 		return nil
