@@ -203,7 +203,7 @@ func (f *udpListener) status() *FlowsStatus {
 type flowDatagrams struct {
 	flow   *endpoint.Flow
 	ready  chan struct{} // closed when the other member has joined and gets what is received
-	idle   func()        // called when the flow ends because no datagram passed for udp.flows.idle
+	idle   func()        // called when the flow ends because nothing passed for udp.flows.idle
 	closed chan struct{}
 	close  sync.Once
 }

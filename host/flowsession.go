@@ -16,8 +16,8 @@ import (
 // A flowSession is the session of one peer that sends datagrams: a hub with two members, so that both sides keep the
 // boundaries of frames and datagrams. The queue of each member makes its sender wait rather than drop frames.
 //
-// A flowSession ends when no datagram has passed for udp.flows.idle, or when the upstream ends or fails. The next datagram
-// begins a new session.
+// A flowSession ends when nothing has passed for udp.flows.idle, or when the upstream ends or fails. The next datagram begins
+// a new session.
 type flowSession struct {
 	route                *route
 	id                   uint64
