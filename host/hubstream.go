@@ -24,7 +24,7 @@ type streamSide struct {
 	hasTurn  bool          // the token is that of s
 
 	mu     sync.Mutex
-	outbox *relay.Outbox   // frames for the dialed peer; nil if that only sends, and before the route starts
+	outbox *relay.Outbox   // frames for the dialed peer; nil before the route starts, and with the direction receive
 	holds  []chan struct{} // one for each passTo; closed when the goroutine of the new owner's route runs
 }
 
@@ -121,7 +121,7 @@ func (s *streamSide) prepare() error {
 	}
 }
 
-// openOutbox makes the queue of a dialed endpoint, unless the endpoint only receives.
+// openOutbox makes the queue of a dialed endpoint, unless the endpoint has the direction receive.
 func (s *streamSide) openOutbox() error {
 	r := s.hub().route
 	if s.config.Direction == config.Receive {
