@@ -64,14 +64,14 @@ func (s *DrainedSession) wasCut() bool {
 // its own timeouts.drain, and have a drain of their own. The ledger's mu guards waits, ended and cut.
 type drain struct {
 	route *route
-	waits map[uint64]drainee // the sessions that have not ended
+	waits map[uint64]drainable // the sessions that have not ended
 	ended []DrainedSession
 	cut   int           // how many of ended were cut before they had delivered everything
 	idle  chan struct{} // closed when waits is empty
 }
 
-// A drainee is a session or a hub connection.
-type drainee interface {
+// A drainable is a session or a hub connection.
+type drainable interface {
 	Drain() // asks it to end in good order, when it can
 	Cut()   // ends it soon, with relay.DrainTimeout
 	abort() // ends it at once, with relay.DrainTimeout
@@ -166,7 +166,7 @@ func (h *Host) noRoute(name string) error {
 // beginDrain returns a drain of the sessions of r; nil if there is nothing to drain. current is the route with the same name
 // in the running configuration; nil if there is none.
 func (r *route) beginDrain(current *route, outdated bool) *drain {
-	d := &drain{route: r, waits: map[uint64]drainee{}, idle: make(chan struct{})}
+	d := &drain{route: r, waits: map[uint64]drainable{}, idle: make(chan struct{})}
 	var stays []side // the sides of a hub whose connections are not outdated
 	if outdated && current != nil && current.hub != nil {
 		stays = current.hub.current()
@@ -195,10 +195,10 @@ func (r *route) beginDrain(current *route, outdated bool) *drain {
 }
 
 // connections returns the members that are connections of the route of, without those whose side is in stay.
-func (r *room) connections(of *route, stay []side) map[uint64]drainee {
+func (r *room) connections(of *route, stay []side) map[uint64]drainable {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := map[uint64]drainee{}
+	all := map[uint64]drainable{}
 	for id, m := range r.members {
 		if m.side != nil && m.route == of && !slices.Contains(stay, side(m.side)) {
 			all[id] = m
@@ -208,7 +208,7 @@ func (r *room) connections(of *route, stay []side) map[uint64]drainee {
 }
 
 // left returns the sessions that have not ended.
-func (d *drain) left() []drainee {
+func (d *drain) left() []drainable {
 	d.route.mu.Lock()
 	defer d.route.mu.Unlock()
 	return slices.Collect(maps.Values(d.waits))

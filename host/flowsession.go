@@ -96,7 +96,7 @@ func (s *flowSession) dialDatagrams(ctx context.Context, c relay.MemberConfig) e
 	if err != nil {
 		return err
 	}
-	sockets := newSockets(s.route, singly)
+	sockets := newSockets(s.route, flowBatch)
 	sockets.in, sockets.out = conn, conn
 	s.upstream = s.route.config.To.Dial.HostPort()
 	s.reports[1] = s.route.memberReporter(s.log, s.id, s.upstream, s.codecs[1], true)

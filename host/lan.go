@@ -18,8 +18,8 @@ import (
 	"github.com/framehost/framehost/host/endpoint"
 )
 
-// troublePause is how long the same failure of discovery is not logged again.
-const troublePause = time.Minute
+// repeatPause is how long the same failure of discovery is not logged again.
+const repeatPause = time.Minute
 
 // A lan is the discovery socket and key that all routes of the host share to announce and find services. It exists from the
 // first route that needs it until the host ends.
@@ -34,8 +34,8 @@ type lan struct {
 
 	mu       sync.Mutex
 	dnssd    *dnssdResponder // nil: no route has needed it
-	trouble  string          // the last failure that was logged
-	troubled time.Time       // when it was logged
+	failure  string          // the last failure that was logged
+	failedAt time.Time       // when it was logged
 	ignored  map[error]bool  // reasons for ignoring a packet that were logged
 }
 
@@ -88,12 +88,12 @@ func openLAN(ctx context.Context, c *config.Config, interfaces *endpoint.Interfa
 	}
 	d := c.Discovery
 	l := &lan{settings: d, log: log, ended: make(chan struct{}), ignored: map[error]bool{}}
-	socket, err := discovery.ListenUDP(ctx, discovery.UDPOptions{Port: uint16(d.Port), Interfaces: d.Interfaces, Changed: l.tellChanged})
+	socket, err := discovery.ListenUDP(ctx, discovery.UDPOptions{Port: uint16(d.Port), Interfaces: d.Interfaces, Changed: l.logChanged})
 	if err != nil {
 		return nil, config.Errors{c.Where("discovery.port").Error(err.Error(), "")}
 	}
 	l.socket = socket
-	l.station, err = discovery.NewStation(socket, discovery.StationOptions{Key: key, Ignored: l.tellIgnored, Failed: l.tellFailed})
+	l.station, err = discovery.NewStation(socket, discovery.StationOptions{Key: key, Ignored: l.warnIgnored, Failed: l.warnFailed})
 	if err != nil {
 		return nil, errors.Join(config.Errors{c.Where("discovery").Error(err.Error(), "")}, socket.Close())
 	}
@@ -142,25 +142,25 @@ func checkKey(c *config.Config) error {
 	return err
 }
 
-// tellIgnored warns once about unsigned and once about wrongly signed packets, because with a wrong key on either side a
+// warnIgnored warns once about unsigned and once about wrongly signed packets, because with a wrong key on either side a
 // service just seems to be missing. Other ignored packets are normal, and only counted.
-func (l *lan) tellIgnored(from discovery.Origin, err error) {
+func (l *lan) warnIgnored(from discovery.Origin, err error) {
 	for _, kind := range []error{discovery.ErrUnsigned, discovery.ErrForged} {
 		if !errors.Is(err, kind) {
 			continue
 		}
 		l.mu.Lock()
-		told := l.ignored[kind]
+		warned := l.ignored[kind]
 		l.ignored[kind] = true
 		l.mu.Unlock()
-		if !told {
+		if !warned {
 			l.log.Warn("packets are ignored; status counts them", "reason", kind, "from", from.Address, "interface", from.Interface)
 		}
 	}
 }
 
-// tellChanged logs interfaces that come and go, as routes with datagrams do.
-func (l *lan) tellChanged(use discovery.Use, gone bool) {
+// logChanged logs interfaces that come and go, as routes with datagrams do.
+func (l *lan) logChanged(use discovery.Use, gone bool) {
 	if gone {
 		l.log.Warn("interface is gone, or its address", "interface", use.Interface, "no_more", use)
 		return
@@ -168,13 +168,13 @@ func (l *lan) tellChanged(use discovery.Use, gone bool) {
 	l.log.Info("interface is there", "interface", use.Interface, "now", use)
 }
 
-// tellFailed warns that the socket failed. It logs the same error at most once in troublePause.
-func (l *lan) tellFailed(err error) {
+// warnFailed warns that the socket failed. It logs the same error at most once in repeatPause.
+func (l *lan) warnFailed(err error) {
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
 	l.mu.Lock()
-	again := text == l.trouble && time.Since(l.troubled) < troublePause
+	again := text == l.failure && time.Since(l.failedAt) < repeatPause
 	if !again {
-		l.trouble, l.troubled = text, time.Now()
+		l.failure, l.failedAt = text, time.Now()
 	}
 	l.mu.Unlock()
 	if !again {

@@ -231,7 +231,7 @@ func (h *Host) commit(ctx context.Context, p *plan, changes []config.RouteChange
 		r.adopt(p.codecs)
 	}
 	for _, r := range p.ending {
-		h.retiring.Go(func() { h.seeOff(r) })
+		h.retiring.Go(func() { h.awaitRetired(r) })
 	}
 	h.closeUnused()
 	h.logReload(changes)
@@ -264,9 +264,9 @@ func (h *Host) carryOut(ctx context.Context, p *plan) []error {
 	return errs
 }
 
-// seeOff waits for the sessions of a route that a reload removed or replaced, and then stops it. Meanwhile the route uses a
+// awaitRetired waits for the sessions of a route that a reload removed or replaced, and then stops it. Meanwhile the route uses a
 // set of only its own codecs, so that it does not keep the plugins of other routes.
-func (h *Host) seeOff(r *route) {
+func (h *Host) awaitRetired(r *route) {
 	own := h.pool.Open(r.currentCodecs().Config())
 	if err := own.ConfigureAll(h.life, plugins.KeysOf(own.Config(), r.config)); err == nil {
 		r.adopt(own)

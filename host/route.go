@@ -93,7 +93,7 @@ func newLedger(memory *relay.Memory, limits *config.Limits) *ledger {
 
 // A liveSession is a session between connections or one that answers datagrams.
 type liveSession interface {
-	drainee
+	drainable
 	status() SessionStatus
 }
 
@@ -361,13 +361,13 @@ func (r *route) refuse(remote net.Addr, reason string) {
 // retire stops listening, dialing and announcing. Sessions go on.
 func (r *route) retire() {
 	close(r.retired)
-	r.closeDoors()
+	r.stopAccepting()
 	if r.hub != nil {
 		r.hub.retire()
 	}
 }
 
-func (r *route) closeDoors() {
+func (r *route) stopAccepting() {
 	r.halt(relay.Drained)
 	switch {
 	case r.hub != nil:
@@ -393,7 +393,7 @@ func (r *route) drainSessions() {
 	r.draining = true
 	live := slices.Collect(maps.Values(r.live))
 	r.mu.Unlock()
-	r.closeDoors()
+	r.stopAccepting()
 	for _, s := range live {
 		s.Drain()
 	}

@@ -19,8 +19,8 @@ const (
 	// socketBatch is how many datagrams a hub receives in one call. Each has room for the longest datagram; most of that
 	// memory is never written to, so the system need not provide it.
 	socketBatch = 128
-	// singly is the batch of the upstream socket of a flow, of which there are many.
-	singly = 1
+	// flowBatch is the same for the upstream socket of a flow. It is small because there are many flows.
+	flowBatch = 1
 
 	longestDatagram = 1 << 16
 
@@ -38,7 +38,7 @@ type sockets struct {
 	arrived []endpoint.Datagram
 	release func() // releases the memory of arrived
 	leaving []endpoint.Datagram
-	settled []error // results of frames in the last batch that Send has not reported yet
+	results []error // of the frames in the last batch that Send has not reported yet
 
 	ctx   context.Context
 	end   context.CancelFunc
@@ -115,28 +115,28 @@ func (r *route) admits(a *endpoint.Admission, d *endpoint.Datagram) bool {
 // Send implements relay.Datagrams. The first call sends all frames in one batch and returns at the first that failed. Each
 // further call, with the frames after the failed one, sends nothing and returns at the next failure of that batch.
 func (s *sockets) Send(frames [][]byte) (int, error) {
-	if len(s.settled) == 0 {
+	if len(s.results) == 0 {
 		s.leaving = s.leaving[:0]
 		for _, frame := range frames {
 			s.leaving = append(s.leaving, endpoint.Datagram{Payload: frame})
 		}
 		err := s.out.WriteBatch(s.leaving)
 		for i := range s.leaving {
-			s.settled = append(s.settled, s.leaving[i].Err)
+			s.results = append(s.results, s.leaving[i].Err)
 		}
 		clear(s.leaving)
 		if err != nil {
 			return 0, err
 		}
 	}
-	for i, err := range s.settled {
+	for i, err := range s.results {
 		if err != nil {
-			s.settled = s.settled[i+1:]
+			s.results = s.results[i+1:]
 			return i, fmt.Errorf("%w: %w", relay.ErrNotSent, err)
 		}
 	}
-	n := len(s.settled)
-	s.settled = s.settled[:0]
+	n := len(s.results)
+	s.results = s.results[:0]
 	return n, nil
 }
 

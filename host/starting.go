@@ -108,18 +108,18 @@ func (h *Host) openRoutes(ctx context.Context, opened func() error) error {
 // startLater starts the route in a goroutine when its plugins are up, unless the route is drained first. late is why the route
 // can't start yet.
 func (r *route) startLater(late error) {
-	r.waitFor(late)
+	r.setNotReady(late)
 	r.work.Go(func() {
 		var err error
 		for late := late; late != nil && err == nil; {
 			late, err = prepare(r.dials, r.currentCodecs(), r.config)
-			r.waitFor(late)
+			r.setNotReady(late)
 		}
 		switch {
 		case r.dials.Err() != nil:
 		case err != nil:
 			r.log.Error("the route is down", "error", err)
-			r.waitFor(err)
+			r.setNotReady(err)
 			r.drain()
 		default:
 			r.start()
@@ -127,8 +127,8 @@ func (r *route) startLater(late error) {
 	})
 }
 
-// waitFor sets the reason that status shows for why the route does not relay; nil: the route relays.
-func (r *route) waitFor(why error) {
+// setNotReady sets the reason that status shows for why the route does not relay; nil: the route relays.
+func (r *route) setNotReady(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.notReady = ""

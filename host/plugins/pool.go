@@ -73,15 +73,15 @@ func (p *Pool) use(spec pluginproc.Spec, timeouts *config.Timeouts) *pooled {
 		if timeouts.Start == 0 {
 			options.StartTimeout = -1
 		}
-		go p.bring(ctx, one, spec, options) // leave waits for its end
+		go p.startPlugin(ctx, one, spec, options) // leave waits for its end
 	}
 	one.users++
 	return one
 }
 
-// bring starts a plugin. If the Pool is Patient and an attempt has exceeded the start timeout, bring tries again, after that
-// and every further failure, until the plugin is up or ctx ends.
-func (p *Pool) bring(ctx context.Context, one *pooled, spec pluginproc.Spec, options pluginproc.Options) {
+// startPlugin starts a plugin. If the Pool is Patient and an attempt has exceeded the start timeout, startPlugin tries again,
+// after that and every further failure, until the plugin is up or ctx ends.
+func (p *Pool) startPlugin(ctx context.Context, one *pooled, spec pluginproc.Spec, options pluginproc.Options) {
 	defer close(one.started)
 	pause := &backoff.ExponentialBackOff{
 		InitialInterval: minStartAgain, MaxInterval: maxStartAgain, RandomizationFactor: 0.5, Multiplier: 2,
