@@ -186,7 +186,7 @@ func (c *dnssdClient) read(from *net.UDPConn) *dns.Msg {
 	return m
 }
 
-// addresses returns the A records of m.
+// addressesIn returns the addresses in the A records of m.
 func addressesIn(m *dns.Msg) (all []string) {
 	for _, one := range m.Answer {
 		if a, ok := one.(*dns.A); ok {

@@ -94,8 +94,8 @@ routes:
 	})
 }
 
-// testFloodOfDatagrams sends datagrams full of small frames to a receiver that pauses until 200 datagrams have arrived. Some
-// datagrams may get lost.
+// testFloodOfDatagrams sends datagrams full of small frames to a receiver that reads nothing until 200 datagrams are sent.
+// Some datagrams may get lost.
 func testFloodOfDatagrams(t *testing.T, limits, frame string) {
 	u := listenUpstream(t)
 	h := start(t, limits+fmt.Sprintf(`
