@@ -134,7 +134,7 @@ func checkStateless(ctx context.Context, s *plugins.Set, r *config.Route) error 
 	var errs []error
 	for _, e := range r.Sides() {
 		if e.Codec == config.NoCodec && !e.Datagrams() {
-			errs = append(errs, config.Errors{e.At.Error("codec none, on a stream that is joined with others or with datagrams",
+			errs = append(errs, config.Errors{e.At.Error("codec none on a stream, in a hub or on a route that answers datagrams",
 				"a codec that knows where frames end")})
 		}
 		for _, key := range plugins.KeysOfSide(s.Config(), r, e) {

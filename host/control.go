@@ -94,7 +94,7 @@ func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*
 	})
 	mux.HandleFunc("GET "+settingsPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(h.running()) // likewise
+		_ = json.NewEncoder(w).Encode(h.running()) // an error means that the client is gone
 	})
 	mux.HandleFunc("GET "+violationsPath, func(w http.ResponseWriter, r *http.Request) {
 		name := r.URL.Query().Get("route")
@@ -104,7 +104,7 @@ func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(all) // likewise
+		_ = json.NewEncoder(w).Encode(all) // an error means that the client is gone
 	})
 	mux.HandleFunc("POST "+drainPath, func(w http.ResponseWriter, r *http.Request) { serveDrain(h, w, r) })
 	c := &control{listener: listener, done: make(chan struct{})}

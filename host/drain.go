@@ -156,7 +156,7 @@ func (h *Host) noRoute(name string) error {
 	names = slices.Compact(names)
 	switch near := config.Nearest(name, names); {
 	case len(names) == 0:
-		return fmt.Errorf("%w %q, nor any other", ErrNoRoute, name)
+		return fmt.Errorf("%w %q: the host has no routes", ErrNoRoute, name)
 	case near != "":
 		return fmt.Errorf("%w %q; did you mean %s? want one of %s", ErrNoRoute, name, near, strings.Join(names, ", "))
 	}
@@ -265,6 +265,7 @@ func (d *DrainReport) Err() error {
 	return err
 }
 
+// reportOf returns one report of drains, which are those of the route of that name.
 func reportOf(name string, drains []*drain) *DrainReport {
 	report := &DrainReport{Route: name, Ended: []DrainedSession{}}
 	for _, d := range drains {

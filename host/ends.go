@@ -14,6 +14,7 @@ type ends struct {
 	lines map[string]*logLimiter
 }
 
+// of returns the limiter for lines with this message and reason.
 func (e *ends) of(message, reason string) *logLimiter {
 	e.mu.Lock()
 	defer e.mu.Unlock()

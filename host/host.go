@@ -199,6 +199,7 @@ func (h *Host) warnOfOther(ctx context.Context, path string, err error) {
 		"path", path, "other", runner(other))
 }
 
+// openQuarantine opens the quarantine if a route of c needs it and the host has not opened it yet.
 func (h *Host) openQuarantine(c *config.Config) error {
 	wanted := slices.ContainsFunc(c.Routes, func(r config.Route) bool { return r.OnViolation == config.ViolationQuarantine })
 	if !wanted || h.quarantine.Load() != nil {
@@ -262,7 +263,7 @@ func (h *Host) close() error {
 		r.drain()
 		r.cancel(relay.DrainTimeout)
 	}
-	h.pool.Kill() // no session waits for a call that does not return
+	h.pool.Kill() // so that no session waits for a plugin that does not answer
 	for _, r := range routes {
 		r.stop()
 	}

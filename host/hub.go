@@ -58,6 +58,7 @@ type side interface {
 	describe() string
 }
 
+// newHub returns a hub for r, in the room of the ledger, which it makes if there is none yet.
 func newHub(r *route) *hub {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -44,7 +44,7 @@ func (h *hub) placeOf(e *config.Endpoint, places []*datagramSide) (*datagramSide
 		case p.dials != nil || !h.onePlace(p.listens, e):
 			continue
 		case p.listens.Codec != e.Codec:
-			return nil, config.Errors{e.At.Error(fmt.Sprintf("codec %s, sent to a port that is listened on with codec %s",
+			return nil, config.Errors{e.At.Error(fmt.Sprintf("codec %s for sending to a port, and codec %s for listening on it",
 				e.Codec, p.listens.Codec), "one codec for both")}
 		}
 		return p, nil

@@ -138,6 +138,7 @@ func (s *streamSide) openOutbox() error {
 	return err
 }
 
+// waiting returns the outbox of s; nil if there is none.
 func (s *streamSide) waiting() *relay.Outbox {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,7 +239,7 @@ func (s *streamSide) logWaiting(stats relay.MemberStats, dropped int64) int64 {
 		log, fields = s.hub().route.log.Warn, append(fields, "frames_dropped", stats.DroppedFrames-dropped)
 	}
 	if stats.QueuedFrames > 0 || stats.DroppedFrames > dropped {
-		log("connected, and what waited for that is sent", fields...)
+		log("connected; the waiting frames are sent", fields...)
 	}
 	return stats.DroppedFrames
 }

@@ -13,6 +13,7 @@ type network struct {
 	follow *endpoint.Interfaces
 }
 
+// interfaces returns the interfaces of this machine, which are followed until close.
 func (n *network) interfaces() (*endpoint.Interfaces, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -238,7 +238,8 @@ func (h *Host) commit(ctx context.Context, p *plan, changes []config.RouteChange
 	return errors.Join(errs...)
 }
 
-// carryOut lets the new routes take over from the old ones.
+// carryOut takes over from the old routes, retires them, and starts the new routes. It returns what went wrong; a route that
+// can't listen is stopped and taken out of p.
 func (h *Host) carryOut(ctx context.Context, p *plan) []error {
 	var errs []error
 	for _, r := range p.starting {
@@ -284,7 +285,7 @@ func (h *Host) awaitRetired(r *route) {
 	h.closeUnused()
 }
 
-// logReload names the routes that a reload changed.
+// logReload logs a line for each route that a reload changed, removed or added, and a line with the counts.
 func (h *Host) logReload(changes []config.RouteChange) {
 	count := map[config.Change]int{}
 	for _, c := range changes {

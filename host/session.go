@@ -60,6 +60,7 @@ func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream 
 // abort ends the session at once.
 func (s *session) abort() { s.cutOff(relay.DrainTimeout) }
 
+// side returns the side of s for endpoint e. name is "downstream" or "upstream", for the log lines of the codec.
 func (r *route) side(ctx context.Context, s *session, name string, l *link, e *config.Endpoint, codec string) (
 	relay.Side, error) {
 	side := relay.Side{Link: l, Use: relay.Use(e.Direction), Shutdown: e.Shutdown}

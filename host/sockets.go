@@ -194,7 +194,7 @@ func (r *route) datagramOptions(e *config.Endpoint) (endpoint.DatagramOptions, e
 	return endpoint.DatagramOptions{
 		Interfaces: e.UDP.Interfaces, ReceiveBuffer: int(e.UDP.ReceiveBuffer), Watch: interfaces, Origins: &r.host.origins,
 		Truncated: func(from netip.AddrPort, size, room int) {
-			r.cuts.log(log.Warn, "datagram was cut on its way, and is dropped", "source", from, "bytes", size, "room", room)
+			r.cuts.log(log.Warn, "datagram dropped: the kernel has truncated it", "source", from, "bytes", size, "room", room)
 		},
 		SendFailed: func(to netip.AddrPort, err error) {
 			switch {

@@ -124,7 +124,7 @@ func (s *Set) Codec(ctx context.Context, name string, maxFrame int) (codeccall.C
 	}
 	c := s.Find(name)
 	if c == nil {
-		return nil, fmt.Errorf("codec %q is not one of the configuration's", name)
+		return nil, fmt.Errorf("codec %q is not in the configuration", name)
 	}
 	p, err := s.Plugin(ctx, c.Plugin)
 	if err != nil {

@@ -125,7 +125,7 @@ func (s *Store) room() bool {
 func (s *Store) refuse() {
 	if !s.full {
 		s.full = true
-		s.log.Warn("quarantine is full; no more bytes are kept until files are taken out", "dir", s.dir, "max", s.max)
+		s.log.Warn("quarantine is full; no more bytes are kept until files are removed", "dir", s.dir, "max", s.max)
 	}
 }
 
