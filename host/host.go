@@ -108,9 +108,9 @@ type Host struct {
 	mu        sync.Mutex
 	config    *config.Config
 	codecs    *plugins.Set   // of config
-	earlier   []*plugins.Set // of earlier configurations, and still used by routes
+	earlier   []*plugins.Set // of earlier configurations, while routes use them
 	routes    []*route
-	retired   []*route // removed by a reload, with sessions that go on
+	retired   []*route // removed or replaced by a reload, with sessions that go on
 	past      totals   // of routes that have ended and are in no configuration any more
 	draining  bool
 	retiring  sync.WaitGroup  // one for each retired route

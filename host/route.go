@@ -57,7 +57,7 @@ type route struct {
 	violations *violations // the last ones, also those of routes with this name before a reload
 
 	// The ledger's mu guards the fields that follow.
-	codecs   *plugins.Set // of the running configuration; after a reload has ended the route, only its own codecs
+	codecs   *plugins.Set // of the running configuration; for a route that a reload removed or replaced, only its own
 	stopped  bool         // the route has stopped, and has called codecs.Leave
 	live     map[uint64]liveSession
 	draining bool
