@@ -8,14 +8,14 @@ import (
 	"github.com/framehost/framehost/host/discovery"
 )
 
-// An announcer tells the LAN of one listener of a route, as long as this listens.
+// An announcer announces one listener of a route on the LAN for as long as it listens.
 type announcer struct {
 	*discovery.Announcer
 	options discovery.AnnouncerOptions
-	dnssd   *dnssdService // nil: it is not announced by DNS-SD
+	dnssd   *dnssdService // nil: the listener is not announced by DNS-SD
 }
 
-// announcement says what is announced of e, which listens on port.
+// announcement returns the options for announcing e, which listens on port.
 func announcement(e *config.Endpoint, port uint16) discovery.AnnouncerOptions {
 	network := discovery.NetworkTCP
 	if e.Datagrams() {
@@ -29,7 +29,7 @@ func announcement(e *config.Endpoint, port uint16) discovery.AnnouncerOptions {
 	}
 }
 
-// announce prepares to tell the LAN of e, which is listening at bound.
+// announce prepares to announce e, which listens at bound, on the LAN.
 func (r *route) announce(e *config.Endpoint, bound string) error {
 	at, err := netip.ParseAddrPort(bound)
 	if err != nil {
@@ -49,8 +49,8 @@ func (r *route) announce(e *config.Endpoint, bound string) error {
 	return nil
 }
 
-// joinLAN prepares to announce what r listens at, which bound tells as HOST:PORT, and to find what it dials. Nothing is
-// sent before it starts.
+// joinLAN prepares to announce the listeners of r and to find the services that it dials. bound returns as HOST:PORT where
+// an endpoint listens. Nothing is sent before startLAN.
 func (r *route) joinLAN(bound func(*config.Endpoint) string) error {
 	for _, e := range r.config.Sides() {
 		if e.Announce == nil {
@@ -71,7 +71,8 @@ func (r *route) joinLAN(bound func(*config.Endpoint) string) error {
 	return nil
 }
 
-// startLAN announces and looks for services until the route ends. Then it says goodbye, which the route waits for.
+// startLAN announces and looks for services until the route ends. Then it sends goodbyes; the route waits until they are
+// sent.
 func (r *route) startLAN() {
 	for _, a := range r.announcers {
 		s := &a.options.Service
@@ -91,12 +92,12 @@ type AnnouncedStatus struct {
 	Service   string   `json:"service"`
 	Network   string   `json:"network"`
 	Port      int      `json:"port"`
-	Addresses []string `json:"addresses"` // as they are now; none: those that packets come from
+	Addresses []string `json:"addresses"` // at present; none: the addresses that packets come from
 	ID        string   `json:"id"`
-	Announced int64    `json:"announced"` // packets, other than answers and goodbyes
-	Queries   int64    `json:"queries"`   // heard for it
+	Announced int64    `json:"announced"` // packets sent, without answers and goodbyes
+	Queries   int64    `json:"queries"`   // received for the service
 	Answers   int64    `json:"answers"`
-	DNSSD     string   `json:"dns_sd,omitempty"` // the name of its instance; "": it is not announced by DNS-SD
+	DNSSD     string   `json:"dns_sd,omitempty"` // instance name; "": the service is not announced by DNS-SD
 }
 
 func (a *announcer) status() AnnouncedStatus {

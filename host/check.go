@@ -13,16 +13,17 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// Check tries c out without opening an endpoint: it starts every plugin, configures every codec with the limits of each
-// route that uses it, or with its own if none does, has it encode and decode a payload, and looks whether sockets and
-// directories could be made. The error is of everything that is wrong; [config.Errors] have their places. What is
-// allowed but probably not meant is added to c.Warnings, and so is what is in use. Nothing is left running. log may be nil.
+// Check tries c without running it: it starts every plugin, configures every codec with the limits of each route that
+// uses it (or with the codec's own, if no route does), encodes and decodes a payload with it, and checks whether the
+// sockets and directories could be made. The error lists everything that is wrong; [config.Errors] say where in the
+// configuration. Check adds to c.Warnings the settings that are allowed but probably mistakes, and the addresses that are in
+// use. It leaves nothing running. log may be nil.
 func Check(ctx context.Context, c *config.Config, log hclog.Logger) error {
 	return check(ctx, c, nil, log)
 }
 
-// CheckReload is Check for a configuration that running is to reload: what running uses is not in use, and an address that
-// another process has is an error.
+// CheckReload is like Check, for a configuration that running is to reload: an address that running itself uses does not
+// count as in use, and an address that another process uses is an error.
 func CheckReload(ctx context.Context, c *config.Config, running *Running, log hclog.Logger) error {
 	return check(ctx, c, running, log)
 }
@@ -43,7 +44,7 @@ func check(ctx context.Context, c *config.Config, running *Running, log hclog.Lo
 		}
 	}
 	if errs[0] != nil {
-		return config.Join(errs...) // what is not configured can't be measured
+		return config.Join(errs...) // the checks that follow need configured codecs
 	}
 	tried := map[plugins.Key]bool{}
 	for _, key := range keys {
@@ -58,7 +59,7 @@ func check(ctx context.Context, c *config.Config, running *Running, log hclog.Lo
 	return config.Join(errs...)
 }
 
-// everything returns all codecs of c as they may be used, and the plugins that none of them has.
+// everything returns all codecs of c, with each limit that they may be used with, and the plugins that no codec uses.
 func everything(c *config.Config) (keys []plugins.Key, unused []*config.Plugin) {
 	for i := range c.Routes {
 		r := &c.Routes[i]
@@ -80,7 +81,7 @@ func everything(c *config.Config) (keys []plugins.Key, unused []*config.Plugin) 
 	return keys, unused
 }
 
-// checkMemory refuses a route whose longest frames could never be carried.
+// checkMemory refuses a route whose longest frames need more memory than limits.memory.
 func checkMemory(ctx context.Context, s *plugins.Set, r *config.Route) error {
 	if s.Config().Limits.Memory == 0 {
 		return nil
@@ -110,7 +111,7 @@ func checkMemoryBetween(ctx context.Context, s *plugins.Set, r *config.Route, so
 				return err
 			}
 			frame := relay.FrameMemory
-			if r.IsHub() || answers(r) { // a session of datagrams is a hub as well
+			if r.IsHub() || answers(r) { // a session that answers datagrams is a hub too
 				frame = relay.HubFrameMemory
 			}
 			if need := max(frame(from, to), frame(to, from)); need > limit {
@@ -124,8 +125,8 @@ func checkMemoryBetween(ctx context.Context, s *plugins.Set, r *config.Route, so
 	return nil
 }
 
-// checkStateless refuses what a hub can't have, nor a route that answers datagrams: receivers get whole frames there, in
-// whatever order they come, so that frames may not depend on each other.
+// checkStateless refuses codecs that neither a hub nor a route that answers datagrams can use. Receivers there get whole
+// frames in any order, so the codec must know where frames end, and frames must not depend on each other.
 func checkStateless(ctx context.Context, s *plugins.Set, r *config.Route) error {
 	if !r.IsHub() && !answers(r) {
 		return nil
@@ -133,7 +134,7 @@ func checkStateless(ctx context.Context, s *plugins.Set, r *config.Route) error 
 	var errs []error
 	for _, e := range r.Sides() {
 		if e.Codec == config.NoCodec && !e.Datagrams() {
-			errs = append(errs, config.Errors{e.At.Error("codec none, on a stream that is joined with others or with datagrams",
+			errs = append(errs, config.Errors{e.At.Error("codec none on a stream, in a hub or on a route that answers datagrams",
 				"a codec that knows where frames end")})
 		}
 		for _, key := range plugins.KeysOfSide(s.Config(), r, e) {

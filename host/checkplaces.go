@@ -18,19 +18,19 @@ import (
 	"github.com/framehost/framehost/host/endpoint"
 )
 
-// queryPatience is how long a check waits for a framehost that runs.
+// queryPatience is how long a query waits for an answer from a running framehost.
 const queryPatience = 2 * time.Second
 
-// checkPlaces finds out whether c could be run here: whether its sockets and directories can be made. It makes none.
-// What is in use is a warning, for a framehost that runs with c may be who uses it; so are interfaces that are not there,
-// for they may come. If running is not nil, it is to reload c: [CheckReload].
+// checkPlaces reports whether c could run on this machine: whether its sockets and directories can be made. It makes none.
+// An address in use is only a warning, because a framehost that already runs c may be using it; a missing interface is only
+// a warning, because it may appear later. If running is not nil, it is the framehost that is to reload c: see [CheckReload].
 func checkPlaces(ctx context.Context, c *config.Config, running *Running) ([]config.Warning, error) {
 	p := placeCheck{config: c, reloads: running}
 	if running != nil {
 		p.status = running.Status
 	} else {
 		p.running(ctx)
-		p.control(ctx) // which a reload can't change
+		p.control(ctx) // only here: a reload can't change the control socket
 	}
 	p.quarantine()
 	for i := range c.Routes {
@@ -54,7 +54,7 @@ func checkPlaces(ctx context.Context, c *config.Config, running *Running) ([]con
 
 type placeCheck struct {
 	config   *config.Config
-	reloads  *Running // the framehost that is to reload config; nil: it is to be run anew
+	reloads  *Running // the framehost that is to reload config; nil: config is to be started
 	status   *Status  // of the framehost that serves the control socket; nil: there is none
 	warnings []config.Warning
 	errs     config.Errors
@@ -68,7 +68,7 @@ func (p *placeCheck) addError(at config.Position, err error) {
 	p.errs = append(p.errs, at.Error(err.Error(), ""))
 }
 
-// running asks the framehost that serves the control socket, if one does.
+// running sets p.status to that of the framehost that serves the control socket, if there is one.
 func (p *placeCheck) running(ctx context.Context) {
 	path := p.config.Control.Socket
 	if path == "" {
@@ -92,7 +92,7 @@ func (p *placeCheck) control(ctx context.Context) {
 		return
 	}
 	if _, err := os.Lstat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
-		if err := creatable(filepath.Dir(path)); err != nil { // which run makes
+		if err := creatable(filepath.Dir(path)); err != nil { // `framehost run` makes the directory
 			p.addError(at, err)
 		}
 		return
@@ -110,7 +110,7 @@ func (p *placeCheck) quarantine() {
 	}
 }
 
-// creatable reports why dir could not be made and written to, without making it.
+// creatable returns an error if dir could not be made or written to. It does not make dir.
 func creatable(dir string) error {
 	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
 		info, err := os.Stat(at)
@@ -118,7 +118,7 @@ func creatable(dir string) error {
 		case errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at):
 			continue
 		case errors.Is(err, syscall.ENOTDIR):
-			continue // the file that is in the way is further up
+			continue // an ancestor is a file; the error is to name it
 		case err != nil:
 			return err
 		case !info.IsDir():
@@ -139,8 +139,8 @@ func (p *placeCheck) listens(ctx context.Context, a *config.Address, exclusive b
 	p.probe(ctx, a.At, endpoint.Address{Network: network, Address: address}, a.String(), exclusive)
 }
 
-// probe warns if address is in use, and reports what else would keep run from listening there. In use by another process, an
-// address that can't be shared keeps a reload from it.
+// probe checks whether framehost could listen at address. An address in use is a warning, or an error if another process
+// uses it, it is exclusive, and a reload is to listen there. All else that would prevent listening is an error.
 func (p *placeCheck) probe(ctx context.Context, at config.Position, address endpoint.Address, text string, exclusive bool) {
 	err := endpoint.Probe(ctx, address)
 	switch {
@@ -156,7 +156,8 @@ func (p *placeCheck) probe(ctx context.Context, at config.Position, address endp
 	}
 }
 
-// listensAt reports whether the framehost that runs listens at text, a URL. It may have been written otherwise.
+// listensAt reports whether the running framehost listens at text, a URL. It compares only network and port (for Unix
+// sockets the path), because the same address can be written in several ways.
 func (p *placeCheck) listensAt(text string) bool {
 	network, port := networkAndPort(text)
 	for _, r := range p.status.Routes {
@@ -178,7 +179,7 @@ func networkAndPort(url string) (network, port string) {
 	return network, address[strings.LastIndex(address, ":")+1:]
 }
 
-// runner describes the framehost that s is of.
+// runner describes the framehost that reported s.
 func runner(s *Status) string {
 	what := s.Config
 	if what == "" {
@@ -190,7 +191,7 @@ func runner(s *Status) string {
 func (p *placeCheck) interfaces(key string, names []string) {
 	list, err := net.Interfaces()
 	if err != nil {
-		return // which run would say, and go on trying
+		return // no warning here: `framehost run` logs this and tries again
 	}
 	for i, name := range names {
 		if !slices.ContainsFunc(list, func(i net.Interface) bool { return i.Name == name || hasAddress(&i, name) }) {
@@ -199,7 +200,7 @@ func (p *placeCheck) interfaces(key string, names []string) {
 	}
 }
 
-// hasAddress reports whether text is an address of i or a network that one is in.
+// hasAddress reports whether text is an address of i, or a network that contains an address of i.
 func hasAddress(i *net.Interface, text string) bool {
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {

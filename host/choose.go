@@ -12,12 +12,12 @@ import (
 	"github.com/framehost/framehost/host/endpoint"
 )
 
-// A chooser picks the codec of a connection when it opens: the first rule that matches, or else the endpoint's own.
+// A chooser selects the codec of a new connection: that of the first rule that matches, or else the endpoint's own codec.
 type chooser struct {
 	rules   []config.Rule
 	codec   string
-	longest int           // bytes that a rule may ask for
-	timeout time.Duration // for which such a rule is waited for; 0: for ever
+	longest int           // length of the longest starts_with, in bytes
+	timeout time.Duration // how long to wait for the bytes that a starts_with rule needs; 0: for ever
 }
 
 func newChooser(e *config.Endpoint, timeout time.Duration) *chooser {
@@ -28,9 +28,9 @@ func newChooser(e *config.Endpoint, timeout time.Duration) *chooser {
 	return c
 }
 
-// choose returns the name of the codec for conn. Bytes that it had to see stay in the stream. The clock runs only while
-// a starts_with rule is undecided; what did not come in time does not match. The error is that of a connection that
-// broke, or ctx's cause.
+// choose returns the name of the codec for conn. The bytes that it examines stay in the stream. The timeout runs only while
+// a starts_with rule is undecided; a rule whose bytes did not come in time does not match. choose returns the error of a
+// broken connection, or the cause of ctx when ctx ends.
 func (c *chooser) choose(ctx context.Context, conn *endpoint.Conn) (string, error) {
 	if codec, decided := c.decide(conn.RemoteIP(), nil, false); decided {
 		return codec, nil
@@ -54,8 +54,8 @@ func (c *chooser) choose(ctx context.Context, conn *endpoint.Conn) (string, erro
 	return codec, nil
 }
 
-// decide applies the rules to a peer's address and the first bytes that it sent, in order. It is undecided at a rule
-// that more bytes could make match, unless these are all that there will be.
+// decide applies the rules in order to the address of a peer and to seen, the first bytes that the peer sent. At a rule
+// that more bytes could make match, decided is false, unless all says that no more bytes will come.
 func (c *chooser) decide(peer netip.Addr, seen []byte, all bool) (codec string, decided bool) {
 	for _, rule := range c.rules {
 		want := []byte(rule.StartsWith)

@@ -62,7 +62,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// connected returns both ends of a connection.
+// connected returns the two ends of a connection.
 func connected(t *testing.T) (*endpoint.Conn, *net.TCPConn) {
 	t.Helper()
 	l, err := endpoint.Listen(t.Context(), endpoint.Address{Network: "tcp", Address: "127.0.0.1:0"}, endpoint.ListenOptions{})
@@ -91,7 +91,7 @@ func TestChoose(t *testing.T) {
 		peer    func(t *testing.T, peer *net.TCPConn, end context.CancelCauseFunc)
 		want    string
 		err     error
-		left    string // in the stream
+		left    string // what stays in the stream
 	}{
 		{"bytes that match", 0, func(t *testing.T, peer *net.TCPConn, _ context.CancelCauseFunc) { send(t, peer, "abc") }, "a", nil, "abc"},
 		{"nothing in time", time.Millisecond, func(*testing.T, *net.TCPConn, context.CancelCauseFunc) {}, "own", nil, ""},

@@ -10,7 +10,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// Who asked for more connections than there are descriptors for is warned, and nobody is of the default.
+// A configured max_connections that exceeds the file descriptors is logged as a warning; the default value is not.
 func TestTooFewDescriptors(t *testing.T) {
 	const tooMany = 1 << 30
 	tests := []struct {
@@ -26,7 +26,7 @@ func TestTooFewDescriptors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.Limits.MaxConnections = tooMany // also where it is the default, which systems have enough descriptors for
+			c.Limits.MaxConnections = tooMany // in both cases, because systems have enough descriptors for the default
 			var log bytes.Buffer
 			h := &Host{log: hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Info})}
 			if n := h.connectionsAllowed(c); n == tooMany {

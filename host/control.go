@@ -20,8 +20,8 @@ import (
 	"github.com/framehost/framehost/host/endpoint"
 )
 
-// DefaultControlSocket returns where the control socket is when the configuration names no place: in the user's runtime
-// directory, in /run for root, or else in a directory of the user's under the temporary one.
+// DefaultControlSocket returns the path of the control socket when the configuration names none: in $XDG_RUNTIME_DIR if that
+// is set, in /run for root on Linux, and otherwise in a directory for the user under the directory for temporary files.
 func DefaultControlSocket() string {
 	const name = "framehost.sock"
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
@@ -33,16 +33,16 @@ func DefaultControlSocket() string {
 	return filepath.Join(os.TempDir(), "framehost-"+strconv.Itoa(os.Getuid()), name)
 }
 
-// A control serves `framehost status`, `violations`, `drain` and `check --running`: HTTP over a Unix socket that only the user may
-// connect to.
+// A control serves `framehost status`, `violations`, `drain` and `check --running` by HTTP over a Unix socket. Only the user
+// that runs the host may connect to it.
 //
 //	GET  /v1/status                        a Status
 //	GET  /v1/violations[?route=NAME]       a list of ViolationStatus, of one route or of all
 //	GET  /v1/settings                      a Running
-//	POST /v1/drain?route=NAME[&outdated=true]   drains the route, and answers with a DrainReport when that is over
+//	POST /v1/drain?route=NAME[&outdated=true]   drains the route, then answers with a DrainReport
 //
-// Answers are JSON. Only drain changes anything, and it takes no other method than POST. Errors are text: 400 a request that
-// lacks something, 404 a route that is not there, 405 another method, 503 a host that is ending.
+// Answers are JSON. Only drain changes anything, and it requires POST. Errors are text: 400 for a missing or wrong
+// parameter, 404 for an unknown route, 405 for a wrong method, 503 when the host is ending.
 type control struct {
 	listener *endpoint.Listener
 	server   *http.Server
@@ -52,22 +52,23 @@ type control struct {
 const (
 	// statusPath answers with a Status as JSON.
 	statusPath = "/v1/status"
-	// violationsPath answers with a list of ViolationStatus as JSON, of the route that ?route= names, or of all.
+	// violationsPath answers with a list of ViolationStatus as JSON, of the route that ?route= names or of all routes.
 	violationsPath = "/v1/violations"
 	// settingsPath answers with a Running as JSON.
 	settingsPath = "/v1/settings"
-	// drainPath drains the route that ?route= names, or with ?outdated=true what a reload left of it, and answers with a
-	// DrainReport as JSON.
+	// drainPath drains the route that ?route= names and answers with a DrainReport as JSON. With ?outdated=true it drains only
+	// the sessions that opened before a reload changed or removed the route.
 	drainPath = "/v1/drain"
 )
 
 // answerPatience is how long a client may take to read an answer.
 const answerPatience = 10 * time.Second
 
-// closePatience is how long the last answers may take to leave when the host ends.
+// closePatience is how long the control socket stays open for its last answers when the host ends.
 const closePatience = time.Second
 
-// listenControl listens at path. Where that is a default place, its directory must be one that others can't change.
+// listenControl listens at path. If path is the default, other users must not be able to change its directory, except on
+// Windows.
 func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*control, error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -80,7 +81,7 @@ func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*
 	}
 	options := endpoint.ListenOptions{Mode: 0o600}
 	if runtime.GOOS == "windows" {
-		options.Mode = 0 // the directory's permissions are what counts there
+		options.Mode = 0 // on Windows the permissions of the directory apply
 	}
 	listener, err := endpoint.Listen(ctx, endpoint.Address{Network: "unix", Address: path}, options)
 	if err != nil {
@@ -89,11 +90,11 @@ func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(h.Status()) // who asked is gone if it fails
+		_ = json.NewEncoder(w).Encode(h.Status()) // an error means that the client is gone
 	})
 	mux.HandleFunc("GET "+settingsPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(h.running()) // likewise
+		_ = json.NewEncoder(w).Encode(h.running()) // an error means that the client is gone
 	})
 	mux.HandleFunc("GET "+violationsPath, func(w http.ResponseWriter, r *http.Request) {
 		name := r.URL.Query().Get("route")
@@ -103,7 +104,7 @@ func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(all) // likewise
+		_ = json.NewEncoder(w).Encode(all) // an error means that the client is gone
 	})
 	mux.HandleFunc("POST "+drainPath, func(w http.ResponseWriter, r *http.Request) { serveDrain(h, w, r) })
 	c := &control{listener: listener, done: make(chan struct{})}
@@ -117,7 +118,7 @@ func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*
 	return c, nil
 }
 
-// serveDrain drains a route for a client, which waits for that. When the client leaves, the drain goes on.
+// serveDrain drains a route and answers when the drain is over. If the client disconnects first, the drain goes on.
 func serveDrain(h *Host, w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	name, outdated := query.Get("route"), false
@@ -133,7 +134,7 @@ func serveDrain(h *Host, w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	writing := http.NewResponseController(w)
-	_ = writing.SetWriteDeadline(time.Time{}) // a drain takes as long as it takes; where it fails, the connection is broken
+	_ = writing.SetWriteDeadline(time.Time{}) // no limit for the drain; an error means that the connection is broken
 	report, err := h.Drain(r.Context(), name, outdated)
 	_ = writing.SetWriteDeadline(time.Now().Add(answerPatience))
 	switch {
@@ -143,12 +144,12 @@ func serveDrain(h *Host, w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	default:
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(report) // who asked is gone if it fails
+		_ = json.NewEncoder(w).Encode(report) // an error means that the client is gone
 	}
 }
 
-// checkDir refuses a directory in which others can exchange files: anybody may have made it under the temporary one
-// first.
+// checkDir refuses a directory in which other users can replace files: under the directory for temporary files, any user
+// may have made dir first.
 func checkDir(dir string) error {
 	info, err := os.Lstat(dir)
 	switch {
@@ -163,13 +164,13 @@ func checkDir(dir string) error {
 func (c *control) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
-	_ = c.server.Shutdown(ctx) // a drain that ended with the host is still to be answered
+	_ = c.server.Shutdown(ctx) // lets serveDrain answer for a drain that ended with the host
 	_ = c.server.Close()
 	_ = c.listener.Close()
 	<-c.done
 }
 
-// netListener is an endpoint.Listener as net/http wants it.
+// netListener makes an endpoint.Listener a net.Listener for net/http.
 type netListener struct{ *endpoint.Listener }
 
 func (l netListener) Accept() (net.Conn, error) {
@@ -184,7 +185,7 @@ func (l netListener) Addr() net.Addr {
 	return &net.UnixAddr{Name: l.Listener.Addr().Address, Net: "unix"}
 }
 
-// QueryStatus asks the framehost that serves the control socket at path.
+// QueryStatus returns the status of the framehost that serves the control socket at path.
 func QueryStatus(ctx context.Context, path string) (*Status, error) {
 	status := &Status{}
 	if err := query(ctx, path, http.MethodGet, statusPath, status); err != nil {
@@ -193,8 +194,8 @@ func QueryStatus(ctx context.Context, path string) (*Status, error) {
 	return status, nil
 }
 
-// QueryViolations asks the framehost that serves the control socket at path for the last violations of each route, or of the
-// one of that name.
+// QueryViolations returns the last violations of the named route, or of all routes if route is "", from the framehost that
+// serves the control socket at path.
 func QueryViolations(ctx context.Context, path, route string) ([]ViolationStatus, error) {
 	what := violationsPath
 	if route != "" {
@@ -205,8 +206,8 @@ func QueryViolations(ctx context.Context, path, route string) ([]ViolationStatus
 	return all, err
 }
 
-// RequestDrain has the framehost that serves the control socket at path drain a route, as [Host.Drain] does, and waits for
-// that. When ctx ends, the drain goes on.
+// RequestDrain asks the framehost that serves the control socket at path to drain a route, as [Host.Drain] does, and waits
+// until the drain is over. When ctx ends, RequestDrain returns and the drain goes on.
 func RequestDrain(ctx context.Context, path, route string, outdated bool) (*DrainReport, error) {
 	report := &DrainReport{}
 	values := url.Values{"route": {route}}
@@ -219,7 +220,7 @@ func RequestDrain(ctx context.Context, path, route string, outdated bool) (*Drai
 	return report, nil
 }
 
-// query makes a request of the framehost that serves the control socket at path, and decodes the JSON that it answers.
+// query sends a request to the framehost that serves the control socket at path, and decodes the JSON answer.
 func query(ctx context.Context, path, method, what string, into any) error {
 	client := http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

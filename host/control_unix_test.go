@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// A default place for the control socket that others could have prepared is not used; framehost runs without.
+// A default directory for the control socket that other users can change is not used; framehost then runs without the socket.
 func TestControlSocketWhereOthersCanChangeIt(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -25,7 +25,7 @@ func TestControlSocketWhereOthersCanChangeIt(t *testing.T) {
 			if err := os.Mkdir(dir, 0o700); err != nil {
 				return err
 			}
-			return os.Chmod(dir, 0o777) // whatever the umask
+			return os.Chmod(dir, 0o777) // overrides the umask
 		}, false},
 		{"a symbolic link", func(dir string) error { return os.Symlink(os.TempDir(), dir) }, false},
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/framehost/framehost/host/pluginproc"
 )
 
-// onPlanes runs a test for each data plane that this system has. It is given the line of a configuration that asks for it.
+// onPlanes runs test for each data plane that this system supports, with the configuration line that selects it.
 func onPlanes(t *testing.T, test func(t *testing.T, plane string)) {
 	t.Helper()
 	for _, plane := range []pluginproc.DataPlane{pluginproc.GRPC, pluginproc.SHM} {
@@ -25,8 +25,8 @@ func onPlanes(t *testing.T, test func(t *testing.T, plane string)) {
 	}
 }
 
-// withOwnPlugin returns a configuration with routes to upstream, r by plugins that are built in and s by one that is not,
-// which has entry in its entry besides.
+// withOwnPlugin returns a configuration with two routes to upstream: r uses built-in plugins, and s the plugin own, which has
+// entry appended to its configuration entry.
 func withOwnPlugin(t *testing.T, upstream, dataPlane, entry string) *config.Config {
 	t.Helper()
 	program, err := os.Executable()
@@ -49,7 +49,7 @@ routes:
 	return c
 }
 
-// processes returns the processes of plugins by name, once none of an earlier configuration is left.
+// processes returns the PIDs of the plugins by name, after those of earlier configurations have ended.
 func processes(t *testing.T, h *Host) map[string]int {
 	t.Helper()
 	pids := map[string]int{}
@@ -63,15 +63,15 @@ func processes(t *testing.T, h *Host) map[string]int {
 	return pids
 }
 
-// Plugins of which the data plane changes are started anew, and their routes with them; the others go on.
+// Plugins whose data plane changes are started again, and so are their routes; other plugins and routes go on.
 func TestReloadChangesTheDataPlane(t *testing.T) {
 	up := listenUpstream(t)
 	h := start(t, "routes: []")
 	present := map[string]int{}
 	steps := []struct {
 		name, all, entry string
-		started          []string        // which plugins are
-		reasoned         map[string]bool // which have a plane that nobody asked for by name
+		started          []string        // the plugins that are started
+		reasoned         map[string]bool // the plugins whose data plane the configuration does not name
 	}{
 		{"at first", "grpc", ", data_plane: grpc", []string{"line", "long", "own"}, map[string]bool{}},
 		{"for all", "auto", ", data_plane: grpc", []string{"line", "long"}, map[string]bool{"line": true, "long": true}},

@@ -12,10 +12,10 @@ import (
 	"github.com/framehost/framehost/host/endpoint"
 )
 
-// A dnssdResponder announces by DNS-SD for all routes, from when the first of them needs it until the host ends.
+// A dnssdResponder announces by DNS-SD for all routes, from the first route that needs it until the host ends.
 type dnssdResponder struct {
 	*dnssd.Responder
-	unfollow func() // ends following the interfaces
+	unfollow func() // stops following the interfaces
 	end      context.CancelFunc
 	ended    chan struct{}
 }
@@ -42,7 +42,7 @@ func openDNSSD(d config.Discovery, interfaces *endpoint.Interfaces, log hclog.Lo
 	return r
 }
 
-// close ends it, when routes have said goodbye.
+// close ends the responder. The routes have sent their goodbyes before.
 func (r *dnssdResponder) close() {
 	r.unfollow()
 	r.end()
@@ -60,7 +60,7 @@ func dnssdInterfaces(all []endpoint.Interface) []dnssd.Interface {
 	return out
 }
 
-// dnssdResponder returns the one of l, which it makes first if there is none.
+// dnssdResponder returns the responder of l. The first call makes it.
 func (l *lan) dnssdResponder(n *network) (*dnssdResponder, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,13 +74,13 @@ func (l *lan) dnssdResponder(n *network) (*dnssdResponder, error) {
 	return l.dnssd, nil
 }
 
-// A dnssdService is a listener of a route that is announced by DNS-SD too.
+// A dnssdService is a listener of a route that is also announced by DNS-SD.
 type dnssdService struct {
 	responder *dnssdResponder
 	service   *dnssd.Service
 }
 
-// announceDNSSD prepares to announce e, which is listening at bound.
+// announceDNSSD prepares to announce e, which listens at bound, by DNS-SD.
 func (r *route) announceDNSSD(e *config.Endpoint, bound netip.AddrPort) (*dnssdService, error) {
 	a := e.Announce
 	s := &dnssd.Service{
@@ -99,7 +99,7 @@ func (r *route) announceDNSSD(e *config.Endpoint, bound netip.AddrPort) (*dnssdS
 	return &dnssdService{responder, s}, nil
 }
 
-// instance returns its name in DNS; "" if d is nil.
+// instance returns the DNS name of the service instance; "" if d is nil.
 func (d *dnssdService) instance() string {
 	if d == nil {
 		return ""
@@ -107,7 +107,7 @@ func (d *dnssdService) instance() string {
 	return d.responder.Instance(d.service)
 }
 
-// run announces it until ctx is done, and says goodbye.
+// run announces the service until ctx is done, then sends a goodbye.
 func (d *dnssdService) run(ctx context.Context, log hclog.Logger) {
 	log.Info("service announced by DNS-SD", "instance", d.instance(), "port", d.service.Port)
 	if err := d.responder.Announce(ctx, d.service); err != nil {

@@ -27,7 +27,8 @@ import (
 
 const nmeaType = "_nmea-0183._tcp"
 
-// feed is a configuration with a route that announces nmea on a port, by DNS-SD too unless more says otherwise.
+// feed returns a configuration with a route that announces nmea on a port. more is appended to its announce settings, such as
+// those for DNS-SD.
 func feed(port int, more string) string {
 	return fmt.Sprintf(`routes:
   - name: feed
@@ -36,12 +37,12 @@ func feed(port int, more string) string {
 `, port, more)
 }
 
-// TestDNSSDMachine is what a machine does that has a name of its own; it is no test.
+// TestDNSSDMachine is not a test: it is the process of a machine with its own host name.
 func TestDNSSDMachine(t *testing.T) {
 	var h *Host
 	netnstest.Serve(t, map[string]func(string){
 		"name": func(name string) {
-			runtime.LockOSThread() // which has a name of its own from here on, and ends with the test
+			runtime.LockOSThread() // the thread gets its own host name, and ends with the test
 			if err := unix.Unshare(unix.CLONE_NEWUTS); err != nil {
 				t.Fatal(err)
 			}
@@ -60,11 +61,11 @@ func TestDNSSDMachine(t *testing.T) {
 	})
 }
 
-// A dnssdClient is a program of another maker on the network of the test.
+// A dnssdClient is an independent mDNS client on the network of the test.
 type dnssdClient struct {
 	t    *testing.T
 	lan  *net.Interface
-	said *net.UDPConn // to the group
+	said *net.UDPConn // receives what is sent to the group
 	asks *net.UDPConn
 	id   uint16
 }
@@ -78,7 +79,7 @@ func newDNSSDClient(t *testing.T, name string) *dnssdClient {
 		t.Fatal(err)
 	}
 	c := &dnssdClient{t: t, lan: lan}
-	// A process that is being started has, until it executes its program, a copy of each of our sockets, closed ones too.
+	// Until it executes its program, a process that is being started has a copy of each of our sockets, even of closed ones.
 	late := time.Now().Add(patience)
 	for {
 		c.said, err = net.ListenMulticastUDP("udp4", lan, mdnsGroup)
@@ -102,7 +103,7 @@ func newDNSSDClient(t *testing.T, name string) *dnssdClient {
 	return c
 }
 
-// lookup asks with the client of hashicorp/mdns until want instances of nmeaType have answered, and returns all that did.
+// lookup queries with the client of hashicorp/mdns until want instances of nmeaType have answered, and returns all that did.
 func (c *dnssdClient) lookup(want int) (found []*mdns.ServiceEntry) {
 	c.t.Helper()
 	for range 60 {
@@ -127,14 +128,14 @@ func (c *dnssdClient) lookup(want int) (found []*mdns.ServiceEntry) {
 	return found
 }
 
-// ask asks for the instances of nmeaType, until somebody answers, and returns the answer.
+// ask sends queries for the instances of nmeaType until an answer comes, and returns the answer.
 func (c *dnssdClient) ask() *dns.Msg {
 	c.t.Helper()
 	for range 100 {
 		c.id++
 		q := new(dns.Msg)
 		q.SetQuestion(nmeaType+".local.", dns.TypePTR)
-		q.Id, q.Question[0].Qclass = c.id, dns.ClassINET|1<<15 // to us alone, please
+		q.Id, q.Question[0].Qclass = c.id, dns.ClassINET|1<<15 // asks for a unicast answer
 		packet, err := q.Pack()
 		if err != nil {
 			c.t.Fatal(err)
@@ -154,7 +155,7 @@ func (c *dnssdClient) ask() *dns.Msg {
 	return nil
 }
 
-// hear waits for what nobody asked for: records of an instance, with a time to live, and returns them.
+// hear waits for an unsolicited announcement of instance with a certain time to live, and returns it.
 func (c *dnssdClient) hear(instance string, ttl uint32) *dns.Msg {
 	c.t.Helper()
 	_ = c.said.SetReadDeadline(time.Now().Add(patience))
@@ -185,7 +186,7 @@ func (c *dnssdClient) read(from *net.UDPConn) *dns.Msg {
 	return m
 }
 
-// addresses returns the A records of m.
+// addressesIn returns the addresses in the A records of m.
 func addressesIn(m *dns.Msg) (all []string) {
 	for _, one := range m.Answer {
 		if a, ok := one.(*dns.A); ok {
@@ -195,13 +196,13 @@ func addressesIn(m *dns.Msg) (all []string) {
 	return all
 }
 
-// Two machines announce one service, and a program that is no framehost finds both, and then the one that is left.
+// Two machines announce one service. Another program finds both, and after one has left, the other one.
 func TestNetworkDNSSD(t *testing.T) {
 	if !netnstest.Own(t) {
 		return
 	}
 	netnstest.NewBridge(t, "lan", "10.1.0.1/24")
-	netnstest.IP(t, "route add 224.0.0.0/4 dev lan") // the client wants a default
+	netnstest.IP(t, "route add 224.0.0.0/4 dev lan") // the client needs a route for multicast
 	client := newDNSSDClient(t, "lan")
 	machines := map[string]*netnstest.Machine{}
 	for i, name := range []string{"port", "starboard"} {
@@ -236,7 +237,7 @@ func TestNetworkDNSSD(t *testing.T) {
 	}
 }
 
-// What is announced follows the configuration.
+// Reloads change the announcements as they change the configuration.
 func TestNetworkDNSSDFollowsReloads(t *testing.T) {
 	if !netnstest.Own(t) {
 		return
@@ -257,7 +258,7 @@ func TestNetworkDNSSDFollowsReloads(t *testing.T) {
 	first := reload(feed(0, "dns_sd: _nmea-0183._tcp"))
 	client.hear(first, 120)
 	second := reload(feed(0, "dns_sd: _nmea-0183._tcp, labels: {site: north}"))
-	if second != first { // the listener keeps its socket, and so its port, by which the service is named
+	if second != first { // the listener keeps its socket and its port, and the port is part of the instance name
 		t.Errorf("got %s, want %s as before", second, first)
 	}
 	client.hear(second, 120)
@@ -282,7 +283,7 @@ func TestNetworkDNSSDFollowsReloads(t *testing.T) {
 	client.hear(third, 0)
 }
 
-// onlyListener waits until one socket is left on a UDP port, which is that of the client.
+// onlyListener waits until only one socket, that of the client, is left on a UDP port.
 func onlyListener(t *testing.T, port int) {
 	t.Helper()
 	again := time.NewTicker(10 * time.Millisecond)
@@ -307,7 +308,7 @@ func onlyListener(t *testing.T, port int) {
 	}
 }
 
-// Several networks, of which one goes away, comes back and gets another address.
+// One of several networks goes away, comes back, and gets another address.
 func TestNetworkDNSSDFollowsInterfaces(t *testing.T) {
 	if !netnstest.Own(t) {
 		return
@@ -319,15 +320,15 @@ func TestNetworkDNSSDFollowsInterfaces(t *testing.T) {
 	instance := h.Status().Routes[0].Announced[0].DNSSD
 	expect := func(c *dnssdClient, want ...string) {
 		t.Helper()
-		for !slices.Equal(addressesIn(c.hear(instance, 120)), want) { // until it is not what was said before
+		for !slices.Equal(addressesIn(c.hear(instance, 120)), want) { // earlier announcements may still arrive
 		}
-		for range 3 { // each is answered once, though the host hears two networks
+		for range 3 { // each query is answered once, although the host is in two networks
 			if got := addressesIn(c.ask()); !slices.Equal(got, want) {
 				t.Errorf("got the addresses %v as an answer, want %v", got, want)
 			}
 		}
 	}
-	// Each step is heard where what it makes was not heard before.
+	// Each change is expected on a network where the new addresses have not been announced before.
 	expect(left, "10.1.0.1", "10.2.0.1")
 	expect(right, "10.1.0.1", "10.2.0.1")
 	netnstest.IP(t, "link set left down")
@@ -343,7 +344,7 @@ func TestNetworkDNSSDFollowsInterfaces(t *testing.T) {
 	}
 }
 
-// Another program has the port of multicast DNS for itself. That is told, and the route lives.
+// Another program holds the port of multicast DNS exclusively. This is logged, and the route runs.
 func TestNetworkDNSSDWithoutItsPort(t *testing.T) {
 	if !netnstest.Own(t) {
 		return

@@ -15,29 +15,29 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// ErrNoRoute is wrapped by the error of a request about a route that the host does not have.
+// ErrNoRoute is wrapped by the error of a request that names a route which the host does not have.
 var ErrNoRoute = errors.New("there is no route")
 
-// A DrainReport is what a drain of one route ended, as `framehost drain` shows it. Its JSON is stable: fields are added, not
-// changed.
+// A DrainReport lists the sessions that a drain of one route ended, as `framehost drain` shows it. Its JSON is stable: fields
+// are added, not changed.
 type DrainReport struct {
 	Route string           `json:"route"`
-	Ended []DrainedSession `json:"ended"` // in the order of their numbers
-	// Cut is how many of them timeouts.drain cut before they had delivered everything.
+	Ended []DrainedSession `json:"ended"` // in the order of their IDs
+	// Cut is how many of the ended sessions were cut by timeouts.drain before they had delivered everything.
 	Cut int `json:"cut"`
-	// Left is how many sessions have not ended: their peers were reset, and a plugin has not answered a call of theirs yet.
+	// Left is how many sessions have not ended: their peers were reset, and each waits for a plugin to answer a call.
 	Left int `json:"left"`
-	// What the sessions that ended did not deliver: frames that were decoded and not written, and bytes.
+	// What the ended sessions did not deliver: frames that were decoded and not written, and bytes.
 	FramesNotDelivered int64 `json:"frames_not_delivered"`
 	BytesNotDelivered  int64 `json:"bytes_not_delivered"`
 }
 
-// DrainedSession is a session, or a connection of a hub, that a drain ended.
+// DrainedSession is a session or a hub connection that a drain ended.
 type DrainedSession struct {
 	ID         uint64 `json:"id"`
-	Downstream string `json:"downstream,omitempty"` // of a session
+	Downstream string `json:"downstream,omitempty"` // of a session, as is Upstream
 	Upstream   string `json:"upstream,omitempty"`
-	Endpoint   string `json:"endpoint,omitempty"` // of a hub, with its peer
+	Endpoint   string `json:"endpoint,omitempty"` // of a hub connection, as is Peer
 	Peer       string `json:"peer,omitempty"`
 
 	Age                time.Duration `json:"age_ns"`
@@ -46,7 +46,7 @@ type DrainedSession struct {
 	BytesNotDelivered  int64         `json:"bytes_not_delivered"`
 }
 
-// Reasons lists how many sessions ended for which reason, the most frequent first.
+// Reasons lists how many sessions ended for each reason, the most frequent first.
 func (d *DrainReport) Reasons() string {
 	closed := map[string]int64{}
 	for i := range d.Ended {
@@ -60,31 +60,31 @@ func (s *DrainedSession) wasCut() bool {
 	return s.Reason == string(relay.DrainTimeout) && (s.FramesNotDelivered > 0 || s.BytesNotDelivered > 0)
 }
 
-// A drain ends what lives of one route, and no other: sessions of a configuration before a reload apart, as they have a
-// timeouts.drain of their own. The ledger's mu guards what is not set at the start.
+// A drain ends the live sessions of one route value. Sessions that opened before a reload belong to another route value, with
+// its own timeouts.drain, and have a drain of their own. The ledger's mu guards waits, ended and cut.
 type drain struct {
 	route *route
-	waits map[uint64]drainee // what has not ended
+	waits map[uint64]drainable // the sessions that have not ended
 	ended []DrainedSession
-	cut   int           // of ended
+	cut   int           // how many of ended were cut before they had delivered everything
 	idle  chan struct{} // closed when waits is empty
 }
 
-// A drainee is a session, or a connection of a hub.
-type drainee interface {
-	Drain() // asks it to end well, when it can
+// A drainable is a session or a hub connection.
+type drainable interface {
+	Drain() // asks it to end in good order, when it can
 	Cut()   // ends it soon, with relay.DrainTimeout
 	abort() // ends it at once, with relay.DrainTimeout
 }
 
-// Drain ends the live sessions of the route of that name, or the live connections of a hub: they go on until they end by
-// themselves or rest, for at most the timeouts.drain that they opened with, and what is left then is cut. The route goes on:
-// it listens, dials, and makes new sessions meanwhile, with the settings that are in force. With outdated, only sessions
-// are drained that opened before a reload changed or removed the route. Sessions of a route that a reload removed are drained
-// by its name. Places of datagrams in a hub have no end that a peer could see, and go on.
+// Drain ends the live sessions of the route of that name, or the live connections if the route is a hub. They go on until
+// they end by themselves or are at rest; those that are left when the timeouts.drain that they opened with has passed are
+// cut. Meanwhile the route itself goes on: it listens, dials, and makes new sessions with the settings now in force. With
+// outdated, Drain ends only sessions that opened before a reload changed or removed the route; for a removed route, name is
+// the name that it had. Datagram members of a hub go on, because their peers could not see an end.
 //
-// Drain returns when all of them have ended. When ctx ends it returns early, and the drain goes on. It fails with ErrNoRoute,
-// or when the host is ending.
+// Drain returns when all of these sessions have ended. When ctx ends, it returns early and the drain goes on. It fails with
+// ErrNoRoute, or when the host is ending.
 func (h *Host) Drain(ctx context.Context, name string, outdated bool) (*DrainReport, error) {
 	drains, err := h.beginDrain(name, outdated)
 	if err != nil {
@@ -108,7 +108,8 @@ func (h *Host) Drain(ctx context.Context, name string, outdated bool) (*DrainRep
 	}
 }
 
-// beginDrain notes what is to be drained. Each of the drains is to be run, and h.drains to be told when all have.
+// beginDrain returns the drains that end the sessions, and adds one to h.drains. The caller runs each drain, and calls
+// h.drains.Done when all have returned.
 func (h *Host) beginDrain(name string, outdated bool) ([]*drain, error) {
 	h.changing.Lock()
 	defer h.changing.Unlock()
@@ -143,7 +144,7 @@ func (h *Host) beginDrain(name string, outdated bool) ([]*drain, error) {
 	return drains, nil
 }
 
-// noRoute is the error about a name that no route has.
+// noRoute returns the error for a name that no route has. It wraps ErrNoRoute.
 func (h *Host) noRoute(name string) error {
 	var names []string
 	h.mu.Lock()
@@ -155,25 +156,25 @@ func (h *Host) noRoute(name string) error {
 	names = slices.Compact(names)
 	switch near := config.Nearest(name, names); {
 	case len(names) == 0:
-		return fmt.Errorf("%w %q, nor any other", ErrNoRoute, name)
+		return fmt.Errorf("%w %q: the host has no routes", ErrNoRoute, name)
 	case near != "":
 		return fmt.Errorf("%w %q; did you mean %s? want one of %s", ErrNoRoute, name, near, strings.Join(names, ", "))
 	}
 	return fmt.Errorf("%w %q, want one of %s", ErrNoRoute, name, strings.Join(names, ", "))
 }
 
-// beginDrain notes what of r is to be drained; current is the route of its name in the configuration that runs, or nil. nil:
-// nothing is.
+// beginDrain returns a drain of the sessions of r; nil if there is nothing to drain. current is the route with the same name
+// in the running configuration; nil if there is none.
 func (r *route) beginDrain(current *route, outdated bool) *drain {
-	d := &drain{route: r, waits: map[uint64]drainee{}, idle: make(chan struct{})}
-	var stays []side // of a hub: the connections of these are not outdated
+	d := &drain{route: r, waits: map[uint64]drainable{}, idle: make(chan struct{})}
+	var stays []side // the sides of a hub whose connections are not outdated
 	if outdated && current != nil && current.hub != nil {
 		stays = current.hub.current()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r != current {
-		r.draining = true // what is still on its way to be a session would have the earlier settings
+		r.draining = true // a connection that is not a session yet would get the earlier settings
 		r.unpair(relay.Drained)
 	}
 	if r != current || !outdated {
@@ -193,11 +194,11 @@ func (r *route) beginDrain(current *route, outdated bool) *drain {
 	return d
 }
 
-// connections returns the connections that a route has brought to the hub, other than those of the sides that stay.
-func (r *room) connections(of *route, stay []side) map[uint64]drainee {
+// connections returns the members that are connections of the route of, without those whose side is in stay.
+func (r *room) connections(of *route, stay []side) map[uint64]drainable {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := map[uint64]drainee{}
+	all := map[uint64]drainable{}
 	for id, m := range r.members {
 		if m.side != nil && m.route == of && !slices.Contains(stay, side(m.side)) {
 			all[id] = m
@@ -206,14 +207,15 @@ func (r *room) connections(of *route, stay []side) map[uint64]drainee {
 	return all
 }
 
-// left returns what has not ended.
-func (d *drain) left() []drainee {
+// left returns the sessions that have not ended.
+func (d *drain) left() []drainable {
 	d.route.mu.Lock()
 	defer d.route.mu.Unlock()
 	return slices.Collect(maps.Values(d.waits))
 }
 
-// run drains, cuts what is left when timeouts.drain has passed, and then ends it at once.
+// run asks all sessions to end, cuts those that are left after timeouts.drain, and ends at once those that are left after
+// cutPatience.
 func (d *drain) run() {
 	r, limit := d.route, d.route.config.Timeouts.Drain
 	all := d.left()
@@ -231,7 +233,7 @@ func (d *drain) run() {
 			for _, s := range d.left() {
 				s.abort()
 			}
-			await(context.Background(), d.idle, cutPatience) // what is left then waits for its plugin
+			await(context.Background(), d.idle, cutPatience) // a session that is left after that waits for its plugin
 		}
 	}
 	report := reportOf(r.config.Name, []*drain{d})
@@ -243,7 +245,8 @@ func (d *drain) run() {
 		"frames_not_delivered", report.FramesNotDelivered, "bytes_not_delivered", report.BytesNotDelivered)
 }
 
-// Err is an error that wraps ErrCut if the drain cut sessions which had not delivered everything, or left some.
+// Err returns an error that wraps ErrCut if the drain cut sessions before they had delivered everything, or left some that
+// have not ended; otherwise nil.
 func (d *DrainReport) Err() error {
 	if d.Cut == 0 && d.Left == 0 {
 		return nil
@@ -262,6 +265,7 @@ func (d *DrainReport) Err() error {
 	return err
 }
 
+// reportOf returns one report of drains, which are those of the route of that name.
 func reportOf(name string, drains []*drain) *DrainReport {
 	report := &DrainReport{Route: name, Ended: []DrainedSession{}}
 	for _, d := range drains {
@@ -279,7 +283,7 @@ func reportOf(name string, drains []*drain) *DrainReport {
 	return report
 }
 
-// drained notes that a session, or a connection of a hub, has ended. The caller holds mu.
+// drained records in the ledger's drains that a session or a hub connection has ended. The caller holds mu.
 func (l *ledger) drained(one *DrainedSession) {
 	l.drains = slices.DeleteFunc(l.drains, func(d *drain) bool {
 		if d.waits[one.ID] == nil {

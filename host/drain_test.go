@@ -16,13 +16,13 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// drained is a drain that a test waits for.
+// drained is the result of Host.Drain.
 type drained struct {
 	report *DrainReport
 	err    error
 }
 
-// beginDrain drains a route and returns once that has begun, with where it will be over.
+// beginDrain begins to drain a route. It returns when the drain has begun; the channel gets its result.
 func beginDrain(t *testing.T, h *Host, book *logBook, route string, outdated bool) <-chan drained {
 	t.Helper()
 	before := len(book.find(t, drainBegins))
@@ -37,7 +37,7 @@ func beginDrain(t *testing.T, h *Host, book *logBook, route string, outdated boo
 
 const drainBegins = "draining: live sessions end as they come to rest, and new ones begin meanwhile"
 
-// wants compares how a drain ended, and for which reasons the sessions.
+// wants expects that the drain has ended all its sessions, for these reasons.
 func (d drained) wants(t *testing.T, reasons string) {
 	t.Helper()
 	if d.err != nil {
@@ -48,14 +48,14 @@ func (d drained) wants(t *testing.T, reasons string) {
 	}
 }
 
-// startLogged starts a host that logs into a book.
+// startLogged starts a host that logs into the logBook that it returns.
 func startLogged(t *testing.T, yaml string) (*Host, *logBook) {
 	t.Helper()
 	book := &logBook{}
 	return startWith(t, yaml, Options{Logger: book.logger(hclog.Info)}), book
 }
 
-// Sessions that are live go on until they rest, and end well; what connects meanwhile is served, and so are other routes.
+// Live sessions go on until they are at rest, and end in good order. Meanwhile new connections and other routes are served.
 func TestDrainRoute(t *testing.T) {
 	up := listenUpstream(t)
 	route := func(name string) string {
@@ -72,7 +72,7 @@ func TestDrainRoute(t *testing.T) {
 	busy, busyPeer := open("r")
 	quiet, quietPeer := open("r")
 	other, otherPeer := open("other")
-	send(t, busy, "unfin") // which keeps it from resting
+	send(t, busy, "unfin") // an unfinished frame: the session is not at rest
 	waitFor(t, h, func(s *Status) bool {
 		return s.Routes[0].ToUpstream.BytesWaiting == int64(len("unfin"))
 	})
@@ -109,7 +109,7 @@ func TestDrainRoute(t *testing.T) {
 	drained{nothing, err}.wants(t, "")
 }
 
-// What is left after timeouts.drain is cut on both sides, and what it did not deliver is said; other routes go on.
+// Sessions that are left after timeouts.drain are cut on both sides, and undelivered frames are reported; other routes go on.
 func TestDrainRouteIsCut(t *testing.T) {
 	up := listenUpstream(t)
 	const yaml = `
@@ -139,7 +139,7 @@ routes:
 	}
 }
 
-// After reloads, sessions that opened before them can be drained apart; also those of a route that is gone.
+// After reloads, the sessions that opened before can be drained separately, even those of a removed route.
 func TestDrainOutdated(t *testing.T) {
 	up := listenUpstream(t)
 	route := func(name, idle string) string {
@@ -183,7 +183,7 @@ func TestDrainOutdated(t *testing.T) {
 	over = drain("gone", true)
 	ended(gone, gonePeer)
 	(<-over).wants(t, "1 drained")
-	waitFor(t, h, func(*Status) bool { // the route goes with its last session
+	waitFor(t, h, func(*Status) bool { // the removed route ends with its last session
 		_, err := h.Drain(t.Context(), "gone", false)
 		return errors.Is(err, ErrNoRoute)
 	})
@@ -194,8 +194,8 @@ func TestDrainOutdated(t *testing.T) {
 	(<-over).wants(t, "1 drained")
 }
 
-// The connections of a hub end and those that come take part, on all its sides; what waits for a dialed endpoint goes to
-// its next connection.
+// On all sides of a hub, a drain ends the connections, and new ones take part. Frames that wait for a dialed endpoint go to its
+// next connection.
 func TestDrainHub(t *testing.T) {
 	up := listenUpstream(t)
 	const yaml = `
@@ -243,7 +243,7 @@ routes:
 		t.Errorf("got %+v, want two connections and datagrams, and nothing lost", hub)
 	}
 
-	// A reload passes on what is dialed with its connection, which is not outdated; connections to listeners are.
+	// A reload passes on a dialed side with its connection, which is not outdated; connections to listeners are outdated.
 	reload(t, h, fmt.Sprintf(yaml, "2h", up.Addr()))
 	after := dialAt(t, h, "hub", 1)
 	waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Hub.Live) == 4 })
@@ -256,7 +256,7 @@ routes:
 	expect(t, dialed, "c\n")
 }
 
-// The session of a peer that sends datagrams is drained; its next datagram begins another.
+// The session of a peer that sends datagrams is drained; the next datagram of the peer begins a new session.
 func TestDrainFlows(t *testing.T) {
 	service := listenUpstream(t)
 	h, _ := startLogged(t, fmt.Sprintf(`
@@ -282,7 +282,7 @@ routes:
 	expect(t, c, long("b"))
 }
 
-// A drain that its caller does not wait for goes on, and one that is under way when the host ends is answered.
+// A drain goes on when its caller stops waiting. A drain that is under way when the host ends is answered.
 func TestDrainGoesOn(t *testing.T) {
 	up := listenUpstream(t)
 	socket := filepath.Join(t.TempDir(), "control.sock")
@@ -345,7 +345,7 @@ routes:
 	}
 }
 
-// Only POST drains, and what is wrong with a request is said.
+// Only POST drains, and errors in a request are reported.
 func TestDrainRequests(t *testing.T) {
 	up := listenUpstream(t)
 	socket := filepath.Join(t.TempDir(), "control.sock")
@@ -396,7 +396,8 @@ routes:
 	expect(t, peer, long("still"))
 }
 
-// A dialed side that waits for the connection of an earlier configuration to end is passed on by a reload, and dials later.
+// A dialed side waits until the connection of an earlier configuration ends. A reload passes on the waiting side, and it dials
+// later.
 func TestReloadPassesOnASideThatWaits(t *testing.T) {
 	up := listenUpstream(t)
 	const yaml = `
@@ -410,7 +411,7 @@ routes:
 	members(t, h, 1)
 	reload(t, h, fmt.Sprintf(yaml, "1h", up.Addr(), "long")) // waits for first
 	reload(t, h, fmt.Sprintf(yaml, "2h", up.Addr(), "long"))
-	_ = first.SetLinger(0) // a reset: one that only ended its own direction stays
+	_ = first.SetLinger(0) // resets: a peer that only ends its own direction stays a member
 	first.Close()
 	second := up.accept()
 	members(t, h, 1)
@@ -418,7 +419,7 @@ routes:
 	expect(t, second, long("hi"))
 }
 
-// A hub goes on when the last member of before a reload leaves, and after a reload that failed.
+// A hub goes on after the last member from before a reload has left, and after a failed reload.
 func TestHubOutlivesItsRoutes(t *testing.T) {
 	taken := listenUpstream(t)
 	const yaml = `
@@ -446,7 +447,7 @@ routes:
 	}
 	relays()
 	reload(t, h, fmt.Sprintf(yaml, "2h", "0"))
-	waitFor(t, h, func(*Status) bool { // the route of before is gone
+	waitFor(t, h, func(*Status) bool { // the old route has ended
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		return len(h.retired) == 0

@@ -6,13 +6,15 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// ends limits the log lines about sessions and members that ended: peers can make as many as they can connect. Each reason of a
-// route has lines of its own, so that many of one kind hide none of another. Its zero value is ready; it is safe for concurrent use.
+// ends limits the log lines about sessions and members that ended, because peers can cause one for each connection that they
+// make. Each message with each reason is limited on its own, so that many lines of one kind hide none of another kind. The
+// zero value is ready to use; ends is safe for concurrent use.
 type ends struct {
 	mu    sync.Mutex
 	lines map[string]*logLimiter
 }
 
+// of returns the limiter for lines with this message and reason.
 func (e *ends) of(message, reason string) *logLimiter {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -27,7 +29,8 @@ func (e *ends) of(message, reason string) *logLimiter {
 	return s
 }
 
-// log writes a line with log, at level, unless it is held back: then route says how many were.
+// log writes a line to log at level, unless the limit holds it back. Then the next line says how many were held back, or a
+// line of its own in route does so after a pause.
 func (e *ends) log(route, log hclog.Logger, level hclog.Level, message, reason string, fields []any) {
 	s := e.of(message, reason)
 	heldBack, ok := s.allow()
@@ -41,7 +44,7 @@ func (e *ends) log(route, log hclog.Logger, level hclog.Level, message, reason s
 	log.Log(level, message, fields...)
 }
 
-// flush logs how many lines were held back.
+// flush logs how many lines were held back, for each kind that has any.
 func (e *ends) flush() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// A storm of connections that are reset writes ten lines and how many were left out, and hides no end for another reason.
+// For many resets, the log has ten lines and then the number of lines held back. An end for another reason is still logged.
 func TestEndsAreLoggedSometimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text bytes.Buffer

@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// A stalledFlood is a sender that floods, and a receiver that pauses until the sender can't write any more, a few times.
+// A stalledFlood is a sender that sends as fast as it can, and a receiver that pauses several times until the sender is blocked.
 type stalledFlood struct {
 	sender, receiver *net.TCPConn
 	pauses           int
 }
 
-// run sends wire and returns what the receiver got up to the end of its stream, or up to n bytes where the sender goes on.
+// run sends wire and returns the first n bytes that the receiver got.
 func (f stalledFlood) run(t *testing.T, wire []byte, n int) []byte {
 	t.Helper()
 	_ = f.receiver.SetReadBuffer(512 << 10)
@@ -26,11 +26,11 @@ func (f stalledFlood) run(t *testing.T, wire []byte, n int) []byte {
 	resume := make(chan struct{}, f.pauses)
 	go func() {
 		for range f.pauses {
-			_ = f.sender.SetWriteDeadline(time.Now().Add(20 * time.Millisecond)) // it only says when the receiver goes on
+			_ = f.sender.SetWriteDeadline(time.Now().Add(20 * time.Millisecond)) // only for the time at which the receiver goes on
 			written, err := f.sender.Write(wire)
 			wire = wire[written:]
 			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-				break // the receiver sees what came of it
+				break // the receiver reports the failure
 			}
 			resume <- struct{}{}
 		}
@@ -52,8 +52,8 @@ func (f stalledFlood) run(t *testing.T, wire []byte, n int) []byte {
 	return got.Bytes()
 }
 
-// What has piled up of small frames towards a slow receiver never becomes a call that a plugin refuses, however short the
-// longest frame is.
+// Many small frames that wait for a slow receiver never make a call that is too large for a plugin, however low the limit for
+// a frame is.
 func TestFloodOfSmallFrames(t *testing.T) {
 	if raceDetector || testing.Short() {
 		t.Skip("moves 16 MiB many times")
@@ -94,8 +94,8 @@ routes:
 	})
 }
 
-// testFloodOfDatagrams sends datagrams full of small frames, some of which may get lost on their way, towards a receiver that
-// pauses until 200 of them have arrived.
+// testFloodOfDatagrams sends datagrams full of small frames to a receiver that reads nothing until 200 datagrams are sent.
+// Some datagrams may get lost.
 func testFloodOfDatagrams(t *testing.T, limits, frame string) {
 	u := listenUpstream(t)
 	h := start(t, limits+fmt.Sprintf(`
@@ -119,7 +119,7 @@ routes:
 	_ = receiver.SetReadDeadline(time.Now().Add(time.Minute))
 	got := make([]byte, len(want))
 	for read := 0; read < len(got); {
-		send(t, sender, string(datagram)) // what was lost is no reason to wait
+		send(t, sender, string(datagram)) // goes on although datagrams may have been lost
 		n, err := receiver.Read(got[read:])
 		if err != nil {
 			t.Fatalf("after %d bytes: %v", read, err)

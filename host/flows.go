@@ -13,17 +13,17 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// A udpListener is what a route has that listens for datagrams and answers them: a session for each peer address. A reload that
-// keeps the socket passes them on, with their sessions.
+// A udpListener is the socket of a route that answers datagrams, with one session for each peer address. A reload that keeps
+// the socket passes the udpListener and its sessions to the new route.
 type udpListener struct {
 	conn     *endpoint.DatagramConn
 	table    *endpoint.Flows
 	sessions sync.WaitGroup
-	ended    chan struct{} // closed when the socket is
+	ended    chan struct{} // closed when the socket is closed and no goroutine runs any more
 
 	mu    sync.Mutex
-	route *route        // whose configuration new flows get
-	left  chan struct{} // closed when another route has them
+	route *route        // the owner; new flows get its configuration
+	left  chan struct{} // closed when the owner passes the listener to another route
 	begun bool
 }
 
@@ -31,14 +31,14 @@ func newFlows(r *route) *udpListener {
 	return &udpListener{route: r, ended: make(chan struct{}), left: make(chan struct{})}
 }
 
-// owner returns the route that has f now.
+// owner returns the route that now owns f.
 func (f *udpListener) owner() *route {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.route
 }
 
-// hold keeps the route that has f from ending before f does, or has another route. The caller holds f.mu.
+// hold keeps the owner of f from ending until f ends or passes to another route. The caller holds f.mu.
 func (f *udpListener) hold() {
 	left := f.left
 	f.route.work.Go(func() {
@@ -49,7 +49,7 @@ func (f *udpListener) hold() {
 	})
 }
 
-// passTo gives f to another route.
+// passTo makes r the owner of f, and returns f.
 func (f *udpListener) passTo(r *route) *udpListener {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -63,7 +63,7 @@ func (f *udpListener) passTo(r *route) *udpListener {
 func (f *udpListener) listen(ctx context.Context) error {
 	r := f.owner()
 	e := &r.config.From
-	// Somebody else on the port would get some of what is sent to it.
+	// Exclusive: a second process on the port would receive some of the datagrams.
 	conn, err := r.listenDatagrams(ctx, e, e.Listen.HostPort(), true)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (f *udpListener) listen(ctx context.Context) error {
 	return nil
 }
 
-// start begins to relay, unless f has begun for another route.
+// start begins to relay, unless f began under an earlier owner.
 func (f *udpListener) start() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -97,7 +97,7 @@ func (f *udpListener) start() {
 	go f.accept(received)
 }
 
-// receive hands out datagrams until the socket is closed.
+// receive delivers datagrams to the flow table until the socket is closed.
 func (f *udpListener) receive() {
 	arrived, release := f.owner().datagramBuffers(socketBatch)
 	defer release()
@@ -123,8 +123,8 @@ func (f *udpListener) receive() {
 	}
 }
 
-// accept makes a session of each flow, until the table is closed. The socket is closed behind the last session, for
-// answers leave by it.
+// accept makes a session for each flow until the table is closed. It closes the socket after the last session has ended,
+// because sessions send their answers through it.
 func (f *udpListener) accept(received <-chan struct{}) {
 	defer close(f.ended)
 	defer func() { <-received }()
@@ -135,7 +135,7 @@ func (f *udpListener) accept(received <-chan struct{}) {
 		if err != nil {
 			return
 		}
-		f.mu.Lock() // so that the route has f meanwhile, and does not end
+		f.mu.Lock() // the route owns f while this is locked, so it can't end before work.Go
 		r := f.route
 		f.sessions.Add(1)
 		r.work.Go(func() {
@@ -149,7 +149,7 @@ func (f *udpListener) accept(received <-chan struct{}) {
 	}
 }
 
-// serve dials the upstream of a flow, which it takes over, and relays.
+// serve dials the upstream for flow and relays. It owns flow.
 func (f *udpListener) serve(r *route, flow *endpoint.Flow) {
 	s := newFlowSession(r, flow)
 	if err := s.pair(r.pairing, flow); err != nil {
@@ -165,14 +165,14 @@ func (f *udpListener) serve(r *route, flow *endpoint.Flow) {
 	r.leave(s.id, s.run())
 }
 
-// retire lets no flow begin any more, if r has f.
+// retire lets no new flow begin, if r owns f.
 func (f *udpListener) retire(r *route) {
 	if f.table != nil && f.owner() == r {
 		f.table.Close()
 	}
 }
 
-// abandon closes what was never started, if r has f.
+// abandon closes the socket if r owns f and f was never started.
 func (f *udpListener) abandon(r *route) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -199,11 +199,11 @@ func (f *udpListener) status() *FlowsStatus {
 	return status
 }
 
-// A flowDatagrams is a flow as the relay wants it: datagrams of one peer.
+// A flowDatagrams makes a flow, which has the datagrams of one peer, a relay.Datagrams.
 type flowDatagrams struct {
 	flow   *endpoint.Flow
-	ready  chan struct{} // is closed when the other side gets what is received
-	idle   func()        // is called when the flow ends for want of datagrams
+	ready  chan struct{} // closed when the other member has joined and gets what is received
+	idle   func()        // called when the flow ends because nothing passed for udp.flows.idle
 	closed chan struct{}
 	close  sync.Once
 }
@@ -217,7 +217,7 @@ func (f *flowDatagrams) Receive(into []relay.Datagram) (int, error) {
 	}
 	payload, err := f.flow.Next()
 	if err != nil {
-		if !errors.Is(err, net.ErrClosed) { // the end comes from the session, behind what is on its way
+		if !errors.Is(err, net.ErrClosed) { // idle; the session ends the member after the frames on their way are sent
 			f.idle()
 			<-f.closed
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/framehost/framehost/host/endpoint"
 )
 
-// A UDP client of a service that speaks length-prefixed TCP gets its answer as a datagram, and nobody else does.
+// A UDP client of a length-prefixed TCP service gets its answer as a datagram, and no other client does.
 func TestAnswersOverDatagrams(t *testing.T) {
 	service := listenUpstream(t)
 	h := start(t, fmt.Sprintf(`
@@ -32,14 +32,14 @@ routes:
 	send(t, first, long("x")+long("")+long("y"))
 	other.hear("for the other")
 	one.hear("x", "", "y")
-	one.say("x", "x") // what was sent there, and twice: these are no echoes
+	one.say("x", "x") // the same bytes as in the answer, and twice: they do not count as echoes
 	expect(t, first, long("x")+long("x"))
 
 	status := h.Status().Routes[0]
 	if len(status.Sessions) != 2 || status.Accepted != 2 || status.Flows.Live != 2 {
 		t.Errorf("got %+v, want 2 sessions", status)
 	}
-	// An upstream that ends leaves nothing to wait for: the next datagram is a session of its own.
+	// The end of the upstream ends the session: the next datagram begins a new one.
 	first.Close()
 	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["fin"] == 1 })
 	one.say("again")
@@ -113,7 +113,7 @@ routes:
 	})
 }
 
-// A reload keeps the socket and the flows: what a client says goes on in its session, which answers it.
+// A reload keeps the socket and the flows: a client goes on in its session, and gets answers from it.
 func TestFlowsReload(t *testing.T) {
 	service := listenUpstream(t)
 	yaml := func(idle string) string {

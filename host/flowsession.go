@@ -13,10 +13,11 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// A flowSession is the session of one peer that sends datagrams: a hub with two members, so that the ends of frames and
-// of datagrams are kept on both sides. What one side sends waits for the other.
+// A flowSession is the session of one peer that sends datagrams: a hub with two members, so that both sides keep the
+// boundaries of frames and datagrams. The queue of each member makes its sender wait rather than drop frames.
 //
-// It ends when nothing passed for udp.flows.idle, or when the upstream ends or fails; the next datagram begins another.
+// A flowSession ends when nothing has passed for udp.flows.idle, or when the upstream ends or fails. The next datagram begins
+// a new session.
 type flowSession struct {
 	route                *route
 	id                   uint64
@@ -26,8 +27,8 @@ type flowSession struct {
 	hub                  *relay.Hub
 	members              [2]*relay.Member
 	reports              [2]*reporter  // of the members
-	joined               chan struct{} // the first member has
-	link                 *link         // of the upstream; nil where that is datagrams
+	joined               chan struct{} // closed when the first member has joined
+	link                 *link         // to the upstream; nil if the upstream is datagrams
 	log                  hclog.Logger
 	began                time.Time
 	cut                  context.Context
@@ -46,7 +47,7 @@ func newFlowSession(r *route, flow *endpoint.Flow) *flowSession {
 	return s
 }
 
-// pair makes the two members. With an error, the flow is the caller's.
+// pair makes the two members and dials the upstream. On error, the caller still owns flow.
 func (s *flowSession) pair(ctx context.Context, flow *endpoint.Flow) error {
 	end := &flowDatagrams{
 		flow: flow, ready: make(chan struct{}), closed: make(chan struct{}),
@@ -72,7 +73,8 @@ func (s *flowSession) pair(ctx context.Context, flow *endpoint.Flow) error {
 	return s.dialStream(ctx, c)
 }
 
-// config is what the member for e has. A sender waits for its receiver, as in any session.
+// config returns the configuration of the member for e. Its queue has the policy Block: as in any session, the sender waits
+// for the receiver.
 func (s *flowSession) config(e *config.Endpoint) (relay.MemberConfig, error) {
 	var codec codeccall.Codec
 	if e.Codec != config.NoCodec {
@@ -94,7 +96,7 @@ func (s *flowSession) dialDatagrams(ctx context.Context, c relay.MemberConfig) e
 	if err != nil {
 		return err
 	}
-	sockets := newSockets(s.route, singly)
+	sockets := newSockets(s.route, flowBatch)
 	sockets.in, sockets.out = conn, conn
 	s.upstream = s.route.config.To.Dial.HostPort()
 	s.reports[1] = s.route.memberReporter(s.log, s.id, s.upstream, s.codecs[1], true)
@@ -117,7 +119,7 @@ func (s *flowSession) dialStream(ctx context.Context, c relay.MemberConfig) erro
 	c.Violation = s.reports[1].violation
 	s.members[1], err = s.hub.Stream(relay.StreamMember{
 		MemberConfig: c, Link: s.link, Shutdown: e.Shutdown, Timeouts: s.route.timeouts(), Classify: reasonOf,
-		InputEnded: func() { s.hub.End(relay.Fin) }, // no answer comes any more
+		InputEnded: func() { s.hub.End(relay.Fin) }, // the upstream sends no more answers
 	})
 	if err != nil {
 		_ = conn.Reset()
@@ -125,15 +127,15 @@ func (s *flowSession) dialStream(ctx context.Context, c relay.MemberConfig) erro
 	return err
 }
 
-// Drain ends the session when it rests: when nothing came from either side for a second and everything was written.
+// Drain ends the session when it is at rest: when nothing has come from either side for a second and everything is written.
 func (s *flowSession) Drain() { s.hub.Drain(relay.Drained) }
 
-// Cut ends the session.
+// Cut ends the session at once, with relay.DrainTimeout.
 func (s *flowSession) Cut() { s.cutOff(relay.DrainTimeout) }
 
 func (s *flowSession) abort() { s.Cut() }
 
-// run relays until the session is over, and logs how it ended. What ended one member ends the other.
+// run relays until the session is over, and logs how it ended. The end of one member ends the other.
 func (s *flowSession) run() relay.Result {
 	ctx := s.cut
 	defer s.cutOff(nil)
@@ -142,7 +144,7 @@ func (s *flowSession) run() relay.Result {
 	var first sync.Once
 	result := relay.Result{}
 	ended := make(chan struct{})
-	reports := s.reports[0] // of the member that ended it
+	reports := s.reports[0] // of the member that ended first
 	run := func(i int) {
 		one := s.members[i].Run(ctx)
 		first.Do(func() {
@@ -153,7 +155,7 @@ func (s *flowSession) run() relay.Result {
 		s.hub.End(one.Reason)
 	}
 	both.Go(func() { run(0) })
-	select { // the upstream may speak first
+	select { // the upstream may send first, so the downstream must have joined
 	case <-s.joined:
 	case <-ended:
 	}
@@ -173,7 +175,7 @@ func (s *flowSession) run() relay.Result {
 	return result
 }
 
-// stats are those of a session: what one member received is what the other was sent.
+// stats returns the counts of the two members as those of a session: each direction goes from one member to the other.
 func (s *flowSession) stats() relay.Stats {
 	downstream, upstream := s.members[0].Stats().FlowStats, s.members[1].Stats().FlowStats
 	return relay.Stats{
@@ -181,7 +183,7 @@ func (s *flowSession) stats() relay.Stats {
 	}
 }
 
-// between joins what from received with what was written to to.
+// between returns the counts of one direction: read from from, written to to.
 func between(from, to *relay.FlowStats) relay.FlowStats {
 	joined := *from
 	joined.BytesWritten, joined.FramesOut = to.BytesWritten, to.FramesOut

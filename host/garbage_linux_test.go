@@ -15,7 +15,7 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// garbage makes datagrams of random lengths and contents, some of which begin like something that was meant.
+// garbage makes datagrams of random lengths and contents, some of which begin like valid ones.
 type garbage struct {
 	random   *rand.Rand
 	noise    []byte
@@ -33,7 +33,7 @@ func newGarbage() *garbage {
 	g := &garbage{random: rand.New(rand.NewPCG(1, 2)), noise: make([]byte, 4<<20), messages: make([]ipv4.Message, 64)}
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(g.noise)
 	for i, b := range g.noise {
-		if b == '*' { // a process that serves codec line would end of it, which other tests want
+		if b == '*' { // would crash the process of codec line; other tests use that
 			g.noise[i] = '+'
 		}
 	}
@@ -43,13 +43,13 @@ func newGarbage() *garbage {
 	return g
 }
 
-// batch returns n datagrams, until it is called again.
+// batch returns n datagrams, which are valid until the next call.
 func (g *garbage) batch(n int) []ipv4.Message {
 	for i := range g.messages[:n] {
 		begin := garbageBegins[g.random.IntN(len(garbageBegins))]
 		longest := 600
 		if g.random.IntN(256) == 0 {
-			longest = 65507 - len(begin) // the longest that there is
+			longest = 65507 - len(begin) // up to the longest UDP datagram
 		}
 		size := g.random.IntN(longest + 1)
 		from := g.random.IntN(len(g.noise) - size)
@@ -58,16 +58,16 @@ func (g *garbage) batch(n int) []ipv4.Message {
 	return g.messages[:n]
 }
 
-// A target is a port that garbage is sent to.
+// A target is a port to which garbage is sent.
 type target struct {
-	from []*ipv4.PacketConn // who sends, in turns
+	from []*ipv4.PacketConn // the senders, used in turn
 	turn int
 	sent int64
-	// accounted returns how many datagrams are accounted for; nil where not all can be.
+	// accounted returns how many datagrams the host has accounted for; nil if it can't account for all.
 	accounted func(*Status) int64
 }
 
-// send sends n datagrams to each of the targets, a batch at a time.
+// send sends n datagrams to each target, in batches.
 func (g *garbage) send(t *testing.T, targets []target, n int) {
 	t.Helper()
 	for ; n > 0; n -= len(g.messages) {
@@ -85,7 +85,7 @@ func (g *garbage) send(t *testing.T, targets []target, n int) {
 	}
 }
 
-// say sends one datagram that is meant.
+// say sends one valid datagram.
 func (to *target) say(t *testing.T, from int, datagram string) {
 	t.Helper()
 	if _, err := to.from[from].WriteBatch([]ipv4.Message{{Buffers: [][]byte{[]byte(datagram)}}}, 0); err != nil {
@@ -108,10 +108,10 @@ func senders(t *testing.T, n int, to string) (all []*ipv4.PacketConn) {
 	return all
 }
 
-// reading receives the frames of codec long, all of which must be whole, and tells of those that are asked for.
+// reading receives frames of codec long, all of which must be whole.
 type reading struct {
 	frames atomic.Int64
-	found  chan string
+	found  chan string // payloads that begin with the marker of readLong
 	ended  chan struct{}
 }
 

@@ -1,5 +1,5 @@
-// Package host makes a configuration run: it starts the plugins, opens the listeners, and pairs connections into
-// sessions, until it is told to end.
+// Package host runs a configuration: it starts the plugins, opens the listeners, and pairs connections into sessions
+// until Shutdown.
 //
 //	h, err := host.Start(ctx, configuration, host.Options{Logger: log})
 //	...
@@ -7,40 +7,43 @@
 //
 // # Routes
 //
-// A paired route makes a session of each connection. A hub has members instead: each connection, and each place where
-// datagrams come from or go to. A route that answers datagrams (udp.flows) has a session for each address that sends some.
+// A paired route makes one session for each connection. A hub has members instead: one for each connection, and one for
+// each datagram socket that it receives from or sends to. A route that answers datagrams (udp.flows) has one session for
+// each address that sends datagrams.
 //
 // # No loops
 //
-// What is guaranteed:
+// The host guarantees:
 //
-//   - A broadcast or multicast that this host sent is never taken for input, by any of its routes, on whatever interface
-//     it comes back. It is known by its source, an address of this machine and a port that only one of its sockets has.
-//   - Where a hub listens on a port and also sends broadcast or multicast to it, over the same interfaces, both are one
-//     member. What is heard there is not sent there, and frames that another host relays back are suppressed: each frame
-//     sent suppresses at most one identical arrival on each interface, within two seconds, and so does each frame heard
-//     for one that comes from elsewhere ([relay.Hub]). So two hosts that stand side by side between two networks, each
-//     with both in one hub, make no loop, and frames get lost between them only where the network loses them.
-//   - What a sender repeats passes, as often as it repeats it, where nothing identical was sent by this host.
+//   - No route of this host accepts a broadcast or multicast that this host sent, on whatever interface it comes back. The
+//     host recognizes such a datagram by its source: an address of this machine and a port that only one of the host's
+//     sockets has.
+//   - If a hub listens on a port and also sends broadcast or multicast to that port over the same interfaces, both
+//     endpoints are one member. The hub does not send a frame back to the member that received it, and suppresses frames
+//     that another host relays back: each frame sent suppresses at most one identical arrival on each interface, within two
+//     seconds, and each frame received does the same for one arrival from another source ([relay.Hub]). So two hosts side by
+//     side between two networks, each with both networks in one hub, make no loop, and frames get lost between them only
+//     where the network loses them.
+//   - Frames that a sender repeats pass as often as it repeats them, unless this host sent an identical frame.
 //
-// Frames are compared by their bytes, not by who sent them. So for two seconds after a frame was sent, what comes first of
-// a copy of it and a true sender's own identical frame is taken for the copy, and the other one passes for the true
-// sender's: receivers get as many as they should, though perhaps the one for the other. Where no copy comes back, that
-// one frame of the true sender is suppressed.
+// The host compares frames by their bytes, not by their sender. So if a copy of a frame that it sent and an identical frame
+// of a true sender both arrive within two seconds, it suppresses the first as the copy and relays the second: receivers get
+// the right number of frames, but perhaps one in place of the other. If no copy comes back, the true sender's frame is
+// suppressed.
 //
-// What an operator must still avoid, for nothing here ends it:
+// The operator must avoid these loops and losses, which the host can't prevent:
 //
-//   - Circles that no single hub sees: two routes, in one host or in several, that each relay one way, so that together
-//     they lead back; a port that is relayed to another one by this host and back by another; hubs that are connected to
-//     each other in a ring over TCP or Unix sockets, for what comes in a stream is not compared with anything.
-//   - More than two hosts side by side between the same networks. A third one adds copies. With four, one datagram comes
-//     back more often than it was sent, and goes round without end.
+//   - Circles that no single hub sees: two routes, in one host or in several, that each relay one way and together lead
+//     back; a port that this host relays to a second port, and another host relays back; hubs that are connected in a ring
+//     over TCP or Unix sockets, because frames from a stream are not compared with anything.
+//   - More than two hosts side by side between the same networks. A third host adds copies. With four, one datagram comes
+//     back more often than it was sent, and circulates for ever.
 //   - Devices that send identical bytes within two seconds of each other into networks that are joined both ways: of two
-//     such frames, one may be all that is heard.
-//   - Unicast from a host to itself, which is taken for one route that talks to another on purpose; and broadcasts whose
-//     source is translated (NAT) on the way back.
+//     such frames, receivers may get only one.
+//   - Unicast from a host to itself, which counts as one route sending to another on purpose; and broadcasts whose source
+//     is translated (NAT) on the way back.
 //
-// It puts together what know nothing of each other: config, endpoint, relay, pluginproc and discovery.
+// Package host combines packages that do not know each other: config, endpoint, relay, pluginproc and discovery.
 package host
 
 import (
@@ -64,20 +67,20 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// memoryPatience is how long a direction may make no progress, while others wait for the memory that it holds.
+// memoryPatience is how long a direction may make no progress while other directions wait for the memory that it holds.
 const memoryPatience = 5 * time.Second
 
-// descriptorsPerSession are a connection on either side.
+// descriptorsPerSession counts the file descriptors of a session: one connection on each side.
 const descriptorsPerSession = 2
 
-// ErrCut is wrapped by the error of a Shutdown that cut sessions which had not delivered everything.
+// ErrCut is wrapped by the error of a Shutdown or a drain that cut sessions before they had delivered everything.
 var ErrCut = errors.New("sessions were cut before they had delivered everything")
 
-// Options concern how a configuration is run. The zero value is ready.
+// Options say how to run a configuration. The zero value is ready to use.
 type Options struct {
 	Logger  hclog.Logger // must not block; nil: nothing is logged
 	Version string       // for status
-	// Control says whether status is served on the control socket.
+	// Control opens the control socket, on which the host serves status.
 	Control bool
 }
 
@@ -91,11 +94,11 @@ type Host struct {
 	memoryLimit  int64
 	connections  *endpoint.Connections
 	payloadBytes int
-	wireBytes    int                              // of a violation that are shown
+	wireBytes    int                              // how many bytes of a violation are shown
 	quarantine   atomic.Pointer[quarantine.Store] // nil: no route has had that policy
-	violations   sync.Map                         // *violations, by the route's name
+	violations   sync.Map                         // *violations by the route's name
 	control      *control                         // nil: there is none
-	lan          *lan                             // nil: no route has needed it; mu guards it
+	lan          *lan                             // nil: no route has needed it; guarded by mu
 	sessions     atomic.Uint64
 	origins      endpoint.Origins // of the datagrams that this host sent
 	network      network
@@ -105,23 +108,23 @@ type Host struct {
 	mu        sync.Mutex
 	config    *config.Config
 	codecs    *plugins.Set   // of config
-	earlier   []*plugins.Set // of configurations before it, which routes still have
+	earlier   []*plugins.Set // of earlier configurations, while routes use them
 	routes    []*route
-	retired   []*route // that a reload took out, and whose sessions go on
-	past      totals   // of routes that have ended, and that no configuration has any more
+	retired   []*route // removed or replaced by a reload, with sessions that go on
+	past      totals   // of routes that have ended and are in no configuration any more
 	draining  bool
-	retiring  sync.WaitGroup  // of retired
-	drains    sync.WaitGroup  // of single routes
-	life      context.Context // until the host begins to end
+	retiring  sync.WaitGroup  // one for each retired route
+	drains    sync.WaitGroup  // one for each call of Drain
+	life      context.Context // ends when the host begins to end
 	endLife   context.CancelCauseFunc
 }
 
-// Start makes c run and returns when every listener is open and every plugin that a route uses is up; or with an error,
-// of everything that is wrong, and nothing left behind. ctx is for starting alone.
+// Start runs c. It returns when every listener is open and every plugin that a route uses is up, or returns an error that
+// lists everything that is wrong, and leaves nothing running. ctx limits only the start.
 //
-// A plugin that has not come up within timeouts.start is started again, and Start does not wait for that: its routes listen, and
-// what connects to them waits until it is up. A route whose plugins are up does not wait for those of others for
-// longer than a second. What turns out to be wrong after Start has returned is logged, and its route is down.
+// If a plugin is not up within timeouts.start, the host starts it again, and Start does not wait for it: its routes listen,
+// and connections to them wait until the plugin is up. A route whose plugins are up waits at most one second for the
+// plugins of other routes. An error found after Start has returned is logged, and its route is down.
 func Start(ctx context.Context, c *config.Config, options Options) (*Host, error) {
 	log := options.Logger
 	if log == nil {
@@ -146,7 +149,7 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 	return h, nil
 }
 
-// open does what can fail.
+// open makes the routes and starts them, and opens the control socket if control is set.
 func (h *Host) open(ctx context.Context, control bool) error {
 	c := h.config
 	for i := range c.Routes {
@@ -160,8 +163,8 @@ func (h *Host) open(ctx context.Context, control bool) error {
 	})
 }
 
-// openControl serves status. Only a place that was asked for must be free: several hosts of a user without a
-// configuration of their own would otherwise be in each other's way.
+// openControl serves the control socket at path; "" means the default path. It fails only if the configuration names the
+// path: otherwise several hosts of one user, all with the default path, could not run together.
 func (h *Host) openControl(ctx context.Context, path string) error {
 	asked := path != ""
 	if !asked {
@@ -180,12 +183,12 @@ func (h *Host) openControl(ctx context.Context, path string) error {
 	return nil
 }
 
-// warnOfOther says whose status is shown at the default place of the control socket, which this host could not have.
+// warnOfOther logs that this host could not listen at path, the default control socket, and which process listens there.
 func (h *Host) warnOfOther(ctx context.Context, path string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryPatience)
 	defer cancel()
 	var other *Status
-	if checkDir(filepath.Dir(path)) == nil { // else it may be anybody's
+	if checkDir(filepath.Dir(path)) == nil { // otherwise any user may have made the socket
 		other, _ = QueryStatus(ctx, path)
 	}
 	if other == nil {
@@ -196,6 +199,7 @@ func (h *Host) warnOfOther(ctx context.Context, path string, err error) {
 		"path", path, "other", runner(other))
 }
 
+// openQuarantine opens the quarantine if a route of c needs it and the host has not opened it yet.
 func (h *Host) openQuarantine(c *config.Config) error {
 	wanted := slices.ContainsFunc(c.Routes, func(r config.Route) bool { return r.OnViolation == config.ViolationQuarantine })
 	if !wanted || h.quarantine.Load() != nil {
@@ -209,10 +213,11 @@ func (h *Host) openQuarantine(c *config.Config) error {
 	return nil
 }
 
-// connectionsAllowed is how many connections may be open, as far as the system has descriptors for them.
+// connectionsAllowed returns how many connections may be open: limits.max_connections of c, or fewer if the system does not
+// have the file descriptors for as many.
 func (h *Host) connectionsAllowed(c *config.Config) int {
 	n, limited := endpoint.ConnectionsAllowed(c.Limits.MaxConnections, descriptorsPerSession)
-	if limited && !c.IsSet("limits.max_connections") { // the default is what is usual, not what was asked for
+	if limited && !c.IsSet("limits.max_connections") { // no warning: the operator did not ask for the default
 		h.log.Debug("connections are limited by file descriptors", "effective", n)
 	} else if limited {
 		h.log.Warn("too few file descriptors for limits.max_connections",
@@ -221,10 +226,10 @@ func (h *Host) connectionsAllowed(c *config.Config) int {
 	return n
 }
 
-// Shutdown ends the host: it stops listening, and lets each route's sessions come to an end for at most its
-// timeouts.drain; what is left then is cut, and what is left when ctx ends is cut at once. The error wraps ErrCut if what
-// was cut lost anything, or was cut at once. It returns when nothing runs any more, and logs what the host has done in
-// all. A Reload that is under way changes nothing any more.
+// Shutdown ends the host: it stops listening, and lets the sessions of each route end for at most the route's
+// timeouts.drain. Then it cuts the sessions that are left; when ctx ends, it cuts them at once. The error wraps ErrCut if
+// a cut session lost anything or sessions were cut at once. Shutdown returns when nothing runs any more, and logs the
+// totals of the host. A Reload that is under way changes nothing any more.
 func (h *Host) Shutdown(ctx context.Context) error {
 	h.endLife(errEnding)
 	h.changing.Lock()
@@ -248,7 +253,7 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	return errors.Join(after.cutSince(&before, ctx.Err() != nil), err)
 }
 
-// close ends what is left, at once, and releases everything.
+// close ends the remaining sessions at once and releases everything.
 func (h *Host) close() error {
 	h.endLife(errEnding)
 	h.mu.Lock()
@@ -258,7 +263,7 @@ func (h *Host) close() error {
 		r.drain()
 		r.cancel(relay.DrainTimeout)
 	}
-	h.pool.Kill() // no session waits for a call that does not return
+	h.pool.Kill() // so that no session waits for a plugin that does not answer
 	for _, r := range routes {
 		r.stop()
 	}
@@ -276,7 +281,7 @@ func (h *Host) close() error {
 	return errors.Join(errs...)
 }
 
-// Addr returns where the route of that name listens, nil if it does not; the first place of several.
+// Addr returns the first address at which the route of that name listens; nil if it does not listen.
 func (h *Host) Addr(route string) *endpoint.Address {
 	all := h.Addrs(route)
 	if len(all) == 0 {
@@ -285,7 +290,7 @@ func (h *Host) Addr(route string) *endpoint.Address {
 	return &all[0]
 }
 
-// Addrs returns all places where the route of that name listens, in the order of its endpoints.
+// Addrs returns all addresses at which the route of that name listens, in the order of its endpoints.
 func (h *Host) Addrs(route string) []endpoint.Address {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -300,7 +305,7 @@ func (h *Host) Addrs(route string) []endpoint.Address {
 	return all
 }
 
-// Status returns what the host is doing.
+// Status returns the present state of the host.
 func (h *Host) Status() *Status {
 	h.mu.Lock()
 	routes, retired := h.routes, h.retired

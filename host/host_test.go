@@ -21,8 +21,8 @@ import (
 	"github.com/framehost/framehost/host/pluginproc"
 )
 
-// Two codecs of this package's own, served by the test binary as built-in plugins: line ends payloads with LF, long puts
-// four bytes of length in front.
+// The test binary serves two codecs of its own as built-in plugins: line ends each payload with LF, long begins each frame
+// with the length in four bytes.
 type noOptions struct{}
 
 type line struct{}
@@ -40,10 +40,10 @@ func (line) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			}
 			return begin, nil
 		}
-		if in.Bytes[begin] == '!' { // a violation, to have one
+		if in.Bytes[begin] == '!' { // lets tests cause a violation
 			return begin, &codecs.Fault{Offset: begin, At: begin, Err: codecs.ErrMalformed, Want: "no !", Resume: from + i + 1}
 		}
-		if in.Bytes[begin] == '*' { // and a frame that no process survives
+		if in.Bytes[begin] == '*' { // lets tests crash the plugin process
 			os.Exit(3)
 		}
 		if err := out.Refer(begin, from+i); err != nil {
@@ -82,7 +82,7 @@ func appendLong(dst, payload []byte) ([]byte, error) {
 	return append(binary.BigEndian.AppendUint32(dst, uint32(len(payload))), payload...), nil
 }
 
-// stateful is line, as a framing whose frames depend on those before them.
+// stateful is line, but claims that frames depend on earlier ones.
 type stateful struct{ line }
 
 func (stateful) UsesState() bool { return true }
@@ -138,7 +138,7 @@ func startWith(t *testing.T, yaml string, options Options) *Host {
 	return h
 }
 
-// upstream is a server that hands its connections to the test.
+// upstream is a server whose connections the test accepts.
 type upstream struct {
 	t *testing.T
 	net.Listener
@@ -166,7 +166,7 @@ func (u upstream) accept() *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// freePort returns a port that nobody listens on at present.
+// freePort returns a TCP port on which nothing listens at present.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, port := listenElsewhere(t)
@@ -174,8 +174,8 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// listenElsewhere listens on a port of 127.0.0.1. Once it is closed the port is free at once, which it is not with a
-// net.Listener while a plugin is being started.
+// listenElsewhere listens on a port of 127.0.0.1. The port is free as soon as the listener is closed. With a net.Listener it
+// would not be free while a plugin is being started.
 func listenElsewhere(t *testing.T) (l *endpoint.Listener, port string) {
 	t.Helper()
 	l, err := endpoint.Listen(t.Context(), endpoint.Address{Network: "tcp", Address: "127.0.0.1:0"}, endpoint.ListenOptions{})
@@ -208,7 +208,7 @@ func send(t *testing.T, c net.Conn, wire string) {
 	}
 }
 
-// expect reads exactly want.
+// expect reads as many bytes as want has, and expects them to be want.
 func expect(t *testing.T, c net.Conn, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
@@ -226,7 +226,7 @@ func expectEnd(t *testing.T, c net.Conn, want error) {
 	}
 }
 
-// expectReset connects and sees a reset, perhaps before connecting is over.
+// expectReset connects and expects a reset, which may come before the connection is complete.
 func expectReset(t *testing.T, h *Host, route string) {
 	t.Helper()
 	c, err := net.Dial("tcp", h.Addr(route).Address)
@@ -254,7 +254,7 @@ routes:
 	expect(t, peer, "\x00\x00\x00\x05hello")
 	send(t, peer, "\x00\x00\x00\x02hi")
 	expect(t, down, "hi\n")
-	// The answer comes after the request's direction has ended.
+	// The answer comes after the direction of the request has ended.
 	send(t, down, "ld\n")
 	if err := down.CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -267,7 +267,7 @@ routes:
 	expectEnd(t, down, io.EOF)
 }
 
-// What was whole arrives; the stream that was cut inside a frame does not end cleanly.
+// Whole frames arrive. A stream that is cut inside a frame does not end cleanly.
 func TestCutInsideFrame(t *testing.T) {
 	up := listenUpstream(t)
 	h := start(t, fmt.Sprintf(`
@@ -399,7 +399,7 @@ routes:
 	expect(t, down, "back")
 }
 
-// A route that dials both sides is made again when it ends.
+// A route that dials both sides dials them again when the session ends.
 func TestDialBothSides(t *testing.T) {
 	a, b := listenUpstream(t), listenUpstream(t)
 	h := start(t, fmt.Sprintf(`
@@ -418,7 +418,7 @@ routes:
 	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["fin"] >= 2 })
 }
 
-// What was received before the drain arrives, and both peers see a clean end.
+// Frames received before the drain arrive, and both peers see a clean end.
 func TestDrain(t *testing.T) { onPlanes(t, drainOn) }
 
 func drainOn(t *testing.T, plane string) {
@@ -526,7 +526,7 @@ routes:
 	}
 }
 
-// Everything that is wrong is told at once, with its place.
+// All errors are reported together, with their places in the configuration.
 func TestStartErrors(t *testing.T) {
 	taken := listenUpstream(t)
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
@@ -555,10 +555,10 @@ routes:
 	}
 }
 
-// patience is how long a test waits for what should happen at once, before it fails instead of hanging.
+// patience is how long a test waits for an event that should happen at once. Then it fails.
 const patience = time.Minute
 
-// waitFor waits until the status is as ok wants it.
+// waitFor waits until ok returns true for the status of h.
 func waitFor(t testing.TB, h *Host, ok func(*Status) bool) {
 	t.Helper()
 	deadline := time.NewTimer(patience)

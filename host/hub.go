@@ -17,23 +17,23 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// receiverPatience is how long a sender of a hub waits for a receiver whose queue is full and whose connection takes nothing.
+// receiverPatience is how long a sender of a hub waits for a receiver whose queue is full and whose connection accepts no bytes.
 const receiverPatience = 100 * time.Millisecond
 
-// A hub is what a route has whose sides are shared by many: each connection of a side, and each place of datagrams, is a
-// member of it.
+// A hub is the part of a route that relays between many members: each connection of a side, and each datagram side, is a
+// member.
 //
-// A reload that changes the route makes another one, in the same room: old members and new ones hear each other. Sides that
-// are the same pass to it as they are, and listeners with the same address keep their sockets.
+// A reload that changes the route makes a new hub in the same room, so that old and new members get each other's frames. The
+// new hub takes over unchanged sides as they are, and the sockets of listeners with the same address.
 type hub struct {
 	*room
 	route   *route
 	sides   []side
-	passed  map[side]side // until the hub takes over: which side of the hub before goes on in place of which of sides
-	claimed map[side]bool // of the hub before
+	passed  map[side]side // until takeOver: by new side, the side of the old hub that goes on in its place
+	claimed map[side]bool // sides of the old hub that a new side takes over, or takes the socket of
 }
 
-// A room is where the members of a hub are.
+// A room has the members of a hub. All hubs of one route name share it.
 type room struct {
 	*relay.Hub
 
@@ -41,23 +41,24 @@ type room struct {
 	members map[uint64]*member
 }
 
-// A side is an endpoint of a hub; or two that are one place: see datagramSide.
+// A side is an endpoint of a hub, or two endpoints that are one member: see datagramSide.
 type side interface {
 	open(ctx context.Context) error
-	prepare() error // to receive, before any side starts
+	prepare() error // prepares to get frames; called before any side starts
 	start()
 	started() bool
-	halt()                                           // no member joins any more
-	retire()                                         // ends what is no stream
-	close()                                          // what was opened, also if start was never called
-	listening() (*config.Endpoint, endpoint.Address) // nil where it only dials
+	halt()                                           // lets no member join any more
+	retire()                                         // ends a datagram member; streams go on
+	close()                                          // closes what open opened; start need not have been called
+	listening() (*config.Endpoint, endpoint.Address) // nil if the side only dials
 	kernel() *DatagramStatus                         // nil for streams
-	away() *MemberStatus                             // what waits for a connection; nil: none is missing
-	same(s side) bool                                // whether it can go on in place of s, as it is
-	passTo(h *hub, s side) side                      // makes it one of h's, in place of s
+	away() *MemberStatus                             // the frames that wait for a connection; nil: no connection is missing
+	same(s side) bool                                // reports whether this side can go on unchanged in place of s
+	passTo(h *hub, s side) side                      // makes this side a side of h, in place of s
 	describe() string
 }
 
+// newHub returns a hub for r, in the room of the ledger, which it makes if there is none yet.
 func newHub(r *route) *hub {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,12 +69,13 @@ func newHub(r *route) *hub {
 	return &hub{room: r.room, route: r, passed: map[side]side{}, claimed: map[side]bool{}}
 }
 
-// takeOver takes over what the hub before has that is the same. It is called before that one retires.
+// takeOver takes over from the old hub the sides and sockets that takes found to be the same. It must be called before the
+// old hub retires.
 func (h *hub) takeOver(before *hub) error {
 	var errs []error
 	for i, s := range h.sides {
 		if old := h.passed[s]; old != nil {
-			before.mu.Lock() // status may be looking at them
+			before.mu.Lock() // status may be reading before.sides
 			before.sides = slices.DeleteFunc(slices.Clone(before.sides), func(o side) bool { return o == old })
 			before.mu.Unlock()
 			h.sides[i] = old.passTo(h, s)
@@ -85,14 +87,14 @@ func (h *hub) takeOver(before *hub) error {
 	return errors.Join(errs...)
 }
 
-// current returns the sides that the hub has now.
+// current returns the present sides of the hub.
 func (h *hub) current() []side {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.sides
 }
 
-// listen opens what the hub listens on and where it sends datagrams.
+// listen opens the listeners and the datagram sockets of the hub, except those that takeOver will take over.
 func (h *hub) listen(ctx context.Context) error {
 	sides, err := h.plan()
 	if err != nil {
@@ -110,7 +112,8 @@ func (h *hub) listen(ctx context.Context) error {
 	return nil
 }
 
-// takes reports whether s need not be opened, since the hub before has what it needs.
+// takes reports whether s need not be opened because it can take over a side, or the socket of a side, of the old hub. It
+// claims that side of the old hub for s.
 func (h *hub) takes(s side) bool {
 	if h.route.takes == nil {
 		return false
@@ -138,7 +141,7 @@ func (h *hub) takes(s side) bool {
 func (h *hub) plan() ([]side, error) {
 	var sides []side
 	var places []*datagramSide
-	dialed := map[string]int{} // how many sides have an address
+	dialed := map[string]int{} // how many sides have each address
 	endpoints := h.route.config.Sides()
 	for _, e := range endpoints {
 		switch {
@@ -171,7 +174,7 @@ func (h *hub) plan() ([]side, error) {
 	return sides, nil
 }
 
-// places returns where the hub listens, in the order of the route's endpoints.
+// places returns the addresses where the hub listens, in the order of the route's endpoints.
 func (h *hub) places() []boundAddress {
 	var all []boundAddress
 	for _, s := range h.current() {
@@ -198,14 +201,14 @@ func (h *hub) start() {
 	}
 }
 
-// halt lets no member join any more.
+// halt lets no further member join.
 func (h *hub) halt() {
 	for _, s := range h.sides {
 		s.halt()
 	}
 }
 
-// retire lets no member join any more, and ends the places of datagrams. Streams go on.
+// retire lets no further member join, and ends the datagram members. Streams go on.
 func (h *hub) retire() {
 	for _, s := range h.sides {
 		s.halt()
@@ -220,7 +223,7 @@ func (h *hub) close() {
 	}
 }
 
-// A member is one that takes part in a hub now.
+// A member is a connection or a datagram side that takes part in a hub.
 type member struct {
 	*relay.Member
 	id       uint64
@@ -235,25 +238,25 @@ type member struct {
 	cutOff   context.CancelCauseFunc
 }
 
-// newMember returns what a connection, or a place of datagrams, is to be in the hub. It is to be run, or released.
+// newMember returns a member for a connection or a datagram side. The caller must release it, after it has run or not.
 func (h *hub) newMember(endpoint, codec string) *member {
 	m := &member{id: h.route.host.sessions.Add(1), route: h.route, endpoint: endpoint, codec: codec}
 	m.ctx, m.cutOff = context.WithCancelCause(h.route.ctx)
 	return m
 }
 
-// release frees what newMember made.
+// release releases the context of the member.
 func (m *member) release() { m.cutOff(nil) }
 
-// Drain lets a connection end once it rests.
+// Drain ends the member when it is at rest.
 func (m *member) Drain() { m.Member.Drain(relay.Drained) }
 
-// Cut ends the member.
+// Cut ends the member at once, with relay.DrainTimeout.
 func (m *member) Cut() { m.cutOff(relay.DrainTimeout) }
 
 func (m *member) abort() { m.Cut() }
 
-// memberConfig is what members of e have.
+// memberConfig returns the configuration of a member m of endpoint e.
 func (h *hub) memberConfig(m *member, e *config.Endpoint, codec codeccall.Codec) relay.MemberConfig {
 	r := h.route
 	return relay.MemberConfig{
@@ -267,7 +270,7 @@ func queueOf(e *config.Endpoint) relay.Queue {
 	return relay.Queue{Frames: e.Queue.Frames, Bytes: int(e.Queue.Bytes), Policy: relay.QueuePolicy(e.Queue.Policy)}
 }
 
-// run takes part until the member is over, and logs how it ended.
+// run relays for m until it is over, and logs how it ended.
 func (h *hub) run(m *member) relay.MemberResult {
 	r := h.route
 	h.mu.Lock()

@@ -19,20 +19,20 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// BenchmarkHub finds how fast one sender of datagrams may be for any number of TCP receivers. It sends a sentence of NMEA
-// 0183 (71 bytes and CR LF) at a steady rate for 400 ms, at higher and lower rates, to
+// BenchmarkHub measures how fast one sender of datagrams can send to 1 and to 100 TCP receivers. It sends an NMEA 0183
+// sentence (71 bytes and CR LF) at a steady rate for 400 ms, and searches for the highest rate, to
 //
-//   - a whole host: UDP, codec nmea0183, to TCP, codec newline, in plugin processes as they are installed; all queues and
-//     buffers as they are by default,
+//   - a whole host, from UDP with codec nmea0183 to TCP with codec newline, with the plugin processes as they are installed
+//     and the default queues and buffers (hub),
 //   - a loop without codecs that reads a datagram, and writes it and LF to each connection (loop),
-//   - and one that takes care to read many at once and to write them together (batched).
+//   - and such a loop that reads many datagrams at once and writes them together (batched).
 //
-// Sender and receivers are in the same process, on the same processors, and cheap: batches of datagrams, large reads. A
-// rate is sustained when every receiver got every datagram, and the last one as the sending ended or not much later, so
-// that no buffer only hid what was too much. Loss begins at the lowest rate where, also when it was tried again, a
-// datagram was lost.
+// Sender and receivers run in the same process, on the same processors, and cost little: they use batches of datagrams and
+// large reads. A rate is sustained if every receiver gets every datagram, and gets the last one at most 40 ms after the
+// sending has ended, so that buffers do not hide an overload. Loss begins at the lowest rate at which a datagram is lost in
+// two attempts.
 //
-// It does the same however large N is:
+// Its result does not depend on b.N:
 //
 //	go test -run '^$' -bench '^BenchmarkHub$' ./host
 func BenchmarkHub(b *testing.B) {
@@ -53,22 +53,22 @@ func BenchmarkHub(b *testing.B) {
 
 const (
 	benchSentence = "$GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76"
-	benchFrame    = len(benchSentence) + 1 // bytes of it and LF
+	benchFrame    = len(benchSentence) + 1 // bytes, with LF
 
-	sendingTime = 400 * time.Millisecond // of an attempt
-	overtime    = sendingTime / 10       // that what was sent last may take
-	silence     = 400 * time.Millisecond // after which what has not arrived is lost
-	pacing      = time.Millisecond       // between batches of the sender
+	sendingTime = 400 * time.Millisecond // duration of an attempt
+	overtime    = sendingTime / 10       // how much later the last datagram may arrive
+	silence     = 400 * time.Millisecond // datagrams that have not arrived after this pause are lost
+	pacing      = time.Millisecond       // pause between batches of the sender
 
-	slowest   = 2000.0 // datagrams a second that are tried
-	precision = 1.06   // of rates that are told apart
+	slowest   = 2000.0 // lowest rate tried, in datagrams a second
+	precision = 1.06   // the search ends at this ratio between a bad and a good rate
 )
 
-// A course is what datagrams go through: from a UDP socket to those who connect.
+// A course relays datagrams from a UDP socket to TCP connections.
 type course struct {
 	udp, tcp string
-	ready    func(receivers int) // waits until they all receive
-	lost     func() string       // where datagrams were
+	ready    func(receivers int) // waits until all receivers are connected
+	lost     func() string       // describes where datagrams were lost
 	close    func()
 }
 
@@ -120,14 +120,14 @@ routes:
 	}
 }
 
-// loopCourse is what one would write without framehost, with up to batch datagrams at once.
+// loopCourse relays in a simple loop without framehost, up to batch datagrams at once.
 func loopCourse(b *testing.B, batch int) course {
 	b.Helper()
 	in, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		b.Fatal(err)
 	}
-	_ = in.SetReadBuffer(4 << 20) // as framehost has it
+	_ = in.SetReadBuffer(4 << 20) // as in framehost
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -211,14 +211,14 @@ func relayBatches(in *net.UDPConn, batch int, write func([]byte)) {
 	}
 }
 
-// measured reports what a course achieves, and returns the rate that it sustains.
+// measured reports the metrics of a course, and returns the rate that it sustains.
 func measured(b *testing.B, name string, receivers int, c course, loss bool) (sustained float64) {
 	b.Helper()
 	defer c.close()
 	t := newBenchLoad(b, c, receivers)
 	defer t.close()
 	c.ready(receivers)
-	t.attempt(slowest) // what is made at first is not measured
+	t.attempt(slowest) // warm-up
 	sustained, _ = t.search(slowest, func(o outcome) bool { return o.lost == 0 && o.late < overtime })
 	b.ReportMetric(sustained, name+"-sustained/s")
 	if !loss {
@@ -241,7 +241,7 @@ type benchLoad struct {
 	writer   *ipv4.PacketConn
 	batch    []ipv4.Message
 	conns    []net.Conn
-	received atomic.Int64 // bytes, by all of them
+	received atomic.Int64 // bytes, by all receivers
 	work     sync.WaitGroup
 }
 
@@ -287,13 +287,13 @@ func (t *benchLoad) close() {
 }
 
 type outcome struct {
-	rate float64 // at which it was sent, which is less than was asked for if the sender can't
-	lost int64   // datagrams, by all receivers together; below 0: they got some that were not sent this time
-	late time.Duration
+	rate float64       // datagrams a second really sent, which is less than requested if the sender is too slow
+	lost int64         // datagrams, by all receivers together; below 0: some of an earlier attempt arrived
+	late time.Duration // from the end of sending until the last datagram arrived
 }
 
-// attempt sends at a rate, and waits for what arrives. It tries again if more arrives than was sent: where the machine has
-// much else to do, something may come so late that it was taken for lost before.
+// attempt sends at a rate and waits for the datagrams to arrive. It tries again if more arrive than were sent: on a busy
+// machine, datagrams that an earlier attempt counted as lost may come late.
 func (t *benchLoad) attempt(rate float64) outcome {
 	t.b.Helper()
 	for {
@@ -336,11 +336,11 @@ func (t *benchLoad) send(rate float64) outcome {
 	return outcome{float64(total) / took.Seconds(), (all - last) / int64(benchFrame), news.Sub(began) - took}
 }
 
-// search returns the highest rate that was well, from one on that is, and the lowest that was not; infinity if the sender
-// can't send that fast.
+// search returns the highest rate for which well returns true, and the lowest for which it returns false, or infinity if the
+// sender can't send that fast. It begins at from, for which well must return true.
 func (t *benchLoad) search(from float64, well func(outcome) bool) (good, bad float64) {
 	try := func(rate float64) (o outcome, ok bool) {
-		for range 2 { // others use the machine as well
+		for range 2 { // other processes may have disturbed the first attempt
 			if o = t.attempt(rate); well(o) {
 				return o, true
 			}
@@ -361,7 +361,7 @@ func (t *benchLoad) search(from float64, well func(outcome) bool) (good, bad flo
 			bad = min(rate, o.rate)
 			continue
 		}
-		if o.rate < good*precision { // that was all
+		if o.rate < good*precision { // the sender can't send faster
 			return good, bad
 		}
 		good = o.rate

@@ -17,7 +17,7 @@ import (
 	"github.com/framehost/framehost/host/endpoint"
 )
 
-// talker is a socket of somebody else on the network, who sends and hears broadcasts on loopback.
+// talker is the socket of another program on the network, which sends and receives datagrams on loopback.
 type talker struct {
 	t *testing.T
 	*endpoint.DatagramConn
@@ -26,7 +26,7 @@ type talker struct {
 
 const loopback = "127.255.255.255"
 
-// freePort is a UDP port that nobody has, for now.
+// freeUDPPort returns a UDP port that no socket has at present.
 func freeUDPPort(t *testing.T) int {
 	t.Helper()
 	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
@@ -37,7 +37,7 @@ func freeUDPPort(t *testing.T) int {
 	return c.LocalAddr().(*net.UDPAddr).Port
 }
 
-// talk sends to a port of loopback, by broadcast.
+// talk returns a talker that sends broadcasts to a port of loopback.
 func talk(t *testing.T, port int) talker {
 	t.Helper()
 	return talkTo(t, netip.AddrPortFrom(netip.MustParseAddr(loopback), uint16(port)))
@@ -63,7 +63,7 @@ func (k talker) say(payloads ...string) {
 	}
 }
 
-// overhear receives the broadcasts to a port of loopback.
+// overhear returns a talker that receives the broadcasts to a port of loopback.
 func overhear(t *testing.T, port int) talker {
 	t.Helper()
 	c, err := endpoint.ListenDatagram(t.Context(), fmt.Sprintf("%s:%d", loopback, port), endpoint.DatagramOptions{Origins: new(endpoint.Origins)})
@@ -74,7 +74,7 @@ func overhear(t *testing.T, port int) talker {
 	return talker{t, c, netip.AddrPort{}}
 }
 
-// hear expects datagrams, in their order.
+// hear expects the datagrams want, in this order.
 func (k talker) hear(want ...string) {
 	k.t.Helper()
 	watchdog := time.AfterFunc(10*time.Second, func() { k.Close() })
@@ -90,7 +90,7 @@ func (k talker) hear(want ...string) {
 	}
 }
 
-// dialAt connects to the place of that number where the route listens over tcp.
+// dialAt connects over TCP to the address of the route with the index place in Host.Addrs.
 func dialAt(t *testing.T, h *Host, route string, place int) *net.TCPConn {
 	t.Helper()
 	c, err := net.Dial("tcp", h.Addrs(route)[place].Address)
@@ -101,7 +101,7 @@ func dialAt(t *testing.T, h *Host, route string, place int) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// members waits until so many members are in the hub of the host's first route.
+// members waits until the hub of the host's first route has n members.
 func members(t *testing.T, h *Host, n int) {
 	t.Helper()
 	waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Hub.Live) == n })
@@ -130,11 +130,11 @@ routes:
 	}
 	ear.hear("$GPGGA\n", "two\nframes\n")
 
-	// A client's frame leaves as a datagram, reaches the other client, and is not heard by framehost itself.
+	// A client's frame is sent as a datagram, reaches the other client, and is not received by framehost itself.
 	send(t, one, long("from a client"))
 	ear.hear("from a client\n")
 	expect(t, other, long("from a client"))
-	ship.say("$GPGGA\n") // what a sender repeats passes
+	ship.say("$GPGGA\n") // a repeated frame of a sender passes
 	expect(t, one, long("$GPGGA"))
 	expect(t, other, long("$GPGGA"))
 	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.Own == 1 })
@@ -156,7 +156,7 @@ routes:
 	expect(t, c, long("a\nb")+long("c"))
 }
 
-// A second host that has the same two networks relays everything back, and does not know what the first one sent.
+// A second host in the same two networks relays everything back, and does not know what the first one sent.
 func TestTwoHostsBridgeWithoutLoop(t *testing.T) {
 	left, right := freeUDPPort(t), freeUDPPort(t)
 	yaml := fmt.Sprintf(`
@@ -177,7 +177,7 @@ routes:
 	for _, payload := range []string{"x", "x", "y", "end"} {
 		ship.say(payload)
 		said++
-		// Everything that a host sent is heard by itself and by the other, and then it is quiet.
+		// Both hosts receive all that each of them sent, and then nothing more is sent.
 		waitFor(t, hosts[0], func(*Status) bool {
 			one, other := hosts[0].Status().Routes[0].Hub, hosts[1].Status().Routes[0].Hub
 			return one.DatagramsOut >= said && other.DatagramsOut >= said &&
@@ -185,7 +185,7 @@ routes:
 				other.Own == other.DatagramsOut && other.DatagramsIn == said+one.DatagramsOut
 		})
 	}
-	for _, h := range hosts { // each passes it on once, or in both directions if it hears it on both sides at once
+	for _, h := range hosts { // each relays a frame once, or in both directions if it gets the frame from both sides at once
 		if got := h.Status().Routes[0].Hub; got.DatagramsOut > 2*said {
 			t.Errorf("got %+v, want at most %d datagrams out", got, 2*said)
 		}
@@ -218,7 +218,7 @@ routes:
 	send(t, plain, long("b"))
 	expect(t, echoes, "b\n")
 	send(t, echoes, "c\n")
-	expect(t, plain, long("c")) // and not b
+	expect(t, plain, long("c")) // not b: plain does not get its own frame
 }
 
 func TestDialToListen(t *testing.T) {
@@ -235,7 +235,7 @@ routes:
 		waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Hub.Live) == 2 })
 		send(t, feed, payload+"\n")
 		expect(t, c, long(payload))
-		for _, end := range []*net.TCPConn{c, feed} { // what was dialled is dialled again
+		for _, end := range []*net.TCPConn{c, feed} { // the dialed side dials again
 			_ = end.SetLinger(0)
 			end.Close()
 		}
@@ -243,8 +243,8 @@ routes:
 	}
 }
 
-// A receiver that does not read loses frames, as soon as nothing more fits between it and the sender, and the other one
-// none.
+// A receiver that does not read loses frames as soon as the buffers between it and the sender are full. The other receiver
+// loses none.
 func TestSlowReceiver(t *testing.T) {
 	const size = 64 << 10
 	for _, policy := range []string{"drop_oldest", "drop_newest", "disconnect"} {
@@ -283,7 +283,7 @@ routes:
 	}
 }
 
-// sendUntil sends payload as frames until enough is closed, and then a frame that is "the end"; it returns how many it sent.
+// sendUntil sends frames with payload until enough is closed, and then the frame "the end". It returns how many it sent.
 func sendUntil(t *testing.T, c net.Conn, payload string, enough <-chan struct{}) (frames int) {
 	for going := true; going; frames++ {
 		select {
@@ -299,7 +299,7 @@ func sendUntil(t *testing.T, c net.Conn, payload string, enough <-chan struct{})
 	return frames
 }
 
-// countLong reads frames up to the one whose payload is end, and returns how many there were.
+// countLong reads frames up to the one whose payload is end, and returns how many it read.
 func countLong(t *testing.T, c net.Conn, end string) (frames int) {
 	in := bufio.NewReader(c)
 	var length [4]byte
@@ -318,7 +318,7 @@ func countLong(t *testing.T, c net.Conn, end string) (frames int) {
 	return frames
 }
 
-// With block the sender waits for the slow one, and nothing is lost.
+// With the policy block, the sender waits for a slow receiver, and nothing is lost.
 func TestBlockingReceiver(t *testing.T) {
 	const size = 64 << 10
 	h := start(t, `
@@ -396,11 +396,11 @@ routes:
 	d := dialAt(t, h, "hub", 2)
 	members(t, h, 3)
 	talkTo(t, netip.MustParseAddrPort(h.Addr("hub").Address)).say("new\n")
-	expect(t, c, "new\n") // a member of before hears what comes now
+	expect(t, c, "new\n") // a member from before the reload gets new frames
 	expect(t, d, long("new"))
 	send(t, c, "old\n")
 	expect(t, d, long("old"))
-	// Another codec for datagrams: their place is made anew, streams go on.
+	// A new codec for datagrams: the datagram side is opened again, and streams go on.
 	changed := strings.Replace(fmt.Sprintf(yaml, "long"), `"udp://127.0.0.1:0", codec: line`, `"udp://127.0.0.1:0", codec: long`, 1)
 	if err := h.Reload(t.Context(), parse(t, changed)); err != nil {
 		t.Fatal(err)
@@ -411,8 +411,8 @@ routes:
 	expect(t, d, long("last"))
 }
 
-// A route of a hub that a reload replaced ends as soon as it has no members. Those of the routes before and after it, which
-// share its room, go on, and others may still join; after a reload that is refused, too.
+// A hub route that a reload has replaced ends as soon as it has no members. The members of earlier and later routes, which
+// share its room, go on, and new ones can join. The same holds after a refused reload.
 func TestHubReloadWithoutMembers(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -439,7 +439,7 @@ routes:
 		fmt.Sprintf(`to: {listen: "tcp://%s"`, taken.Addr()), 1))); err == nil {
 		t.Error("a reload with an address that is taken was accepted")
 	}
-	b := dialAt(t, h, "hub", 1) // which a room that drains does not let in
+	b := dialAt(t, h, "hub", 1) // joins only if the room is not draining
 	members(t, h, 3)
 	send(t, c, "refused\n")
 	expect(t, b, long("refused"))
@@ -450,7 +450,7 @@ routes:
 	if err := h.Reload(t.Context(), parse(t, yaml("64s"))); err != nil { // the route with 63s had no members
 		t.Fatal(err)
 	}
-	waitFor(t, h, func(*Status) bool { // it has ended
+	waitFor(t, h, func(*Status) bool { // the route with 63s has ended
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		return len(h.retired) == 1

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// away returns a TCP address that nothing listens on, and that no outgoing connection takes meanwhile.
+// away returns a TCP address at which nothing listens, and which no outgoing connection is assigned meanwhile.
 func away(t *testing.T) string {
 	t.Helper()
 	ip := "127.0.0.1"
@@ -25,7 +25,7 @@ func away(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// listenAgain listens where something listened before.
+// listenAgain listens at an address that was in use before.
 func listenAgain(t *testing.T, address string) upstream {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
@@ -43,7 +43,7 @@ func awayHub(s *Status) *MemberStatus {
 	return new(MemberStatus)
 }
 
-// What comes while the collector is down arrives when it is up, and again after it was down in between.
+// Frames that come while the collector is down arrive when it is up, and so they do when it is down a second time.
 func TestDatagramsWaitForTheCollector(t *testing.T) {
 	collector := away(t)
 	h := start(t, fmt.Sprintf(`
@@ -68,7 +68,7 @@ routes:
 	}
 }
 
-// When the queue of a collector that is down is full, its policy applies, and what is dropped is counted.
+// When the queue for a collector that is down is full, its policy applies, and dropped frames are counted.
 func TestQueueFillsWhileTheCollectorIsDown(t *testing.T) {
 	tests := []struct {
 		policy  string

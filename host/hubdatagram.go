@@ -16,35 +16,35 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// reopenAfter is how long a place of datagrams is left alone after it failed.
+// reopenAfter is the pause before a failed datagram side is opened again.
 const reopenAfter = time.Second
 
-// A datagramSide is one member of a hub: a place where datagrams come from, or go to, or both. A route that listens on a
-// port, and sends broadcast or multicast to the same port of the same interfaces, is in one place with both: what was
-// heard there is not sent there, and what it sent is known when another host brings it back. Then only what comes to the
-// port that is listened on is received.
+// A datagramSide is one member of a hub that receives datagrams, sends them, or both. If a route listens on a port and sends
+// broadcast or multicast to the same port of the same interfaces, both endpoints are one datagramSide: the hub does not send
+// there what it received there, and recognizes what it sent when another host relays it back. Such a side receives only
+// what comes to the port that it listens on.
 type datagramSide struct {
-	owner   atomic.Pointer[hub] // that it is a side of now
-	from    side                // that is going to be in its place; nil: none
+	owner   atomic.Pointer[hub] // the hub that has the side now
+	from    side                // the side of the old hub that will replace this one; nil: none
 	begun   bool
-	listens *config.Endpoint // nil: it only dials
-	dials   *config.Endpoint // nil: it only listens
+	listens *config.Endpoint // nil: the side only dials
+	dials   *config.Endpoint // nil: the side only listens
 
 	mu      sync.Mutex
-	address string // that is listened on, as configured, with the port that was chosen
+	address string // where it listens, as configured, but with the real port instead of port 0
 	sockets *sockets
 	member  *relay.Member // nil: it has not joined yet
 	retired bool
 }
 
-// placeOf returns which of places is the one that e sends to, nil if none is.
+// placeOf returns the side in places whose listener hears what e sends; nil if there is none.
 func (h *hub) placeOf(e *config.Endpoint, places []*datagramSide) (*datagramSide, error) {
 	for _, p := range places {
 		switch {
 		case p.dials != nil || !h.onePlace(p.listens, e):
 			continue
 		case p.listens.Codec != e.Codec:
-			return nil, config.Errors{e.At.Error(fmt.Sprintf("codec %s, sent to a port that is listened on with codec %s",
+			return nil, config.Errors{e.At.Error(fmt.Sprintf("codec %s for sending to a port, and codec %s for listening on it",
 				e.Codec, p.listens.Codec), "one codec for both")}
 		}
 		return p, nil
@@ -52,7 +52,7 @@ func (h *hub) placeOf(e *config.Endpoint, places []*datagramSide) (*datagramSide
 	return nil, nil
 }
 
-// onePlace reports whether what is sent to dials can be heard where listens is.
+// onePlace reports whether a socket that listens at listens can receive what is sent to dials.
 func (h *hub) onePlace(listens, dials *config.Endpoint) bool {
 	a, b := listens.Listen, dials.Dial
 	if a.Port != b.Port || !sameStrings(listens.UDP.Interfaces, dials.UDP.Interfaces) {
@@ -74,14 +74,14 @@ func (h *hub) onePlace(listens, dials *config.Endpoint) bool {
 	return h.isBroadcast(ip)
 }
 
-// isBroadcast reports whether ip is a broadcast address, of any network that this machine is in.
+// isBroadcast reports whether ip is the limited broadcast address, or that of any network of this machine.
 func (h *hub) isBroadcast(ip netip.Addr) bool {
 	if ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return true
 	}
 	interfaces, err := h.route.host.network.interfaces()
 	if err != nil {
-		return false // it will come again when the endpoint is opened
+		return false // the same error is reported when the endpoint is opened
 	}
 	return slices.ContainsFunc(interfaces.List(), func(i endpoint.Interface) bool {
 		return slices.ContainsFunc(i.Addresses, func(a endpoint.InterfaceAddress) bool { return a.Broadcast == ip })
@@ -100,7 +100,7 @@ func newDatagramSide(h *hub, listens, dials *config.Endpoint) *datagramSide {
 
 func (s *datagramSide) hub() *hub { return s.owner.Load() }
 
-// same reports whether s receives and sends where the other side is to, in the same way.
+// same reports whether s receives and sends at the same addresses as the other side will, with the same settings and codec.
 func (s *datagramSide) same(o side) bool {
 	other, ok := o.(*datagramSide)
 	if !ok || !sameOrNone(s.listens, other.listens) || !sameOrNone(s.dials, other.dials) {
@@ -114,13 +114,13 @@ func sameOrNone(a, b *config.Endpoint) bool {
 	return a == nil && b == nil || a != nil && b != nil && config.SameEndpoint(a, b)
 }
 
-// passTo makes s a side of another hub. Its sockets, and what waits to be sent, go on.
+// passTo makes s a side of h. Its sockets and the frames that wait to be sent go with it.
 func (s *datagramSide) passTo(h *hub, o side) side {
 	s.owner.Store(h)
 	return passedSide{s, o.(*datagramSide).listens}
 }
 
-// A passedSide is a side that another configuration had, with the endpoint by which its route knows it now.
+// A passedSide is a side of an earlier configuration, with its endpoint in the present one.
 type passedSide struct {
 	*datagramSide
 	knownAs *config.Endpoint
@@ -171,7 +171,7 @@ func (s *datagramSide) start() {
 
 func (s *datagramSide) started() bool { return s.begun }
 
-// run takes part in the hub, and again if it failed.
+// run takes part in the hub until the route stops dialing. When the member fails, run opens the sockets again.
 func (s *datagramSide) run() {
 	for {
 		err := s.join()
@@ -193,7 +193,7 @@ func (s *datagramSide) run() {
 	}
 }
 
-// pause waits and reports whether ctx lasted.
+// pause waits for the given time or until ctx ends. It reports whether the time has passed.
 func pause(ctx context.Context, wait time.Duration) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -245,7 +245,7 @@ func (s *datagramSide) join() error {
 
 func (s *datagramSide) halt() {}
 
-// retire ends the member, and with it the sockets.
+// retire ends the member, which closes the sockets.
 func (s *datagramSide) retire() {
 	s.mu.Lock()
 	s.retired = true

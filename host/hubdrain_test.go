@@ -16,7 +16,7 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// A hub that drains goes on with what its members send, and its listeners accept no more.
+// A draining hub goes on relaying between its members, and its listeners accept no more connections.
 func TestHubGoesOnWhileItDrains(t *testing.T) {
 	h := start(t, `
 routes:
@@ -43,8 +43,8 @@ routes:
 	}
 }
 
-// What a hub did not deliver within timeouts.drain is said: for a receiver that does not read, and for one without a
-// connection.
+// Frames that a hub did not deliver within timeouts.drain are reported: those for a receiver that does not read, and those for a
+// dialed endpoint without a connection.
 func TestHubSaysWhatItDidNotDeliver(t *testing.T) {
 	const size = 64 << 10
 	var log bytes.Buffer

@@ -16,8 +16,8 @@ func joined(t *testing.T, h *Host, c *net.TCPConn) {
 	})
 }
 
-// Receivers that have gone make room for others when max_connections is reached, the first to go first; those that have only
-// ended their own direction stay as long as there is room, or frames arrive there.
+// When max_connections is reached, receivers that have gone make room for new ones, in the order in which they went. Receivers
+// that have only ended their own direction stay as long as there is room or frames arrive at them.
 func TestReceiversThatLeftMakeRoom(t *testing.T) {
 	h := start(t, `
 limits: {max_connections: 4}
@@ -44,7 +44,7 @@ routes:
 	}
 	halfClosed(1)
 	send(t, sender, "a\n")
-	expect(t, reader, "a\n") // it still reads
+	expect(t, reader, "a\n") // reader still receives
 	for range 2 {
 		dialAt(t, h, "hub", 1).Close()
 	}
@@ -58,7 +58,7 @@ routes:
 		if err := next.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
-		members(t, h, 3+i) // what reached the other one that had gone was answered with a reset
+		members(t, h, 3+i) // the other receiver that has gone answered the frame with a reset
 		halfClosed(2 + i)
 	}
 	if s := h.Status(); s.Routes[0].Refused != 0 || s.Connections > 4 {
@@ -66,7 +66,7 @@ routes:
 	}
 }
 
-// A storm of receivers that come and go shuts the hub for nobody.
+// Many receivers that come and go do not keep new receivers from joining the hub.
 func TestStormOfReceivers(t *testing.T) {
 	h := start(t, `
 limits: {max_connections: 50}
@@ -79,7 +79,7 @@ routes:
 	members(t, h, 1)
 	for i := range 120 {
 		dialAt(t, h, "hub", 1).Close()
-		waitFor(t, h, func(s *Status) bool { // each is noticed when it goes
+		waitFor(t, h, func(s *Status) bool { // the hub notices each that goes
 			live := s.Routes[0].Hub.Live
 			return s.Routes[0].Accepted == int64(i+2) && len(live) == min(i+2, 50) &&
 				!slices.ContainsFunc(live[1:], func(m MemberStatus) bool { return !m.HalfClosed })
@@ -92,11 +92,11 @@ routes:
 	if s := h.Status().Routes[0]; s.Refused != 0 || s.Closed["refused"] < 120-50 {
 		t.Errorf("got %d refused, %v; want none refused, and those that had gone to give way", s.Refused, s.Closed)
 	}
-	// What was written to those that had gone was answered with a reset, which is noticed though nothing more is written.
+	// Receivers that have gone answered the frame with a reset. The hub notices this although it writes nothing more.
 	members(t, h, 2)
 }
 
-// A Unix peer that closes its connection shows it at once.
+// The hub notices at once that a Unix peer has closed its connection.
 func TestUnixReceiverLeaves(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux shows it")

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Receivers that read as fast as they can lose nothing of what senders send as fast as they can, with queues as they are by
-// default, though one batch of frames is many times what a queue holds.
+// Receivers that read as fast as they can lose no frame of senders that send as fast as they can, with default queues, although
+// one batch of frames is many times what a queue holds.
 func TestHubLosesNothingWhileReceiversKeepUp(t *testing.T) {
 	onPlanes(t, func(t *testing.T, plane string) {
 		for _, crowd := range []struct{ senders, receivers, frames, size int }{
@@ -26,7 +26,7 @@ routes:
     from: {listen: "tcp://127.0.0.1:0", codec: line, direction: receive}
     to: {listen: "tcp://127.0.0.1:0", codec: line, direction: send}
 `)
-				h.routes[0].hub.Patience = 2 * time.Minute // however long the machine lets a receiver wait for its turn
+				h.routes[0].hub.Patience = 2 * time.Minute // on a busy machine a receiver may wait long for a processor
 				var senders, receivers []*net.TCPConn
 				for range crowd.senders {
 					senders = append(senders, dialAt(t, h, "hub", 0))
@@ -59,7 +59,7 @@ routes:
 	})
 }
 
-// numberedLines are frames of size bytes, LF included: the sender, its frame's number, and as many dots as are needed.
+// numberedLines returns frames of size bytes, including LF: the number of the sender, that of the frame, and dots as padding.
 func numberedLines(sender, frames, size int) []byte {
 	var all bytes.Buffer
 	dots := strings.Repeat(".", size)
@@ -72,8 +72,8 @@ func numberedLines(sender, frames, size int) []byte {
 	return all.Bytes()
 }
 
-// countLines reads until the last frame of each sender has arrived, and returns how many came. The error says that some
-// came twice or out of order.
+// countLines reads until the last frame of each sender has arrived, and returns how many frames came. It returns an error if
+// some came twice or out of order.
 func countLines(c *net.TCPConn, senders, frames int) (got int, err error) {
 	_ = c.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	in := bufio.NewReaderSize(c, 256<<10)

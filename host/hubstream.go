@@ -11,24 +11,24 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// A streamSide is an endpoint of a hub that makes a member of each connection: of all that are accepted, or of one that
-// is dialled, again when it ends.
+// A streamSide is an endpoint of a hub that makes a member of each connection: of every accepted one, or of one dialed
+// connection at a time, which is dialed again when it ends.
 type streamSide struct {
-	owner    atomic.Pointer[hub] // that it is a side of now
+	owner    atomic.Pointer[hub] // the hub that has the side now
 	config   *config.Endpoint
 	chooser  *chooser
-	listener *endpoint.Listener // nil where it dials
-	from     *streamSide        // whose socket it takes over; nil: of none
+	listener *endpoint.Listener // nil if the side dials
+	from     *streamSide        // the side whose socket s takes over; nil: none
 	begun    bool
-	turn     chan struct{} // holds a token while there is a connection to what is dialed, or one is made
-	hasTurn  bool
+	turn     chan struct{} // holds a token while a side is connected to the dialed address, or is connecting
+	hasTurn  bool          // the token is that of s
 
 	mu     sync.Mutex
-	outbox *relay.Outbox   // of what is dialed, unless it only sends; nil before the route starts
-	holds  []chan struct{} // each closed once the route that s was passed to has its goroutine
+	outbox *relay.Outbox   // frames for the dialed peer; nil before the route starts, and with the direction receive
+	holds  []chan struct{} // one for each passTo; closed when the goroutine of the new owner's route runs
 }
 
-// newStreamSide returns the side of e, which is number n with its address.
+// newStreamSide returns the side for e. n is how many earlier sides of the hub have the same address.
 func newStreamSide(h *hub, e *config.Endpoint, n int) *streamSide {
 	s := &streamSide{turn: h.route.turnOf(fmt.Sprint(e.Address(), n)), config: e, chooser: newChooser(e, h.route.config.Timeouts.Select)}
 	s.owner.Store(h)
@@ -39,7 +39,7 @@ func (s *streamSide) hub() *hub { return s.owner.Load() }
 
 func (s *streamSide) started() bool { return s.begun }
 
-// same reports whether s dials what the other side is to dial, with the same queue, codec and the rest of it.
+// same reports whether s dials what the other side will dial, with the same queue, codec and other settings.
 func (s *streamSide) same(o side) bool {
 	other, ok := o.(*streamSide)
 	return ok && s.config.Dial != nil && config.SameEndpoint(s.config, other.config) &&
@@ -56,7 +56,7 @@ func sameCodec(a, b *route, name string) bool {
 	return errOne == nil && errOther == nil && one == other
 }
 
-// takesFrom reports whether old listens where s is to. Then s takes over its socket.
+// takesFrom reports whether old listens where s will listen. If so, takeSocket will take over the socket of old.
 func (s *streamSide) takesFrom(old side) bool {
 	o, ok := old.(*streamSide)
 	if ok && o.listener != nil && s.config.Listen != nil && s.config.Listen.String() == o.config.Listen.String() {
@@ -65,8 +65,8 @@ func (s *streamSide) takesFrom(old side) bool {
 	return s.from != nil
 }
 
-// passTo makes s a side of another hub. Its connection, and what waits for it, go on: until the connection ends as work of the
-// route before, then of the other one, which does not end before that.
+// passTo makes s a side of h. The connection of s and the frames that wait for it go on: as work of the old route until the
+// connection ends, and then as work of the route of h, which can't end before.
 func (s *streamSide) passTo(h *hub, _ side) side {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +77,7 @@ func (s *streamSide) passTo(h *hub, _ side) side {
 	return s
 }
 
-// handOver has the route that s was passed to go on with it.
+// handOver continues redial as work of the route that now owns s.
 func (s *streamSide) handOver() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,7 +89,7 @@ func (s *streamSide) handOver() {
 	s.holds = nil
 }
 
-// takeSocket takes over the socket of the side that listened in the same place.
+// takeSocket takes over the socket of the side that takesFrom found, if it found one.
 func (s *streamSide) takeSocket() (err error) {
 	if s.from != nil {
 		s.listener, err = s.from.listener.Transfer(s.hub().route.listenOptions(s.config))
@@ -107,7 +107,7 @@ func (s *streamSide) open(ctx context.Context) error {
 	return err
 }
 
-// prepare lets what comes for an endpoint that is dialed wait for its connection.
+// prepare opens the queue of a dialed endpoint, where frames wait for its connection.
 func (s *streamSide) prepare() error {
 	if s.config.Listen != nil {
 		return nil
@@ -116,12 +116,12 @@ func (s *streamSide) prepare() error {
 	case s.turn <- struct{}{}:
 		s.hasTurn = true
 		return s.openOutbox()
-	default: // a connection of before is there, and gets what comes
+	default: // the connection of an earlier configuration is still open, and gets the frames
 		return nil
 	}
 }
 
-// openOutbox makes the queue of what is dialed.
+// openOutbox makes the queue of a dialed endpoint, unless the endpoint has the direction receive.
 func (s *streamSide) openOutbox() error {
 	r := s.hub().route
 	if s.config.Direction == config.Receive {
@@ -138,6 +138,7 @@ func (s *streamSide) openOutbox() error {
 	return err
 }
 
+// waiting returns the outbox of s; nil if there is none.
 func (s *streamSide) waiting() *relay.Outbox {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,7 +177,8 @@ func (s *streamSide) start() {
 	})
 }
 
-// redial keeps one connection, as work of r, and makes it again when it ends. Once s is a side of another route, that goes on with it.
+// redial keeps one connection open, as work of r: it dials again when the connection ends. When s has passed to another
+// route, redial hands over to that route and returns.
 func (s *streamSide) redial(r *route) {
 	if !s.hasTurn {
 		select {
@@ -194,7 +196,7 @@ func (s *streamSide) redial(r *route) {
 	}
 	redialer := r.redialer(s.config)
 	dropped := int64(0)
-	// A drain goes on to dial as long as the hub does: something may wait for the connection.
+	// During a drain, redial goes on dialing until the hub has ended, because frames may wait for the connection.
 	dials, cancel := context.WithCancelCause(r.pairing)
 	defer cancel(nil)
 	stop := make(chan struct{})
@@ -215,7 +217,7 @@ func (s *streamSide) redial(r *route) {
 			return
 		}
 		if err != nil {
-			s.close() // what waits can't be sent any more
+			s.close() // the waiting frames can't be sent any more
 			<-s.turn
 			return
 		}
@@ -229,20 +231,20 @@ func (s *streamSide) redial(r *route) {
 	}
 }
 
-// logWaiting logs what waited for a connection, and what was dropped meanwhile: more than dropped. It returns what was in
-// all.
+// logWaiting logs how many frames waited for the connection, and how many were dropped while it was missing. dropped is the
+// total of dropped frames before that; logWaiting returns the new total.
 func (s *streamSide) logWaiting(stats relay.MemberStats, dropped int64) int64 {
 	log, fields := s.hub().route.log.Info, []any{"endpoint", s.describe(), "frames", stats.QueuedFrames, "bytes", stats.QueuedBytes}
 	if stats.DroppedFrames > dropped {
 		log, fields = s.hub().route.log.Warn, append(fields, "frames_dropped", stats.DroppedFrames-dropped)
 	}
 	if stats.QueuedFrames > 0 || stats.DroppedFrames > dropped {
-		log("connected, and what waited for that is sent", fields...)
+		log("connected; the waiting frames are sent", fields...)
 	}
 	return stats.DroppedFrames
 }
 
-// serve makes a member of conn, which it takes over, and returns when it is over.
+// serve makes conn a member, and returns when the member is over. It owns conn.
 func (s *streamSide) serve(conn *endpoint.Conn, codec string) {
 	r := s.hub().route
 	m := s.hub().newMember(s.describe(), codec)

@@ -28,17 +28,17 @@ import (
 )
 
 const (
-	// intrusionVariable says for how long intruders are at work at least, such as 30s. They are in any case until each has tried
-	// what it can and has had intruderVisits sessions.
+	// intrusionVariable names an environment variable with the minimum duration of the attack, such as 30s. In any case the
+	// attack lasts until each intruder has tried everything and has had intruderVisits sessions.
 	intrusionVariable = "FRAMEHOST_TEST_INTRUSION"
 	intruderVisits    = 5
-	intrusionLimit    = 3 * time.Minute // longer than any machine takes for that
+	intrusionLimit    = 3 * time.Minute // more than any machine needs
 
-	intruders      = 3  // plugins, each in a route of its own
-	intruderPeers  = 3  // at a time, of each of those routes
-	goodSessions   = 50 // that have nothing to do with them
+	intruders      = 3  // number of malicious plugins, each in a route of its own
+	intruderPeers  = 3  // peers at a time for each of those routes
+	goodSessions   = 50 // sessions that do not use the intruders
 	reportVariable = "INTRUDER_REPORT"
-	intruderHeap   = 8 << 20 // that may be there afterwards, of what pools keep
+	intruderHeap   = 8 << 20 // bytes by which the heap may grow, because pools keep memory
 )
 
 func init() {
@@ -48,7 +48,7 @@ func init() {
 	}
 }
 
-// intrude is a plugin that serves codec line, and meanwhile does to what it shares with the host whatever it can.
+// intrude is a plugin that serves codec line, and meanwhile attacks all memory and files that it shares with the host.
 func intrude() {
 	report, err := os.OpenFile(os.Getenv(reportVariable), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -91,7 +91,7 @@ func intrude() {
 	codecrpc.Serve(testCodecs["line"])
 }
 
-// meddle wakes the host for nothing, and keeps the SDK from being woken.
+// meddle writes wake-ups for which the host has no work, and reads those that are meant for the SDK.
 func meddle(pipe *os.File, random *rand.Rand) {
 	fd := int(pipe.Fd())
 	_ = unix.SetNonblock(fd, true)
@@ -105,8 +105,8 @@ func meddle(pipe *os.File, random *rand.Rand) {
 	}
 }
 
-// intrusionConfig has a route of plugins that behave, and for each intruder one in which it is, with and without a plugin that
-// behaves on the other side.
+// intrusionConfig returns a configuration with one route of good plugins, and for each intruder a route that uses it, with
+// an intruder or a good plugin on the other side.
 func intrusionConfig(t *testing.T, report string, good, other net.Addr) *config.Config {
 	t.Helper()
 	program, err := os.Executable()
@@ -134,7 +134,7 @@ func intrusionConfig(t *testing.T, report string, good, other net.Addr) *config.
 	return c
 }
 
-// echoAll sends back what comes on each connection, until l is closed. What fails is whoever dialled to tell.
+// echoAll sends back the bytes that come on each connection, until l is closed. It ignores errors; the dialing side reports them.
 func echoAll(l net.Listener) {
 	for {
 		c, err := l.Accept()
@@ -149,8 +149,7 @@ func echoAll(l net.Listener) {
 	}
 }
 
-// visit sends lines by a route until ctx ends, on one connection after another. What comes back, if anything does, is
-// not looked at.
+// visit sends lines to a route until ctx ends, on one connection after another. It ignores the bytes that come back.
 func visit(ctx context.Context, address string, seed uint64, visits *atomic.Int64) {
 	for next := lines(seed); ctx.Err() == nil; {
 		c, err := net.Dial("tcp", address)
@@ -169,7 +168,7 @@ func visit(ctx context.Context, address string, seed uint64, visits *atomic.Int6
 	}
 }
 
-// holdings are what this process has of what may leak.
+// holdings counts the resources of this process that may leak.
 type holdings struct {
 	mappings, files, goroutines int
 	heap                        int64
@@ -188,8 +187,8 @@ func takeStock(t *testing.T) (h holdings) {
 	return holdings{strings.Count(string(mapped), "/memfd:framehost"), len(files), runtime.NumGoroutine(), heap()}
 }
 
-// Plugins that overwrite all the memory they share with the host, at random moments, harm nobody but those who use them: not the
-// sessions of others, and not the host. What they may only read they can't write by any means.
+// Plugins that overwrite at random moments all memory that they share with the host harm only the sessions that use them: no
+// other session, and not the host. They can't write to memory that they may only read.
 func TestIntruders(t *testing.T) {
 	if err := codecshm.Supported(); err != nil {
 		t.Skip(err)
@@ -315,13 +314,13 @@ func TestIntruders(t *testing.T) {
 		report.attacks, report.readOnly, restarts, visits[0].Load()+visits[1].Load()+visits[2].Load(), closed)
 }
 
-// A report is what intruders have done.
+// A report counts the attacks of the intruders.
 type report struct {
 	attacks, readOnly, flips int
 	breaches                 []string
 }
 
-// enough reports whether each intruder can have tried both kinds of memory that it may only read.
+// enough reports whether there are enough attacks for each intruder to have tried both kinds of read-only memory.
 func (r *report) enough() bool { return r.readOnly >= 2*intruders && r.flips > 0 }
 
 func readReport(t *testing.T, file string) (r report) {
@@ -347,7 +346,7 @@ func readReport(t *testing.T, file string) (r report) {
 	return r
 }
 
-// A countingReader counts what is read.
+// A countingReader counts the bytes that are read.
 type countingReader struct {
 	io.Reader
 	n *atomic.Int64

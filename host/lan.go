@@ -18,25 +18,25 @@ import (
 	"github.com/framehost/framehost/host/endpoint"
 )
 
-// troublePause is how long a trouble that goes on is not told again.
-const troublePause = time.Minute
+// repeatPause is how long the same failure of discovery is not logged again.
+const repeatPause = time.Minute
 
-// A lan is the host's part in discovery: the one socket and key that its routes announce and find services with. There is
-// one from when a route first needs it until the host ends.
+// A lan is the discovery socket and key that all routes of the host share to announce and find services. It exists from the
+// first route that needs it until the host ends.
 type lan struct {
 	settings config.Discovery
 	socket   *discovery.UDP
 	station  *discovery.Station
 	log      hclog.Logger
-	unfollow func() // ends following the interfaces
+	unfollow func() // stops following the interfaces
 	end      context.CancelFunc
 	ended    chan struct{}
 
 	mu       sync.Mutex
 	dnssd    *dnssdResponder // nil: no route has needed it
-	trouble  string          // that was told last
-	troubled time.Time       // when
-	ignored  map[error]bool
+	failure  string          // the last failure that was logged
+	failedAt time.Time       // when it was logged
+	ignored  map[error]bool  // reasons for ignoring a packet that were logged
 }
 
 // usesLAN reports whether a route of c announces itself or looks for a service.
@@ -48,7 +48,7 @@ func usesLAN(c *config.Config) bool {
 	})
 }
 
-// openLAN opens discovery's socket and reads its key, if c needs that and it is not there.
+// openLAN opens the discovery socket and reads its key, if a route of c needs discovery and the host has not opened it yet.
 func (h *Host) openLAN(ctx context.Context, c *config.Config) error {
 	h.mu.Lock()
 	there := h.lan != nil
@@ -70,7 +70,7 @@ func (h *Host) openLAN(ctx context.Context, c *config.Config) error {
 	return nil
 }
 
-// closeLAN closes it when whoever used it has ended.
+// closeLAN closes the lan, if there is one. The routes that used it must have ended.
 func (h *Host) closeLAN() {
 	h.mu.Lock()
 	l := h.lan
@@ -88,12 +88,12 @@ func openLAN(ctx context.Context, c *config.Config, interfaces *endpoint.Interfa
 	}
 	d := c.Discovery
 	l := &lan{settings: d, log: log, ended: make(chan struct{}), ignored: map[error]bool{}}
-	socket, err := discovery.ListenUDP(ctx, discovery.UDPOptions{Port: uint16(d.Port), Interfaces: d.Interfaces, Changed: l.tellChanged})
+	socket, err := discovery.ListenUDP(ctx, discovery.UDPOptions{Port: uint16(d.Port), Interfaces: d.Interfaces, Changed: l.logChanged})
 	if err != nil {
 		return nil, config.Errors{c.Where("discovery.port").Error(err.Error(), "")}
 	}
 	l.socket = socket
-	l.station, err = discovery.NewStation(socket, discovery.StationOptions{Key: key, Ignored: l.tellIgnored, Failed: l.tellFailed})
+	l.station, err = discovery.NewStation(socket, discovery.StationOptions{Key: key, Ignored: l.warnIgnored, Failed: l.warnFailed})
 	if err != nil {
 		return nil, errors.Join(config.Errors{c.Where("discovery").Error(err.Error(), "")}, socket.Close())
 	}
@@ -121,7 +121,7 @@ func (l *lan) close() {
 	<-l.ended
 }
 
-// discoveryKey returns what the key file holds; nil if there is none.
+// discoveryKey returns the key in the key file; nil if c names no key file.
 func discoveryKey(c *config.Config) ([]byte, error) {
 	if c.Discovery.KeyFile == "" {
 		return nil, nil
@@ -133,7 +133,7 @@ func discoveryKey(c *config.Config) ([]byte, error) {
 	return key, nil
 }
 
-// checkKey reports what is wrong with the key file of discovery, if a route of c uses it.
+// checkKey returns an error if a route of c uses discovery and the key file can't be used.
 func checkKey(c *config.Config) error {
 	if !usesLAN(c) {
 		return nil
@@ -142,25 +142,25 @@ func checkKey(c *config.Config) error {
 	return err
 }
 
-// tellIgnored warns once of packets that are ignored for want of the right signature: a key that is wrong somewhere looks
-// like a service that is not there. What else is ignored is ordinary, and counted.
-func (l *lan) tellIgnored(from discovery.Origin, err error) {
+// warnIgnored warns once about unsigned and once about wrongly signed packets, because with a wrong key on either side a
+// service just seems to be missing. Other ignored packets are normal, and only counted.
+func (l *lan) warnIgnored(from discovery.Origin, err error) {
 	for _, kind := range []error{discovery.ErrUnsigned, discovery.ErrForged} {
 		if !errors.Is(err, kind) {
 			continue
 		}
 		l.mu.Lock()
-		told := l.ignored[kind]
+		warned := l.ignored[kind]
 		l.ignored[kind] = true
 		l.mu.Unlock()
-		if !told {
+		if !warned {
 			l.log.Warn("packets are ignored; status counts them", "reason", kind, "from", from.Address, "interface", from.Interface)
 		}
 	}
 }
 
-// tellChanged tells of interfaces that come and go, as routes with datagrams do.
-func (l *lan) tellChanged(use discovery.Use, gone bool) {
+// logChanged logs interfaces that come and go, as routes with datagrams do.
+func (l *lan) logChanged(use discovery.Use, gone bool) {
 	if gone {
 		l.log.Warn("interface is gone, or its address", "interface", use.Interface, "no_more", use)
 		return
@@ -168,13 +168,13 @@ func (l *lan) tellChanged(use discovery.Use, gone bool) {
 	l.log.Info("interface is there", "interface", use.Interface, "now", use)
 }
 
-// tellFailed warns of what went wrong with the socket, not again and again while it goes on.
-func (l *lan) tellFailed(err error) {
+// warnFailed warns that the socket failed. It logs the same error at most once in repeatPause.
+func (l *lan) warnFailed(err error) {
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
 	l.mu.Lock()
-	again := text == l.trouble && time.Since(l.troubled) < troublePause
+	again := text == l.failure && time.Since(l.failedAt) < repeatPause
 	if !again {
-		l.trouble, l.troubled = text, time.Now()
+		l.failure, l.failedAt = text, time.Now()
 	}
 	l.mu.Unlock()
 	if !again {
@@ -182,8 +182,8 @@ func (l *lan) tellFailed(err error) {
 	}
 }
 
-// addresses returns what finds the addresses to announce of a listener: its own, or for one that takes all, those of this
-// machine on the LAN.
+// addresses returns a function that returns the addresses to announce for a listener at bound: bound itself, or if bound is
+// not a single address of this machine, all addresses of this machine on the LAN.
 func (l *lan) addresses(bound netip.Addr) func() []netip.Addr {
 	if bound = bound.Unmap().WithZone(""); !isOwn(bound) {
 		return l.socket.Addresses
@@ -191,7 +191,8 @@ func (l *lan) addresses(bound netip.Addr) func() []netip.Addr {
 	return func() []netip.Addr { return []netip.Addr{bound} }
 }
 
-// isOwn reports whether a is the address of one host, this one: a UDP listener may have that of a broadcast, or a group.
+// isOwn reports whether a is an address of this machine. It is not if a is unspecified, a broadcast address, or a multicast
+// group, at which a UDP listener may listen.
 func isOwn(a netip.Addr) bool {
 	if a.IsLoopback() {
 		return a != netip.AddrFrom4([4]byte{127, 255, 255, 255})
@@ -203,20 +204,20 @@ func isOwn(a netip.Addr) bool {
 	})
 }
 
-// DiscoveryStatus is discovery's socket and what it has carried.
+// DiscoveryStatus describes the discovery socket and counts its packets.
 type DiscoveryStatus struct {
 	Port       int      `json:"port"`
 	Interfaces []string `json:"interfaces"` // as configured; none: all
-	Signed     bool     `json:"signed"`     // there is a key
+	Signed     bool     `json:"signed"`     // a key file is configured
 	Sent       int64    `json:"sent"`
-	SendFailed int64    `json:"send_failed"` // of Sent, on at least one interface
-	Received   int64    `json:"received"`    // with what was ignored
+	SendFailed int64    `json:"send_failed"` // of Sent, those that failed on at least one interface
+	Received   int64    `json:"received"`    // including the ignored packets counted by the next four fields
 	// Ignored packets, by reason.
 	Malformed     int64 `json:"malformed"`
 	OtherVersions int64 `json:"other_versions"`
 	Unsigned      int64 `json:"unsigned"`
 	Forged        int64 `json:"forged"`
-	OffLink       int64 `json:"off_link"` // not received: from beyond the networks of the interfaces
+	OffLink       int64 `json:"off_link"` // from outside the networks of the interfaces; not counted in Received
 }
 
 func (l *lan) status() *DiscoveryStatus {

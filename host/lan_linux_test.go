@@ -17,12 +17,12 @@ import (
 	"github.com/framehost/framehost/host/discovery"
 )
 
-// lanHead is the part of a configuration that has discovery on loopback.
+// lanHead returns the part of a configuration that sets discovery to loopback. more is appended to its settings.
 func lanHead(port uint16, more string) string {
 	return fmt.Sprintf("discovery: {port: %d, interfaces: [lo]%s}\n", port, more)
 }
 
-// freeLAN returns a UDP port that nobody has.
+// freeLAN returns a UDP port that no socket has at present.
 func freeLAN(t *testing.T) uint16 {
 	t.Helper()
 	conn, err := net.ListenUDP("udp4", nil)
@@ -33,7 +33,7 @@ func freeLAN(t *testing.T) uint16 {
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 }
 
-// announcing is a route that announces scales and relays to up.
+// announcing returns a route that announces scales and relays to up.
 func announcing(name string, up upstream) string {
 	return fmt.Sprintf(`  - name: %s
     from: {listen: "tcp://127.0.0.1:0", codec: long, announce: {service: scales, interval: 200ms, ttl: 1s, labels: {hall: "3"}}}
@@ -41,19 +41,19 @@ func announcing(name string, up upstream) string {
 `, name, up.Addr())
 }
 
-// looking is a route that relays to whoever announces scales.
+// looking is a route that dials the service scales.
 const looking = `  - name: looks
     from: {listen: "tcp://127.0.0.1:0", codec: line}
     to:   {dial: "discover://scales", codec: long}
 `
 
-// knows reports whether the last route of h knows of n services.
+// knows returns a condition: whether the last route of the host knows n services.
 func knows(n int) func(*Status) bool {
 	return func(s *Status) bool { return len(s.Routes[len(s.Routes)-1].Services) == n }
 }
 
-// stranger is an announcer of scales outside of any host. What it returns ends it, with a goodbye or like a machine that
-// loses its power.
+// stranger starts an announcer of scales outside any host. goodbye ends the announcer with a goodbye, vanish without one, as
+// when a machine loses its power.
 func stranger(t *testing.T, lan uint16, at net.Addr) (goodbye, vanish func()) {
 	t.Helper()
 	socket, err := discovery.ListenUDP(t.Context(), discovery.UDPOptions{Port: lan, Interfaces: []string{"lo"}})
@@ -86,7 +86,7 @@ func TestAnnouncedIsFoundAndDialled(t *testing.T) {
 	up, lan := listenUpstream(t), freeLAN(t)
 	a := start(t, lanHead(lan, "")+"routes:\n"+announcing("a", up))
 	b := start(t, lanHead(lan, "")+"routes:\n"+looking)
-	down := dialRoute(t, b, "looks") // waits for the answer
+	down := dialRoute(t, b, "looks") // the route waits for an answer of discovery
 	send(t, down, "12.5 kg\n")
 	peer := up.accept()
 	expect(t, peer, "12.5 kg\n")
@@ -118,7 +118,7 @@ func TestGoodbye(t *testing.T) {
 	b := start(t, lanHead(lan, "")+"routes:\n"+announcing("b", up))
 	waitFor(t, looks, knows(2))
 
-	// A route that a reload takes out, and then a host that ends.
+	// A reload removes a route, and then a host ends.
 	if err := a.Reload(t.Context(), parse(t, lanHead(lan, "")+"routes:\n"+other)); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestGoodbye(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, looks, knows(0))
-	// And one that a reload brings.
+	// A reload adds a route.
 	if err := a.Reload(t.Context(), parse(t, lanHead(lan, "")+"routes:\n"+other+announcing("late", up))); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ routes:
 	expect(t, up.accept(), "hi\n")
 }
 
-// A dialled pair is made again with whoever is there then.
+// A route that dials both sides dials again, at that time's announcer of the service.
 func TestDialledPairFollows(t *testing.T) {
 	from, up, lan := listenUpstream(t), listenUpstream(t), freeLAN(t)
 	first := start(t, lanHead(lan, "")+"routes:\n"+announcing("a", up))
@@ -254,7 +254,7 @@ func TestLANWithKey(t *testing.T) {
 	}
 }
 
-// A reload that fails leaves discovery as it was: closed.
+// A failed reload leaves discovery closed, as it was.
 func TestReloadThatFailsClosesDiscovery(t *testing.T) {
 	up, lan := listenUpstream(t), freeLAN(t)
 	const other = "  - {name: other, from: {listen: \"tcp://127.0.0.1:0\", codec: line}, to: {dial: \"tcp://127.0.0.1:1\", codec: line}}\n"

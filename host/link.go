@@ -10,12 +10,12 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// flushTime bounds how long a connection that is to be reset may take to deliver what was written before.
+// flushTime is how long a connection may take, before it is reset, to deliver the bytes that were already written.
 const flushTime = time.Second
 
-// A link is a connection as a session wants it. A reset takes back what the peer's system has not acknowledged yet, but
-// what was decoded before a violation has to arrive before it: so Reset waits for that, elsewhere, and Close leaves it
-// at that.
+// A link is a connection of a session. A reset discards bytes that the peer's system has not acknowledged yet, but frames
+// decoded before a violation must arrive before the reset. So Reset waits for the acknowledgments in a goroutine of its own
+// and then resets the connection; a Close after Reset does nothing.
 type link struct {
 	*endpoint.Conn
 	writing atomic.Bool
@@ -41,16 +41,16 @@ func (l *link) Reset() error {
 	if l.resets.Swap(true) {
 		return nil
 	}
-	if l.writing.Load() { // the peer takes nothing, so waiting for it is of no use
+	if l.writing.Load() { // Write is blocked: the peer accepts nothing, so waiting would not help
 		defer close(l.reset)
 		return l.Conn.Reset()
 	}
-	_ = l.CloseRead() // wakes Read; where it fails, the connection is broken, which wakes it too
+	_ = l.CloseRead() // wakes Read; an error means that the connection is broken, which wakes Read too
 	go func() {
 		defer close(l.reset)
 		ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 		defer cancel()
-		_ = l.Flush(ctx) // what it could not deliver in time is lost
+		_ = l.Flush(ctx) // bytes not delivered within flushTime are lost
 		_ = l.Conn.Reset()
 	}()
 	return nil
@@ -64,14 +64,14 @@ func (l *link) Close() error {
 	return l.Conn.Close()
 }
 
-// wait returns when the connection is closed.
+// wait waits until a Reset that was called has closed the connection. Without one it returns at once.
 func (l *link) wait() {
 	if l.resets.Load() {
 		<-l.reset
 	}
 }
 
-// reasonOf tells a session why an operation of a link failed.
+// reasonOf returns the reason for which a session ends when an operation of a link fails with err.
 func reasonOf(err error) relay.Reason {
 	switch {
 	case errors.Is(err, endpoint.ErrReset):

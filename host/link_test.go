@@ -12,7 +12,7 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// What was written before a reset arrives before it, though the peer has read nothing of it yet.
+// Bytes written before a reset arrive before it, although the peer has not read any yet.
 func TestLinkResetDeliversFirst(t *testing.T) {
 	conn, peer := connected(t)
 	l := newLink(conn)
@@ -37,7 +37,7 @@ func TestLinkResetDeliversFirst(t *testing.T) {
 	}
 }
 
-// A peer that takes nothing is not waited for, and whoever waits for it is woken.
+// Reset does not wait for a peer that accepts nothing, and wakes a blocked Write.
 func TestLinkResetWhileWriting(t *testing.T) {
 	conn, peer := connected(t)
 	if err := peer.SetReadBuffer(1 << 10); err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// A logBook keeps what is logged, as JSON lines.
+// A logBook keeps the log as JSON lines.
 type logBook struct {
 	mu    sync.Mutex
 	lines bytes.Buffer

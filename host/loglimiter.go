@@ -7,19 +7,21 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// How often one kind of event that peers cause is logged: so many lines at once, and one a pause in the long run.
+// Limits for the log lines of one kind of event that peers cause: linesAtOnce lines in a burst, and in the long run one line
+// in each linesPause.
 const (
 	linesAtOnce = 10
 	linesPause  = time.Second
 )
 
-// A logLimiter holds back log lines that peers could otherwise have written as fast as they send. The next line, or one by itself
-// after a pause, says how many were held back. Its zero value is ready for use. It is safe for concurrent use.
+// A logLimiter limits log lines that peers could otherwise cause as fast as they send. The next line that is written, or a line
+// of its own after linesPause, says how many lines were held back. The zero value is ready to use; a logLimiter is safe for
+// concurrent use.
 type logLimiter struct {
 	mu       sync.Mutex
-	limiter  *rate.Limiter // nil: no line was asked for yet
-	heldBack int
-	timer    *time.Timer // logs how many were held back; nil: none was
+	limiter  *rate.Limiter // nil: allow has not been called yet
+	heldBack int           // lines since the last one that was written
+	timer    *time.Timer   // calls flush; nil: no line is held back
 	write    func(message string, fields ...any)
 	message  string
 }
@@ -29,7 +31,7 @@ func (l *logLimiter) log(write func(message string, fields ...any), message stri
 	l.logWith(write, message, func() []any { return fields })
 }
 
-// logWith is log for fields that cost something: fields is called for a line that is written.
+// logWith is like log, for fields that take time to make: it calls fields only for a line that is written.
 func (l *logLimiter) logWith(write func(message string, fields ...any), message string, fields func() []any) {
 	heldBack, ok := l.allow()
 	if !ok {
@@ -43,7 +45,7 @@ func (l *logLimiter) logWith(write func(message string, fields ...any), message 
 	write(message, all...)
 }
 
-// allow reports whether a line may be written now, and if so how many were held back since the last one.
+// allow reports whether a line may be written now, and if so, how many lines were held back since the last one.
 func (l *logLimiter) allow() (heldBack int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -58,7 +60,7 @@ func (l *logLimiter) allow() (heldBack int, ok bool) {
 	return heldBack, true
 }
 
-// flushLater calls flush after a pause.
+// flushLater calls flush after linesPause, to write with write. It does nothing if a call is already due.
 func (l *logLimiter) flushLater(write func(message string, fields ...any), message string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,7 +80,7 @@ func (l *logLimiter) flush() {
 		l.timer = nil
 	}
 	if heldBack > 0 {
-		l.limiter.Reserve() // this line is one of those that are allowed
+		l.limiter.Reserve() // this line counts against the limit too
 	}
 	l.mu.Unlock()
 	if heldBack > 0 {

@@ -38,11 +38,11 @@ func TestLogLimiter(t *testing.T) {
 	})
 }
 
-// What was held back is logged after a pause, if no other line has it before.
+// The number of lines held back is logged after a pause, unless another line has logged it before.
 func TestLogLimiterSaysWhatItHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s logLimiter
-		var logged, more atomic.Int64 // lines are written by a timer too
+		var logged, more atomic.Int64 // atomic, because a timer writes lines too
 		write := func(_ string, fields ...any) {
 			logged.Add(1)
 			for i, field := range fields {

@@ -15,14 +15,14 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// BenchmarkHostMallocs shows that a host in its steady state allocates nothing for a frame. It runs one with the plugins
-// escape and lenprefix as they are installed, sends lines through it and reads what comes, and counts what this process
-// allocates meanwhile: host, sender and receiver together, of which the latter two allocate nothing.
+// BenchmarkHostMallocs shows that a host in its steady state allocates nothing for a frame. It runs a host with the plugins
+// escape and lenprefix as they are installed, sends lines through it, and counts the allocations of this process: those of
+// host, sender and receiver together, of which sender and receiver allocate nothing.
 //
-// One op is a frame of 256 bytes: as fast as they are taken (flood, in whole blocks for each connection), or each when the one
-// before has arrived (ping), where a call carries one frame, so that nothing hides in a batch. Where calls travel by shared
-// memory it fails beyond mallocsAllowed. On the other plane gRPC allocates a dozen times a call, whatever it carries: that is
-// reported.
+// One op is a frame of 256 bytes. Flood sends frames as fast as the host accepts them, in whole blocks for each connection.
+// Ping sends each frame when the one before has arrived, so that each call has one frame and a batch hides nothing. With
+// shared memory, the benchmark fails at more than mallocsAllowed. With gRPC, each call allocates about a dozen times, for any
+// number of frames; the benchmark only reports this.
 //
 //	go test -run '^$' -bench '^BenchmarkHostMallocs$' ./host
 func BenchmarkHostMallocs(b *testing.B) {
@@ -42,27 +42,27 @@ func BenchmarkHostMallocs(b *testing.B) {
 }
 
 const (
-	mallocsAllowed = 0.001 // a frame
-	mallocsBesides = 100   // whatever the number of frames: what is done each second, such as giving memory back, has some
+	mallocsAllowed = 0.001 // for each frame
+	mallocsBesides = 100   // allowed in addition, for periodic work such as returning memory
 
 	mallocsPayload = 256
-	mallocsBlock   = 1000              // frames that are sent at once
-	mallocsWarmup  = 20 * mallocsBlock // frames of each connection, until pools and shared memory have grown
+	mallocsBlock   = 1000              // frames sent at once
+	mallocsWarmup  = 20 * mallocsBlock // frames on each connection until pools and shared memory have grown
 )
 
-// A mallocsLoad are connections through a host, with the goroutines that send and receive on them.
+// A mallocsLoad has connections through a host, and the goroutines that send and receive on them.
 type mallocsLoad struct {
 	host     *Host
 	plane    string
 	down, up []net.Conn
-	lines    []byte     // a block, as it is sent
-	frame    []byte     // as it arrives
-	got      []byte     // of ping
-	orders   []chan int // of each worker: how many blocks to send, or to receive
-	done     chan error // of each order
+	lines    []byte     // the wire of a block that is sent
+	frame    []byte     // the wire of a frame that arrives
+	got      []byte     // read buffer of ping
+	orders   []chan int // one for each worker: how many blocks to send or receive
+	done     chan error // the result of each order
 }
 
-// startMallocs starts a host; it ends with b.
+// startMallocs starts a host, which ends with b.
 func startMallocs(b *testing.B, plane string, conns int, escape, lenprefix string) *mallocsLoad {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -131,7 +131,7 @@ routes:
 	return t
 }
 
-// work does a block as often as it is told.
+// work calls block as often as each order says, and sends the result of the order to t.done.
 func (t *mallocsLoad) work(orders <-chan int, block func() error) {
 	for blocks := range orders {
 		var err error
@@ -142,7 +142,7 @@ func (t *mallocsLoad) work(orders <-chan int, block func() error) {
 	}
 }
 
-// flood carries at least that many frames, in whole blocks for each connection, and returns how many.
+// flood relays at least frames frames, in whole blocks for each connection, and returns how many.
 func (t *mallocsLoad) flood(b *testing.B, frames int) int {
 	b.Helper()
 	blocks := (frames + len(t.down)*mallocsBlock - 1) / (len(t.down) * mallocsBlock)
@@ -157,7 +157,7 @@ func (t *mallocsLoad) flood(b *testing.B, frames int) int {
 	return blocks * len(t.down) * mallocsBlock
 }
 
-// ping carries that many frames.
+// ping relays frames frames one after the other on one connection, and returns how many.
 func (t *mallocsLoad) ping(b *testing.B, frames int) int {
 	b.Helper()
 	line := t.lines[:mallocsPayload+1]
@@ -172,11 +172,11 @@ func (t *mallocsLoad) ping(b *testing.B, frames int) int {
 	return frames
 }
 
-// count reports what a frame allocates where carry carries b.N frames, or more, and returns how many. The host is in its steady
-// state before: plugins that were used have their spare processes, which are started once and allocate thousands of times.
+// count reports the allocations for each frame while carry relays b.N frames or more. Before that it brings the host into its
+// steady state: spare processes of plugins are started once after the first use, which allocates thousands of times.
 func (t *mallocsLoad) count(b *testing.B, carry func(frames int) int) {
 	b.Helper()
-	carry(mallocsWarmup) // with its first call a plugin is used
+	carry(mallocsWarmup) // the first call of a plugin starts its spare process
 	waitFor(b, t.host, func(s *Status) bool {
 		return !slices.ContainsFunc(s.Plugins, func(p PluginStatus) bool { return len(p.Spares) == 0 })
 	})

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Peers that sent the beginning of a frame, and no more, leave other routes all that they need; and status says what they hold.
+// Peers that send only the beginning of a frame leave other routes the memory that those need, and status shows how much memory
+// is held.
 func TestIdlePeersLeaveMemoryToOthers(t *testing.T) {
 	const peers, each = 254, 70_000
 	u := listenUpstream(t)
@@ -38,7 +39,7 @@ routes:
 	}
 }
 
-// What sockets receive datagrams into is charged, in keeping with the limit.
+// The buffers of datagram sockets are charged to limits.memory, and are smaller with a low limit.
 func TestSocketsAreCharged(t *testing.T) {
 	tests := []struct {
 		limit string

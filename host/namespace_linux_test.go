@@ -20,7 +20,7 @@ import (
 	"github.com/framehost/framehost/host/internal/netnstest"
 )
 
-// A machine of these tests runs a Host.
+// A machine is a process in its own network namespace that runs a Host.
 type machine struct{ *netnstest.Machine }
 
 func newMachine(t *testing.T) machine {
@@ -28,13 +28,13 @@ func newMachine(t *testing.T) machine {
 	return machine{netnstest.NewMachine(t, "TestMachine")}
 }
 
-// run starts a Host with the route of a configuration.
+// run starts a Host with a configuration that has only route.
 func (m machine) run(route string) { m.runWith("routes: [" + route + "]") }
 
 // runWith starts a Host with a configuration.
 func (m machine) runWith(yaml string) { m.Tell("run " + strconv.Quote(yaml)) }
 
-// TestMachine is what a machine does; it is no test.
+// TestMachine is not a test: it is the process of a machine.
 func TestMachine(t *testing.T) {
 	var h *Host
 	var book logBook
@@ -59,7 +59,7 @@ func TestMachine(t *testing.T) {
 		"ignores": func(string) {
 			waitFor(t, h, func(s *Status) bool { return s.Discovery.Unsigned > 0 && s.Discovery.Forged > 0 })
 		},
-		// logged N MESSAGE waits until that was logged so many times, and wants no more of it.
+		// logged N MESSAGE waits until MESSAGE was logged N times, and fails if it was logged more often.
 		"logged": func(what string) {
 			n, message, _ := strings.Cut(what, " ")
 			waitFor(t, h, func(*Status) bool { return len(book.find(t, message)) >= number(n) })
@@ -68,12 +68,12 @@ func TestMachine(t *testing.T) {
 			}
 		},
 	})
-	fmt.Print(book.text()) // which a test that failed shows
+	fmt.Print(book.text()) // a failed test shows this
 }
 
 const lanPort = 10110
 
-// listenOn hears broadcasts on one interface.
+// listenOn returns a talker that receives broadcasts on one interface.
 func listenOn(t *testing.T, name string) talker {
 	t.Helper()
 	c, err := endpoint.ListenDatagram(t.Context(), fmt.Sprintf("0.0.0.0:%d", lanPort),
@@ -85,13 +85,13 @@ func listenOn(t *testing.T, name string) talker {
 	return talker{t, c, netip.AddrPort{}}
 }
 
-// broadcastTo speaks to everyone in one network.
+// broadcastTo returns a talker that sends broadcasts to one network.
 func broadcastTo(t *testing.T, network string) talker {
 	t.Helper()
 	return talkTo(t, netip.AddrPortFrom(netip.MustParseAddr(network), lanPort))
 }
 
-// dialMachine connects to a machine, whose cable carries nothing at first.
+// dialMachine connects to a machine. It tries again, because a new virtual cable carries nothing at first.
 func dialMachine(t *testing.T, address string) *net.TCPConn {
 	t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
@@ -111,10 +111,10 @@ func dialMachine(t *testing.T, address string) *net.TCPConn {
 	}
 }
 
-// heardFrom counts datagrams by what they say, and then by whose they are.
+// heardFrom counts datagrams by payload, and then by source address.
 type heardFrom map[string]map[string]int
 
-// total returns how often payload was heard, from whomever.
+// total returns how often payload was received from all sources together.
 func (h heardFrom) total(payload string) (n int) {
 	for _, one := range h[payload] {
 		n += one
@@ -122,7 +122,7 @@ func (h heardFrom) total(payload string) (n int) {
 	return n
 }
 
-// collect adds what is heard until each of last was.
+// collect adds the datagrams that k receives, until each payload in last has been received.
 func (h heardFrom) collect(k talker, last ...string) {
 	k.t.Helper()
 	watchdog := time.AfterFunc(20*time.Second, func() { k.Close() })
@@ -142,17 +142,18 @@ func (h heardFrom) collect(k talker, last ...string) {
 	}
 }
 
-// frame is what is said to one network. In another it would be taken for what a machine has just sent there.
+// frame returns a payload that is sent to one network only. If it were sent to two networks, a machine would take it for a
+// frame that the machine itself has just relayed.
 func frame(i int, network string) string { return fmt.Sprintf("frame %d to %s", i, network) }
 
 const frames = 50
 
-// exchange broadcasts to one network until that is heard in another, and then frames, and adds what was heard there.
+// exchange broadcasts to network until a datagram arrives at there, then broadcasts frames, and adds to heard what arrives.
 func exchange(t *testing.T, network string, there talker, heard heardFrom) {
 	t.Helper()
 	speaker := broadcastTo(t, network)
 	ready := make(chan struct{})
-	go func() { // a cable carries nothing at first
+	go func() { // a new virtual cable carries nothing at first
 		defer close(ready)
 		heard.collect(there, "ready "+network)
 	}()
@@ -173,7 +174,7 @@ func exchange(t *testing.T, network string, there talker, heard heardFrom) {
 	heard.collect(there, "end "+network)
 }
 
-// All machines of a LAN hear what is broadcast, by one that is no framehost or by one of them, and none says it again.
+// All machines of a LAN receive a broadcast, whether one of them sent it or another program, and no machine repeats it.
 func TestNetworkHeardByAllRepeatedByNone(t *testing.T) {
 	if !netnstest.Own(t) {
 		return
@@ -199,7 +200,7 @@ func TestNetworkHeardByAllRepeatedByNone(t *testing.T) {
 			expect(t, c, long(frame(i, "all")))
 		}
 	}
-	// What a client says leaves its machine behind whatever this one was about to repeat.
+	// A machine sends its client's frame after all frames that it might wrongly repeat.
 	var last []string
 	for _, round := range []string{"from", "end"} {
 		for i, c := range clients {
@@ -244,7 +245,7 @@ func TestNetworkTwoBridges(t *testing.T) {
 	}{{"10.1.0.255", right}, {"10.2.0.255", left}} {
 		heard := heardFrom{}
 		exchange(t, way.network, way.there, heard)
-		// One by one: by then, what goes round has come by many times.
+		// One frame at a time, which gives a frame that circulates the time to come by many times.
 		speaker := broadcastTo(t, way.network)
 		for i := range frames {
 			speaker.say(frame(frames+i, way.network))
@@ -258,8 +259,8 @@ func TestNetworkTwoBridges(t *testing.T) {
 	}
 }
 
-// onceFromEach reports whether one machine was heard or both, each once. A machine that hears a frame from the other
-// before its own turn came says nothing.
+// onceFromEach reports whether the frame came from one machine or from both, once from each. A machine that receives the frame
+// from the other one first does not send it.
 func onceFromEach(from map[string]int) bool {
 	for _, n := range from {
 		if n != 1 {
@@ -269,7 +270,7 @@ func onceFromEach(from map[string]int) bool {
 	return len(from) >= 1 && len(from) <= 2
 }
 
-// Two machines on one LAN, each of which hears and repeats what is broadcast there, are joined behind it over TCP.
+// Two machines on one LAN, which both receive broadcasts and send them there, are also joined over TCP in another network.
 func TestNetworkTwoOnOneLANJoinedBehindIt(t *testing.T) {
 	if !netnstest.Own(t) {
 		return
@@ -303,7 +304,7 @@ func TestNetworkTwoOnOneLANJoinedBehindIt(t *testing.T) {
 	}
 }
 
-// Two networks that know nothing of each other are joined by two machines, over TCP.
+// Two machines join two separate networks over TCP.
 func TestNetworkTwoLANsOverTCP(t *testing.T) {
 	if !netnstest.Own(t) {
 		return
@@ -324,7 +325,7 @@ func TestNetworkTwoLANsOverTCP(t *testing.T) {
 	atLeft, atRight := heardFrom{}, heardFrom{}
 	exchange(t, "10.1.0.255", right, atRight)
 	exchange(t, "10.2.0.255", left, atLeft)
-	// The last thing to arrive on the right comes behind whatever its machine was about to repeat.
+	// The last datagram to arrive on the right comes after all that its machine might wrongly repeat.
 	broadcastTo(t, "10.1.0.255").say("goodbye")
 	atRight.collect(right, "goodbye")
 	for _, network := range []struct{ name, from, machine, other string }{
@@ -346,17 +347,17 @@ func TestNetworkTwoLANsOverTCP(t *testing.T) {
 	}
 }
 
-// numbered is a feed of numbered frames, which are broadcast one after the other. A TCP client of the machine gets every one, whatever
+// numbered broadcasts numbered frames, one after the other, and checks that a TCP client of the machine gets every one, whatever
 // happens to other receivers.
 type numbered struct {
 	t      *testing.T
-	served atomic.Int64 // frames that the client got
+	served atomic.Int64 // number of the last frame that the client got
 	stop   chan struct{}
 	ended  sync.WaitGroup
 }
 
 func (tr *numbered) begin(speaker talker, client net.Conn) {
-	const window = 16 // frames under way, so that no buffer is too short for them
+	const window = 16 // most frames under way, so that they fit into every buffer
 	tokens := make(chan struct{}, window)
 	tr.stop = make(chan struct{})
 	tr.ended.Go(func() {
@@ -402,14 +403,14 @@ func (tr *numbered) end() {
 	tr.ended.Wait()
 }
 
-// flows waits until so many more frames were served.
+// flows waits until more further frames were served.
 func (tr *numbered) flows(more int64) {
 	tr.t.Helper()
 	until := tr.served.Load() + more
 	eventually(tr.t, func() bool { return tr.served.Load() >= until })
 }
 
-// eventually waits until ok.
+// eventually waits until ok returns true.
 func eventually(t *testing.T, ok func() bool) {
 	t.Helper()
 	look := time.NewTicker(5 * time.Millisecond)
@@ -423,7 +424,7 @@ func eventually(t *testing.T, ok func() bool) {
 	}
 }
 
-// An interface goes and comes back under traffic. What is sent to it while it is gone is lost, and nothing else is.
+// An interface goes and comes back under traffic. Only the frames sent to it while it is gone are lost.
 func TestNetworkInterfaceDownAndUp(t *testing.T) {
 	if !netnstest.Own(t) {
 		return
@@ -439,7 +440,7 @@ func TestNetworkInterfaceDownAndUp(t *testing.T) {
 	client := dialMachine(t, "10.1.0.2:7000")
 	m.Tell("members 3")
 
-	var latest atomic.Int64 // frame that was heard on the right; each is later than the one before
+	var latest atomic.Int64 // number of the last frame received on the right; it must grow with each frame
 	latest.Store(-1)
 	var mu sync.Mutex
 	heard := map[int64]bool{}
@@ -474,7 +475,7 @@ func TestNetworkInterfaceDownAndUp(t *testing.T) {
 		changes++
 		m.Tell(goes)
 		m.Tell(fmt.Sprintf("logged %d interface is gone, or its address", changes))
-		tr.flows(100) // those that were under way are by
+		tr.flows(100) // after these, no frame from before is under way
 		from := tr.served.Load()
 		tr.flows(300)
 		to := tr.served.Load()
@@ -494,6 +495,6 @@ func TestNetworkInterfaceDownAndUp(t *testing.T) {
 	for range 3 {
 		goAndComeBack("ip link set eth1 down", func() { m.Tell("ip link set eth1 up") })
 	}
-	// Also when it is another interface of that name, with another address.
+	// The same with a new interface of that name, with another address.
 	goAndComeBack("ip link del eth1", func() { m.Plug("right", "r1", "eth1", "10.2.0.3/24") })
 }

@@ -15,15 +15,15 @@ import (
 	"github.com/framehost/framehost/host/internal/netnstest"
 )
 
-// An offering is a machine of the LAN that announces scales, and what its route dials.
+// An offering is a machine of the LAN that announces scales, with the upstream of its route.
 type offering struct {
 	machine
 	address string // of the machine
 	up      upstream
-	head    string // of its configuration
+	head    string // first line of its configuration
 }
 
-// newOffering makes the machine with that number, where nothing runs yet. discovery is more of that part of its configuration.
+// newOffering makes the machine 10.1.0.n, on which no Host runs yet. discovery is appended to its discovery settings.
 func newOffering(t *testing.T, n int, discovery string) *offering {
 	t.Helper()
 	l, err := net.Listen("tcp", "10.1.0.1:0")
@@ -44,7 +44,7 @@ func (o *offering) announce() {
 		to: {dial: "tcp://%s", codec: line}}]`, o.up.Addr()))
 }
 
-// newLooker makes the machine 10.1.0.9, whose port 7001 relays to who announces scales.
+// newLooker makes the machine 10.1.0.9, whose route listens on port 7001 and dials the service scales.
 func newLooker(t *testing.T, discovery string) machine {
 	t.Helper()
 	m := newMachine(t)
@@ -54,7 +54,8 @@ routes: [{name: looks, from: {listen: "tcp://0.0.0.0:7001", codec: line}, to: {d
 	return m
 }
 
-// relays makes connections to the looker, and expects each of offerings to get so many, which work both ways.
+// relays makes connections to the looker, and expects that every offering gets as many of them as each says, and that
+// all work both ways.
 func relays(t *testing.T, each int, offerings ...*offering) {
 	t.Helper()
 	var down []net.Conn
@@ -119,7 +120,7 @@ func newWatch(t *testing.T, key []byte) watch {
 	return w
 }
 
-// expect waits for the next change, of a kind and at the address of a machine, and returns the identity.
+// expect waits for the next change, and expects kind and the address of the machine at. It returns the ID of the service.
 func (w watch) expect(kind discovery.ChangeKind, at *offering) discovery.ID {
 	w.t.Helper()
 	want := netip.AddrPortFrom(netip.MustParseAddr(at.address), 7002)
@@ -135,7 +136,7 @@ func (w watch) expect(kind discovery.ChangeKind, at *offering) discovery.ID {
 	}
 }
 
-// Three machines offer a service. One says goodbye, one is cut off, one loses its power; two come back.
+// Three machines announce a service. One sends a goodbye, one is cut off, one loses its power; two come back.
 func TestNetworkDiscovery(t *testing.T) {
 	if !netnstest.Own(t) {
 		return
@@ -155,7 +156,7 @@ func TestNetworkDiscovery(t *testing.T) {
 	relays(t, 2, leaves, cut, dies)
 
 	leaves.Tell("stop")
-	all.expect(discovery.Left, leaves) // and not by its time to live, which would be another kind
+	all.expect(discovery.Left, leaves) // the goodbye arrived; otherwise the kind would be Expired
 	looker.Tell("knows 2")
 	relays(t, 2, cut, dies)
 
@@ -191,7 +192,7 @@ func TestNetworkDiscovery(t *testing.T) {
 	cut.Tell("ip addr add 10.1.0.7/24 brd + dev eth0")
 	cut.Tell("logged 2 interface is there")
 	cut.address = "10.1.0.7"
-	moved := <-all.changes // it may have been forgotten before it came back
+	moved := <-all.changes // Expired may come first
 	if moved.Kind == discovery.Expired {
 		moved = <-all.changes
 	}
@@ -200,7 +201,7 @@ func TestNetworkDiscovery(t *testing.T) {
 	}
 }
 
-// With a key, announcements that are not signed with it are ignored, wherever they come from.
+// With a key, announcements that are not signed with the same key are ignored.
 func TestNetworkDiscoveryWithKey(t *testing.T) {
 	if !netnstest.Own(t) {
 		return
@@ -226,7 +227,7 @@ func TestNetworkDiscoveryWithKey(t *testing.T) {
 	looker.Tell("ignores")
 
 	one.announce()
-	believes.expect(discovery.Appeared, one) // the first that it is told of
+	believes.expect(discovery.Appeared, one) // its first change: the others were ignored
 	other.announce()
 	believes.expect(discovery.Appeared, other)
 	looker.Tell("knows 2")

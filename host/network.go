@@ -6,13 +6,14 @@ import (
 	"github.com/framehost/framehost/host/endpoint"
 )
 
-// A network follows the interfaces of this machine, for all routes with datagrams, from when the first asks. The zero
-// value is ready; it is safe for concurrent use.
+// A network follows the network interfaces of this machine for all routes, from the first call of interfaces until close.
+// The zero value is ready to use; a network is safe for concurrent use.
 type network struct {
 	mu     sync.Mutex
 	follow *endpoint.Interfaces
 }
 
+// interfaces returns the interfaces of this machine, which are followed until close.
 func (n *network) interfaces() (*endpoint.Interfaces, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

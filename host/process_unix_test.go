@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// Plugins that are killed under traffic cost time alone: every byte arrives, once and in order, both ways.
+// Killing plugins under traffic only costs time: every byte arrives, once and in order, both ways.
 func TestPluginsAreKilled(t *testing.T) { onPlanes(t, pluginsAreKilled) }
 
 func pluginsAreKilled(t *testing.T, plane string) {
@@ -31,7 +31,7 @@ routes:
 		peer := up.accept()
 		traffic.Go(func() { sendLines(t, killing, down, i) })
 		traffic.Go(func() {
-			_, _ = io.Copy(peer, peer) // an echo; what it fails of, the comparison tells
+			_, _ = io.Copy(peer, peer) // an echo; compareLines reports a failure
 			_ = peer.CloseWrite()
 		})
 		traffic.Go(func() { compareLines(t, down, i) })
@@ -54,7 +54,7 @@ routes:
 	}
 }
 
-// lines is an endless text in lines, the same for each seed.
+// lines returns a function that returns the next lines of an endless text, which depends only on seed.
 func lines(seed uint64) func() []byte {
 	random, n := rand.New(rand.NewPCG(seed, 0)), 0
 	return func() []byte {
@@ -65,7 +65,7 @@ func lines(seed uint64) func() []byte {
 
 const lastLine = "that is all\n"
 
-// sendLines sends lines until ctx ends, then the last one and the end.
+// sendLines sends lines until ctx ends, then a last line, and ends its direction.
 func sendLines(t *testing.T, ctx context.Context, to *net.TCPConn, seed uint64) { //nolint:revive // t comes first
 	next := lines(seed)
 	for ctx.Err() == nil {
@@ -82,7 +82,7 @@ func sendLines(t *testing.T, ctx context.Context, to *net.TCPConn, seed uint64) 
 	}
 }
 
-// compareLines compares every byte up to the end with what was sent.
+// compareLines compares every byte up to the end of the stream with the bytes that were sent.
 func compareLines(t *testing.T, from io.Reader, seed uint64) {
 	r := bufio.NewReader(from)
 	for next := lines(seed); ; {

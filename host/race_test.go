@@ -2,5 +2,5 @@
 
 package host
 
-// raceDetector says that the tests run under the race detector, which makes everything about ten times as slow.
+// raceDetector is true if the tests run under the race detector, which makes everything about ten times slower.
 const raceDetector = true

@@ -17,17 +17,16 @@ const (
 	garbageDatagrams     = 1_000_000
 	garbageDatagramsRace = 40_000 // with -short, or under the race detector
 
-	garbageWindow = 1000 // datagrams to each port that are under way at most, until the last tenth of them
-	garbageFlows  = 4    // peers that have one
+	garbageWindow = 1000 // most datagrams under way to each port, except for the last tenth of the datagrams
+	garbageFlows  = 4    // peers that have a flow
 
-	// What may be there afterwards that was not there before. Buffers are kept for the next datagrams, as many as were needed
-	// at one time.
+	// Limits for what a host may keep afterwards. It keeps buffers for later datagrams, as many as it needed at one time.
 	garbageGoroutines = 5
-	garbageHeap       = 8 << 20
-	garbageLines      = 100 // of the log, besides those that time allows for
+	garbageHeap       = 8 << 20 // bytes
+	garbageLines      = 100     // log lines, in addition to linesAtOnce for each second
 )
 
-// What a host has that takes datagrams, and a route of streams besides; discovery takes the place of that in targets.
+// Indexes of the routes, and of the targets. The route of streams is not a target; discovery has its index in targets.
 const (
 	toFramed = iota
 	toPlain
@@ -36,15 +35,15 @@ const (
 	toDiscovery = toStream
 )
 
-// underFire is a host whose every port for datagrams is a target. Somebody who means it is everywhere, too.
+// underFire is a host with every datagram port as a target. Each also has a sender of valid datagrams.
 type underFire struct {
 	t       *testing.T
 	h       *Host
 	book    logBook
 	targets [4]target
-	readers []*reading // of what framed, plain, and each flow receive
+	readers []*reading // the receivers of framed, of plain, and of each flow
 
-	down, peer *net.TCPConn // the ends of a stream
+	down, peer *net.TCPConn // the two ends of the session of the route stream
 }
 
 const meantBegin = "a frame that was meant, "
@@ -72,7 +71,7 @@ routes:
 			return hub.DatagramsIn + int64(kernel.DroppedBySystem+kernel.Truncated+kernel.Elsewhere+kernel.Strangers)
 		}}
 	}
-	// Of the senders, one more than there may be flows; it gets none.
+	// One sender more than there may be flows; it gets no flow.
 	u.targets[toFlows] = target{from: senders(t, garbageFlows+1, u.h.Addr("flows").Address), accounted: func(s *Status) int64 {
 		f := s.Routes[toFlows].Flows
 		return s.Routes[toFlows].ToUpstream.FramesIn + int64(f.Refused+f.Dropped+f.Datagrams.DroppedBySystem+f.Datagrams.Truncated)
@@ -95,7 +94,7 @@ routes:
 	return u
 }
 
-// works expects that everything still does what it is for.
+// works expects that every route still relays text.
 func (u *underFire) works(text string) {
 	u.t.Helper()
 	u.targets[toFramed].say(u.t, 0, meantBegin+text+"\n")
@@ -110,7 +109,7 @@ func (u *underFire) works(text string) {
 	expect(u.t, u.peer, long(text))
 }
 
-// accounted waits until all but so many of the datagrams to each target are accounted for.
+// accounted waits until all but underWay of the datagrams to each target are accounted for.
 func (u *underFire) accounted(underWay int64) {
 	u.t.Helper()
 	waitFor(u.t, u.h, func(s *Status) bool {
@@ -123,7 +122,7 @@ func (u *underFire) accounted(underWay int64) {
 	})
 }
 
-// atRest waits until nothing is under way, and no more memory used than that.
+// atRest waits until nothing is under way and the host uses no more than used bytes of memory.
 func (u *underFire) atRest(used int64) {
 	u.t.Helper()
 	u.accounted(0)
@@ -142,8 +141,8 @@ func (u *underFire) atRest(used int64) {
 	})
 }
 
-// A million random datagrams, to everything of a host that takes datagrams, change nothing but its counters; and these
-// account for every one of them.
+// A million random datagrams, sent to all datagram ports of a host, change nothing but its counters, which account for every
+// datagram.
 func TestRandomDatagrams(t *testing.T) {
 	count := garbageDatagrams
 	if raceDetector || testing.Short() {
@@ -164,7 +163,7 @@ func TestRandomDatagrams(t *testing.T) {
 	each := count / len(u.targets)
 	for sent := 0; sent < each; sent += garbageWindow {
 		g.send(t, u.targets[:], min(garbageWindow, each-sent))
-		if sent < each*9/10 { // the rest comes as fast as it can
+		if sent < each*9/10 { // the rest is sent without waiting
 			u.accounted(garbageWindow)
 		}
 	}
@@ -187,8 +186,8 @@ func TestRandomDatagrams(t *testing.T) {
 		}
 		waitFor(t, h, func(*Status) bool { return u.readers[i].frames.Load() == hub.FramesOut })
 	}
-	// Discovery isn't told how many the system drops. What it heard was ignored, for a reason that was counted, but for the
-	// host's own packets.
+	// Discovery does not know how many packets the system drops. It ignored every packet that it received, except those of the
+	// host itself, and counted the reason.
 	heard, ignored, own := discoveryCounts(status.Discovery)
 	heardBefore, ignoredBefore, ownBefore := discoveryCounts(baseline.Discovery)
 	heard, ignored, own = heard-heardBefore, ignored-ignoredBefore, own-ownBefore
@@ -217,7 +216,7 @@ func discoveryCounts(s *DiscoveryStatus) (heard, ignored, own int64) {
 func heap() int64 {
 	var stats runtime.MemStats
 	runtime.GC()
-	runtime.GC() // pools let go of what they have in two steps
+	runtime.GC() // a sync.Pool frees its items after two collections
 	runtime.ReadMemStats(&stats)
 	return int64(stats.HeapAlloc)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Each way in which a session can end is told apart, in the log as in the status, with the direction it concerns.
+// For each way in which a session can end, log and status have a reason of its own, and the log the direction.
 func TestReasons(t *testing.T) {
 	closeWrite := func(t *testing.T, c *net.TCPConn) {
 		t.Helper()
@@ -27,8 +27,8 @@ func TestReasons(t *testing.T) {
 	const toUpstream, toDownstream = "to upstream", "to downstream"
 	tests := []struct {
 		reason    string
-		direction string // "": none in particular
-		route     string // what it has besides
+		direction string // "": the log has no direction
+		route     string // further settings of the route
 		happen    func(t *testing.T, down, up *net.TCPConn)
 	}{
 		{"fin", "", "", func(t *testing.T, down, up *net.TCPConn) { closeWrite(t, down); closeWrite(t, up) }},
@@ -40,7 +40,7 @@ func TestReasons(t *testing.T) {
 		{"half_close_timeout", toDownstream, "timeouts: {half_close: 50ms}",
 			func(t *testing.T, down, _ *net.TCPConn) { closeWrite(t, down) }},
 		{"write_timeout", toUpstream, "timeouts: {write: 50ms}", func(_ *testing.T, down, _ *net.TCPConn) {
-			for frame := append(make([]byte, 1<<16), '\n'); ; { // which the upstream does not read
+			for frame := append(make([]byte, 1<<16), '\n'); ; { // the upstream does not read
 				if _, err := down.Write(frame); err != nil {
 					return
 				}

@@ -17,7 +17,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// A counted framing is line, and is counted as long as something refers to it. A frame "held 2" is decoded once the process
+// counted is line, and countedHeld counts its values that are still referenced. Decoding a frame "held 2" waits until the process
 // holds two of them.
 type counted struct {
 	line
@@ -51,7 +51,7 @@ func (c *counted) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	return c.line.Decode(out, in)
 }
 
-// Reloads that change a codec leave in the plugin's process the codecs that are in force, and those of sessions that live.
+// After reloads that change a codec, the plugin process holds only the codecs of the present configuration and of live sessions.
 func TestReloadsReleaseCodecs(t *testing.T) {
 	for _, plane := range []string{"grpc", "shm"} {
 		t.Run(plane, func(t *testing.T) {
@@ -92,7 +92,7 @@ routes:
 				}
 				return 0
 			}
-			// holds waits until the plugin has n codecs, and then until the process does, which its session says.
+			// holds waits until the host has n codecs of the plugin, and then until the plugin process has n.
 			ask := dialRoute(t, h, "r")
 			old := up.accept()
 			holds := func(n int) {
@@ -108,15 +108,15 @@ routes:
 					t.Fatal(err)
 				}
 			}
-			holds(2) // that of the session that began before, and the one in force
+			holds(2) // the codec of the old session and that of the present configuration
 			young := dialRoute(t, h, "r")
 			send(t, young, "hi\n")
 			peer := up.accept()
 			expect(t, peer, "\x00\x00\x00\x02hi")
-			if err := h.Reload(t.Context(), configuration(0)); err != nil { // which the old session has still
+			if err := h.Reload(t.Context(), configuration(0)); err != nil { // the old session still has that codec
 				t.Fatal(err)
 			}
-			holds(2) // that of young too
+			holds(2) // with the codec of the session young
 			young.Close()
 			peer.Close()
 			holds(1)

@@ -13,22 +13,22 @@ import (
 	"github.com/framehost/framehost/host/plugins"
 )
 
-// Reload makes c run in place of the present configuration. It ends no session. Routes that are the same in both, codecs
-// included, go on untouched. Those that changed take over what the old ones have: listeners whose address is the same keep
-// their socket, hubs their members, and a pair of dialed connections goes on until it ends. Sessions keep what they
-// opened with; connections that come get the new values. Routes that are gone stop listening, and their sessions go on.
-// Plugins that both name alike go on with their processes.
+// Reload replaces the running configuration by c. It ends no session. Routes that are the same in both configurations, codecs
+// included, go on untouched. A changed route takes over from the old one: listeners whose address is the same keep their
+// sockets, hubs keep their members, and a pair of dialed connections goes on until it ends. Sessions keep the settings that
+// they opened with; new connections get the new ones. Removed routes stop listening, and their sessions go on. A plugin that
+// both configurations define alike keeps its processes.
 //
-// c is tried out first: when a plugin does not start, a codec's options are wrong, or a new address can't be listened on,
-// Reload returns everything that is wrong and has changed nothing. Only an address that collides with one that the present
-// configuration gives up, as 0.0.0.0:7001 does with 127.0.0.1:7001, can't be tried out before; should it then fail, that route
-// is down, and the error says so.
+// Reload first tries c: if a plugin does not start, the options of a codec are wrong, or a new address can't be listened on,
+// it returns an error that lists everything that is wrong, and has changed nothing. One case can't be tried first: an
+// address that collides with one that the running configuration gives up, as 0.0.0.0:7001 does with 127.0.0.1:7001. If
+// listening there then fails, that route is down, and the error says so.
 //
-// log.level applies at once. Of limits only max_connections does beyond what routes have of their own; a change of what
-// [config.Settings] lists as Restart is refused, for it needs a restart; discovery only once a route has used it. The key
-// is read then, too.
+// log.level and, of the limits that are not those of a route, max_connections apply at once. Reload refuses the changes that
+// [config.Settings.RestartChanges] lists, because they need a restart. The settings of discovery can change until a route
+// first uses discovery, which is also when the key is read.
 //
-// When ctx ends, or the host, Reload has changed nothing; it returns as soon as what is under way lets it.
+// If ctx or the host ends before the change, Reload changes nothing, and returns as soon as the work under way allows.
 func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 	h.reloading.Lock()
 	defer h.reloading.Unlock()
@@ -64,15 +64,16 @@ var (
 	errEnding   = fmt.Errorf("reload: %w", errHostEnds)
 )
 
-// settings are those of c, the configuration that runs, as far as a change of them matters.
+// settings returns the settings of c, the running configuration, to compare a new one with. It leaves out those that a reload
+// may still change freely: routes that failed to listen, and discovery before its first use.
 func (h *Host) settings(c *config.Config) *config.Settings {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := c.Settings()
-	s.Routes = slices.DeleteFunc(s.Routes, func(r config.RouteSettings) bool { // which could not listen: a reload adds it
+	s.Routes = slices.DeleteFunc(s.Routes, func(r config.RouteSettings) bool { // could not listen, so a reload adds it anew
 		return !slices.ContainsFunc(h.routes, func(o *route) bool { return o.config.Name == r.Name })
 	})
-	if h.lan == nil { // discovery begins with whatever the configuration says then
+	if h.lan == nil { // the first route that uses discovery opens it with the settings at that time
 		for key := range s.Restart {
 			if strings.HasPrefix(key, "discovery.") {
 				delete(s.Restart, key)
@@ -82,18 +83,18 @@ func (h *Host) settings(c *config.Config) *config.Settings {
 	return s
 }
 
-// A plan is what a reload changes.
+// A plan says what a reload changes.
 type plan struct {
 	config   *config.Config
 	codecs   *plugins.Set
-	routes   []*route // of the new configuration, in its order
-	starting []*route // those of them that are new, or replace one
-	late     []*route // those of starting that can listen only once an ending route has given up its address
-	ending   []*route // that the new configuration does not have, or has otherwise
-	done     bool     // it was carried out
+	routes   []*route // all routes of the new configuration, in its order
+	starting []*route // routes in it that are new or replace an old one
+	late     []*route // routes in starting that can listen only after an ending route has given up its address
+	ending   []*route // old routes that the new configuration lacks or changes
+	done     bool     // commit has carried out the plan
 }
 
-// plan configures the codecs of c and opens the listeners of new routes. With an error, nothing is left of that.
+// plan configures the codecs of c and opens the listeners of new routes. On error it closes those listeners again.
 func (h *Host) plan(ctx context.Context, c *config.Config, codecs *plugins.Set, old []*route, changes []config.RouteChange) (*plan, error) {
 	var keys []plugins.Key
 	for i := range c.Routes {
@@ -138,8 +139,8 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *plugins.Set, 
 	return p, nil
 }
 
-// ledgerOf returns the ledger of the routes that have the name of r, also of one that a reload took out and whose sessions
-// go on; or a new one.
+// ledgerOf returns the ledger of the routes with the name of r, including one that a reload removed and whose sessions go
+// on. If there is no such route, it returns a new ledger.
 func (h *Host) ledgerOf(r *config.Route) *ledger {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -151,7 +152,7 @@ func (h *Host) ledgerOf(r *config.Route) *ledger {
 	return newLedger(h.memory, &r.Limits)
 }
 
-// takeOver decides which listeners are taken over, and by which route: of the same name first.
+// takeOver decides which route takes over which listeners. Routes of the same name come first.
 func (p *plan) takeOver() {
 	taken := map[*route]bool{}
 	for _, sameName := range []bool{true, false} {
@@ -172,8 +173,9 @@ func (p *plan) takeOver() {
 	}
 }
 
-// canTakeOver reports whether r listens where o does. The options of a socket of datagrams are the same then: needsRestart
-// refuses others.
+// canTakeOver reports whether r can take over from o: for hubs, whether the names are the same; for other routes, whether
+// both listen at the same address. The options of a datagram socket are then the same too, because needsRestart refuses
+// changes of them.
 func (r *route) canTakeOver(o *route) bool {
 	a, b := r.config.From.Listen, o.config.From.Listen
 	switch {
@@ -181,7 +183,7 @@ func (r *route) canTakeOver(o *route) bool {
 		return r.config.Name == o.config.Name
 	case r.hub != nil || o.hub != nil || a == nil || b == nil || a.String() != b.String():
 		return false
-	case a.Port == 0 && a.Scheme != "unix" && r.config.Name != o.config.Name: // another port for each
+	case a.Port == 0 && a.Scheme != "unix" && r.config.Name != o.config.Name: // each has a different port
 		return false
 	case r.flows != nil:
 		return o.flows != nil && o.flows.conn != nil
@@ -189,7 +191,7 @@ func (r *route) canTakeOver(o *route) bool {
 	return o.flows == nil && o.listener != nil
 }
 
-// abandon stops what was prepared.
+// abandon stops the routes that were prepared.
 func (p *plan) abandon() {
 	for _, r := range p.starting {
 		r.takes = nil
@@ -197,7 +199,8 @@ func (p *plan) abandon() {
 	}
 }
 
-// commit carries the plan out, unless the host is ending or ctx has ended. An error may be of what went wrong after that.
+// commit carries out the plan, unless the host is ending or ctx has ended. If p.done is set, an error means that the plan was
+// carried out but a route in it is down or has lost a socket.
 func (h *Host) commit(ctx context.Context, p *plan, changes []config.RouteChange) error {
 	h.changing.Lock()
 	defer h.changing.Unlock()
@@ -228,14 +231,15 @@ func (h *Host) commit(ctx context.Context, p *plan, changes []config.RouteChange
 		r.adopt(p.codecs)
 	}
 	for _, r := range p.ending {
-		h.retiring.Go(func() { h.seeOff(r) })
+		h.retiring.Go(func() { h.awaitRetired(r) })
 	}
 	h.closeUnused()
 	h.logReload(changes)
 	return errors.Join(errs...)
 }
 
-// carryOut lets the new routes take over from the old ones.
+// carryOut takes over from the old routes, retires them, and starts the new routes. It returns what went wrong; a route that
+// can't listen is stopped and taken out of p.
 func (h *Host) carryOut(ctx context.Context, p *plan) []error {
 	var errs []error
 	for _, r := range p.starting {
@@ -261,8 +265,9 @@ func (h *Host) carryOut(ctx context.Context, p *plan) []error {
 	return errs
 }
 
-// seeOff waits for the sessions of a route that a reload took out, which keeps its own codecs and not those of others.
-func (h *Host) seeOff(r *route) {
+// awaitRetired waits for the sessions of a route that a reload removed or replaced, and then stops it. Meanwhile the route uses a
+// set of only its own codecs, so that it does not keep the plugins of other routes.
+func (h *Host) awaitRetired(r *route) {
 	own := h.pool.Open(r.currentCodecs().Config())
 	if err := own.ConfigureAll(h.life, plugins.KeysOf(own.Config(), r.config)); err == nil {
 		r.adopt(own)
@@ -280,7 +285,7 @@ func (h *Host) seeOff(r *route) {
 	h.closeUnused()
 }
 
-// logReload names the routes that a reload changed.
+// logReload logs a line for each route that a reload changed, removed or added, and a line with the counts.
 func (h *Host) logReload(changes []config.RouteChange) {
 	count := map[config.Change]int{}
 	for _, c := range changes {
@@ -302,7 +307,7 @@ func (h *Host) logReload(changes []config.RouteChange) {
 		"removed", count[config.Removed], "unchanged", count[config.Unchanged])
 }
 
-// closeUnused closes the codecs of earlier configurations that no route has any more.
+// closeUnused closes the codecs of earlier configurations that no route uses any more.
 func (h *Host) closeUnused() {
 	var unused []*plugins.Set
 	h.mu.Lock()
@@ -314,15 +319,15 @@ func (h *Host) closeUnused() {
 		return true
 	})
 	h.mu.Unlock()
-	for _, codecs := range unused { // which waits for processes to end
+	for _, codecs := range unused { // without h.mu: Close waits for processes to end
 		if err := codecs.Close(); err != nil {
 			h.log.Warn("plugin did not end cleanly", "error", err)
 		}
 	}
 }
 
-// sharesAddress reports whether both may listen on one address. Datagrams can be listened for twice, unless they are
-// answered.
+// sharesAddress reports whether r can't listen while o listens, because both may use one address. Sockets for datagrams can
+// share an address, unless the route answers the datagrams. A socket that r takes over from o does not count.
 func (r *route) sharesAddress(o *route) bool {
 	if r.takes == o && r.hub == nil {
 		return false
@@ -337,12 +342,12 @@ func (r *route) sharesAddress(o *route) bool {
 			case a.Scheme == "unix":
 				return a.Path == b.Path
 			}
-			return a.Port != 0 && a.Port == b.Port // on other addresses of this machine they may still collide
+			return a.Port != 0 && a.Port == b.Port // different IP addresses may still collide, as 0.0.0.0 does with any
 		})
 	})
 }
 
-// exclusive returns the addresses that nobody else can listen on.
+// exclusive returns the addresses of r at which no other socket can listen.
 func (r *route) exclusive() (all []*config.Address) {
 	for _, e := range r.config.Sides() {
 		if e.Listen != nil && (!e.Datagrams() || r.flows != nil) {
@@ -352,7 +357,7 @@ func (r *route) exclusive() (all []*config.Address) {
 	return all
 }
 
-// needsRestart refuses changes that only a restart can bring.
+// needsRestart returns an error if a change from from to to needs a restart.
 func needsRestart(from, to *config.Settings) error {
 	var changed []string
 	for _, c := range from.RestartChanges(to) {

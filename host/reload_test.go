@@ -13,7 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// reload makes another configuration run, which is to succeed.
+// reload reloads another configuration, and expects success.
 func reload(t *testing.T, h *Host, yaml string) {
 	t.Helper()
 	if err := h.Reload(t.Context(), parse(t, yaml)); err != nil {
@@ -21,7 +21,7 @@ func reload(t *testing.T, h *Host, yaml string) {
 	}
 }
 
-// pluginNames returns the plugins that run.
+// pluginNames returns the names of the running plugins.
 func pluginNames(s *Status) string {
 	var names []string
 	for _, p := range s.Plugins {
@@ -30,7 +30,7 @@ func pluginNames(s *Status) string {
 	return strings.Join(names, " ")
 }
 
-// A route that changes keeps its socket and its sessions: those go on as they began, and only new ones get the new values.
+// A changed route keeps its socket and its sessions: the sessions keep their settings, and only new ones get the new values.
 func TestReloadChangesARoute(t *testing.T) {
 	up := listenUpstream(t)
 	route := fmt.Sprintf(`
@@ -57,10 +57,10 @@ routes:
 	}
 	before.Close()
 	peer.Close()
-	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" }) // long has no user any more
+	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" }) // no session uses long any more
 }
 
-// A value that all routes inherit changes nothing for sessions that live, and a route that is removed only stops listening.
+// A change of a value that all routes inherit does not affect live sessions, and a removed route only stops listening.
 func TestReloadEndsNoSession(t *testing.T) {
 	up := listenUpstream(t)
 	route := func(name string) string {
@@ -95,7 +95,7 @@ func TestReloadEndsNoSession(t *testing.T) {
 	if len(s.Routes) != 3 || s.Routes[2].Name != "b" || !s.Routes[2].Removed || len(s.Routes[2].Sessions) != 1 {
 		t.Errorf("got routes %+v, want a, c, and b as removed with a session", s.Routes)
 	}
-	// What a drain does with the session of a route that was removed is what it does with others.
+	// A drain treats the session of a removed route like any other.
 	done := make(chan error)
 	go func() { done <- h.Shutdown(context.Background()) }()
 	for i := range downs {
@@ -121,7 +121,7 @@ func TestReloadEndsNoSession(t *testing.T) {
 	}
 }
 
-// The limit of a route counts the connections that it had before a reload.
+// The connection limit of a route also counts connections from before a reload.
 func TestReloadCountsConnectionsTogether(t *testing.T) {
 	up := listenUpstream(t)
 	const yaml = `
@@ -159,8 +159,8 @@ routes:
 	}
 }
 
-// Where the address is lost between the old route and the new one, the error says so, the others go on, and a later
-// reload brings the route back.
+// If the new route can't listen after the old one has given up the address, the error says so, other routes go on, and a later
+// reload starts the route.
 func TestReloadLosesTheAddress(t *testing.T) {
 	if l, err := net.Listen("tcp", "127.0.0.2:0"); err != nil {
 		t.Skip("this system has one loopback address: ", err)
@@ -178,7 +178,7 @@ routes:
 		return strings.NewReplacer("UP", up.Addr().String(), "HOST", host, "PORT", port, "CODEC", codec).Replace(kept + lost)
 	}
 	h := start(t, with("2", "line"))
-	// On the same port of another address, where somebody else listens.
+	// The new address has the same port, and another process listens there.
 	err := h.Reload(t.Context(), parse(t, with("1", "long")))
 	if err == nil || !strings.Contains(err.Error(), "the route is down: route lost") {
 		t.Fatalf("got %v, want that route lost is down", err)
@@ -199,10 +199,10 @@ routes:
 	reload(t, h, strings.NewReplacer("UP", up.Addr().String()).Replace(kept))
 	again.Close()
 	peer.Close()
-	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" }) // nothing of the routes that were lost is left
+	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" }) // nothing of the failed route is left
 }
 
-// Plugins end with the last session that has them, and no sooner.
+// A plugin ends when the last session that uses it ends, and not before.
 func TestReloadRemovesAPlugin(t *testing.T) {
 	up := listenUpstream(t)
 	const route = `
@@ -211,7 +211,7 @@ routes:
 	h := start(t, fmt.Sprintf(route, "long", up.Addr()))
 	down := dialRoute(t, h, "r")
 	peer := up.accept()
-	// The session is in the middle of a frame, and its receiver does not read: so it can't end before its time.
+	// The session is in the middle of a frame, and its receiver reads no further, so it can't end yet.
 	send(t, down, "\x00\x00\x00\x02hi\x00\x00")
 	expect(t, peer, "\x00\x00\x00\x02hi")
 
@@ -224,7 +224,7 @@ routes:
 	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" })
 }
 
-// What goes on keeps its own plugins, and not those that only other routes had.
+// A session that goes on keeps its own plugins running, and not those that only other routes used.
 func TestReloadKeepsNoPluginOfOthers(t *testing.T) {
 	up := listenUpstream(t)
 	route := func(name, codec string) string {
@@ -264,7 +264,7 @@ routes:
 	reload(t, h, fmt.Sprintf(yaml, 1, up.Addr()))
 	expectReset(t, h, "r")
 	send(t, first, "two\n")
-	expect(t, peer, "\x00\x00\x00\x03two") // who is there stays
+	expect(t, peer, "\x00\x00\x00\x03two") // the connection stays
 
 	reload(t, h, fmt.Sprintf(yaml, 2, up.Addr()))
 	second := dialRoute(t, h, "r")
@@ -308,7 +308,7 @@ routes:
 	}
 }
 
-// What is wrong is told, and nothing has changed.
+// A failed reload reports what is wrong and changes nothing.
 func TestReloadRefused(t *testing.T) {
 	up := listenUpstream(t)
 	const good = `
@@ -342,7 +342,7 @@ routes:
 	}
 }
 
-// A host that ends is not reloaded, and ends once.
+// A host that is ending refuses a reload, and ends only once.
 func TestShutdownTwice(t *testing.T) {
 	up := listenUpstream(t)
 	yaml := fmt.Sprintf(`
@@ -359,7 +359,7 @@ routes:
 	}
 }
 
-// A session that can't end in good order within its route's time is cut.
+// A session that can't end in good order within the timeouts.drain of its route is cut.
 func TestDrainTimesOut(t *testing.T) {
 	var book logBook
 	up := listenUpstream(t)
@@ -376,7 +376,7 @@ routes:
 	peer := up.accept()
 	_ = peer.SetReadBuffer(1 << 10)
 	flooded := make(chan error)
-	go func() { // until nothing moves any more, and then until the session is cut
+	go func() { // blocks when all buffers are full, until the session is cut
 		frame := append(make([]byte, 1<<16), '\n')
 		for {
 			if _, err := down.Write(frame); err != nil {
@@ -386,7 +386,7 @@ routes:
 		}
 	}()
 	stuck := int64(-1)
-	waitFor(t, h, func(s *Status) bool { // the receiver takes nothing
+	waitFor(t, h, func(s *Status) bool { // the receiver accepts nothing more
 		last := stuck
 		stuck = s.Routes[0].ToUpstream.BytesWritten
 		return stuck > 0 && stuck == last
@@ -411,7 +411,7 @@ routes:
 	}
 }
 
-// number returns a number of a log line.
+// number returns the number in a field of a log line; 0 if there is none.
 func number(line map[string]any, key string) float64 {
 	n, _ := line[key].(float64)
 	return n

@@ -21,9 +21,9 @@ type reporter struct {
 	route   *route
 	log     hclog.Logger
 	id      uint64 // of the session or the member
-	message string // of a violation that ends nothing
+	message string // log message for a violation after which the session or member goes on
 
-	// Who sends to upstream, and who to downstream, with their codecs; of a member both are that member.
+	// The senders and their codecs: index 0 sends to upstream, 1 to downstream. For a member of a hub both are that member.
 	peers, codecs [2]string
 
 	lines logLimiter
@@ -34,8 +34,8 @@ func (r *route) sessionReporter(log hclog.Logger, id uint64, downstream, upstrea
 	return &reporter{route: r, log: log, id: id, message: "violation skipped", peers: [2]string{downstream, upstream}, codecs: codecs}
 }
 
-// memberReporter returns the reporter of a member of a hub, which may be a place of datagrams. peer is "" where those come from
-// several: each says where it comes from.
+// memberReporter returns the reporter of a member of a hub. datagrams says that the member receives datagrams. peer is "" if
+// they come from several peers: each violation then names its source.
 func (r *route) memberReporter(log hclog.Logger, id uint64, peer, codec string, datagrams bool) *reporter {
 	p := &reporter{route: r, log: log, id: id, message: "violation skipped", peers: [2]string{peer, peer}, codecs: [2]string{codec, codec}}
 	if datagrams {
@@ -44,7 +44,7 @@ func (r *route) memberReporter(log hclog.Logger, id uint64, peer, codec string, 
 	return p
 }
 
-// direction returns the index of who sends in direction d.
+// direction returns the index in peers and codecs of the sender in direction d.
 func (*reporter) direction(d relay.Direction) int {
 	if d == relay.ToDownstream {
 		return 1
@@ -52,8 +52,8 @@ func (*reporter) direction(d relay.Direction) int {
 	return 0
 }
 
-// violation keeps v for `framehost violations`, and logs it if the session, or the member, goes on; one that ends it is
-// logged with its end. A peer can make as many violations as it can send frames, so not all are logged; all are counted.
+// violation keeps v for `framehost violations`, and logs it if the session or member goes on. A violation that ends the session
+// or member is logged by ended. A peer can cause a violation with each frame, so not all are logged; all are counted.
 func (p *reporter) violation(v relay.Violation) {
 	p.route.violations.add(p, &v)
 	if v.Skipped {
@@ -63,7 +63,7 @@ func (p *reporter) violation(v relay.Violation) {
 	}
 }
 
-// errorFields returns the log fields for err: of a violation all its parts.
+// errorFields returns the log fields for err: all fields of a violation if err is one, none if err is nil.
 func (p *reporter) errorFields(err error) []any {
 	var violation *relay.Violation
 	switch {
@@ -76,7 +76,8 @@ func (p *reporter) errorFields(err error) []any {
 	}
 }
 
-// violationFields says of a violation whose it is, where it is in what that peer sent, what is there, and what was wanted.
+// violationFields returns the log fields for v: the sender, the place in the sender's stream, the bytes there, and what the
+// framing wants instead.
 func (p *reporter) violationFields(v *relay.Violation) []any {
 	var fields []any
 	if peer := p.peers[p.direction(v.Direction)]; peer != "" && !v.Source.IsValid() {
@@ -122,7 +123,7 @@ func (p *reporter) violationFields(v *relay.Violation) []any {
 	return fields
 }
 
-// allow returns what would allow a frame that is too long; "" for other violations.
+// allow returns the option, and the value for it, that would allow a frame that is too long; "" for other violations.
 func (p *reporter) allow(v *relay.Violation) string {
 	if v.MaxFrame == 0 {
 		return ""
@@ -148,10 +149,10 @@ func (p *reporter) allow(v *relay.Violation) string {
 	}
 }
 
-// printable returns b as text in quotes, with escapes for what is not printable ASCII.
+// printable returns b as quoted text, with escapes for bytes that are not printable ASCII.
 func printable(b []byte) string { return strconv.QuoteToASCII(string(b)) }
 
-// sessionEnded logs how a session ended, and what was dropped or not delivered in it.
+// sessionEnded logs how a session ended and how much it dropped or did not deliver.
 func (p *reporter) sessionEnded(upstream string, result *relay.Result) {
 	fields := []any{"upstream", upstream, "reason", string(result.Reason), "age", result.Stats.Age.Round(time.Millisecond),
 		"frames_to_upstream", result.Stats.ToUpstream.FramesOut, "frames_to_downstream", result.Stats.ToDownstream.FramesOut}
@@ -159,7 +160,8 @@ func (p *reporter) sessionEnded(upstream string, result *relay.Result) {
 	p.ended("session ended", result.Reason, result.Direction, result.Err, append(fields, lost...), len(lost) > 0)
 }
 
-// droppedFields returns the counts of what was dropped or not delivered in a direction, as far as they are not 0.
+// droppedFields returns log fields for the counts in s, other than 0, of what one direction dropped or did not deliver. suffix
+// is appended to each name.
 func droppedFields(s *relay.FlowStats, suffix string) (fields []any) {
 	for _, count := range []struct {
 		name string
@@ -175,9 +177,9 @@ func droppedFields(s *relay.FlowStats, suffix string) (fields []any) {
 	return fields
 }
 
-// ended logs how a session or a member ended, as severely as its reason is, and as a warning at least if it lost something.
-// Before that it logs how many lines about violations were held back. Peers can end as many as they begin, so not all are
-// logged; all are counted.
+// ended logs how a session or a member ended. The level follows from the reason, and is at least a warning if lost is set.
+// Before that, ended logs how many lines about violations were held back. A peer can cause an end with each connection, so
+// not all ends are logged; all are counted.
 func (p *reporter) ended(message string, reason relay.Reason, direction relay.Direction, err error, fields []any, lost bool) {
 	p.lines.flush()
 	if direction != relay.Neither {
@@ -196,7 +198,8 @@ func (p *reporter) ended(message string, reason relay.Reason, direction relay.Di
 	p.route.ends.log(p.route.log, p.log, level, message, string(reason), fields)
 }
 
-// quarantines returns where the bytes of violations are kept. id is the session's, or the member's.
+// quarantines returns a function that returns where to keep the bytes of a violation of the session or member id; nil if
+// the host has no quarantine.
 func (r *route) quarantines(id uint64) func(relay.Violation) io.WriteCloser {
 	return func(v relay.Violation) io.WriteCloser {
 		q := r.host.quarantine.Load()

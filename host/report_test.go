@@ -9,8 +9,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// A violation is reported with route, peer, direction, offset, what was there and what was wanted, whether its session
-// goes on or not.
+// A violation is reported with route, peer, direction, offset, the bytes found and what was wanted, whether the session goes on
+// or not.
 func TestViolationsAreReported(t *testing.T) {
 	tests := []struct {
 		name, policy, message string

@@ -13,7 +13,7 @@ import (
 	"github.com/framehost/framehost/host/endpoint"
 )
 
-// resolve prepares to look for service, which the route dials. What the route itself announces does not count.
+// resolve prepares to look for service, which the route dials. It ignores services that the route itself announces.
 func (r *route) resolve(service string) error {
 	log := r.log.With("service", service)
 	options := discovery.ResolverOptions{
@@ -35,9 +35,9 @@ func (r *route) resolve(service string) error {
 	return nil
 }
 
-// dialService connects to the service of e: to the one that the resolver says, and if that fails at once to the next,
-// each address once. Waiting for the first answer and all attempts are within timeouts.connect: a host that vanished may
-// take all of it, but the next dial goes elsewhere.
+// dialService connects to the service of e, at the address that the resolver returns. If an attempt fails, dialService tries
+// the next address, each address once. The wait for the first answer and all attempts together may take timeouts.connect: an
+// address that does not answer may use up all of it, but then the next call tries another one.
 func (r *route) dialService(ctx context.Context, e *config.Endpoint) (*endpoint.Conn, error) {
 	within := ctx
 	if limit := r.config.Timeouts.Connect; limit > 0 {
@@ -69,7 +69,7 @@ func (r *route) dialService(ctx context.Context, e *config.Endpoint) (*endpoint.
 	}
 }
 
-// ServiceStatus is a service that a route dials by name, and knows of.
+// ServiceStatus is a service that a route dials by name and has found.
 type ServiceStatus struct {
 	Service   string            `json:"service"`
 	Network   string            `json:"network"`
@@ -77,12 +77,12 @@ type ServiceStatus struct {
 	Codec     string            `json:"codec"`
 	Labels    map[string]string `json:"labels"`
 	ID        string            `json:"id"`
-	Interface string            `json:"interface"` // that it is heard on
-	Signed    bool              `json:"signed"`    // with our key
-	Expires   time.Time         `json:"expires"`   // unless it is heard again
+	Interface string            `json:"interface"` // on which its announcements arrive
+	Signed    bool              `json:"signed"`    // with the key of this host
+	Expires   time.Time         `json:"expires"`   // unless another announcement arrives before
 }
 
-// services returns what the route knows of the services that it dials.
+// services returns the services that the route dials and has found.
 func (r *route) services() []ServiceStatus {
 	var all []ServiceStatus
 	for _, resolver := range r.resolvers {

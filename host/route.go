@@ -21,65 +21,66 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// A route is a running route of the configuration. It makes sessions, unless it is a hub.
+// A route is a running route of the configuration. It makes sessions, or members if it is a hub.
 //
-// A reload that changes a route makes another one, which has what the two have in common: their ledger, the sockets of
-// listeners whose address is the same, and of a hub its members. The old one goes on for as long as its sessions do.
+// A reload that changes a route makes a new route value. Both share a ledger. The new route takes over the sockets of
+// listeners whose address is the same and, if it is a hub, the members. The old route goes on until its sessions have ended.
 type route struct {
 	*ledger
 	host     *Host
 	config   *config.Route
 	log      hclog.Logger
-	listener *endpoint.Listener // nil where both sides are dialled, and where hub or flows are not
-	takes    *route             // whose listener, or flows, the route takes over when it starts; nil: none
+	listener *endpoint.Listener // nil if both sides are dialed, or if hub or flows is set
+	takes    *route             // the old route to take over from in takeOver; nil: none
 	hub      *hub               // nil: the route is paired
-	flows    *udpListener       // nil: it does not answer datagrams
+	flows    *udpListener       // nil: the route does not answer datagrams
 	chooser  *chooser
 
-	ctx     context.Context // of its sessions; its cause is a relay.Reason, as it is of those that follow
+	// The cause of each context, once it is canceled, is a relay.Reason.
+	ctx     context.Context // for sessions
 	cancel  context.CancelCauseFunc
-	pairing context.Context // of connections that were accepted and are no sessions yet
+	pairing context.Context // for accepted connections that are not sessions yet
 	unpair  context.CancelCauseFunc
-	dials   context.Context // of what makes connections, announces and looks for services
+	dials   context.Context // for dialing, announcing and looking for services
 	halt    context.CancelCauseFunc
-	retired chan struct{} // closed when a reload has taken the route out
+	retired chan struct{} // closed when a reload has removed or replaced the route
 	work    sync.WaitGroup
 
 	announcers []*announcer
 	resolvers  map[string]*discovery.Resolver // by service
 
-	refusals logLimiter // log lines of each kind
+	refusals logLimiter // for each kind of log line that peers can cause
 	cuts     logLimiter
 	failures logLimiter
 	ends     ends
 
-	violations *violations // the last ones, also of a route of that name before a reload
+	violations *violations // the last ones, also those of routes with this name before a reload
 
-	// What follows is guarded by the ledger's mu.
-	codecs   *plugins.Set // of the configuration that runs, as long as the route goes on
-	stopped  bool         // so the codecs have lost this user
+	// The ledger's mu guards the fields that follow.
+	codecs   *plugins.Set // of the running configuration; for a route that a reload removed or replaced, only its own
+	stopped  bool         // the route has stopped, and has called codecs.Leave
 	live     map[uint64]liveSession
 	draining bool
 	cutting  bool
-	notReady string // why it does not relay yet; "": it does
+	notReady string // why the route does not relay yet; "": it relays
 }
 
-// A ledger is what all routes have in common that have, or had, one name.
+// A ledger is shared by all routes that have, or had, the same name.
 type ledger struct {
-	memory      *relay.Memory // as much as a route may hold
+	memory      *relay.Memory // the share of a route
 	connections *endpoint.Connections
 	pair        chan struct{} // holds a token while there is a pair of dialed connections
 
 	mu       sync.Mutex
-	routes   []*route // those that have not stopped, oldest first
+	routes   []*route // routes that have not stopped, oldest first
 	accepted int64
 	refused  int64
-	closed   map[string]int64
-	done     relay.Stats              // of sessions that ended
-	room     *room                    // of hubs; nil: none of the routes has been one
-	turns    map[string]chan struct{} // of what hubs dial
-	drains   []*drain                 // that wait for sessions to end
-	added    bool                     // to what the host has done in the past
+	closed   map[string]int64         // ended sessions by reason
+	done     relay.Stats              // sums over ended sessions
+	room     *room                    // the members of hubs; nil: none of the routes has been a hub
+	turns    map[string]chan struct{} // see turnOf
+	drains   []*drain                 // drains that wait for sessions to end
+	added    bool                     // the counts are in Host.past
 }
 
 func newLedger(memory *relay.Memory, limits *config.Limits) *ledger {
@@ -90,13 +91,13 @@ func newLedger(memory *relay.Memory, limits *config.Limits) *ledger {
 	}
 }
 
-// A liveSession is a session as its route sees it.
+// A liveSession is a session between connections or one that answers datagrams.
 type liveSession interface {
-	drainee
+	drainable
 	status() SessionStatus
 }
 
-// newRoute returns a route that is to be opened and started, or stopped. l is the ledger of the routes that have its name.
+// newRoute returns a route. The caller must listen and start it, or stop it. l is the ledger of the routes with its name.
 func newRoute(h *Host, c *config.Route, codecs *plugins.Set, l *ledger) *route {
 	r := &route{
 		ledger: l, host: h, config: c, codecs: codecs, log: h.log.With("route", c.Name),
@@ -120,7 +121,8 @@ func newRoute(h *Host, c *config.Route, codecs *plugins.Set, l *ledger) *route {
 	return r
 }
 
-// listen opens what the route listens on, and where a hub sends datagrams.
+// listen opens the listeners of the route and the datagram sockets of a hub, except those that it takes over, and prepares
+// discovery.
 func (r *route) listen(ctx context.Context) error {
 	err := r.open(ctx)
 	if err != nil {
@@ -142,7 +144,7 @@ func (r *route) open(ctx context.Context) (err error) {
 	return err
 }
 
-// takeOver takes over the sockets of the route whose address is the same.
+// takeOver takes over sockets and members from r.takes, if that is set.
 func (r *route) takeOver() (err error) {
 	switch {
 	case r.takes == nil:
@@ -234,7 +236,7 @@ func (r *route) serve(downstream *endpoint.Conn) {
 	r.relay(id, downstream, upstream, codec)
 }
 
-// reasonFor is the reason of a session that never began: that of ctx if it ended, or else that of err.
+// reasonFor returns the reason for which a session failed: the cause of ctx if ctx has ended, otherwise that of err.
 func reasonFor(ctx context.Context, err error) relay.Reason {
 	reason := reasonOf(err)
 	if ctx.Err() != nil {
@@ -243,7 +245,7 @@ func reasonFor(ctx context.Context, err error) relay.Reason {
 	return reason
 }
 
-// recordNotStarted logs and counts a session that did not begin.
+// recordNotStarted logs and counts a connection that did not become a session.
 func (r *route) recordNotStarted(log hclog.Logger, reason relay.Reason, err error) {
 	log.Warn("no session", "reason", string(reason), "error", err)
 	r.mu.Lock()
@@ -251,7 +253,7 @@ func (r *route) recordNotStarted(log hclog.Logger, reason relay.Reason, err erro
 	r.closed[string(reason)]++
 }
 
-// relay runs a session between two connections, which it takes over.
+// relay runs a session between two connections. It owns both.
 func (r *route) relay(id uint64, downstream, upstream *endpoint.Conn, codec string) {
 	s, err := r.newSession(r.ctx, id, downstream, upstream, codec)
 	if err != nil {
@@ -268,7 +270,7 @@ func (r *route) relay(id uint64, downstream, upstream *endpoint.Conn, codec stri
 	r.leave(id, result)
 }
 
-// join counts a session among those that live.
+// join adds a session to the live ones, and drains or cuts it if the route is draining or cutting.
 func (r *route) join(id uint64, s liveSession) {
 	r.mu.Lock()
 	r.live[id] = s
@@ -282,7 +284,7 @@ func (r *route) join(id uint64, s liveSession) {
 	}
 }
 
-// leave counts what a session has done that ended.
+// leave removes a session that has ended from the live ones, and adds its counts to those of the ledger.
 func (r *route) leave(id uint64, result relay.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -298,8 +300,8 @@ func (r *route) leave(id uint64, result relay.Result) {
 	r.done.ToDownstream.Add(&result.Stats.ToDownstream)
 }
 
-// pairDials keeps one session between two dialled connections, and makes it again when it ends. The pair of a route that a
-// reload has changed goes on, and this one waits for its end.
+// pairDials keeps one session between two dialed connections: when the session ends, pairDials dials both again. If an
+// earlier configuration of the route still has a pair, pairDials waits for the end of that pair first.
 func (r *route) pairDials() {
 	select {
 	case r.pair <- struct{}{}:
@@ -356,16 +358,16 @@ func (r *route) refuse(remote net.Addr, reason string) {
 	r.refusals.log(r.log.Warn, "connection refused", "downstream", remote.String(), "reason", string(relay.Refused), "why", reason)
 }
 
-// retire ends listening, dialing and announcing. Sessions go on.
+// retire stops listening, dialing and announcing. Sessions go on.
 func (r *route) retire() {
 	close(r.retired)
-	r.closeDoors()
+	r.stopAccepting()
 	if r.hub != nil {
 		r.hub.retire()
 	}
 }
 
-func (r *route) closeDoors() {
+func (r *route) stopAccepting() {
 	r.halt(relay.Drained)
 	switch {
 	case r.hub != nil:
@@ -377,7 +379,7 @@ func (r *route) closeDoors() {
 	}
 }
 
-// drain ends listening, dialing and announcing, and asks sessions to end well. They go on until they can.
+// drain stops listening, dialing and announcing, and asks sessions to end in good order. They go on until they can.
 func (r *route) drain() {
 	r.drainSessions()
 	if r.hub != nil {
@@ -385,19 +387,20 @@ func (r *route) drain() {
 	}
 }
 
-// drainSessions does what drain does, but for the members of a hub.
+// drainSessions is like drain, but does not drain the members of a hub.
 func (r *route) drainSessions() {
 	r.mu.Lock()
 	r.draining = true
 	live := slices.Collect(maps.Values(r.live))
 	r.mu.Unlock()
-	r.closeDoors()
+	r.stopAccepting()
 	for _, s := range live {
 		s.Drain()
 	}
 }
 
-// cut ends soon what a drain left: sessions write the frames that they have read.
+// cut soon ends the sessions that are left after a drain: they still write the frames that they have read. Members of a hub
+// end at once.
 func (r *route) cut() {
 	r.mu.Lock()
 	r.cutting = true
@@ -412,12 +415,13 @@ func (r *route) cut() {
 	}
 }
 
-// cutPatience is how long what was cut may take to end, until it is ended at once: a session writes and then waits for
-// what it wrote to be acknowledged.
+// cutPatience is how long a session that was cut may take to end before it is ended at once. In this time it writes its
+// frames and waits until the peer has acknowledged them.
 const cutPatience = 3 * time.Second
 
-// end drains the route, and cuts what is left when its timeouts.drain has passed; when ctx ends, what is left is ended at
-// once. It does not wait for what it ended at once: that may be in a call that only its plugin can end.
+// end drains the route, cuts the sessions that are left after timeouts.drain, and ends at once those that are left after
+// cutPatience, or when ctx ends. It does not wait for sessions that it ended at once: they may be waiting for an answer from
+// a plugin.
 func (r *route) end(ctx context.Context) {
 	r.drain()
 	idle := make(chan struct{})
@@ -441,7 +445,7 @@ func (r *route) end(ctx context.Context) {
 	r.cancel(relay.DrainTimeout)
 }
 
-// await waits until done is closed, for at most limit (0: for ever), or until ctx ends, and reports whether it is.
+// await waits until done is closed, limit (0: no limit) has passed, or ctx ends. It reports whether done is closed.
 func await(ctx context.Context, done <-chan struct{}, limit time.Duration) bool {
 	if limit > 0 {
 		var cancel context.CancelFunc
@@ -456,7 +460,7 @@ func await(ctx context.Context, done <-chan struct{}, limit time.Duration) bool 
 	}
 }
 
-// left returns how many sessions, or members of a hub, there are.
+// left returns how many live sessions or hub members there are.
 func (r *route) left() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -466,7 +470,8 @@ func (r *route) left() int {
 	return len(r.live)
 }
 
-// stop ends what is left of a route, and waits for it. Other routes of its name, which have the same hub, go on.
+// stop ends the route at once and waits until it has ended. Other routes of the same name, and the members that they have in
+// the same room, go on.
 func (r *route) stop() {
 	r.mu.Lock()
 	alone := !slices.ContainsFunc(r.routes, func(o *route) bool { return o != r })
@@ -477,7 +482,7 @@ func (r *route) stop() {
 		r.drainSessions()
 	}
 	r.cancel(relay.DrainTimeout)
-	switch { // what was never started does not end by itself
+	switch { // a route that was never started has no goroutine that closes these
 	case r.hub != nil:
 		r.hub.close()
 	case r.flows != nil:
@@ -494,8 +499,8 @@ func (r *route) stop() {
 	}
 }
 
-// adopt makes codecs, in which all of the route's are the same ones, those that it has: of an earlier configuration it
-// would keep the plugins of other routes too.
+// adopt makes the route use codecs, a Set in which the route's codecs are the same, in place of its present Set. With the Set
+// of an earlier configuration the route would also keep the plugins of that configuration's other routes.
 func (r *route) adopt(codecs *plugins.Set) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -506,14 +511,14 @@ func (r *route) adopt(codecs *plugins.Set) {
 	}
 }
 
-// currentCodecs returns the codecs that the route has now.
+// currentCodecs returns the Set that the route uses now.
 func (r *route) currentCodecs() *plugins.Set {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.codecs
 }
 
-// places returns where the route listens, in the order of its endpoints.
+// places returns the addresses where the route listens, in the order of its endpoints.
 func (r *route) places() []boundAddress {
 	switch {
 	case r.hub != nil:
@@ -528,13 +533,13 @@ func (r *route) places() []boundAddress {
 	return nil
 }
 
-// A boundAddress is where an endpoint listens, with the port that was chosen for port 0.
+// A boundAddress is the address where an endpoint listens, with the real port instead of port 0.
 type boundAddress struct {
 	endpoint *config.Endpoint
 	address  endpoint.Address
 }
 
-// bound returns where e listens, or else "".
+// bound returns the address where e listens; "" if e does not listen.
 func (r *route) bound(e *config.Endpoint) string {
 	for _, p := range r.places() {
 		if p.endpoint == e {
@@ -554,7 +559,7 @@ func (r *route) to() string {
 	return strings.Join(all, ", ")
 }
 
-// describe names an endpoint, as it listens or dials.
+// describe returns "listen" or "dial" and the address of e, with the real port if e listens.
 func (r *route) describe(e *config.Endpoint) string {
 	for _, p := range r.places() {
 		if p.endpoint == e {
@@ -598,7 +603,8 @@ func (r *route) status() RouteStatus {
 	return status
 }
 
-// turnOf returns the turn to have a connection to what hubs of the ledger dial under that name.
+// turnOf returns the channel that lets only one side at a time connect to the dialed endpoint called name, among all hubs
+// with this ledger. The side that is connected, or is connecting, has put a token into the channel.
 func (l *ledger) turnOf(name string) chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -611,7 +617,7 @@ func (l *ledger) turnOf(name string) chan struct{} {
 	return l.turns[name]
 }
 
-// allLive returns the live sessions of all routes of one name. The caller holds mu.
+// allLive returns the live sessions of all routes with this ledger. The caller holds mu.
 func (l *ledger) allLive() (all []liveSession) {
 	for _, r := range l.routes {
 		all = slices.AppendSeq(all, maps.Values(r.live))

@@ -8,19 +8,19 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// Running is what a running framehost says of its configuration, for `framehost check --running`. It has no secrets: the
+// Running describes the configuration of a running framehost, for `framehost check --running`. It has no secrets: the
 // values of plugins' environment variables are hashes.
 type Running struct {
-	// File is what a reload reads, as an absolute path; "" for the embedded default, which is not read again.
+	// File is the absolute path of the file that a reload reads; "" for the embedded default, which is not read again.
 	File string `json:"file"`
-	// Set are the flags and variables that a reload lays over the file, as KEY=VALUE.
+	// Set lists as KEY=VALUE the flags and environment variables that override the file in a reload.
 	Set      []string         `json:"set"`
 	Settings *config.Settings `json:"settings"`
 	// Status comes from the same control socket.
 	Status *Status `json:"-"`
 }
 
-// running describes the configuration that runs.
+// running describes the running configuration.
 func (h *Host) running() *Running {
 	h.mu.Lock()
 	c := h.config
@@ -32,7 +32,7 @@ func (h *Host) running() *Running {
 	return r
 }
 
-// QueryRunning asks the framehost that serves the control socket at path for its configuration and its status.
+// QueryRunning returns the configuration and the status of the framehost that serves the control socket at path.
 func QueryRunning(ctx context.Context, path string) (*Running, error) {
 	r := &Running{Settings: &config.Settings{}}
 	if err := query(ctx, path, http.MethodGet, settingsPath, r); err != nil {
@@ -43,25 +43,25 @@ func QueryRunning(ctx context.Context, path string) (*Running, error) {
 	return r, err
 }
 
-// A Preview is what a reload would do, as `framehost check --running` shows it. Its JSON is stable: fields are added, not
+// A Preview says what a reload would do, as `framehost check --running` shows it. Its JSON is stable: fields are added, not
 // changed.
 type Preview struct {
-	PID      int    `json:"pid"`  // of the framehost that runs
+	PID      int    `json:"pid"`  // of the running framehost
 	Runs     string `json:"runs"` // the file that it reads; "" for the embedded default
-	File     string `json:"file"` // the file that was compared
+	File     string `json:"file"` // the file that was compared with the running configuration
 	Accepted bool   `json:"accepted"`
-	// Refused is why a reload would be refused, other than by Restart; "" if it would not.
+	// Refused is the reason, other than Restart, why a reload would be refused; "": there is none.
 	Refused string               `json:"refused,omitempty"`
-	Restart []config.ValueChange `json:"restart"` // what needs a restart, and so is refused
-	Live    []config.ValueChange `json:"live"`    // what applies at once, to all routes
+	Restart []config.ValueChange `json:"restart"` // changes that need a restart; a reload refuses them
+	Live    []config.ValueChange `json:"live"`    // changes that apply at once to all routes
 	Routes  []RoutePreview       `json:"routes"`
 }
 
-// RoutePreview is what a reload would do with a route.
+// RoutePreview says what a reload would do with a route.
 type RoutePreview struct {
 	config.RouteChange
-	Sessions int `json:"sessions"` // that are live, and go on with what they opened with
-	Members  int `json:"members"`  // those of a hub, likewise
+	Sessions int `json:"sessions"` // live sessions, which go on with the settings that they opened with
+	Members  int `json:"members"`  // live members of a hub, which do so too
 }
 
 // Preview returns what a reload of c would do.

@@ -9,7 +9,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// What a preview says is what the reload then does, and to ask changes nothing.
+// A reload does what its preview says, and a preview changes nothing.
 func TestPreview(t *testing.T) {
 	up := listenUpstream(t)
 	socket := filepath.Join(t.TempDir(), "c.sock")
@@ -69,7 +69,7 @@ func TestPreview(t *testing.T) {
 	}
 }
 
-// A route that is down for its address is one that a reload would add.
+// A preview shows a route that is down because of its address as one that a reload would add.
 func TestPreviewOfARouteThatIsDown(t *testing.T) {
 	up := listenUpstream(t)
 	yaml := fmt.Sprintf(`
@@ -89,7 +89,7 @@ routes:
 	}
 }
 
-// CheckReload takes what the running framehost has for free, and what another process has for what a reload fails at.
+// CheckReload accepts an address that the running framehost uses, and refuses one that another process uses.
 func TestCheckReloadOfAddresses(t *testing.T) {
 	up, other := listenUpstream(t), listenUpstream(t)
 	route := func(name, address string) string {

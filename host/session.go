@@ -25,7 +25,7 @@ type session struct {
 	cutOff               context.CancelCauseFunc
 }
 
-// newSession pairs two connections, which it takes over.
+// newSession pairs two connections. On error, the caller still owns them.
 func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream *endpoint.Conn, downstreamCodec string) (*session, error) {
 	s := &session{
 		id: id, downstream: addressOf(downstream), upstream: addressOf(upstream),
@@ -60,6 +60,7 @@ func (r *route) newSession(ctx context.Context, id uint64, downstream, upstream 
 // abort ends the session at once.
 func (s *session) abort() { s.cutOff(relay.DrainTimeout) }
 
+// side returns the side of s for endpoint e. name is "downstream" or "upstream", for the log lines of the codec.
 func (r *route) side(ctx context.Context, s *session, name string, l *link, e *config.Endpoint, codec string) (
 	relay.Side, error) {
 	side := relay.Side{Link: l, Use: relay.Use(e.Direction), Shutdown: e.Shutdown}
@@ -76,7 +77,8 @@ func (r *route) timeouts() relay.Timeouts {
 	return relay.Timeouts{Idle: t.Idle, Frame: t.Frame, Write: t.Write, HalfClose: t.HalfClose}
 }
 
-// tappedCodec returns a codec of the route's, whose payloads are logged if that is asked for.
+// tappedCodec returns the route's codec of that name. If log.payload_bytes is set and log writes level trace, the codec logs
+// the payloads that it decodes.
 func (r *route) tappedCodec(ctx context.Context, log hclog.Logger, name string) (codeccall.Codec, error) {
 	codec, err := r.codec(ctx, name)
 	if err != nil {
@@ -88,7 +90,7 @@ func (r *route) tappedCodec(ctx context.Context, log hclog.Logger, name string) 
 	return codec, nil
 }
 
-// codec returns a codec of the route's, which was configured when the route started.
+// codec returns the route's codec of that name, which was configured when the route started.
 func (r *route) codec(ctx context.Context, name string) (codeccall.Codec, error) {
 	codecs := r.currentCodecs()
 	return codecs.Codec(ctx, name, r.config.MaxFrame(codecs.Find(name)))
@@ -115,7 +117,7 @@ func (s *session) status() SessionStatus {
 	}
 }
 
-// ipOf returns a peer's IP address; "" for Unix sockets.
+// ipOf returns the IP address of the peer; "" for Unix sockets.
 func ipOf(c *endpoint.Conn) string {
 	if ip := c.RemoteIP(); ip.IsValid() {
 		return ip.String()
@@ -123,7 +125,7 @@ func ipOf(c *endpoint.Conn) string {
 	return ""
 }
 
-// addressOf names a peer. A Unix peer that dialled has no name of its own.
+// addressOf returns the address of the peer; "unix" for a Unix socket without a name, as a peer that dialed usually has.
 func addressOf(c *endpoint.Conn) string {
 	address := c.RemoteAddr()
 	if address.Network() == "unix" {

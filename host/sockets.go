@@ -16,18 +16,19 @@ import (
 )
 
 const (
-	// socketBatch is how many datagrams are received at once in a hub, and singly in a flow, of which there are many.
-	// Each has room for the longest that there is, most of which the system never fills.
+	// socketBatch is how many datagrams a hub receives in one call. Each has room for the longest datagram; most of that
+	// memory is never written to, so the system need not provide it.
 	socketBatch = 128
-	singly      = 1
+	// flowBatch is the same for the upstream socket of a flow. It is small because there are many flows.
+	flowBatch = 1
 
 	longestDatagram = 1 << 16
 
-	// readAgainAfter is how long a socket is left alone that failed to receive.
+	// readAgainAfter is the pause after a socket failed to receive.
 	readAgainAfter = 100 * time.Millisecond
 )
 
-// sockets are a place of datagrams as the relay wants it: from one socket it receives, and it sends through the other.
+// sockets makes one or two sockets a relay.Datagrams: it receives from in and sends through out, which may be the same.
 type sockets struct {
 	route     *route
 	in        *endpoint.DatagramConn
@@ -35,9 +36,9 @@ type sockets struct {
 	admission endpoint.Admission
 
 	arrived []endpoint.Datagram
-	release func() // of what they take
+	release func() // releases the memory of arrived
 	leaving []endpoint.Datagram
-	settled []error // of frames that were sent or not, and are not told of yet
+	results []error // of the frames in the last batch that Send has not reported yet
 
 	ctx   context.Context
 	end   context.CancelFunc
@@ -51,8 +52,8 @@ func newSockets(r *route, batch int) *sockets {
 	return s
 }
 
-// datagramBuffers returns room to receive batch datagrams at once, or as many as take a sixteenth of limits.memory, one at
-// least. They are charged until release is called.
+// datagramBuffers returns buffers for batch datagrams, or for as many as fit into a sixteenth of limits.memory if that is
+// fewer, but for at least one. Their memory is charged to the route until release is called.
 func (r *route) datagramBuffers(batch int) (arrived []endpoint.Datagram, release func()) {
 	if limit := r.host.memoryLimit; limit > 0 {
 		batch = max(1, min(batch, int(limit/16/longestDatagram)))
@@ -94,11 +95,11 @@ func (s *sockets) Receive(into []relay.Datagram) (int, error) {
 	}
 }
 
-// isEcho reports whether d is a broadcast or multicast of our own. Unicast of our own is one route talking to another on
-// purpose.
+// isEcho reports whether d is a broadcast or multicast that this host sent. Unicast from this host does not count: one route
+// sends it to another on purpose.
 func isEcho(d *endpoint.Datagram) bool { return d.Own && d.Cast != endpoint.Unicast }
 
-// admits reports whether d is from an address that may send, and counts it otherwise.
+// admits reports whether the address that sent d may send. If not, it counts and logs the refusal.
 func (r *route) admits(a *endpoint.Admission, d *endpoint.Datagram) bool {
 	why := a.Denies(d.Remote.Addr())
 	if why == "" {
@@ -111,31 +112,31 @@ func (r *route) admits(a *endpoint.Admission, d *endpoint.Datagram) bool {
 	return false
 }
 
-// Send implements relay.Datagrams. All frames are sent at once, and those that failed are told one after the other, as
-// the caller comes back with the rest.
+// Send implements relay.Datagrams. The first call sends all frames in one batch and returns at the first that failed. Each
+// further call, with the frames after the failed one, sends nothing and returns at the next failure of that batch.
 func (s *sockets) Send(frames [][]byte) (int, error) {
-	if len(s.settled) == 0 {
+	if len(s.results) == 0 {
 		s.leaving = s.leaving[:0]
 		for _, frame := range frames {
 			s.leaving = append(s.leaving, endpoint.Datagram{Payload: frame})
 		}
 		err := s.out.WriteBatch(s.leaving)
 		for i := range s.leaving {
-			s.settled = append(s.settled, s.leaving[i].Err)
+			s.results = append(s.results, s.leaving[i].Err)
 		}
 		clear(s.leaving)
 		if err != nil {
 			return 0, err
 		}
 	}
-	for i, err := range s.settled {
+	for i, err := range s.results {
 		if err != nil {
-			s.settled = s.settled[i+1:]
+			s.results = s.results[i+1:]
 			return i, fmt.Errorf("%w: %w", relay.ErrNotSent, err)
 		}
 	}
-	n := len(s.settled)
-	s.settled = s.settled[:0]
+	n := len(s.results)
+	s.results = s.results[:0]
 	return n, nil
 }
 
@@ -193,7 +194,7 @@ func (r *route) datagramOptions(e *config.Endpoint) (endpoint.DatagramOptions, e
 	return endpoint.DatagramOptions{
 		Interfaces: e.UDP.Interfaces, ReceiveBuffer: int(e.UDP.ReceiveBuffer), Watch: interfaces, Origins: &r.host.origins,
 		Truncated: func(from netip.AddrPort, size, room int) {
-			r.cuts.log(log.Warn, "datagram was cut on its way, and is dropped", "source", from, "bytes", size, "room", room)
+			r.cuts.log(log.Warn, "datagram dropped: the kernel has truncated it", "source", from, "bytes", size, "room", room)
 		},
 		SendFailed: func(to netip.AddrPort, err error) {
 			switch {
@@ -220,7 +221,7 @@ func (r *route) datagramOptions(e *config.Endpoint) (endpoint.DatagramOptions, e
 	}, nil
 }
 
-// withPort is where a listens, with the port that was chosen.
+// withPort returns the host of a with the port that was chosen for it.
 func withPort(a *config.Address, port uint16) string {
 	return net.JoinHostPort(a.Host, strconv.Itoa(int(port)))
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// A start that fails half-way leaves nothing: no listener, no file of a socket, no plugin process.
+// A start that fails half-way leaves nothing behind: no listener, no socket file, no plugin process.
 func TestStartFailsHalfWay(t *testing.T) {
 	taken := listenUpstream(t)
 	_, takenPort, _ := net.SplitHostPort(taken.Addr().String())
@@ -66,7 +66,7 @@ routes:
 	}
 }
 
-// A plugin that can't be started is an error with its place, also when others could.
+// A plugin that can't be started is an error with its place in the configuration, even if other plugins start.
 func TestStartWithoutAPlugin(t *testing.T) {
 	var book logBook
 	c, err := config.Parse("test.yaml", "yaml", []byte(`
@@ -88,7 +88,7 @@ routes:
 	expectNoProcess(t)
 }
 
-// To be told to end while starting is an error, and leaves nothing either.
+// A start that is canceled returns an error, and leaves nothing behind either.
 func TestStartIsCancelled(t *testing.T) {
 	var book logBook
 	ctx, cancel := context.WithCancel(t.Context())
@@ -102,7 +102,7 @@ routes:
 	expectNoProcess(t)
 }
 
-// expectNoProcess checks that every process that this one started has ended and was waited for, whether or not it came up.
+// expectNoProcess expects that every process that this one started has ended and was waited for, even one that never came up.
 func expectNoProcess(t *testing.T) {
 	t.Helper()
 	var status syscall.WaitStatus

@@ -8,18 +8,19 @@ import (
 	"github.com/framehost/framehost/host/plugins"
 )
 
-// startTogether is how long routes wait for each other when a host starts. Most of what can be wrong is known by then, and
-// no connection has been accepted.
+// startTogether is how long ready routes wait for the others when a host starts. By then most errors are found, and no
+// connection has been accepted.
 const startTogether = time.Second
 
-// A preparation is what has to be done before a route can relay: its plugins come up, and its codecs are configured.
+// A preparation is the result of starting the plugins of a route and configuring its codecs.
 type preparation struct {
 	route *route
-	late  error // a plugin has not come up in time; the next attempt may succeed
+	late  error // a plugin was not up in time; the next attempt may succeed
 	err   error // the route can't run
 }
 
-// prepare configures the codecs of r and checks what is known only then.
+// prepare starts the plugins of r, configures its codecs, and makes the checks that need configured codecs. late is set if a
+// plugin was not up in time but may still come up; err if r can't run.
 func prepare(ctx context.Context, s *plugins.Set, r *config.Route) (late, err error) {
 	keys := plugins.KeysOf(s.Config(), r)
 	if late, err = s.StartPlugins(ctx, keys); late != nil || err != nil {
@@ -31,7 +32,7 @@ func prepare(ctx context.Context, s *plugins.Set, r *config.Route) (late, err er
 	return nil, config.Join(checkMemory(ctx, s, r), checkStateless(ctx, s, r))
 }
 
-// prepareRoutes prepares all routes, each by itself, and sends what came of each.
+// prepareRoutes prepares all routes concurrently, and sends the result for each.
 func (h *Host) prepareRoutes(ctx context.Context) <-chan preparation {
 	done := make(chan preparation, len(h.routes))
 	for _, r := range h.routes {
@@ -44,10 +45,10 @@ func (h *Host) prepareRoutes(ctx context.Context) <-chan preparation {
 	return done
 }
 
-// startRoutes opens and starts the routes, and returns when each has been started, can't be, or waits for a plugin that has not
-// come up within timeouts.start. Routes that are ready wait for the others for a moment only: what is wrong is usually found
-// before the first listens. A route that waits for its plugin listens already, so connections wait with it. With an error, of
-// everything that is wrong, the routes are to be stopped. opened is called when all routes listen.
+// startRoutes opens and starts the routes. It returns when each route has been started, has failed, or waits for a plugin that
+// was not up within timeouts.start. Ready routes wait for the others only for startTogether: by then most errors are found,
+// and nothing listens yet. A route that waits for its plugin listens, and connections to it wait too. startRoutes calls
+// opened when all routes listen. The error lists everything that is wrong; the caller must then stop the routes.
 func (h *Host) startRoutes(ctx context.Context, opened func() error) error {
 	preparations := h.prepareRoutes(ctx)
 	moment := time.NewTimer(startTogether)
@@ -60,7 +61,7 @@ func (h *Host) startRoutes(ctx context.Context, opened func() error) error {
 			ready = append(ready, p)
 			errs = append(errs, p.err)
 		case <-moment.C:
-			enough = config.Join(errs...) == nil // else what else is wrong is said at once
+			enough = config.Join(errs...) == nil // after an error, wait for all results, to report all errors together
 		}
 	}
 	if err := config.Join(errs...); err != nil {
@@ -85,7 +86,8 @@ func (h *Host) startRoutes(ctx context.Context, opened func() error) error {
 	return config.Join(errs...)
 }
 
-// openRoutes opens the listeners of all routes, and what they share.
+// openRoutes opens what the routes share, which is the quarantine and discovery, and the listeners of all routes. Then it
+// calls opened.
 func (h *Host) openRoutes(ctx context.Context, opened func() error) error {
 	if err := h.openQuarantine(h.config); err != nil {
 		return err
@@ -103,20 +105,21 @@ func (h *Host) openRoutes(ctx context.Context, opened func() error) error {
 	return opened()
 }
 
-// startLater starts the route when its plugins are up, unless it is drained first. late is why it can't start yet.
+// startLater starts the route in a goroutine when its plugins are up, unless the route is drained first. late is why the route
+// can't start yet.
 func (r *route) startLater(late error) {
-	r.waitFor(late)
+	r.setNotReady(late)
 	r.work.Go(func() {
 		var err error
 		for late := late; late != nil && err == nil; {
 			late, err = prepare(r.dials, r.currentCodecs(), r.config)
-			r.waitFor(late)
+			r.setNotReady(late)
 		}
 		switch {
 		case r.dials.Err() != nil:
 		case err != nil:
 			r.log.Error("the route is down", "error", err)
-			r.waitFor(err)
+			r.setNotReady(err)
 			r.drain()
 		default:
 			r.start()
@@ -124,8 +127,8 @@ func (r *route) startLater(late error) {
 	})
 }
 
-// waitFor notes why the route does not relay; nil: it does.
-func (r *route) waitFor(why error) {
+// setNotReady sets the reason that status shows for why the route does not relay; nil: the route relays.
+func (r *route) setNotReady(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.notReady = ""

@@ -23,7 +23,7 @@ const gateVariable = "GATE"
 
 func init() {
 	if len(os.Args) == 2 && os.Args[1] == "late" {
-		gate, err := os.Open(os.Getenv(gateVariable)) // a FIFO: that waits until the test opens it too
+		gate, err := os.Open(os.Getenv(gateVariable)) // a FIFO: Open waits until the test opens it too
 		if err != nil {
 			panic(err)
 		}
@@ -33,7 +33,7 @@ func init() {
 	}
 }
 
-// A gate holds up plugin processes on their way up until it is opened.
+// A gate is the path of a FIFO at which starting plugin processes wait until it is opened.
 type gate string
 
 func newGate(t *testing.T) gate {
@@ -47,14 +47,15 @@ func newGate(t *testing.T) gate {
 
 func (g gate) open(t *testing.T) {
 	t.Helper()
-	f, err := os.OpenFile(string(g), os.O_RDWR, 0) // which doesn't wait for a process, and stays for those to come
+	f, err := os.OpenFile(string(g), os.O_RDWR, 0) // O_RDWR does not wait for a process, and stays open for later ones
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
 }
 
-// lateConfig has a route whose plugin waits at the gate, by two codecs, and one whose plugins don't.
+// lateConfig returns a configuration with one route whose plugin, used by two codecs, waits at the gate, and one whose plugins
+// do not.
 func lateConfig(t *testing.T, g gate, start, upstream string) *config.Config {
 	t.Helper()
 	program, err := os.Executable()
@@ -84,7 +85,7 @@ func relaysAt(t *testing.T, up upstream, down net.Conn) {
 	expect(t, up.accept(), "\x00\x00\x00\x05hello")
 }
 
-// A plugin that does not come up in time is started again; its route listens and waits for it, and the others relay.
+// A plugin that is not up in time is started again; its route listens and waits for it, and other routes relay.
 func TestPluginComesUpLate(t *testing.T) {
 	var book logBook
 	g, up := newGate(t), listenUpstream(t)
@@ -119,7 +120,7 @@ func TestPluginComesUpLate(t *testing.T) {
 	}
 }
 
-// What a start can't know in the usual time keeps no route waiting whose own plugins are up.
+// A plugin that takes longer than startTogether does not delay routes whose own plugins are up.
 func TestRoutesStartMeanwhile(t *testing.T) {
 	var book logBook
 	g, up := newGate(t), listenUpstream(t)
@@ -162,7 +163,7 @@ func TestRoutesStartMeanwhile(t *testing.T) {
 	}
 }
 
-// A check waits for no second attempt, and what is wrong with a plugin is one error, however many codecs have it.
+// A check does not wait for a second attempt, and reports an error of a plugin once, for any number of its codecs.
 func TestCheckOfAPluginThatIsLate(t *testing.T) {
 	c := lateConfig(t, newGate(t), "1ms", "127.0.0.1:1")
 	c.Codecs = c.Codecs[:2]

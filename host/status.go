@@ -7,40 +7,40 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// Status is what a host is doing, as `framehost status` shows it. Its JSON is stable: fields are added, not changed.
+// Status is the state of a host, as `framehost status` shows it. Its JSON is stable: fields are added, not changed.
 type Status struct {
 	Version     string         `json:"version"`
 	PID         int            `json:"pid"`
 	Started     time.Time      `json:"started"`
 	Config      string         `json:"config"` // the file; "" for the embedded default
 	Draining    bool           `json:"draining"`
-	Connections int            `json:"connections"` // accepted and live
+	Connections int            `json:"connections"` // accepted ones that are live
 	Memory      MemoryStatus   `json:"memory"`
 	Plugins     []PluginStatus `json:"plugins"`
 	Routes      []RouteStatus  `json:"routes"`
-	// Discovery is nil as long as no route has needed it.
+	// Discovery is nil until a route needs it.
 	Discovery *DiscoveryStatus `json:"discovery,omitempty"`
 }
 
-// MemoryStatus is the budget for buffers, in bytes.
+// MemoryStatus is the memory budget for buffers, in bytes.
 type MemoryStatus struct {
 	Used  int64 `json:"used"`
-	Limit int64 `json:"limit"` // 0: none
+	Limit int64 `json:"limit"` // 0: no limit
 }
 
 // PluginStatus is a plugin and its process.
 type PluginStatus struct {
 	Name            string    `json:"name"`
 	Version         string    `json:"version"`
-	Path            string    `json:"path"` // "" for one that is built in
+	Path            string    `json:"path"` // "" for a built-in plugin
 	Up              bool      `json:"up"`
-	PID             int       `json:"pid"`                         // 0 while it is down
-	Spares          []int     `json:"spares"`                      // processes that take over when that one ends
-	Since           time.Time `json:"since"`                       // when it came up, or went down
+	PID             int       `json:"pid"`                         // 0 while the plugin is down
+	Spares          []int     `json:"spares"`                      // PIDs of processes that take over when PID ends
+	Since           time.Time `json:"since"`                       // when the plugin last came up or went down
 	DataPlane       string    `json:"data_plane"`                  // grpc or shm
-	DataPlaneReason string    `json:"data_plane_reason,omitempty"` // why that one; "": the configuration names it
-	Calls           uint64    `json:"calls"`                       // made to the process that is up
-	Outstanding     int       `json:"outstanding"`                 // those of them that are not answered yet
+	DataPlaneReason string    `json:"data_plane_reason,omitempty"` // why DataPlane was chosen; "": the configuration names it
+	Calls           uint64    `json:"calls"`                       // made to the present process
+	Outstanding     int       `json:"outstanding"`                 // calls that are not answered yet
 	Restarts        int       `json:"restarts"`
 	LastError       string    `json:"last_error,omitempty"`
 	LastErrorAt     time.Time `json:"last_error_at,omitzero"`
@@ -59,24 +59,24 @@ func pluginStatus(p *pluginproc.Plugin) PluginStatus {
 	return status
 }
 
-// RouteStatus is a route with what it has done since it was started.
+// RouteStatus is the state of a route, with counts since it was started.
 type RouteStatus struct {
 	Name     string           `json:"name"`
-	Removed  bool             `json:"removed,omitempty"` // the configuration has it no more, and sessions of it go on
+	Removed  bool             `json:"removed,omitempty"` // a reload removed the route, and some of its sessions go on
 	From     string           `json:"from"`
 	To       string           `json:"to"`
 	Accepted int64            `json:"accepted"`
 	Refused  int64            `json:"refused"`
-	Closed   map[string]int64 `json:"closed"` // sessions that ended, by reason
-	// NotReady is why the route does not relay, where a plugin has not come up yet or what it said is no use.
+	Closed   map[string]int64 `json:"closed"` // ended sessions by reason
+	// NotReady is why the route does not relay: a plugin is not up yet, or its codec can't be used. "": the route relays.
 	NotReady string `json:"not_ready,omitempty"`
-	// Totals of all sessions, live ones included.
+	// ToUpstream and ToDownstream are the totals of all sessions, including live ones.
 	ToUpstream   relay.FlowStats `json:"to_upstream"`
 	ToDownstream relay.FlowStats `json:"to_downstream"`
 	Sessions     []SessionStatus `json:"sessions"`
-	Hub          *HubStatus      `json:"hub,omitempty"`   // only of a hub, which has no sessions
-	Flows        *FlowsStatus    `json:"flows,omitempty"` // only of a route that answers datagrams
-	// Discovery: what the route announces, and what it knows of the services that it dials.
+	Hub          *HubStatus      `json:"hub,omitempty"`   // only for a hub, which has no sessions
+	Flows        *FlowsStatus    `json:"flows,omitempty"` // only for a route that answers datagrams
+	// Announced are the services that the route announces; Services those that it dials by name and has found.
 	Announced []AnnouncedStatus `json:"announced,omitempty"`
 	Services  []ServiceStatus   `json:"services,omitempty"`
 }

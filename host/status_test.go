@@ -13,7 +13,7 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// keysOf lists the keys of a JSON value with what encloses them; elements of a list are alike.
+// keysOf lists the keys of a JSON value with the keys that enclose them. All elements of a list count as one.
 func keysOf(v any, in string, keys map[string]bool) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -28,7 +28,7 @@ func keysOf(v any, in string, keys map[string]bool) {
 	}
 }
 
-// What others rely on: a key that was renamed, or has gone, breaks them.
+// Other programs rely on the keys of the JSON: renaming or removing one breaks them.
 func TestStatusJSONIsStable(t *testing.T) {
 	const flow = "bytes_discarded bytes_not_delivered bytes_read bytes_skipped bytes_unwritten bytes_waiting bytes_written dropped_tails " +
 		"empties frames_in frames_not_delivered frames_out " +
@@ -68,7 +68,7 @@ func TestStatusJSONIsStable(t *testing.T) {
 	}
 }
 
-// Lists are never null, whatever there is nothing of.
+// Empty lists are never null.
 func TestStatusOfNothing(t *testing.T) {
 	h := start(t, "routes: []")
 	text, err := json.Marshal(h.Status())
@@ -80,7 +80,7 @@ func TestStatusOfNothing(t *testing.T) {
 	}
 }
 
-// Plus adds each field to itself and to no other.
+// Add adds each field to the same field, and to no other.
 func TestAddFlow(t *testing.T) {
 	var one relay.FlowStats
 	fill := map[string]int64{}
@@ -109,7 +109,7 @@ func TestAddFlow(t *testing.T) {
 	}
 }
 
-// Totals of a route are those of its sessions, whether they have ended or not.
+// The totals of a route are the sums over its sessions, live and ended.
 func TestStatusTotals(t *testing.T) {
 	up := listenUpstream(t)
 	h := start(t, fmt.Sprintf(`

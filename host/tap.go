@@ -8,12 +8,12 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// tapped is a codec whose decoded payloads are logged at level trace, the first bytes of each. It exists only where
-// log.payload_bytes asks for it.
+// tapped is a codec that logs the first bytes of each payload that it decodes, at level trace. tappedCodec makes one only if
+// log.payload_bytes is set.
 type tapped struct {
 	codeccall.Codec
 	log   hclog.Logger
-	bytes int
+	bytes int // how many bytes of a payload are logged at most
 }
 
 func (c tapped) Open() codeccall.Direction { return tappedDirection{c.Codec.Open(), c} }

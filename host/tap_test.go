@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Payloads are logged only where log.payload_bytes asks for it, and the level is trace; then no more of each than that.
+// Payloads are logged only if log.payload_bytes is set and the level is trace, and each with at most that many bytes.
 func TestPayloadsAreLoggedOnlyWhenAskedFor(t *testing.T) {
 	tests := []struct {
 		name  string

@@ -12,14 +12,14 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// totals are what a host, or a route, has done.
+// totals are the summed counts of routes.
 type totals struct {
 	accepted, refused int64
-	closed            map[string]int64 // sessions, members of hubs, and connections that never were one, by reason
-	all               relay.FlowStats  // of both directions, and of hubs
+	closed            map[string]int64 // by reason: sessions, members of hubs, and connections that became neither
+	all               relay.FlowStats  // of both directions of sessions, and of hubs
 }
 
-// add adds what routes of one name have done that have ended.
+// add adds the counts of l, once, if all routes with that ledger have stopped.
 func (t *totals) add(l *ledger) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -31,7 +31,7 @@ func (t *totals) add(l *ledger) {
 		ToUpstream: l.done.ToUpstream, ToDownstream: l.done.ToDownstream})
 }
 
-// addStatus adds what a route has done.
+// addStatus adds the counts of a route.
 func (t *totals) addStatus(s *RouteStatus) {
 	t.accepted += s.Accepted
 	t.refused += s.Refused
@@ -48,7 +48,7 @@ func (t *totals) addStatus(s *RouteStatus) {
 	}
 }
 
-// totals returns what the host has done up to now.
+// totals returns the counts of the host up to now.
 func (h *Host) totals() (t totals) {
 	h.mu.Lock()
 	routes, retired := h.routes, h.retired
@@ -65,8 +65,8 @@ func (h *Host) totals() (t totals) {
 	return t
 }
 
-// removed returns the status of routes that a reload took out, and whose sessions go on, without those whose name a
-// route of the configuration has.
+// removed returns the status of the retired routes whose ledger no route in routes has: those that a reload removed and whose
+// sessions go on. It returns one status for each ledger, that of the last such route.
 func removed(routes, retired []*route) (all []RouteStatus) {
 	seen := map[*ledger]bool{}
 	for _, r := range routes {
@@ -83,7 +83,7 @@ func removed(routes, retired []*route) (all []RouteStatus) {
 	return all
 }
 
-// log is the last line of a host.
+// log writes the last log line of a host that ran for up: a warning if anything was not delivered.
 func (t *totals) log(log hclog.Logger, up time.Duration) {
 	line := log.Info
 	if t.all.FramesNotDelivered > 0 || t.all.BytesNotDelivered > 0 {
@@ -94,7 +94,8 @@ func (t *totals) log(log hclog.Logger, up time.Duration) {
 		"frames_not_delivered", t.all.FramesNotDelivered, "bytes_not_delivered", t.all.BytesNotDelivered)
 }
 
-// cutSince returns an error if sessions that were cut since before have lost something, or were cut at once.
+// cutSince returns an error that wraps ErrCut if sessions have been cut since before, and something was not delivered or
+// atOnce is set.
 func (t *totals) cutSince(before *totals, atOnce bool) error {
 	cut := t.closed[string(relay.DrainTimeout)] - before.closed[string(relay.DrainTimeout)]
 	frames := t.all.FramesNotDelivered - before.all.FramesNotDelivered
@@ -105,7 +106,7 @@ func (t *totals) cutSince(before *totals, atOnce bool) error {
 	return fmt.Errorf("%w: %d cut, %d frames and %d bytes not delivered", ErrCut, cut, frames, bytes)
 }
 
-// Reasons lists how many sessions ended for which reason, the most frequent first.
+// Reasons lists how many sessions ended for each reason, the most frequent first, as in "3 fin, 1 reset".
 func Reasons(closed map[string]int64) string {
 	names := slices.SortedFunc(maps.Keys(closed), func(a, b string) int {
 		if closed[a] != closed[b] {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// statusTree is the status as `framehost status --json` shows it.
+// statusTree returns the status as `framehost status --json` shows it.
 func statusTree(t *testing.T, h *Host) (tree any) {
 	t.Helper()
 	text, err := json.Marshal(h.Status())
@@ -20,14 +20,13 @@ func statusTree(t *testing.T, h *Host) (tree any) {
 	return tree
 }
 
-// notCounters are numbers of the status that stay the same.
+// notCounters has the numbers in the status that must stay the same.
 var notCounters = map[string]bool{
 	"pid": true, "id": true, "port": true, "connections": true, "limit": true, "outstanding": true, "restarts": true,
 	"live": true, "accepted": true, "queued_frames": true, "queued_bytes": true, "send_failed": true,
 }
 
-// unchanged reports what differs between two trees other than counters, which may grow, and the memory that is used, which
-// may shrink.
+// unchanged reports differences between two trees, other than counters that have grown and used memory that has shrunk.
 func unchanged(t *testing.T, key string, before, after any) {
 	t.Helper()
 	name := key[strings.LastIndexByte(key, '.')+1:]

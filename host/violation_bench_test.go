@@ -11,7 +11,7 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// What the report of a violation costs where many follow one another, so that hardly any is logged.
+// The benchmark measures the cost of reporting a violation when there are so many that hardly any is logged.
 func BenchmarkReportOfViolation(b *testing.B) {
 	log := hclog.New(&hclog.LoggerOptions{Output: io.Discard})
 	r := &route{config: &config.Route{Name: "r"}, log: log, violations: &violations{}}

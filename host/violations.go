@@ -10,43 +10,43 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// keptViolations is how many violations of each route are kept for `framehost violations`: the last ones.
+// keptViolations is how many violations of each route are kept for `framehost violations`. They are the last ones.
 const keptViolations = 64
 
 // ViolationStatus is one of the last violations of a route, as `framehost violations` shows it. Its JSON is stable: fields are
-// added, not changed. README.md says what they mean.
+// added, not changed. README.md explains them.
 type ViolationStatus struct {
 	Time      time.Time `json:"time"`
 	Route     string    `json:"route"`
-	Session   uint64    `json:"session"` // or the member of a hub
-	Peer      string    `json:"peer"`    // who sent it; of a datagram its source
+	Session   uint64    `json:"session"` // ID of the session, or of the member of a hub
+	Peer      string    `json:"peer"`    // the sender; for a datagram its source
 	Codec     string    `json:"codec"`   // of the peer
 	Direction string    `json:"direction"`
 	Error     string    `json:"error"`
-	Offset    int64     `json:"offset"` // of the frame's first byte, in what the peer sent
-	At        int64     `json:"at"`     // of the byte that made it certain
-	Frame     int64     `json:"frame"`  // frames before it
-	// PayloadAt is that byte in a payload that can't be represented.
+	Offset    int64     `json:"offset"` // of the first byte of the frame, in what the peer sent
+	At        int64     `json:"at"`     // offset of the byte at which the violation became certain
+	Frame     int64     `json:"frame"`  // how many frames came before this one
+	// PayloadAt is the offset of that byte in the payload, if the receiver's framing can't carry the payload.
 	PayloadAt *int64 `json:"payload_at,omitempty"`
 	Held      int    `json:"held,omitempty"`      // bytes of an unfinished frame
 	Announced uint64 `json:"announced,omitempty"` // payload bytes that the frame announces
 	Length    uint64 `json:"length,omitempty"`    // of a payload that is too long
 	Got       string `json:"got"`                 // the first bytes in hex, log.wire_bytes of them at most
 	Text      string `json:"text"`                // the same as quoted text
-	GotAt     string `json:"got_at,omitempty"`    // bytes at At, where that is further on
+	GotAt     string `json:"got_at,omitempty"`    // the bytes at At, in hex, if Got does not reach that far
 	Want      string `json:"want"`
-	Allow     string `json:"allow,omitempty"` // the option that would allow it
+	Allow     string `json:"allow,omitempty"` // the option that would allow the frame
 	Skipped   bool   `json:"skipped"`         // the session goes on
-	// Quarantined is the file that has the bytes which were dropped, but for the last NotKept of them.
+	// Quarantined is the file with the dropped bytes. The last NotKept of the dropped bytes are not in the file.
 	Quarantined string `json:"quarantined,omitempty"`
 	NotKept     int64  `json:"not_kept,omitempty"`
 }
 
-// violations keeps the last violations of a route. The zero value is ready. It is safe for concurrent use.
+// violations keeps the last violations of a route. The zero value is ready to use; violations is safe for concurrent use.
 type violations struct {
 	mu   sync.Mutex
-	last []keptViolation // a ring, once it is full
-	next int
+	last []keptViolation // up to keptViolations of them; a ring when full
+	next int             // index in last for the next violation
 }
 
 type keptViolation struct {
@@ -65,7 +65,7 @@ func (k *violations) add(by *reporter, v *relay.Violation) {
 	k.next = (k.next + 1) % keptViolations
 }
 
-// status returns the violations that are kept, the oldest first.
+// status returns the kept violations, the oldest first.
 func (k *violations) status() []ViolationStatus {
 	k.mu.Lock()
 	kept := slices.Clone(k.last)
@@ -103,14 +103,14 @@ func (k *keptViolation) status() ViolationStatus {
 	return s
 }
 
-// violationsOf returns where the violations of the route of that name are kept.
+// violationsOf returns the kept violations of the route of that name.
 func (h *Host) violationsOf(name string) *violations {
 	kept, _ := h.violations.LoadOrStore(name, &violations{})
 	return kept.(*violations)
 }
 
-// Violations returns the last violations of each route, or of the one of that name, the oldest first. It is not ok if there
-// is no such route.
+// Violations returns the last violations of the route of that name, or of all routes if name is "", the oldest first. ok is
+// false if there is no such route.
 func (h *Host) Violations(name string) (all []ViolationStatus, ok bool) {
 	h.mu.Lock()
 	routes := slices.Clone(h.routes)

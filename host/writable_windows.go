@@ -1,4 +1,4 @@
 package host
 
-// writable says nothing: what may be written is known there when it is tried.
+// writable returns nil: Windows shows only on a write whether it is allowed.
 func writable(string) error { return nil }

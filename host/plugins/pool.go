@@ -1,5 +1,6 @@
-// Package plugins has the plugins and the codecs that configurations use. Plugins are shared and counted: one that no configuration
-// uses any more ends, and a codec that none uses is released in its plugin.
+// Package plugins starts the plugins that configurations use and configures their codecs. A [Pool] shares each plugin between
+// configurations and counts its users: a plugin ends when no configuration uses it any more. A [Set] has the codecs of one
+// configuration, and releases them in their plugins when it is closed.
 package plugins
 
 import (
@@ -18,44 +19,46 @@ import (
 	"github.com/framehost/framehost/host/pluginproc"
 )
 
-// A Pool runs plugins, each once, for all the configurations that name it. It is safe for concurrent use.
+// A Pool runs each plugin once for all configurations that use it. It is safe for concurrent use.
 type Pool struct {
 	options pluginproc.Options
-	// Patient has a plugin that did not come up in time started again, for as long as it has users.
+	// Patient makes the Pool start a plugin again that was not up in time, for as long as the plugin has users. It must not
+	// change after the first use of the Pool.
 	Patient bool
 	start   func(context.Context, pluginproc.Spec, pluginproc.Options) (*pluginproc.Plugin, error)
 
 	mu      sync.Mutex
-	plugins map[string]*pooled // by what is executed
+	plugins map[string]*pooled // by specKey
 }
 
-// pooled is a plugin that was started, once.
+// pooled is a plugin in a Pool.
 type pooled struct {
 	key     string
 	name    string
-	cancel  context.CancelFunc // ends the start
+	cancel  context.CancelFunc // stops starting the plugin
 	started chan struct{}      // closed when plugin and err are set
 	plugin  *pluginproc.Plugin
 	err     error
 
-	// What follows is guarded by the pool.
+	// The mu of the Pool guards the fields that follow.
 	users   int
-	late    chan struct{} // closed when an attempt has ended without a plugin and another follows, and replaced
-	lateErr error         // of that attempt
+	late    chan struct{} // closed, and replaced by a new one, when an attempt has failed and another follows
+	lateErr error         // of the last such attempt
 }
 
-// Waits between two attempts to start a plugin that did not come up in time.
+// Limits for the pause between two attempts to start a plugin that was not up in time. It grows from the first to the second.
 const (
 	minStartAgain = 100 * time.Millisecond
 	maxStartAgain = 5 * time.Second
 )
 
-// NewPool returns a Pool that starts plugins with options; of these it sets the timeouts itself.
+// NewPool returns a Pool that starts plugins with options. It replaces the timeouts in options by those of the configuration.
 func NewPool(options pluginproc.Options) *Pool {
 	return &Pool{options: options, start: pluginproc.Start, plugins: map[string]*pooled{}}
 }
 
-// use returns the plugin of spec and starts it if it has no user yet. The caller leaves it once, also if it does not start.
+// use adds a user to the plugin of spec and returns it. It begins to start the plugin if there is no other user. The caller
+// must call leave once, even if the plugin does not start.
 func (p *Pool) use(spec pluginproc.Spec, timeouts *config.Timeouts) *pooled {
 	key := specKey(spec, timeouts.Codec)
 	p.mu.Lock()
@@ -70,14 +73,15 @@ func (p *Pool) use(spec pluginproc.Spec, timeouts *config.Timeouts) *pooled {
 		if timeouts.Start == 0 {
 			options.StartTimeout = -1
 		}
-		go p.bring(ctx, one, spec, options) // leave waits for it
+		go p.startPlugin(ctx, one, spec, options) // leave waits for its end
 	}
 	one.users++
 	return one
 }
 
-// bring starts a plugin. A patient Pool goes on until it is up, once an attempt has ended late.
-func (p *Pool) bring(ctx context.Context, one *pooled, spec pluginproc.Spec, options pluginproc.Options) {
+// startPlugin starts a plugin. If the Pool is Patient and an attempt has exceeded the start timeout, startPlugin tries again,
+// after that and every further failure, until the plugin is up or ctx ends.
+func (p *Pool) startPlugin(ctx context.Context, one *pooled, spec pluginproc.Spec, options pluginproc.Options) {
 	defer close(one.started)
 	pause := &backoff.ExponentialBackOff{
 		InitialInterval: minStartAgain, MaxInterval: maxStartAgain, RandomizationFactor: 0.5, Multiplier: 2,
@@ -104,8 +108,9 @@ func (p *Pool) bring(ctx context.Context, one *pooled, spec pluginproc.Spec, opt
 	}
 }
 
-// await returns the plugin when it is up. It fails if that can't be any more, and when an attempt ends late although another
-// follows: the error wraps pluginproc.ErrStartTimeout then, and to call it again waits for the next attempt.
+// await waits until the plugin is up and returns it. It returns an error when starting the plugin has failed for good or ctx
+// ends. It also returns an error when an attempt has failed and another follows: that error wraps pluginproc.ErrStartTimeout,
+// and another call of await waits for the next attempt.
 func (p *Pool) await(ctx context.Context, one *pooled) (*pluginproc.Plugin, error) {
 	p.mu.Lock()
 	late := one.late
@@ -125,7 +130,7 @@ func (p *Pool) await(ctx context.Context, one *pooled) (*pluginproc.Plugin, erro
 	}
 }
 
-// leave ends the plugin when nobody uses it any more.
+// leave removes a user of the plugin, and ends the plugin if that was the last user.
 func (p *Pool) leave(one *pooled) error {
 	p.mu.Lock()
 	one.users--
@@ -142,8 +147,8 @@ func (p *Pool) leave(one *pooled) error {
 	return one.plugin.Close()
 }
 
-// Kill ends at once all plugins that run; their calls fail. They are to be left all the same, which says what went
-// wrong.
+// Kill ends all running plugins at once, and stops starting others. Calls of the plugins fail. Every Set must still be closed;
+// Close returns the errors of the plugins.
 func (p *Pool) Kill() {
 	p.mu.Lock()
 	for _, one := range p.plugins {
@@ -157,7 +162,7 @@ func (p *Pool) Kill() {
 	all.Wait()
 }
 
-// specKey tells specs apart.
+// specKey returns a key that is the same for equal specs with the same call timeout, and different for others.
 func specKey(spec pluginproc.Spec, callTimeout time.Duration) string {
 	key, err := json.Marshal([]any{spec, callTimeout})
 	if err != nil {
@@ -166,7 +171,7 @@ func specKey(spec pluginproc.Spec, callTimeout time.Duration) string {
 	return string(key)
 }
 
-// Running returns the plugins that have been started, by name.
+// Running returns the plugins that have started, sorted by name.
 func (p *Pool) Running() []*pluginproc.Plugin {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -177,14 +182,14 @@ func (p *Pool) Running() []*pluginproc.Plugin {
 			if one.plugin != nil {
 				running = append(running, one.plugin)
 			}
-		default: // it may take seconds, and what it starts for waits for it
+		default: // still starting; Running does not wait, because that may take seconds
 		}
 	}
 	slices.SortFunc(running, func(a, b *pluginproc.Plugin) int { return strings.Compare(a.Spec().Name, b.Spec().Name) })
 	return running
 }
 
-// Late returns the plugins that have not come up in time so far, by name, with what went wrong last.
+// Late returns, by plugin name, the last error of each plugin that was not up in time and is being started again.
 func (p *Pool) Late() map[string]error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -23,8 +23,8 @@ func TestPoolStartsAgain(t *testing.T) {
 	tests := []struct {
 		name    string
 		patient bool
-		errs    []error // of one attempt after the other
-		want    error   // of the plugin in the end
+		errs    []error // the result of each attempt, in order
+		want    error   // the final result
 	}{
 		{"it comes up at the third attempt", true, []error{late, late, nil}, nil},
 		{"once it was late, whatever happens is tried again", true, []error{late, other, nil}, nil},
@@ -63,7 +63,7 @@ func TestPoolStartsAgain(t *testing.T) {
 	}
 }
 
-// Nobody waits for a plugin any more: it is not started again.
+// A plugin without users is not started again.
 func TestPoolGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPool(pluginproc.Options{Logger: hclog.NewNullLogger()})
@@ -89,7 +89,7 @@ func TestPoolGivesUp(t *testing.T) {
 	})
 }
 
-// Each plugin is asked for what the configuration says of it, or else of all.
+// A setting of a plugin overrides the setting for all plugins.
 func TestPluginsAreAskedForTheirDataPlane(t *testing.T) {
 	tests := []struct {
 		all, entry string

@@ -11,13 +11,13 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// triedPayloads are what CheckRoundTrip tries, unless the codec's profile has examples: a framing may carry digits alone,
-// or JSON, or datagrams of its own form.
+// triedPayloads are the payloads that CheckRoundTrip tries, after the examples of the codec's profile. They differ in form,
+// because a framing may carry only digits, only JSON, or only datagrams of a certain form.
 var triedPayloads = []string{"hello", "0", "A", `{"a":1}`, "\x00\x01", "\x05hello"}
 
-// CheckRoundTrip has the codec of key encode a payload, once, and decode what came of it. The payload is the first of some
-// that the codec takes. A codec that takes none of them is not at fault: one whose payloads keep their header carries
-// well-formed messages alone.
+// CheckRoundTrip encodes a payload with the codec of key, decodes the frame, and returns an error if the result is not the
+// payload. It tries payloads in turn until the codec accepts one. If the codec accepts none, that is no error: a codec
+// whose payloads keep their header carries only well-formed messages.
 func (s *Set) CheckRoundTrip(ctx context.Context, key Key) error {
 	codec, err := s.Codec(ctx, key.Name, key.MaxFrame)
 	if err != nil {
@@ -84,5 +84,5 @@ func roundTrip(ctx context.Context, direction codeccall.Direction, p codeccall.P
 	return true, nil
 }
 
-// shortened returns as much of b as an error shows.
+// shortened returns the first 32 bytes of b, which is what an error shows.
 func shortened(b []byte) []byte { return b[:min(len(b), 32)] }

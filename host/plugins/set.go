@@ -19,7 +19,7 @@ import (
 	"github.com/framehost/framehost/host/pluginproc"
 )
 
-// A Set is the codecs of one configuration, with the plugins that they need. It is safe for concurrent use.
+// A Set has the codecs of one configuration and the plugins that they need. It is safe for concurrent use.
 type Set struct {
 	config *config.Config
 	pool   *Pool
@@ -28,7 +28,7 @@ type Set struct {
 	mu         sync.Mutex
 	plugins    map[string]*pooled // by name
 	configured map[Key]configured
-	warnings   map[string][]config.Warning // of the options, by the codec's name
+	warnings   map[string][]config.Warning // about codec options, by the name of the codec
 }
 
 // configured is a codec with the plugin that releases it.
@@ -37,14 +37,14 @@ type configured struct {
 	plugin *pluginproc.Plugin
 }
 
-// A Key is the name of a codec in the configuration, and the limit for payloads, in bytes, that a route sets it.
+// A Key names a codec of the configuration with a payload limit that a route sets for it.
 type Key struct {
 	Name     string
-	MaxFrame int
+	MaxFrame int // bytes
 }
 
-// Open returns the codecs of c with plugins of their own. None is configured yet, and no plugin started: that is done when they are
-// first asked for. The caller closes the Set. log may be nil.
+// Open returns a Set for c with a Pool of its own. The Set starts plugins and configures codecs when they are first requested.
+// The caller must close the Set. log may be nil.
 func Open(c *config.Config, log hclog.Logger) *Set {
 	if log == nil {
 		log = hclog.NewNullLogger()
@@ -52,24 +52,26 @@ func Open(c *config.Config, log hclog.Logger) *Set {
 	return NewPool(pluginproc.Options{Logger: log}).Open(c)
 }
 
-// Open returns the codecs of c with plugins of p, as [Open] does.
+// Open returns a Set for c with the plugins of p. The Set starts plugins and configures codecs when they are first requested.
+// The caller must close the Set.
 func (p *Pool) Open(c *config.Config) *Set {
 	return &Set{config: c, pool: p, plugins: map[string]*pooled{}, configured: map[Key]configured{}}
 }
 
-// Config returns the configuration.
+// Config returns the configuration of the Set.
 func (s *Set) Config() *config.Config { return s.config }
 
-// Use adds a user of the Set.
+// Use adds a user of the Set. Users are only counted, for Used.
 func (s *Set) Use() { s.users.Add(1) }
 
-// Leave takes a user away.
+// Leave removes a user of the Set.
 func (s *Set) Leave() { s.users.Add(-1) }
 
 // Used reports whether the Set has users.
 func (s *Set) Used() bool { return s.users.Load() > 0 }
 
-// Close releases the codecs and ends the plugins that no other configuration uses. No call may be made afterwards.
+// Close releases the codecs and ends the plugins that no other Set uses. It returns the errors of ending them. The Set and its
+// codecs must not be used afterwards.
 func (s *Set) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,8 +87,8 @@ func (s *Set) Close() error {
 	return errors.Join(errs...)
 }
 
-// Plugin returns the plugin of that name, which it starts if that was not done yet. It must be built in or be one of the
-// configuration's.
+// Plugin returns the plugin of that name when it is up. The first call starts it. The plugin must be built in or defined in
+// the configuration.
 func (s *Set) Plugin(ctx context.Context, name string) (*pluginproc.Plugin, error) {
 	s.mu.Lock()
 	one, ok := s.plugins[name]
@@ -109,9 +111,9 @@ func (s *Set) spec(name string) pluginproc.Spec {
 	return spec
 }
 
-// Codec returns the codec of that name, configured for payloads of at most maxFrame bytes. Its plugin is started if it
-// was not. What is wrong with the options comes as config.Errors, with their places; so does a plugin that does not
-// start.
+// Codec returns the codec of that name, configured for payloads of at most maxFrame bytes. The first call starts the plugin
+// and configures the codec. Wrong options, and a plugin that does not start, are reported as config.Errors, which have the
+// place in the configuration.
 func (s *Set) Codec(ctx context.Context, name string, maxFrame int) (codeccall.Codec, error) {
 	key := Key{name, maxFrame}
 	s.mu.Lock()
@@ -122,7 +124,7 @@ func (s *Set) Codec(ctx context.Context, name string, maxFrame int) (codeccall.C
 	}
 	c := s.Find(name)
 	if c == nil {
-		return nil, fmt.Errorf("codec %q is not one of the configuration's", name)
+		return nil, fmt.Errorf("codec %q is not in the configuration", name)
 	}
 	p, err := s.Plugin(ctx, c.Plugin)
 	if err != nil {
@@ -142,7 +144,7 @@ func (s *Set) Codec(ctx context.Context, name string, maxFrame int) (codeccall.C
 	return codec, nil
 }
 
-// configure has p configure c. The codec that it returns is to be released.
+// configure configures c in p. The caller must release the codec.
 func (s *Set) configure(ctx context.Context, p *pluginproc.Plugin, c *config.Codec, maxFrame int) (codeccall.Codec, error) {
 	options, err := c.OptionsJSON(p.Description().Schema)
 	if err != nil {
@@ -163,7 +165,8 @@ func (s *Set) configure(ctx context.Context, p *pluginproc.Plugin, c *config.Cod
 	return codec, nil
 }
 
-// warn notes what is allowed in a codec's options but probably not meant, and logs it the first time.
+// warn records and logs the warnings about the options of c, which are allowed but probably mistakes. It does so once for each
+// codec.
 func (s *Set) warn(c *config.Codec, schema json.RawMessage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,8 +184,8 @@ func (s *Set) warn(c *config.Codec, schema json.RawMessage) {
 	}
 }
 
-// Warnings returns what is allowed in the options of the codecs that were configured but probably not meant, in the
-// order of the configuration.
+// Warnings returns the warnings about the options of the codecs configured so far: options that are allowed but probably
+// mistakes. They are in the order of the configuration.
 func (s *Set) Warnings() (all []config.Warning) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,8 +195,8 @@ func (s *Set) Warnings() (all []config.Warning) {
 	return all
 }
 
-// notUp returns err, of a plugin that did not start, with the place of the first codec that needs it: one error, however
-// many codecs do.
+// notUp returns err, the error of a plugin that did not start, with the place in the configuration of the first codec that
+// needs the plugin. So all codecs of the plugin have the same error, which config.Join reports once.
 func (s *Set) notUp(plugin string, err error) config.Errors {
 	var at config.Position
 	for i := range s.config.Codecs {
@@ -205,8 +208,8 @@ func (s *Set) notUp(plugin string, err error) config.Errors {
 	return config.Errors{at.Error(err.Error(), "")}
 }
 
-// StartPlugins returns when the plugins that keys need are up or have failed to start. late is of those for which it was
-// only too early: await says what that is.
+// StartPlugins starts the plugins that keys need, and returns when each is up or has failed to start. late joins the errors
+// of plugins that were not up in time and that the Patient Pool starts again; failed joins those of the other plugins.
 func (s *Set) StartPlugins(ctx context.Context, keys []Key) (late, failed error) {
 	var names []string
 	for _, key := range keys {
@@ -232,7 +235,7 @@ func (s *Set) StartPlugins(ctx context.Context, keys []Key) (late, failed error)
 	return errors.Join(lates...), config.Join(errs...)
 }
 
-// Find returns the codec of that name; nil if the configuration has none.
+// Find returns the codec of that name in the configuration; nil if there is none.
 func (s *Set) Find(name string) *config.Codec {
 	for i := range s.config.Codecs {
 		if s.config.Codecs[i].Name == name {
@@ -242,7 +245,7 @@ func (s *Set) Find(name string) *config.Codec {
 	return nil
 }
 
-// KeysOfSide returns the codecs that connections of an endpoint of r can have.
+// KeysOfSide returns the codecs that connections of e, an endpoint of r, can have.
 func KeysOfSide(c *config.Config, r *config.Route, e *config.Endpoint) []Key {
 	names := []string{e.Codec}
 	for _, rule := range e.Select {
@@ -265,7 +268,8 @@ func KeysOf(c *config.Config, r *config.Route) (keys []Key) {
 	return keys
 }
 
-// ConfigureAll configures the codecs that keys name, which may recur, side by side, and reports everything that is wrong at once.
+// ConfigureAll configures the codecs that keys name concurrently, and returns all errors together. keys may repeat a codec;
+// ConfigureAll sorts them in place.
 func (s *Set) ConfigureAll(ctx context.Context, keys []Key) error {
 	slices.SortFunc(keys, func(a, b Key) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.MaxFrame, b.MaxFrame))

@@ -1,4 +1,4 @@
-// Package quarantine keeps the bytes of frames that broke their framing in files, within a bound for all of them.
+// Package quarantine keeps in files the bytes of frames that broke their framing. A limit applies to all files together.
 package quarantine
 
 import (
@@ -16,17 +16,17 @@ import (
 )
 
 const (
-	// fileCost is what a file costs besides its bytes, so that the number of files is bounded too.
+	// fileCost is how many bytes a file counts in addition to its own. It limits the number of files.
 	fileCost = 512
-	// bufferSize is how many bytes are written to a file at a time.
+	// bufferSize is how many bytes a File collects before it writes them.
 	bufferSize = 32 << 10
-	// recountEvery is how often a directory that is full is looked at again: files may have been taken out.
+	// recountEvery is how often a full directory is counted again, because files may have been removed.
 	recountEvery = time.Minute
-	// retryAfter is how long nothing is kept after an error, such as that of a full disk.
+	// retryAfter is how long no file is made after an error, such as that of a full disk.
 	retryAfter = time.Second
 )
 
-// A Store is a directory of such files. It is safe for concurrent use.
+// A Store is a directory of quarantined files. It is safe for concurrent use.
 type Store struct {
 	dir    string
 	max    int64
@@ -34,15 +34,15 @@ type Store struct {
 	create func(path string) (io.WriteCloser, error)
 
 	mu      sync.Mutex
-	used    int64
-	counted time.Time // when used was what the directory held
+	used    int64     // bytes, with fileCost for each file
+	counted time.Time // when the directory was last counted
 	number  int       // of the last file
-	full    bool      // and said so
-	failed  time.Time // the last error, which was logged; zero: bytes are kept
+	full    bool      // the limit is reached, and that was logged
+	failed  time.Time // when the last error occurred; zero: none since bytes were last written
 }
 
-// Open makes the directory dir if it is not there, and counts what it holds. most bounds what it may hold, in bytes, of which each
-// file costs some beside its own.
+// Open makes the directory dir, with mode 0700, if it does not exist, and counts the bytes in it. most limits these, in bytes;
+// each file counts 512 bytes in addition to its own.
 func Open(dir string, most int64, log hclog.Logger) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)
@@ -58,7 +58,7 @@ func createFile(path string) (io.WriteCloser, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
-// count sets used to what the directory holds. Files that others take out meanwhile don't matter.
+// count sets used to the bytes that the directory holds. It ignores files that are removed meanwhile.
 func (s *Store) count() error {
 	s.used, s.counted = 0, time.Now()
 	return filepath.WalkDir(s.dir, func(path string, entry fs.DirEntry, err error) error {
@@ -80,14 +80,15 @@ func (s *Store) count() error {
 	})
 }
 
-// File returns a file for the bytes of a violation. It is made when there are bytes for it; its name has the time, the route, the
-// session, the direction and the offset in the stream. Bytes that do not fit within the bound, or can't be written, are left out,
-// which is logged once.
+// File returns a File for the bytes of a violation. The file in the directory is made when the first bytes are written to it;
+// its name has the time, the route, the session, the direction and the offset in the stream. Bytes that exceed the limit of the
+// Store, or can't be written, are left out, which is logged once. The caller must close the File.
 func (s *Store) File(route string, session uint64, direction string, offset int64) *File {
 	return &File{store: s, began: time.Now(), route: route, session: session, direction: direction, offset: offset}
 }
 
-// begin reserves a file, and returns its path; "" if there is no room for one, or if an error has just occurred.
+// begin reserves fileCost and returns the path for a new file; "" if there is no room, or less than retryAfter has passed since
+// an error.
 func (s *Store) begin(f *File) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,7 +106,7 @@ func (s *Store) begin(f *File) string {
 		f.session, strings.ReplaceAll(f.direction, " ", "-"), f.offset, s.number))
 }
 
-// room reports whether there is any for another file. s.mu is held.
+// room reports whether there is room for another file. The caller holds s.mu.
 func (s *Store) room() bool {
 	if s.used+fileCost < s.max {
 		return true
@@ -120,15 +121,15 @@ func (s *Store) room() bool {
 	return s.used+fileCost < s.max
 }
 
-// refuse says, once, that the bound is reached. s.mu is held.
+// refuse logs that the limit is reached, once until there is room again. The caller holds s.mu.
 func (s *Store) refuse() {
 	if !s.full {
 		s.full = true
-		s.log.Warn("quarantine is full; no more bytes are kept until files are taken out", "dir", s.dir, "max", s.max)
+		s.log.Warn("quarantine is full; no more bytes are kept until files are removed", "dir", s.dir, "max", s.max)
 	}
 }
 
-// noteError logs, once until bytes are kept again, that they can't be. s.mu is held.
+// noteError records an error, and logs it unless one was logged since bytes were last written. The caller holds s.mu.
 func (s *Store) noteError(err error) {
 	if s.failed.IsZero() {
 		s.log.Error("quarantine: bytes are not kept until this is fixed", "dir", s.dir, "error", err)
@@ -136,7 +137,7 @@ func (s *Store) noteError(err error) {
 	s.failed = time.Now()
 }
 
-// reserve reserves up to n bytes, and returns how many.
+// reserve reserves n bytes, or as many as fit, and returns how many it reserved.
 func (s *Store) reserve(n int64) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +149,7 @@ func (s *Store) reserve(n int64) int64 {
 	return fits
 }
 
-// wrote notes that reserved bytes were not written after all, and why; nil: all of them were.
+// wrote records the result of a write: it gives back the reserved bytes that were not written, and records err, unless nil.
 func (s *Store) wrote(unwritten int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,7 +163,7 @@ func (s *Store) wrote(unwritten int64, err error) {
 	}
 }
 
-// A File collects bytes and writes them together. It is safe for concurrent use.
+// A File collects bytes and writes them in large pieces. It is safe for concurrent use.
 type File struct {
 	store     *Store
 	began     time.Time
@@ -174,13 +175,13 @@ type File struct {
 	mu      sync.Mutex
 	path    string // "": there is no file yet
 	file    io.WriteCloser
-	waiting []byte // to be written
+	waiting []byte // collected, and not written yet
 	written int64
 	missing int64 // bytes that were left out
-	ended   bool  // nothing more is written, since something was left out
+	ended   bool  // closed, or bytes were left out; nothing more is written
 }
 
-// Write keeps what fits; the rest is left out without an error.
+// Write collects p. Bytes that do not fit in the Store are left out. Write never returns an error.
 func (f *File) Write(p []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -202,12 +203,12 @@ func (f *File) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush writes what was collected.
+// Flush writes the collected bytes. It never returns an error.
 func (f *File) Flush() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.flush()
-	f.waiting = nil // it may be long until more comes
+	f.waiting = nil // frees the memory, because more bytes may come only much later
 	return nil
 }
 
@@ -216,7 +217,7 @@ func (f *File) flush() {
 	f.waiting = f.waiting[:0]
 }
 
-// write writes p to the file, which it makes if there is none yet.
+// write writes p to the file, and makes the file if there is none yet. It counts in f.missing the bytes that it leaves out.
 func (f *File) write(p []byte) {
 	if len(p) == 0 {
 		return
@@ -239,7 +240,7 @@ func (f *File) write(p []byte) {
 	f.store.wrote(unwritten, err)
 }
 
-// open makes the file, and reports whether there is one.
+// open makes the file if there is none yet, and reports whether there is one now.
 func (f *File) open() bool {
 	if f.file != nil {
 		return true
@@ -257,14 +258,14 @@ func (f *File) open() bool {
 	return true
 }
 
-// remove removes a file that has nothing in it.
+// remove closes and removes the file, which is empty.
 func (f *File) remove() {
 	_ = f.file.Close()
 	_ = os.Remove(f.path)
 	f.path, f.file = "", nil
 }
 
-// Close writes what was collected and closes the file.
+// Close writes the collected bytes and closes the file.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -278,7 +279,7 @@ func (f *File) Close() error {
 	return err
 }
 
-// Flushed writes what was collected, and returns the path of the file, "" if there is none, and how many bytes were left out.
+// Flushed writes the collected bytes. It returns the path of the file, "" if there is none, and how many bytes were left out.
 func (f *File) Flushed() (path string, missing int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -286,7 +287,7 @@ func (f *File) Flushed() (path string, missing int64) {
 	return f.path, f.missing
 }
 
-// safe makes a route's name fit for a file's.
+// safe returns name with "_" for each character that is not an ASCII letter, a digit, or "_", for use in a file name.
 func safe(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {

@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// kept returns how many files a directory has and their bytes.
+// kept returns the number of files in a directory and the sum of their bytes.
 func kept(t *testing.T, dir string) (files int, size int64) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -40,7 +40,7 @@ func openTest(t *testing.T, dir string, most int64) *Store {
 	return q
 }
 
-// keep keeps p in pieces, and reports whether there was a file for it.
+// keep writes p in pieces to a File, and reports whether a file was made for it.
 func keep(t *testing.T, q *Store, pieces ...string) bool {
 	t.Helper()
 	f := q.File("scales/1", 7, "to upstream", 42)
@@ -88,7 +88,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// Who takes files out makes room, which is noticed after a while.
+// Removing files makes room, which the Store notices at the next count.
 func TestIsEmptied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "kept")
@@ -121,7 +121,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// A fullDisk has room for so many bytes in all. Files can be made even then.
+// A fullDisk has room for a number of bytes in all. Files can be made even when it is full.
 type fullDisk struct {
 	*os.File
 	room *int
@@ -139,7 +139,8 @@ func (f fullDisk) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// A full disk is said once, and leaves no empty files. What is written of a file stays, and how much of it is missing is known.
+// A full disk is logged once, and leaves no empty files. The part of a file that was written stays, and the number of missing
+// bytes is known.
 func TestOnAFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -165,7 +166,7 @@ func TestOnAFullDisk(t *testing.T) {
 			}
 		}
 		<-time.After(2 * retryAfter)
-		f := q.File("scales", 7, "to upstream", 42) // tries, and leaves nothing
+		f := q.File("scales", 7, "to upstream", 42) // fails, and leaves no file
 		_, _ = io.WriteString(f, kilo)
 		_ = f.Close()
 		if files, size := kept(t, dir); files != 3 || size != 2500 {
