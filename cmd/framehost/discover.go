@@ -83,7 +83,7 @@ The exit code is 1 if no service answered.`,
 	return cmd
 }
 
-// run asks until the time is over, or with watch until the command is interrupted.
+// run sends queries until the time is over or, with watch, until the command is interrupted.
 func (s *search) run(cmd *cobra.Command) error {
 	ctx, stop := context.WithCancelCause(cmd.Context())
 	defer stop(nil)
@@ -152,7 +152,7 @@ func (s *search) station(ctx context.Context, troubles *troubles) (*discovery.St
 	return station, nil
 }
 
-// nothing returns the error of a search without an answer, with possible reasons.
+// nothing returns the error of a search that got no answer, with possible reasons.
 func (s *search) nothing(stats discovery.StationStats, trouble error) error {
 	what := "no service"
 	if s.service != "" {
@@ -179,7 +179,7 @@ func wasWere(n int64) string {
 	return "were"
 }
 
-// troubles keeps the errors of the socket. It is tried again, so they may pass.
+// troubles collects the errors of the socket. They may be temporary, since the search tries the socket again.
 type troubles struct {
 	told interface{ Write([]byte) (int, error) }
 	tell bool

@@ -49,7 +49,7 @@ func NewMemory(size int64, patience time.Duration) *Memory {
 		return nil
 	}
 	b := &budget{size: size, patience: patience, large: map[*memoryAccount]struct{}{}, peers: map[string]*sharers{}}
-	b.watch = time.AfterFunc(time.Hour, b.look)
+	b.watch = time.AfterFunc(time.Hour, b.checkStuck)
 	b.watch.Stop()
 	return &Memory{budget: b, route: &sharers{}}
 }
@@ -102,7 +102,7 @@ type budget struct {
 	visits       uint64
 	watch        *time.Timer
 	watching     bool
-	looked       time.Time // the last call of checkStuck
+	checkedAt    time.Time // the last call of checkStuck
 	endedWaiting time.Time // when a waiting account was last ended
 	mayEnd       int       // how many waiting accounts may be ended now
 }
@@ -465,10 +465,10 @@ func (b *budget) wait(w *waiter) {
 		b.watching = true
 		b.watch.Reset(b.pause())
 	}
-	look := waits && time.Since(b.looked) >= b.pause()
+	overdue := waits && time.Since(b.checkedAt) >= b.pause()
 	b.mu.Unlock()
-	if look {
-		b.look()
+	if overdue {
+		b.checkStuck()
 	}
 }
 
@@ -575,10 +575,10 @@ func (g *sharers) fits(need, most int64, waiting int) bool {
 }
 
 // checkStuck ends accounts that are stuck while others wait. A timer calls it repeatedly while any account waits.
-func (b *budget) look() {
+func (b *budget) checkStuck() {
 	b.mu.Lock()
 	now := time.Now()
-	b.looked = now
+	b.checkedAt = now
 	b.serve()
 	over := b.stuck(now)
 	if b.watching = len(b.waiters) > 0; b.watching {

@@ -13,7 +13,7 @@ import (
 // bytes flow.
 type clock struct {
 	// check ends the owner if a timeout is due. Otherwise it returns how long no timeout can be due; ok is false if none ever can.
-	look    func() (wait time.Duration, ok bool)
+	check   func() (wait time.Duration, ok bool)
 	origin  time.Time
 	mu      sync.Mutex
 	timer   *time.Timer
@@ -25,7 +25,7 @@ type mark struct{ atomic.Int64 }
 
 func (m *mark) clear() { m.Store(0) }
 
-func (c *clock) begin(look func() (time.Duration, bool)) { c.look, c.origin = look, time.Now() }
+func (c *clock) begin(check func() (time.Duration, bool)) { c.check, c.origin = check, time.Now() }
 
 // now returns the nanoseconds since the clock began plus one, so that no time is 0.
 func (c *clock) now() int64 { return 1 + int64(time.Since(c.origin)) }
@@ -34,7 +34,7 @@ func (c *clock) now() int64 { return 1 + int64(time.Since(c.origin)) }
 func (c *clock) start() (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	wait, ok := c.look()
+	wait, ok := c.check()
 	if !ok {
 		wait = math.MaxInt64
 	}
@@ -62,7 +62,7 @@ func (c *clock) tick() {
 	if c.stopped {
 		return
 	}
-	if wait, ok := c.look(); ok {
+	if wait, ok := c.check(); ok {
 		c.timer.Reset(wait)
 	}
 }
@@ -96,7 +96,7 @@ func (d *deadline) again(wait time.Duration) {
 }
 
 // checkTimeouts ends the session if a timeout is due. The clock calls it.
-func (s *Session) look() (wait time.Duration, ok bool) {
+func (s *Session) checkTimeouts() (wait time.Duration, ok bool) {
 	d := deadline{now: s.clock.now()}
 	limits := &s.config.Timeouts
 	for i := range s.lives {
@@ -125,6 +125,6 @@ func (s *Session) look() (wait time.Duration, ok bool) {
 		s.end(IdleTimeout, nil, Neither)
 		return 0, false
 	}
-	s.lookAtDrain(&d)
+	s.checkDrain(&d)
 	return d.wait, d.set
 }

@@ -22,7 +22,7 @@ type streamDecoder struct {
 	release     func([]byte)
 	decoder     codecstream.Decoder
 	batch       *batch // of the call under way
-	crumbs      crumbs
+	fragments   fragments
 	garbage     garbage
 	points      int            // the cost of violations that were not charged yet
 	frameSpent  int64          // nanoseconds spent reading for the unfinished frame
@@ -102,7 +102,7 @@ func (r *streamDecoder) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error
 		}
 	}
 	in.Room, in.Lent, in.Borrow = b.room, r.inbox.lent(), true
-	in.Patient = !in.EOF && r.crumbs.patient()
+	in.Patient = !in.EOF && r.fragments.patient()
 	if r.owner.skips() {
 		in.Skips = codeccall.MaxSkips
 	}
@@ -117,7 +117,7 @@ func (r *streamDecoder) Found(result *codecstream.Result) error {
 	b.decoded(r.account)
 	b.result(result)
 	r.points += pointsOf(&b.found)
-	r.crumbs.found(len(b.found.Refs) + b.found.Skipped)
+	r.fragments.found(len(b.found.Refs) + b.found.Skipped)
 	if n := b.found.Dropped; n > 0 {
 		r.skip(b.shown[:n])
 	}

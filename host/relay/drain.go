@@ -42,7 +42,7 @@ func (s *Session) Cut() {
 }
 
 // checkDrain advances a drain or a cut that is under way. The clock calls it.
-func (s *Session) lookAtDrain(d *deadline) {
+func (s *Session) checkDrain(d *deadline) {
 	cutAt, restedAt := s.cutSince.Load(), s.restedSince.Load()
 	switch quiet := (deadline{now: d.now}); {
 	case cutAt != 0 && d.due(cutTime, cutAt), restedAt != 0 && d.due(lingerTime, restedAt):

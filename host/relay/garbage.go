@@ -73,6 +73,6 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// A loser is a Link that can detect a broken connection without reading the bytes that arrived before. Lost returns the error that
+// A lostReporter is a Link that can detect a broken connection without reading the bytes that arrived before. Lost returns the error that
 // Read would return after those bytes; nil if there is none or if it is unknown.
-type loser interface{ Lost() error }
+type lostReporter interface{ Lost() error }

@@ -201,7 +201,7 @@ func (h *Hub) leave(m *Member) {
 func (h *Hub) enter(m *Member) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.ending != "" || m.drained() || m.deaf {
+	if h.ending != "" || m.drained() || m.stoppedReceiving {
 		return false
 	}
 	h.passing++

@@ -371,13 +371,13 @@ func TestQueueBoundsEmptyFrames(t *testing.T) {
 		t.Fatal(err)
 	}
 	q.push(p.whole())
-	p.letGo()
+	p.release()
 	if frames, size := q.held(); frames != 3 || size != 0 || counts.droppedFrames.Load() != 7 {
 		t.Errorf("got %d frames, %d bytes, %d dropped; want 3, 0, 7", frames, size, counts.droppedFrames.Load())
 	}
 	q.close()
 	if p.buf != nil {
-		t.Error("the parcel was not let go of")
+		t.Error("the shared frames were not released")
 	}
 }
 

@@ -155,7 +155,7 @@ func (p *datagramTransport) transmit() {
 		}
 		err := p.sendSegments(p.taken)
 		for i, s := range p.taken {
-			s.letGo()
+			s.release()
 			p.taken[i] = frameRange{}
 		}
 		if err != nil {

@@ -100,7 +100,7 @@ func (d *dispatcher) sendGroup(g *group, b *batch) error {
 		return d.frames.violation
 	}
 	if lost := len(b.found.Refs) - done; !d.frames.taken {
-		g.starve(lost)
+		g.countStarved(lost)
 		if d.member.over() {
 			d.member.counts.framesNotDelivered.Add(int64(lost))
 		}
@@ -194,7 +194,7 @@ func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) er
 	frames := 0
 	if p != nil {
 		frames = p.frames
-		defer p.letGo()
+		defer p.release()
 	}
 	for _, r := range g.receivers {
 		if !r.hears(d.member) {
@@ -212,8 +212,8 @@ func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) er
 	return nil
 }
 
-// starve counts frames that the outboxes of g did not get because there was no memory or because their codec failed.
-func (g *group) starve(frames int) {
+// countStarved counts frames that the outboxes of g did not get because there was no memory or because their codec failed.
+func (g *group) countStarved(frames int) {
 	for _, r := range g.receivers {
 		if r.lasts {
 			r.tally.starved.Add(int64(frames))

@@ -26,20 +26,20 @@ func (h *Hub) Drain(reason Reason) {
 	for m := range h.members {
 		h.drain.admit(m)
 	}
-	h.drain.timer = time.AfterFunc(0, h.lookAtDrain)
+	h.drain.timer = time.AfterFunc(0, h.checkDrain)
 }
 
 // admit prepares m for the drain: a datagram member to which any peer may send stops receiving.
-func (d *hubDrain) admit(m *Member) { m.deaf = m.transport.forAll() }
+func (d *hubDrain) admit(m *Member) { m.stoppedReceiving = m.transport.forAll() }
 
 // checkDrain is the timer's callback: it ends the hub if the hub rests, and otherwise restarts the timer.
-func (h *Hub) lookAtDrain() {
+func (h *Hub) checkDrain() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ending != "" {
 		return
 	}
-	if wait := h.unrest(); wait > 0 {
+	if wait := h.timeToRest(); wait > 0 {
 		h.drain.timer.Reset(wait)
 		return
 	}
@@ -47,12 +47,12 @@ func (h *Hub) lookAtDrain() {
 }
 
 // timeToRest returns how long it takes at least until the hub can rest; 0: the hub rests now. The caller holds h.mu.
-func (h *Hub) unrest() time.Duration {
+func (h *Hub) timeToRest() time.Duration {
 	since, quiet := h.drain.since, true
 	rests := h.passing == 0
 	for m := range h.members {
 		rests = rests && m.queue.rests()
-		if !m.mayBring() {
+		if !m.mayReceive() {
 			continue
 		}
 		rests, quiet = rests && (m.endless || m.between.Load() && !m.transport.unread()), false
@@ -75,8 +75,8 @@ func (h *Hub) unrest() time.Duration {
 }
 
 // mayReceive reports whether the member may still receive bytes to pass on.
-func (m *Member) mayBring() bool {
-	return m.config.Use != SendOnly && !m.deaf && m.inputEnded.Load() == 0
+func (m *Member) mayReceive() bool {
+	return m.config.Use != SendOnly && !m.stoppedReceiving && m.inputEnded.Load() == 0
 }
 
 // wasCut reports whether the member ended because a drain did not finish in time.
@@ -103,22 +103,22 @@ func (m *Member) Drain(reason Reason) {
 }
 
 // checkDrain ends the member if it is to end and rests. The clock calls it.
-func (m *Member) lookAtDrain(d *deadline) {
+func (m *Member) checkDrain(d *deadline) {
 	since := m.drainSince.Load()
 	if since == 0 || m.drained() || m.over() {
 		return
 	}
-	if wait := m.unrest(since); wait > 0 {
+	if wait := m.endIfRests(since); wait > 0 {
 		d.again(wait)
 	}
 }
 
 // endIfRests ends the member if the member rests, and returns 0. Otherwise it returns how long it takes at least until the member
 // can rest.
-func (m *Member) unrest(since int64) time.Duration {
+func (m *Member) endIfRests(since int64) time.Duration {
 	m.hub.mu.Lock()
 	defer m.hub.mu.Unlock()
-	if m.mayBring() {
+	if m.mayReceive() {
 		quiet := deadline{now: m.clock.now()}
 		if !quiet.due(quietTime, max(since, m.readAt.Load())) {
 			return quiet.wait

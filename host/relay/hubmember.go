@@ -54,8 +54,8 @@ type Member struct {
 	cancel  context.CancelCauseFunc
 
 	// The hub's mu guards these.
-	passing bool // the member is passing on what it received
-	deaf    bool // the member has stopped receiving because of a drain
+	passing          bool // the member is passing on what it received
+	stoppedReceiving bool // the member has stopped receiving because of a drain
 
 	clock      clock
 	life                   // of the stream's link; a datagram member only sets readAt
@@ -116,14 +116,15 @@ func (h *Hub) newMember(config MemberConfig, outbox *receiver) (*Member, error) 
 		m.queue.begin(config.Queue, &m.counts)
 		m.member.Store(m)
 	}
-	m.clock.begin(m.look)
+	m.clock.begin(m.checkTimeouts)
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
 	return m, nil
 }
 
 // Run joins the hub and relays until the member is over. Then it leaves the hub, closes the member's link or datagrams, and returns
 // how the member ended. Run may be called once. When ctx ends, the member ends at once. The reason is then the cause of ctx if that
-// is a [Reason], and otherwise Drained.
+// is a [Reason], and otherwise Drained. A [DrainTimeout] does not replace the reason of a member whose peer has already seen a clean
+// end.
 func (m *Member) Run(ctx context.Context) MemberResult {
 	stop := context.AfterFunc(ctx, func() {
 		reason := Drained
@@ -273,7 +274,7 @@ func (m *Member) end(reason Reason, err error, direction Direction) {
 }
 
 // checkTimeouts ends the member if a timeout is due. The clock calls it.
-func (m *Member) look() (wait time.Duration, ok bool) {
+func (m *Member) checkTimeouts() (wait time.Duration, ok bool) {
 	d := deadline{now: m.clock.now()}
 	halfClosed := m.inputEnded.Load()
 	if halfClosed != 0 {
@@ -288,7 +289,7 @@ func (m *Member) look() (wait time.Duration, ok bool) {
 	case d.due(m.limits.Idle, max(1, m.active())):
 		m.end(IdleTimeout, nil, Neither)
 	default:
-		m.lookAtDrain(&d)
+		m.checkDrain(&d)
 		return d.wait, d.set
 	}
 	return 0, false

@@ -6,7 +6,7 @@ import (
 )
 
 // recheckInterval is the interval at which a sender that waits for receivers checks them.
-const lookAgain = 5 * time.Millisecond
+const recheckInterval = 5 * time.Millisecond
 
 // A backlog is the part of a sender's current batch for which a receiver's queue had no room.
 type backlog struct {
@@ -35,7 +35,7 @@ func (d *dispatcher) catchUp() {
 	if len(d.late) == 0 {
 		return
 	}
-	timer := time.NewTimer(lookAgain)
+	timer := time.NewTimer(recheckInterval)
 	defer timer.Stop()
 	for {
 		now := time.Now()
@@ -56,7 +56,7 @@ func (d *dispatcher) catchUp() {
 		select {
 		case <-d.room:
 		case <-timer.C:
-			timer.Reset(lookAgain)
+			timer.Reset(recheckInterval)
 		case <-d.member.ctx.Done():
 			d.giveUp()
 			return
@@ -71,7 +71,7 @@ func (d *dispatcher) giveUp() {
 			b.to.queue.drop(s)
 			d.member.counts.framesNotDelivered.Add(int64(s.len()))
 			d.member.counts.bytesNotDelivered.Add(int64(s.size()))
-			s.letGo()
+			s.release()
 		}
 	}
 	clear(d.late)
@@ -86,7 +86,7 @@ func (b *backlog) fill(room chan<- struct{}) {
 			b.rest[0] = rest
 			return
 		}
-		b.rest[0].letGo()
+		b.rest[0].release()
 		b.rest = b.rest[1:]
 	}
 	b.to.queue.caughtUp()
@@ -96,7 +96,7 @@ func (b *backlog) fill(room chan<- struct{}) {
 func (b *backlog) force() {
 	for _, s := range b.rest {
 		b.to.force(s)
-		s.letGo()
+		s.release()
 	}
 	b.rest = nil
 }

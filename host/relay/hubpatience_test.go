@@ -95,7 +95,7 @@ func TestHubWaitsOnceForAReceiverThatTakesNothing(t *testing.T) {
 			}
 		}
 		flood()
-		if took := time.Since(began); took < h.Patience || took > h.Patience+2*lookAgain {
+		if took := time.Since(began); took < h.Patience || took > h.Patience+2*recheckInterval {
 			t.Errorf("50 batches took %v, want one wait of %v", took, h.Patience)
 		}
 		if got := slow.member.Stats(); got.DroppedFrames == 0 || got.QueuedFrames != 3 {
@@ -155,7 +155,7 @@ func TestHubDoesNotWaitForSlowReceivers(t *testing.T) {
 					time.Sleep(time.Millisecond)
 				}
 			}
-			if took, most := time.Since(began), burst*h.Patience+2*lookAgain; took > most {
+			if took, most := time.Since(began), burst*h.Patience+2*recheckInterval; took > most {
 				t.Errorf("%d slow ones: 10,000 frames took %v, want at most %v", slows, took, most)
 			}
 			for _, p := range peers {

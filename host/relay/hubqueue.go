@@ -157,7 +157,7 @@ func (q *queue) trim() {
 		front := q.list[q.head]
 		n := front.freeing(q.bytes-q.limit.Bytes, q.frames-q.limit.Frames)
 		q.lost(front.first(min(n, q.frames-1)))
-		q.remove(min(n, q.frames-1)).letGo()
+		q.remove(min(n, q.frames-1)).release()
 	}
 }
 
@@ -264,14 +264,14 @@ func (q *queue) close() {
 func (q *queue) dropAll() {
 	for i, s := range q.hand {
 		q.lost(s)
-		s.letGo()
+		s.release()
 		q.hand[i] = frameRange{}
 	}
 	q.hand = q.hand[:0]
 	for q.frames > 0 {
 		s := q.remove(q.list[q.head].len())
 		q.lost(s)
-		s.letGo()
+		s.release()
 	}
 	q.wake()
 }
@@ -320,7 +320,7 @@ func (q *queue) putBack(all []frameRange) {
 	}
 	for _, s := range all {
 		q.lost(s)
-		s.letGo()
+		s.release()
 	}
 }
 

@@ -93,7 +93,7 @@ func (l *life) read(d *streamDecoder) (n int, err error) {
 // noteRead adds the n bytes that were read to the inbox.
 func (d *streamDecoder) noteRead(n int) {
 	d.inbox.took(n)
-	d.crumbs.read(n)
+	d.fragments.read(n)
 }
 
 // write writes all of p, and returns the number of bytes written. If the link fails, write ends the owner. The error is always
@@ -154,7 +154,7 @@ func (l *life) unread() bool {
 
 // lost returns the error with which reading is certain to end; nil if there is none or if it is unknown.
 func (l *life) lost() error {
-	if link, ok := l.link.(loser); ok {
+	if link, ok := l.link.(lostReporter); ok {
 		return link.Lost()
 	}
 	return nil

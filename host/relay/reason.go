@@ -19,7 +19,7 @@ const (
 	HalfCloseTimeout Reason = "half_close_timeout" // see Timeouts
 	Violated         Reason = "violation"          // a peer broke its framing
 	Unrepresentable  Reason = "unrepresentable"    // the receiver's framing can't carry a payload
-	CodecFailed      Reason = "codec_failed"       // a codec call failed
+	CodecFailed      Reason = "codec_failed"       // no process could carry out a codec call
 	ConnectFailed    Reason = "connect_failed"     // the upstream could not be reached
 	Refused          Reason = "refused"            // the connection exceeded a limit, or was denied
 	MemoryShort      Reason = "memory"             // memory did not become free in time

@@ -42,7 +42,7 @@ func New(config Config) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{config: config, keeper: newKeeper(config.OnViolation, config.Violation, config.Quarantine, config.WireBytes)}
-	s.clock.begin(s.look)
+	s.clock.begin(s.checkTimeouts)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	down, up := &s.lives[0], &s.lives[1]
 	s.flows[0] = newFlow(s, ToUpstream, &s.config.Downstream, &s.config.Upstream, down, up)

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// A sharedFrames holds frames that several receivers share. It does not change after it is created. When the last holder has called
-// letGo, it returns to its pool.
+// A sharedFrames holds frames that several receivers share. It does not change after it is created. It returns to its pool when its
+// last holder calls release.
 //
 // A sharedFrames is one buffer of the right size: the wire, followed by the end of each frame, in four bytes. So frames in queues take
 // no more memory than is charged for them, however large the buffer was into which they were encoded.
@@ -82,7 +82,7 @@ func (p *sharedFrames) start(i int) int {
 
 func (p *sharedFrames) hold() { p.holders.Add(1) }
 
-func (p *sharedFrames) letGo() {
+func (p *sharedFrames) release() {
 	if p.holders.Add(-1) > 0 {
 		return
 	}
@@ -107,7 +107,7 @@ func (s frameRange) first(n int) frameRange { return frameRange{s.sharedFrames, 
 func (s frameRange) frame(i int) []byte { return s.buf.b[s.start(s.from+i):s.start(s.from+i+1)] }
 
 // without returns the frames of all that are left after size bytes were written. A frame that was written in part is left, whole.
-// without lets go of the ranges that were written whole.
+// without releases the ranges that were written whole.
 func without(all []frameRange, size int) []frameRange {
 	for i, s := range all {
 		if n := s.fitting(size, math.MaxInt); n < s.len() {
@@ -115,7 +115,7 @@ func without(all []frameRange, size int) []frameRange {
 			return all[i:]
 		}
 		size -= s.size()
-		s.letGo()
+		s.release()
 	}
 	return nil
 }

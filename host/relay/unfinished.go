@@ -10,8 +10,8 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// askFor is the time limit of the call that finds out what an unfinished frame lacks.
-const askFor = time.Second
+// unfinishedTimeout is the time limit of the call that finds out what an unfinished frame lacks.
+const unfinishedTimeout = time.Second
 
 // unfinished returns a Violation that describes the unfinished frame in the inbox, or nil if there is none.
 func (r *streamDecoder) unfinished() *Violation {
@@ -30,7 +30,7 @@ func (r *streamDecoder) unfinished() *Violation {
 // lacks returns a description of the missing part of held, an unfinished frame. It decodes held as if the stream ended there: the
 // codec's fault then says what is missing.
 func (r *streamDecoder) lacks(held []byte) string {
-	ctx, cancel := context.WithTimeout(context.Background(), askFor)
+	ctx, cancel := context.WithTimeout(context.Background(), unfinishedTimeout)
 	defer cancel()
 	in := codeccall.Decode{Wire: held, EOF: true, State: r.decoder.State(), Room: len(held) + smallRead}
 	var out codeccall.Decoded

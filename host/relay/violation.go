@@ -40,8 +40,8 @@ type Violation struct { //nolint:errname // the word for it everywhere
 	// Announced is the payload length that a frame which is too long announces, or the length of a payload that is too long, in
 	// bytes; 0: the frame announces no length.
 	Announced uint64
-	// Bytes are the first bytes of the frame or of the payload, at most Config.WireBytes. If the byte at At is not among them,
-	// BytesAt has up to eight bytes from At on, and Bytes has eight bytes fewer.
+	// Bytes are the first bytes of the frame or of the payload, at most Config.WireBytes. If the byte at At is not among them and
+	// Config.WireBytes exceeds 16, BytesAt has up to eight bytes from At on, and Bytes has eight bytes fewer.
 	Bytes, BytesAt []byte
 	// Held is the number of bytes of an unfinished frame that had arrived.
 	Held int
