@@ -31,7 +31,7 @@ type demoFrame struct {
 	wire    []byte
 }
 
-// newDemoPeer returns a peer that owns conn. The end of ctx closes the peer, if the caller has not done so before.
+// newDemoPeer returns a peer that owns conn. The caller closes the peer. The end of ctx closes conn.
 func newDemoPeer(ctx context.Context, who string, conn net.Conn, codec codeccall.Codec) *demoPeer {
 	p := &demoPeer{who: who, conn: conn.(*net.TCPConn), heard: make(chan demoFrame, 1)} // the demo only has TCP
 	p.writer = newFrameWriter(io.MultiWriter(conn, &p.written), codec)

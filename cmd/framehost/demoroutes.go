@@ -19,7 +19,7 @@ type demoSide struct{ who, codec string }
 // demoTalk is a string that from sends, and the string with which to answers.
 type demoTalk struct{ request, reply string }
 
-// demoRoutes have each of the four codecs once on each side.
+// demoRoutes use each of the four codecs on both sides.
 var demoRoutes = []demoRoute{
 	{
 		name:  "scales",

@@ -87,7 +87,7 @@ The exit code is 1 if no service answered.`,
 func (s *search) run(cmd *cobra.Command) error {
 	ctx, stop := context.WithCancelCause(cmd.Context())
 	defer stop(nil)
-	troubles := troubles{told: cmd.ErrOrStderr(), tell: s.watch}
+	troubles := troubles{out: cmd.ErrOrStderr(), print: s.watch}
 	station, err := s.station(ctx, &troubles)
 	if err != nil {
 		return err
@@ -181,19 +181,20 @@ func wasWere(n int64) string {
 
 // troubles collects the errors of the socket. They may be temporary, since the search tries the socket again.
 type troubles struct {
-	told interface{ Write([]byte) (int, error) }
-	tell bool
+	out   interface{ Write([]byte) (int, error) }
+	print bool
 
 	mu   sync.Mutex
 	last error
 }
 
-// add keeps err, and with tell prints it unless it is the same as the last one. It is safe for concurrent use.
+// add keeps err as the last error. If t.print is true, add prints err, unless it is the same as the last error. add is safe for
+// concurrent use.
 func (t *troubles) add(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.tell && (t.last == nil || t.last.Error() != err.Error()) {
-		fmt.Fprintf(t.told, "framehost: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	if t.print && (t.last == nil || t.last.Error() != err.Error()) {
+		fmt.Fprintf(t.out, "framehost: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	t.last = err
 }

@@ -216,7 +216,7 @@ func (e *explainer) refusal(payload string, err error) error {
 	return nil
 }
 
-// others returns frames of payloads that have nothing in common. The payloads are lines if the framing requires lines.
+// others returns frames of payloads that begin and end differently. The payloads are lines if the framing requires lines.
 func (e *explainer) others(ctx context.Context) ([][]byte, error) {
 	var frames [][]byte
 	for _, payload := range []string{"a", "bc", "def", "a\r\n", "bc\r\n"} {
@@ -280,7 +280,7 @@ func encodeOne(ctx context.Context, codec *namedCodec, payload string) ([]byte, 
 	return wire.Bytes(), err
 }
 
-// decodeOne returns the payloads of wire, which is short, and the position of the first payload in wire; -1: the codec built the payload.
+// decodeOne returns the payloads of wire, which is short, and the position of the first payload in wire; -1: it is not a part of wire.
 func decodeOne(ctx context.Context, codec codeccall.Codec, wire []byte) (received []string, at int, err error) {
 	direction := codec.Open()
 	defer direction.Close()
