@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// told writes parts as a line: framing in angle brackets, what stands for a payload byte as [wire=payload].
+// told writes parts as a line: framing in angle brackets, and bytes that stand for a payload byte as [wire=payload].
 func told(parts []part) string {
 	var b strings.Builder
 	for _, p := range parts {
@@ -62,7 +62,7 @@ func TestAlign(t *testing.T) {
 	}
 }
 
-// Lines are as long as they may be, and end in no blanks.
+// Lines have the full width, and no trailing blanks.
 func TestDraw(t *testing.T) {
 	var b bytes.Buffer
 	long := strings.Repeat("x", pictureWidth-1)
