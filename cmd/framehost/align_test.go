@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// told writes parts as a line: framing in angle brackets, and bytes that stand for a payload byte as [wire=payload].
-func told(parts []part) string {
+// partsText returns parts as a line: framing in angle brackets, and bytes that stand for a payload byte as [wire=payload].
+func partsText(parts []part) string {
 	var b strings.Builder
 	for _, p := range parts {
 		switch p.kind {
@@ -48,7 +48,7 @@ func TestAlign(t *testing.T) {
 				others = append(others, []byte(other))
 			}
 			parts := align([]byte(tt.payload), []byte(tt.wire), tt.at, others)
-			if got := told(parts); got != tt.want {
+			if got := partsText(parts); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 			var wire, payload []byte

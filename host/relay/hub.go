@@ -142,7 +142,7 @@ func (h *Hub) listeners() *receiverSet {
 	a := &receiverSet{}
 	index := map[codeccall.Codec]int{}
 	for m := range h.members {
-		if m.config.Use != ReceiveOnly && !m.lasts {
+		if m.config.Use != ReceiveOnly && !m.ofOutbox {
 			a.add(index, m.receiver)
 		}
 	}
@@ -177,7 +177,7 @@ func (h *Hub) join(m *Member) bool {
 		return false
 	}
 	if h.drain != nil {
-		if !m.lasts {
+		if !m.ofOutbox {
 			m.drainFor(h.drain.reason)
 			return false
 		}

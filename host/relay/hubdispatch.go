@@ -215,7 +215,7 @@ func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) er
 // countStarved counts frames that the outboxes of g did not get because there was no memory or because their codec failed.
 func (g *group) countStarved(frames int) {
 	for _, r := range g.receivers {
-		if r.lasts {
+		if r.ofOutbox {
 			r.tally.starved.Add(int64(frames))
 		}
 	}

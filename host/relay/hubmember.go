@@ -74,9 +74,9 @@ type Member struct {
 type transport interface {
 	// open prepares for receive and transmit.
 	open()
-	// receive passes on what arrives until the input ends or the member is over.
+	// receive passes on arriving bytes until the input ends or the member is over.
 	receive()
-	// transmit writes what is queued until the queue is sealed and empty or the member is over.
+	// transmit writes queued frames until the queue is sealed and empty or the member is over.
 	transmit()
 	// forAll reports whether any peer may send to the transport, and not just one.
 	forAll() bool
@@ -136,7 +136,7 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 	})
 	defer stop()
 	before := MemberCounts{}
-	if m.lasts {
+	if m.ofOutbox {
 		before = m.tally.all()
 		m.attach(m)
 	}
@@ -266,7 +266,7 @@ func (m *Member) end(reason Reason, err error, direction Direction) {
 	}
 	m.announce()
 	m.cancel(reason)
-	if reason == DrainTimeout && !m.lasts {
+	if reason == DrainTimeout && !m.ofOutbox {
 		m.queue.cut()
 	}
 	m.detach(m, reason)

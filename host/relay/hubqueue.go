@@ -65,7 +65,7 @@ type queue struct {
 	undelivered bool         // lost frames count as not delivered, because a drain did not finish in time
 
 	// Only an outbox uses the next three fields.
-	lasts    bool // frames that one connection did not write are written to the next
+	ofOutbox bool // frames that one connection did not write are written to the next
 	detached bool // there is no connection
 	broken   bool // frames left by the last connection are dropped, since its stream would have a gap
 
@@ -257,7 +257,7 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.dropAll()
-	q.hand, q.list, q.lasts = nil, nil, false
+	q.hand, q.list, q.ofOutbox = nil, nil, false
 }
 
 // dropAll drops and counts the frames that wait. The caller holds q.mu.
@@ -314,7 +314,7 @@ func (q *queue) detach(broken bool) {
 func (q *queue) putBack(all []frameRange) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.lasts && !q.broken {
+	if q.ofOutbox && !q.broken {
 		q.hand = slices.Insert(q.hand, 0, all...)
 		return
 	}

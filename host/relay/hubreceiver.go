@@ -15,7 +15,7 @@ type receiver struct {
 	tally      *hubCounters           // counts what happens to frames for this receiver
 	echoFilter *echoFilter            // nil, unless the member both sends and receives datagrams
 	member     atomic.Pointer[Member] // the member that writes the queued frames; nil: an outbox without a connection
-	lasts      bool                   // the receiver is an outbox
+	ofOutbox   bool                   // the receiver is an outbox
 }
 
 // hears reports whether the receiver gets the frames of sender.
@@ -63,10 +63,10 @@ func (h *Hub) Outbox(config OutboxConfig) (*Outbox, error) {
 	case config.Codec.Properties().UsesState:
 		return nil, errState
 	}
-	o := &Outbox{hub: h, receiver: receiver{codec: config.Codec, echo: config.Echo, lasts: true}}
+	o := &Outbox{hub: h, receiver: receiver{codec: config.Codec, echo: config.Echo, ofOutbox: true}}
 	o.receiver.tally = &o.counts
 	o.receiver.queue.begin(config.Queue, &o.counts)
-	o.receiver.queue.lasts, o.receiver.queue.detached = true, true
+	o.receiver.queue.ofOutbox, o.receiver.queue.detached = true, true
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.outboxes[o] = struct{}{}
@@ -109,7 +109,7 @@ func (r *receiver) attach(m *Member) {
 // detach stops the writing of m. Frames in the queue of an outbox stay, unless m ended as a SlowReceiver: then they are dropped. All
 // other queues are closed.
 func (r *receiver) detach(m *Member, reason Reason) {
-	if !r.lasts {
+	if !r.ofOutbox {
 		r.queue.close()
 		return
 	}
@@ -121,7 +121,7 @@ func (r *receiver) detach(m *Member, reason Reason) {
 // its own direction and so may be gone. For others it returns at once. If the acknowledgement fails, the bytes count as not
 // written, and the member ends.
 func (p *streamTransport) acknowledged() error {
-	if !p.lasts || p.inputEnded.Load() == 0 {
+	if !p.ofOutbox || p.inputEnded.Load() == 0 {
 		return nil
 	}
 	p.writeSince.Store(p.clock.now())
@@ -140,7 +140,7 @@ func (p *streamTransport) acknowledged() error {
 // finish ends the member's writer: after it has written everything in the queue, or at once if an outbox keeps the rest for the
 // next member.
 func (m *Member) finish() {
-	if m.lasts {
+	if m.ofOutbox {
 		m.queue.detach(false)
 	} else {
 		m.queue.seal()

@@ -54,7 +54,7 @@ func (h *Hub) Stats() HubStats {
 // Stats returns the counts of the member. If the member has an outbox, they include the counts of the outbox since its creation.
 func (m *Member) Stats() MemberStats {
 	s := MemberStats{Age: time.Since(m.clock.origin), MemberCounts: m.counts.all()}
-	if m.lasts {
+	if m.ofOutbox {
 		s.add(m.tally.all())
 	}
 	s.Unrepresentable += m.counts.uncarried.Load()

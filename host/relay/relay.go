@@ -19,8 +19,8 @@
 // direction, and no other, at the other peer. The opposite direction goes on as long as bytes keep arriving (see
 // Timeouts.HalfClose).
 //
-// After a violation, a reset or an end inside a frame, the session first writes what was decoded before it, and then resets the
-// receiver instead of ending its stream. This closes the whole session: bytes that the opposite direction had read and not
+// After a violation, a reset or an end inside a frame, the session first writes the payloads decoded before it, and then resets
+// the receiver instead of ending its stream. This closes the whole session: bytes that the opposite direction had read and not
 // written are lost. The receiver of the opposite direction is reset too, unless its stream had already ended. So no receiver
 // mistakes a part of a stream for the whole.
 //
