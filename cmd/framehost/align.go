@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// A part is a run of wire bytes that are the same kind of thing.
+// A part is a run of wire bytes of the same kind.
 type part struct {
 	kind    partKind
 	wire    []byte
-	payload []byte // the payload bytes that they are, or stand for
+	payload []byte // the payload bytes that the wire bytes are, or stand for
 }
 
 type partKind int
@@ -18,24 +18,24 @@ type partKind int
 const (
 	framing   partKind = iota // bytes that frame a payload
 	plain                     // payload bytes as they are
-	standsFor                 // bytes in whose place the payload has others
+	standsFor                 // bytes that stand for other payload bytes
 )
 
-// Costs of explaining wire bytes, chosen so that framings come out as their authors would tell them: framing surrounds
-// a payload, and what is inside it belongs to the payload.
+// The costs of explaining wire bytes. They are chosen so that the cheapest explanation is the one that the author of the framing would
+// give: framing surrounds a payload, and the bytes inside belong to the payload.
 const (
-	costFraming = 2 // of a byte before or behind the payload, where all frames have it
+	costFraming = 2 // of a byte before or after the payload that all frames have there
 	costDoubled = 4 // of a byte that is doubled
 	costEscaped = 5 // of an escape and a byte that stand for another byte
 	costEscape  = 6 // of an escape and another byte that stand for the escape
 	costStray   = 9 // of a byte of framing elsewhere
 )
 
-// align finds which bytes of a frame are its payload and which are framing. Where the payload lies in the wire as it is,
-// at is where; else, at < 0, it is found out: each payload byte is itself, or an escape and a byte stand for it, in the
-// cheapest way there is. A wire of which that can't be said is one that transforms the payload as a whole.
+// align finds which bytes of a frame are its payload and which are framing. If the payload is a part of the wire, at is its position. If
+// at < 0, align looks for the cheapest explanation in which each payload byte is a byte of the wire, or an escape and a byte stand for
+// it. If there is no such explanation, the framing transforms the payload as a whole.
 //
-// others are frames of payloads that begin and end differently. What all frames begin and end with is framing.
+// others are frames of payloads that begin and end differently. Bytes with which all frames begin or end are framing.
 func align(payload, wire []byte, at int, others [][]byte) []part {
 	if at >= 0 {
 		return joinParts([]part{
@@ -56,8 +56,8 @@ func align(payload, wire []byte, at int, others [][]byte) []part {
 	})
 }
 
-// commonEnds returns how many bytes wire has in common with all others at its front, and at its back. Without others
-// that is all of it.
+// commonEnds returns how many bytes wire has in common with all others at its front, and at its back. Without others, it returns the
+// length of wire for both.
 func commonEnds(wire []byte, others [][]byte) (front, back int) {
 	front, back = len(wire), len(wire)
 	for _, other := range others {
@@ -75,7 +75,7 @@ func commonEnds(wire []byte, others [][]byte) (front, back int) {
 	return front, back
 }
 
-// cheapest explains a wire by its payload with whichever escape makes that cheapest.
+// cheapest explains a wire by its payload, with the escape byte that makes the explanation cheapest.
 func cheapest(payload, wire []byte, front, back int) (parts []part, ok bool) {
 	least := impossible
 	for i, escape := range wire {
@@ -100,7 +100,7 @@ type alignment struct {
 
 const impossible = math.MaxInt / 2
 
-// run returns the least cost.
+// run fills in the table of costs, and returns the least cost of the whole wire.
 func (a *alignment) run() int {
 	n, m := len(a.payload), len(a.wire)
 	a.cost = make([][]int, n+1)
@@ -124,7 +124,7 @@ func (a *alignment) parts() []part {
 	return parts
 }
 
-// best returns the cheapest first step, and what all steps cost, of explaining wire[j:] by payload[i:].
+// best returns the least cost of explaining wire[j:] by payload[i:], and the first step of that explanation.
 func (a *alignment) best(i, j int) (int, part) {
 	n, m := len(a.payload), len(a.wire)
 	least, first := impossible, part{}
@@ -152,7 +152,7 @@ func (a *alignment) best(i, j int) (int, part) {
 	return least, first
 }
 
-// costEscaped is what it costs that the escape at j and the byte behind it stand for payload.
+// costEscaped returns the cost when the escape at j and the byte after it stand for payload.
 func (a *alignment) costEscaped(j int, payload byte) int {
 	switch {
 	case a.escape != payload:
@@ -164,7 +164,7 @@ func (a *alignment) costEscaped(j int, payload byte) int {
 	}
 }
 
-// joinParts leaves out empty parts, and joins neighbours of a kind, except those that stand for something each.
+// joinParts leaves out empty parts, and joins neighbours of the same kind, except those of the kind standsFor.
 func joinParts(parts []part) []part {
 	var joined []part
 	for _, p := range parts {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// told writes parts as a line: framing in angle brackets, what stands for a payload byte as [wire=payload].
-func told(parts []part) string {
+// partsText returns parts as a line: framing in angle brackets, and bytes that stand for a payload byte as [wire=payload].
+func partsText(parts []part) string {
 	var b strings.Builder
 	for _, p := range parts {
 		switch p.kind {
@@ -48,7 +48,7 @@ func TestAlign(t *testing.T) {
 				others = append(others, []byte(other))
 			}
 			parts := align([]byte(tt.payload), []byte(tt.wire), tt.at, others)
-			if got := told(parts); got != tt.want {
+			if got := partsText(parts); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 			var wire, payload []byte
@@ -62,7 +62,7 @@ func TestAlign(t *testing.T) {
 	}
 }
 
-// Lines are as long as they may be, and end in no blanks.
+// Lines have the full width, and no trailing blanks.
 func TestDraw(t *testing.T) {
 	var b bytes.Buffer
 	long := strings.Repeat("x", pictureWidth-1)

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// A configuration that runs is checked as well: what it uses itself is a warning that says so.
+// A running configuration can be checked: a port or file that its own process uses is only a warning, which says so.
 func TestCheckBesideARunningOne(t *testing.T) {
 	u := newUpstream(t)
 	p := start(t, u.route("newline", "netstring", ""))
@@ -42,13 +42,13 @@ func TestCheckBesideARunningOne(t *testing.T) {
 			t.Errorf("got\n%s\nwant in it: %s", out, want)
 		}
 	}
-	// It took no connection away, and left the sockets alone.
+	// The check took no connections, and did not change the sockets.
 	conn := p.dial("relay")
 	send(t, conn, "one\n")
 	expect(t, u.accept(), "3:one,")
 }
 
-// A second process at the default place of the control socket says whose status is shown there.
+// A second process with the default control socket says which process answers there.
 func TestSecondAtTheDefaultControlSocket(t *testing.T) {
 	dir, err := os.MkdirTemp("", "fh")
 	if err != nil {
@@ -73,7 +73,7 @@ func TestSecondAtTheDefaultControlSocket(t *testing.T) {
 	}
 }
 
-// A signal while it starts ends it in good order: nothing is wrong with the configuration.
+// A signal during the start ends framehost in good order, without an error about the configuration.
 func TestEndedWhileStarting(t *testing.T) {
 	dir, err := os.MkdirTemp("", "fh")
 	if err != nil {
@@ -105,7 +105,7 @@ routes: [{name: r, from: {listen: "tcp://127.0.0.1:0", codec: a}, to: {dial: "tc
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			begun, err := os.Open(fifo) // which waits for the plugin to start
+			begun, err := os.Open(fifo) // Open waits until the plugin starts
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -118,7 +118,7 @@ routes: [{name: r, from: {listen: "tcp://127.0.0.1:0", codec: a}, to: {dial: "tc
 			if command == "check" {
 				want, message = exitFailed, "framehost: interrupted\n"
 			}
-			// On a busy machine run may go on without the plugin before the signal comes; it ends in good order then too.
+			// On a busy machine, run may go on without the plugin before the signal arrives; it then ends in good order too.
 			if code := cmd.ProcessState.ExitCode(); code != want {
 				t.Errorf("got %s, want exit code %d; it said\n%s", cmd.ProcessState, want, said.String())
 			}
@@ -129,7 +129,7 @@ routes: [{name: r, from: {listen: "tcp://127.0.0.1:0", codec: a}, to: {dial: "tc
 	}
 }
 
-// A signal ends each command while the configuration that it reads is a pipe that says nothing.
+// A signal ends each command while it reads its configuration from a pipe that has no data.
 func TestEndedWhileReading(t *testing.T) {
 	tests := []struct {
 		args    []string
@@ -154,7 +154,7 @@ func TestEndedWhileReading(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			writer, err := os.OpenFile(fifo, os.O_WRONLY, 0) // which waits for the command to open it
+			writer, err := os.OpenFile(fifo, os.O_WRONLY, 0) // OpenFile waits until the command opens it
 			if err != nil {
 				t.Fatal(err)
 			}

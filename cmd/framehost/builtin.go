@@ -8,8 +8,7 @@ import (
 	"github.com/framehost/framehost/plugins/swapterm"
 )
 
-// builtins are the codecs that this program holds, for one purpose: to serve them when it runs itself as a plugin
-// process.
+// builtins are the codecs in this program. The program uses them only to serve them when it runs as a plugin process.
 var builtins = []codecs.Codec{base64.Codec, escape.Codec, lenprefix.Codec, swapterm.Codec}
 
 func builtinCodec(name string) (codecs.Codec, bool) {

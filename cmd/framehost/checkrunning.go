@@ -22,7 +22,7 @@ func checkRunning(ctx context.Context, s *source, socket string, asJSON bool, ou
 	defer cancel()
 	running, err := host.QueryRunning(asking, path)
 	if err != nil {
-		if s.file != "" { // a mistake in the file is reported first
+		if s.file != "" { // reports a mistake in the file first
 			if wrong := check(ctx, s, io.Discard, stderr); wrong != nil {
 				return wrong
 			}
@@ -78,7 +78,7 @@ func refusal(p *host.Preview) error {
 	return errors.New("process " + fmt.Sprint(p.PID) + " would refuse a reload: " + strings.Join(why, "; "))
 }
 
-// longestShown is the length in runes of the longest value that is printed whole.
+// longestShown is the length, in runes, of the longest value that is printed whole.
 const longestShown = 80
 
 // printPreview writes p as text.
@@ -118,7 +118,7 @@ func printChanges(w *strings.Builder, prefix string, changes []config.ValueChang
 	}
 }
 
-// happens returns what a reload does with a route's sessions.
+// happens describes what a reload does with a route's sessions.
 func happens(r *host.RoutePreview) string {
 	live := count(r.Sessions, "session")
 	if r.Members > 0 {
@@ -143,7 +143,7 @@ func happens(r *host.RoutePreview) string {
 	return ": " + live
 }
 
-// shortened cuts a long value; --json shows it whole.
+// shortened shortens a long value; --json shows it whole.
 func shortened(value string) string {
 	if runes := []rune(value); len(runes) > longestShown {
 		return string(runes[:longestShown]) + "..."

@@ -13,7 +13,7 @@ import (
 	"github.com/framehost/framehost/host"
 )
 
-// checked runs check --running against the process, with FILE where it is not "".
+// checked runs check --running against the process, with FILE unless it is "".
 func (p *process) checked(file string, args ...string) ran {
 	p.Helper()
 	args = append([]string{"check", "--running", "--socket", p.socket}, args...)
@@ -23,7 +23,7 @@ func (p *process) checked(file string, args ...string) ran {
 	return framehost(p.T, "", args...)
 }
 
-// wants compares an exit code, and lines that standard output and standard error have to contain.
+// wants checks an exit code, and that standard output and standard error contain certain lines.
 func (r ran) wants(t *testing.T, code int, stdout, stderr string) {
 	t.Helper()
 	if r.code != code || !strings.Contains(r.stdout, stdout) || !strings.Contains(r.stderr, stderr) {
@@ -32,7 +32,7 @@ func (r ran) wants(t *testing.T, code int, stdout, stderr string) {
 	}
 }
 
-// check --running says what SIGHUP then does, by route, and changes nothing itself.
+// check --running says for each route what SIGHUP would do, and changes nothing itself.
 func TestCheckRunning(t *testing.T) {
 	u := newUpstream(t)
 	route := func(name, more string) string {
@@ -49,7 +49,7 @@ func TestCheckRunning(t *testing.T) {
 		conns = append(conns, conn.LocalAddr().String())
 	}
 	runs := fmt.Sprintf("framehost, process %d, runs %s\n", p.cmd.Process.Pid, p.file)
-	// What run was given as flags counts as it does in a reload, and the file is found without -c.
+	// The flags of run count as in a reload, and the file is found without -c.
 	unchanged := runs + `a reload would be accepted, and change nothing
 unchanged: route kept: 1 session keeps the values that it began with
 unchanged: route changed: 1 session keeps the values that it began with
@@ -101,7 +101,7 @@ removed: route gone: it stops listening; 1 session keeps the values that it bega
 	write(after + strings.ReplaceAll(route("taken", ""), "127.0.0.1:0", u.Addr().String()))
 	p.checked(next).wants(t, exitUsage, "", "routes[3].from.listen: in use by another process")
 
-	// A reload does what was said, and nothing was done before it.
+	// A reload does what check said, and nothing was changed before it.
 	n := p.rewrite(after)
 	p.await("configuration reloaded", n, func(e entry) bool {
 		return e.text("@message") == "configuration reloaded" && fmt.Sprint(e["added"], e["changed"], e["removed"], e["unchanged"]) == "1 1 1 1"
@@ -121,7 +121,7 @@ removed: route gone: it stops listening; 1 session keeps the values that it bega
 	p.checked("").wants(t, exitOK, "a reload would be accepted, and change nothing\n", "")
 }
 
-// Where nothing runs the exit code is 1, unless the file is wrong; and the flags of --running are for it alone.
+// If no framehost runs, the exit code is 1, unless the file is wrong. The flags of --running require --running.
 func TestCheckRunningOfNothing(t *testing.T) {
 	dir := t.TempDir()
 	socket, file := filepath.Join(dir, "s"), filepath.Join(dir, "relay.yaml")

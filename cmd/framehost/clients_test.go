@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What logger sends arrives in the other of syslog's two framings.
+// Messages from logger arrive in the other of the two framings of syslog.
 func TestLogger(t *testing.T) {
 	needs(t, "logger")
 	tests := []struct {

@@ -14,12 +14,12 @@ import (
 	"github.com/framehost/framehost/host/plugins"
 )
 
-// codecArgHelp says in the help of commands what their CODEC may be.
+// codecArgHelp says in the help of a command what its CODEC may be.
 const codecArgHelp = `CODEC is a profile (framehost profiles), a plugin (framehost plugin list), or with -c a codec of that
 configuration. -o sets options of a plugin, or changes those of a profile; a value is written as in a
 configuration, lists and mappings as in YAML: -o also_accept=[CRLF] -o 'map={0xC0: 0xDC, 0xDB: 0xDD}'.`
 
-// A codecArg is the CODEC of a command, with the flags that say more about it.
+// A codecArg is the CODEC of a command, with the flags that configure it.
 type codecArg struct {
 	source
 	options  []string
@@ -35,7 +35,7 @@ func (a *codecArg) addFlags(cmd *cobra.Command) {
 	cmd.ValidArgsFunction = a.complete
 }
 
-// complete offers what CODEC may be.
+// complete offers the possible values of CODEC to a shell.
 func (a *codecArg) complete(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -47,14 +47,14 @@ func (a *codecArg) complete(cmd *cobra.Command, args []string, _ string) ([]stri
 	return codecNames(c), cobra.ShellCompDirectiveNoFileComp
 }
 
-// A namedCodec is a codec that was asked for in arguments, configured. Its calls go to a plugin process.
+// A namedCodec is the configured codec that the arguments name. Its calls go to a plugin process.
 type namedCodec struct {
 	codeccall.Codec
-	name    string          // as it was given
-	profile *config.Profile // nil: it is none
+	name    string          // as in the arguments
+	profile *config.Profile // nil: the codec is not a profile
 }
 
-// configuration is the file's, or else one without codecs. Each call returns another.
+// configuration returns the configuration of the file, or one without codecs if there is no file. Each call returns a new one.
 func (a *codecArg) configuration(ctx context.Context) (*config.Config, error) {
 	if a.file == "" {
 		return config.Default(), nil
@@ -62,7 +62,7 @@ func (a *codecArg) configuration(ctx context.Context) (*config.Config, error) {
 	return a.load(ctx)
 }
 
-// withCodec runs work with the codec that the arguments call name, and ends its plugin process afterwards.
+// withCodec runs work with the codec called name, and ends the codec's plugin process afterwards.
 func (a *codecArg) withCodec(ctx context.Context, name string, work func(*namedCodec) error) (err error) {
 	c, err := a.configuration(ctx)
 	if err != nil {
@@ -99,8 +99,8 @@ func parseMaxFrame(text string) (int, error) {
 	return int(size), nil
 }
 
-// find returns the codec of c that has this name; or else makes one of it in c, which is a profile or a plugin with
-// options.
+// find returns the codec of c that has this name. If there is none, name is a profile or a plugin with options, and find adds a codec
+// for it to c.
 func (a *codecArg) find(c *config.Config, name string) (*config.Codec, error) {
 	if one := c.Codec(name); one != nil {
 		if len(a.options) > 0 {
@@ -134,7 +134,7 @@ func unknownCodec(name string, c *config.Config) error {
 	return fmt.Errorf("unknown codec %q, want %s\nsee: framehost profiles, framehost plugin list", name, where)
 }
 
-// codecNames returns, sorted, what a CODEC may be.
+// codecNames returns the possible values of CODEC, sorted.
 func codecNames(c *config.Config) []string {
 	names := map[string]bool{}
 	for i := range c.Codecs {

@@ -12,7 +12,7 @@ import (
 	"github.com/framehost/framehost/host"
 )
 
-// The second signal ends what the first one would wait for: here, a plugin that has stopped.
+// The second signal ends what the first signal waits for: here, a stopped plugin.
 func TestASecondSignalCuts(t *testing.T) { onPlanes(t, aSecondSignalCuts) }
 
 func aSecondSignalCuts(t *testing.T, plane string) {
@@ -37,7 +37,7 @@ func aSecondSignalCuts(t *testing.T, plane string) {
 	p.awaitMessage("stopped", "ended", "1 drain_timeout", "frames_not_delivered", "1")
 }
 
-// stop keeps a process from running, and returns when it does not run any more. It can still be killed.
+// stop stops a process, and returns when it no longer runs. The process can still be killed.
 func stop(t *testing.T, pid int) {
 	t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
@@ -69,7 +69,7 @@ func stopped(t *testing.T, pid int) bool {
 	return true
 }
 
-// A drain reports a session that waits for a plugin which has stopped, after it reset the session's peers.
+// A drain reports a session that waits for a stopped plugin, after it has reset the session's peers.
 func TestDrainDoesNotWaitForAPlugin(t *testing.T) {
 	u := newUpstream(t)
 	p := start(t, "timeouts: {drain: 1ms, codec: 0s}"+u.route("newline", "netstring", ""))

@@ -66,7 +66,7 @@ framing allows to find its end; the exit code is still 3.`,
 	return cmd
 }
 
-// decode reads frames from in. write is a payload's way to out.
+// decode reads frames from in, and writes each payload to out with write.
 func (d *decodeCommand) decode(ctx context.Context, codec *namedCodec, in io.Reader, out, stderr io.Writer, write printer) error {
 	w := bufio.NewWriterSize(out, readSize)
 	faults := 0
@@ -101,7 +101,7 @@ func (d *decodeCommand) printer() (printer, error) {
 		return nil, fmt.Errorf("--separator: got %s, want %s", wrong.Got, wrong.Want)
 	}
 	return func(w *bufio.Writer, _ int64, payload []byte) error {
-		_, _ = w.Write(payload) // its error comes again with the next
+		_, _ = w.Write(payload) // the next write returns the error again
 		_, err := w.WriteString(string(separator))
 		return err
 	}, nil

@@ -55,11 +55,11 @@ type demo struct {
 	paint palette
 	begun time.Time
 	host  *host.Host
-	// codecs are those of the configuration once more, for the clients and servers of the demo.
+	// codecs are the codecs of the configuration, opened a second time for the clients and servers of the demo.
 	codecs *plugins.Set
 	config *config.Config
-	same   int // strings that arrived as they were sent
-	other  int // and those that did not
+	same   int // number of strings that arrived as they were sent
+	other  int // number of strings that did not
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
@@ -77,7 +77,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	if air != nil {
-		defer func() { _ = air.close() }() // what was heard has been compared by then
+		defer func() { _ = air.close() }() // by then the received strings have been compared
 	}
 	text := demoConfig(demoRoutes, upstreams, air)
 	d.config, err = config.Parse("demo", "yaml", []byte(text), config.LoadOptions{Builtin: builtinNames()})
@@ -111,7 +111,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return d.showEnd(routes, processes)
 }
 
-// listenAll opens n listeners, on free ports. They are the caller's to close, also with an error.
+// listenAll opens n listeners on free ports. The caller closes them, even after an error.
 func listenAll(ctx context.Context, n int) (listeners []net.Listener, addresses []string, err error) {
 	for range n {
 		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -124,7 +124,7 @@ func listenAll(ctx context.Context, n int) (listeners []net.Listener, addresses 
 	return listeners, addresses, nil
 }
 
-// route has the two ends of a route talk, and shows what they say.
+// route sends strings between the two ends of a route, and shows them.
 func (d *demo) route(ctx context.Context, index int, server net.Listener) error {
 	r := &demoRoutes[index]
 	from, err := d.codec(ctx, r.from.who)

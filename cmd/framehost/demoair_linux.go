@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// broadcasts are what an instrument sends to everyone on loopback, and hears from others there.
+// broadcasts sends an instrument's datagrams to the broadcast address of loopback, and receives those that others send there.
 type broadcasts struct {
 	hears *net.UDPConn
 	sends *net.UDPConn
-	last  []byte // that it has sent
+	last  []byte // the last datagram sent
 }
 
-// openBroadcasts takes a free port of loopback's broadcast address, which others can listen on too.
+// openBroadcasts opens a free port of loopback's broadcast address. Others can listen on the same port.
 func openBroadcasts(ctx context.Context) (*broadcasts, error) {
 	share := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
@@ -39,10 +39,10 @@ func openBroadcasts(ctx context.Context) (*broadcasts, error) {
 
 func (b *broadcasts) close() error { return errors.Join(b.hears.Close(), b.sends.Close()) }
 
-// address returns where it broadcasts to, HOST:PORT.
+// address returns the broadcast address, as HOST:PORT.
 func (b *broadcasts) address() string { return b.hears.LocalAddr().String() }
 
-// Write sends p to everyone.
+// Write broadcasts p.
 func (b *broadcasts) Write(p []byte) (int, error) {
 	b.last = slices.Clone(p)
 	return b.sends.WriteTo(p, b.hears.LocalAddr())

@@ -7,10 +7,10 @@ import (
 	"errors"
 )
 
-// broadcasts need a loopback that can broadcast, which Linux has.
+// broadcasts is not available here: it needs a loopback interface that can broadcast, as on Linux.
 type broadcasts struct{ last []byte }
 
-// openBroadcasts returns nil, since there are none.
+// openBroadcasts returns nil.
 func openBroadcasts(context.Context) (*broadcasts, error) { return nil, nil }
 
 func (b *broadcasts) close() error                            { return nil }

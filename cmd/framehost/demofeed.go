@@ -25,14 +25,14 @@ const (
 	sentSentence  = "$GPAPA,A,A,0.10,R,N*68"
 )
 
-// A feed is the broadcast part under way.
+// A feed is the running broadcast part of the demo.
 type feed struct {
 	air     *broadcasts
 	tablets [2]*demoPeer
-	codecs  map[string]codeccall.Codec // by who
+	codecs  map[string]codeccall.Codec // by the name of the instrument or tablet
 }
 
-// feedCodecs and feedRoutes are its part of the configuration.
+// feedCodecs and feedRoutes are the feed's part of the configuration.
 func feedCodecs() string {
 	return fmt.Sprintf("  - {name: %s, %s}\n  - {name: %s, %s}\n", instrument, instrumentCodec, tablet, tabletCodec)
 }
@@ -44,7 +44,7 @@ func feedRoutes(air *broadcasts) string {
 		feedRoute, to, instrument, tablet, to, instrument)
 }
 
-// feed has the instrument and the tablets hear each other, and shows it.
+// feed sends strings between the instrument and the tablets, and shows them.
 func (d *demo) feed(ctx context.Context, air *broadcasts) error {
 	f := &feed{air: air, codecs: map[string]codeccall.Codec{}}
 	nmea, err := d.codec(ctx, instrument)
@@ -112,7 +112,7 @@ func (d *demo) feed(ctx context.Context, air *broadcasts) error {
 	})
 }
 
-// joined waits until the relay has n connections in the feed: a broadcast reaches those who are there.
+// joined waits until the relay has n connections in the feed, because a broadcast reaches only the connections of that moment.
 func (d *demo) joined(ctx context.Context, n int) error {
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
@@ -150,7 +150,7 @@ func (f *feed) broadcast(ctx context.Context, payload string) (demoFrame, error)
 	return demoFrame{payload, f.air.last}, nil
 }
 
-// listen waits for what the instrument hears next.
+// listen waits for the next string that the instrument receives.
 func (f *feed) listen(ctx context.Context) (demoFrame, error) {
 	wire, err := f.air.receive(ctx)
 	if err != nil {

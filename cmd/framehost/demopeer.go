@@ -13,15 +13,15 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A demoPeer is one end of a connection to the relay, which keeps the bytes that cross its wire. Those who talk take
-// turns, so the bytes since the last string are the next one's frame.
+// A demoPeer is one end of a connection to the relay. It records the bytes on its wire. The two ends take turns, so the bytes since the
+// last string are the frame of the next string.
 type demoPeer struct {
 	who     string
 	conn    *net.TCPConn
 	writer  *frameWriter
 	written bytes.Buffer
 	heard   chan demoFrame
-	ended   error // of what was heard, once heard is closed
+	ended   error // how listen ended; set when heard is closed
 	work    sync.WaitGroup
 }
 
@@ -31,7 +31,7 @@ type demoFrame struct {
 	wire    []byte
 }
 
-// newDemoPeer takes over conn. The peer is closed by the caller, or with ctx.
+// newDemoPeer returns a peer that owns conn. The caller closes the peer. The end of ctx closes conn.
 func newDemoPeer(ctx context.Context, who string, conn net.Conn, codec codeccall.Codec) *demoPeer {
 	p := &demoPeer{who: who, conn: conn.(*net.TCPConn), heard: make(chan demoFrame, 1)} // the demo only has TCP
 	p.writer = newFrameWriter(io.MultiWriter(conn, &p.written), codec)
@@ -95,7 +95,7 @@ func errOrEnd(err error) error {
 	return err
 }
 
-// hang ends this side's direction.
+// hang ends this side's direction of the connection.
 func (p *demoPeer) hang(ctx context.Context) error {
 	return errors.Join(p.writer.end(ctx), p.conn.CloseWrite())
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// A demoRoute is a route with those who talk through it, and what they say.
+// A demoRoute is a route with its two sides and the strings that they exchange.
 type demoRoute struct {
 	name     string
 	story    string
@@ -13,13 +13,13 @@ type demoRoute struct {
 	talk     []demoTalk
 }
 
-// A demoSide is one of two who talk, and the codec it is given in the configuration.
+// A demoSide is one side of a route, and the codec that it has in the configuration.
 type demoSide struct{ who, codec string }
 
-// demoTalk is a string that from sends, and the one that to answers with.
+// demoTalk is a string that from sends, and the string with which to answers.
 type demoTalk struct{ request, reply string }
 
-// demoRoutes have each of the four codecs on either side.
+// demoRoutes use each of the four codecs on both sides.
 var demoRoutes = []demoRoute{
 	{
 		name:  "scales",
@@ -51,8 +51,7 @@ var demoRoutes = []demoRoute{
 	},
 }
 
-// demoConfig returns the configuration of routes, of which the upstream of each listens at the address of its index; and
-// of the feed, unless air is nil.
+// demoConfig returns the configuration of routes and, unless air is nil, of the feed. The upstream of routes[i] listens on upstreams[i].
 func demoConfig(routes []demoRoute, upstreams []string, air *broadcasts) string {
 	var b strings.Builder
 	b.WriteString("codecs:\n")

@@ -12,7 +12,7 @@ import (
 
 var errDiffers = errors.New("strings arrived that are not what was sent")
 
-// showProcesses says what was started, and returns the plugin processes of the relay.
+// showProcesses prints the processes that were started, and returns the plugin processes of the relay.
 func (d *demo) showProcesses() (processes int) {
 	var names []string
 	for _, p := range d.host.Status().Plugins {
@@ -24,7 +24,7 @@ func (d *demo) showProcesses() (processes int) {
 	return len(names)
 }
 
-// legend explains the colours, where there are some.
+// legend explains the colours, if there are any.
 func (d *demo) legend() string {
 	if !d.paint.on {
 		return ""
@@ -32,7 +32,7 @@ func (d *demo) legend() string {
 	return fmt.Sprintf(" %s; %s.", d.paint.part(framing, "Framing"), d.paint.part(standsFor, "what stands for other bytes"))
 }
 
-// show prints what crossed a route. by are the codecs of its two sides.
+// show prints the strings that crossed a route. by are the codecs of its two sides.
 func (d *demo) show(ctx context.Context, index int, listens, upstream string, by [2]codeccall.Codec, crossed []crossing) error {
 	r := &demoRoutes[index]
 	fmt.Fprintf(d.out, "\n%s\n%s\n", d.paint.title(fmt.Sprintf("%d. %s", index+1, r.name)), r.story)
@@ -87,7 +87,7 @@ func (d *demo) showArrival(c *crossing) {
 	fmt.Fprintf(d.out, "    %-19s %q  %s, %s\n", c.to+" got", c.received.payload, verdict, count(len(c.received.payload), "byte"))
 }
 
-// wiresOf returns the frames on one side's wire, but for one.
+// wiresOf returns the frames on one side's wire, except one.
 func wiresOf(who string, crossed []crossing, but *demoFrame) (wires [][]byte) {
 	for i := range crossed {
 		c := &crossed[i]
@@ -114,7 +114,7 @@ func (d *demo) parts(ctx context.Context, codec codeccall.Codec, frame *demoFram
 	return align([]byte(frame.payload), frame.wire, at, others), nil
 }
 
-// pictures returns each byte as one column: Unicode has pictures of control characters.
+// pictures returns each byte as one column. For control characters it uses the pictures that Unicode has of them.
 func pictures(wire []byte) string {
 	var b strings.Builder
 	for _, c := range wire {
@@ -132,7 +132,7 @@ func pictures(wire []byte) string {
 	return b.String()
 }
 
-// showEnd says how it went.
+// showEnd prints the result of the demo.
 func (d *demo) showEnd(routes, processes int) error {
 	took := time.Since(d.begun).Round(10 * time.Millisecond)
 	if d.other > 0 {

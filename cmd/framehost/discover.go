@@ -83,11 +83,11 @@ The exit code is 1 if no service answered.`,
 	return cmd
 }
 
-// run asks until the time is over, or with watch until the command is interrupted.
+// run sends queries until the time is over or, with watch, until the command is interrupted.
 func (s *search) run(cmd *cobra.Command) error {
 	ctx, stop := context.WithCancelCause(cmd.Context())
 	defer stop(nil)
-	troubles := troubles{told: cmd.ErrOrStderr(), tell: s.watch}
+	troubles := troubles{out: cmd.ErrOrStderr(), print: s.watch}
 	station, err := s.station(ctx, &troubles)
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func (s *search) station(ctx context.Context, troubles *troubles) (*discovery.St
 	return station, nil
 }
 
-// nothing returns the error of a search without an answer, with possible reasons.
+// nothing returns the error of a search that got no answer, with possible reasons.
 func (s *search) nothing(stats discovery.StationStats, trouble error) error {
 	what := "no service"
 	if s.service != "" {
@@ -179,21 +179,22 @@ func wasWere(n int64) string {
 	return "were"
 }
 
-// troubles keeps the errors of the socket. It is tried again, so they may pass.
+// troubles collects the errors of the socket. They may be temporary, since the search tries the socket again.
 type troubles struct {
-	told interface{ Write([]byte) (int, error) }
-	tell bool
+	out   interface{ Write([]byte) (int, error) }
+	print bool
 
 	mu   sync.Mutex
 	last error
 }
 
-// add keeps err, and with tell prints it unless it is the same as the last one. It is safe for concurrent use.
+// add keeps err as the last error. If t.print is true, add prints err, unless it is the same as the last error. add is safe for
+// concurrent use.
 func (t *troubles) add(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.tell && (t.last == nil || t.last.Error() != err.Error()) {
-		fmt.Fprintf(t.told, "framehost: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	if t.print && (t.last == nil || t.last.Error() != err.Error()) {
+		fmt.Fprintf(t.out, "framehost: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	t.last = err
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/framehost/framehost/host/discovery"
 )
 
-// announce announces a service on loopback, with what is port then, until the function that it returns is called.
+// announce announces a service on loopback, with the current value of port, until the function that it returns is called.
 func announce(t *testing.T, port uint16, key []byte, service discovery.Service) (end func()) {
 	t.Helper()
 	socket, err := discovery.ListenUDP(t.Context(), discovery.UDPOptions{Port: port, Interfaces: []string{"lo"}})
@@ -47,7 +47,7 @@ func announce(t *testing.T, port uint16, key []byte, service discovery.Service) 
 	return end
 }
 
-// freeUDPPort returns a port that nobody has.
+// freeUDPPort returns a free UDP port.
 func freeUDPPort(t *testing.T) uint16 {
 	t.Helper()
 	conn, err := net.ListenUDP("udp4", nil)
@@ -58,7 +58,7 @@ func freeUDPPort(t *testing.T) uint16 {
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 }
 
-// discover returns `framehost discover` on loopback as a process to be started.
+// discover returns a command for `framehost discover` on loopback, not yet started.
 func discover(t *testing.T, port uint16, args ...string) *exec.Cmd {
 	t.Helper()
 	args = append([]string{"discover", "--port", strconv.Itoa(int(port)), "--interface", "lo"}, args...)

@@ -22,21 +22,25 @@ func newDrain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drain ROUTE [--outdated] [--socket PATH | -c FILE]",
 		Short: "End the live sessions of one route of a running framehost",
-		Long: `End the sessions of one route that are live now, or the connections of a hub, as a SIGTERM ends all: they go on relaying
-until they end by themselves, or rest (both directions between two frames, and nothing has come for a second); then both peers
-see a clean end. What is left after the timeouts.drain that they opened with is cut: whole frames that were read are
-written, both peers are reset, and the log says at WARN what was not delivered (drain_timeout).
+		Long: `End the live sessions of one route, or the live connections of a hub, in the way in which SIGTERM ends all sessions. Each
+session relays until it ends by itself or rests; then both peers see a clean end. A session rests when both of its directions
+are between two frames and no byte has arrived for one second. A session that has not ended after timeouts.drain, with the
+value that it opened with, is cut: framehost writes the whole frames that it has read, resets both peers, and logs at WARN
+what was not delivered (drain_timeout).
 
-The route itself goes on, and so do all others: it listens and dials, and connections that come meanwhile get the settings that
-are in force. So after a reload, which ends no session, --outdated ends those that still have earlier settings, and no others;
-a route that the reload removed is drained by its name. In a hub, what waits for a dialed endpoint goes to its next
-connection, and places of datagrams, which have no end that a peer could see, go on.
+The route itself goes on listening and dialing, and new connections get the settings that are in force. Other routes are not
+affected. A reload ends no session: to end only the sessions that still have settings from before a reload, use --outdated
+after it. A route that the reload removed can still be drained by its name.
 
-It waits until all have ended, and prints how each did, and what it did not deliver. Interrupted, it only stops waiting.
+In a hub, frames that wait for a dialed endpoint go to its next connection. Datagram endpoints go on, since they have no end
+that a peer could see.
+
+The command waits until all these sessions have ended. Then it prints how each of them ended, and what it did not deliver. If
+you interrupt the command, it only stops waiting: the drain goes on.
 
 framehost is asked at its control socket: that of --socket, else control.socket of the configuration, else the default
-path. The exit code is 0 if everything was delivered, also if there was no session; and 1 if sessions were cut before they
-had delivered everything, if the route does not exist, or if no framehost answers there.`,
+path. The exit code is 0 if everything was delivered, or if there was no session. It is 1 if a session was cut before it had
+delivered everything, if the route does not exist, or if no framehost answers at the control socket.`,
 		Example: `  framehost drain scales
   framehost drain scales --outdated -c relay.yaml`,
 		Args:              arguments(1, 1),
@@ -62,18 +66,18 @@ had delivered everything, if the route does not exist, or if no framehost answer
 			return failed(errors.Join(err, report.Err()))
 		},
 	}
-	s.fileFlag(cmd, "the configuration `FILE` that it runs, for its control socket")
+	s.fileFlag(cmd, "the configuration `FILE` of the running framehost, for its control socket")
 	cmd.Flags().StringVar(&socket, "socket", "", "the `PATH` of its control socket")
-	cmd.Flags().BoolVar(&outdated, "outdated", false, "only what opened before a reload changed or removed the route")
+	cmd.Flags().BoolVar(&outdated, "outdated", false, "only sessions that opened before a reload changed or removed the route")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	cmd.MarkFlagsMutuallyExclusive("socket", "config")
 	return cmd
 }
 
-// completePatience is how long a shell waits for the names of routes.
+// completePatience is how long the completion of a shell waits for the names of routes.
 const completePatience = time.Second
 
-// completeRoutes offers the names of the routes that the running framehost has.
+// completeRoutes offers the names of the running framehost's routes to a shell.
 func completeRoutes(socket *string, s *source) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
@@ -97,7 +101,7 @@ func completeRoutes(socket *string, s *source) cobra.CompletionFunc {
 	}
 }
 
-// printDrain writes d for people.
+// printDrain writes d as text.
 func printDrain(w io.Writer, d *host.DrainReport) error {
 	what := "session"
 	if len(d.Ended) > 0 && d.Ended[0].Endpoint != "" {

@@ -16,14 +16,14 @@ import (
 	"github.com/framehost/framehost/host"
 )
 
-// twoRoutes is a configuration whose routes, a and b, have those settings.
+// twoRoutes returns a configuration with routes a and b, which have these settings.
 func (u *upstream) twoRoutes(a, b string) string {
 	const route = "  - {name: %s, %s, from: {listen: \"tcp://127.0.0.1:0\", codec: line}, to: {dial: \"tcp://%s\", codec: counted}}\n"
 	return "codecs: [{name: line, profile: newline}, {name: counted, profile: netstring}]\nroutes:\n" +
 		fmt.Sprintf(route, "a", a, u.Addr()) + fmt.Sprintf(route, "b", b, u.Addr())
 }
 
-// drain drains sessions of one route, after a reload those that are outdated or all; other sessions go on.
+// drain ends the sessions of one route: after a reload all of them, or only the outdated ones. Other sessions go on.
 func TestDrainCommand(t *testing.T) { onPlanes(t, drainCommand) }
 
 func drainCommand(t *testing.T, plane string) {
@@ -86,7 +86,7 @@ func drainCommand(t *testing.T, plane string) {
 	expect(t, again[1], "5:still,")
 }
 
-// An interrupted drain only stops waiting: framehost goes on.
+// An interrupted drain only stops waiting: framehost goes on draining.
 func TestDrainInterrupted(t *testing.T) {
 	u := newUpstream(t)
 	p := start(t, "timeouts: {drain: 0s}"+u.route("newline", "netstring", ""))

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// An echo is a TCP server that sends back whatever it receives, and ends its direction when the client has ended its.
-// It is the upstream of the embedded default configuration.
+// An echo is a TCP server that sends back all bytes that it receives. It ends its direction when the client has ended its own. It is the
+// upstream of the embedded default configuration.
 type echo struct {
 	listener net.Listener
 	work     sync.WaitGroup
@@ -41,7 +41,7 @@ func (e *echo) accept() {
 	}
 }
 
-// add notes conn, or closes it if the echo ends.
+// add registers conn, or closes it if the echo is ending.
 func (e *echo) add(conn net.Conn) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -61,7 +61,7 @@ func (e *echo) serve(conn net.Conn) {
 	delete(e.conns, conn)
 }
 
-// close ends the echo and the connections that are left.
+// close closes the listener and all connections.
 func (e *echo) close() {
 	e.mu.Lock()
 	e.closed = true

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The example configurations are right, and have no warnings.
+// The example configurations have no errors and no warnings.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("..", "..", "examples", "*.yaml"))
 	if err != nil || len(files) == 0 {

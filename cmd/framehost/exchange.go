@@ -12,22 +12,22 @@ import (
 	"time"
 )
 
-// A halfCloser is a connection of which one direction can be ended.
+// A halfCloser is a connection that can end one of its directions.
 type halfCloser interface {
 	net.Conn
 	CloseWrite() error
 }
 
-// An exchange sends payloads on a connection, which it owns, and prints what comes back meanwhile and afterwards.
+// An exchange sends payloads on a connection, which it owns. It prints the replies that arrive meanwhile and afterwards.
 type exchange struct {
 	conn    halfCloser
 	peer    string        // its address
 	timeout time.Duration // 0: none
-	sent    atomic.Bool   // everything
+	sent    atomic.Bool   // everything was sent
 }
 
-// run sends what encode writes, with the codec out, and prints what comes back, decoded with back. It returns when both
-// directions have ended, or with what ended them early. A reply that comes although sending has failed is printed.
+// run sends the payloads that encode writes, encoded with out, and prints the replies, decoded with back. It returns when both directions
+// have ended, or with the error that ended them early. It also prints a reply that arrives after sending has failed.
 func (x *exchange) run(parent context.Context, encode encodeFunc, out, back *namedCodec, stdout io.Writer) error {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
@@ -37,7 +37,7 @@ func (x *exchange) run(parent context.Context, encode encodeFunc, out, back *nam
 	go func() {
 		err := x.send(ctx, encode, out)
 		if errors.As(err, new(*payloadFault)) {
-			cancel(err) // the peer must not take what it has for all
+			cancel(err) // the peer must not mistake a part for everything
 		}
 		sending <- err
 	}()
@@ -56,7 +56,7 @@ func (x *exchange) run(parent context.Context, encode encodeFunc, out, back *nam
 	}
 }
 
-// abort wakes reads and writes, and resets the connection if the transport can, so that the peer sees no clean end.
+// abort wakes reads and writes. It resets the connection if the transport can, so that the peer sees no clean end.
 func (x *exchange) abort() {
 	if tcp, ok := x.conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // fails for closed connections only
@@ -81,7 +81,7 @@ func (x *exchange) send(ctx context.Context, encode encodeFunc, codec *namedCode
 func (x *exchange) receive(ctx context.Context, codec *namedCodec, stdout io.Writer) error {
 	w := bufio.NewWriterSize(stdout, readSize)
 	r := frameReader{source: x, codec: codec, settled: w.Flush, frame: func(_ int64, payload []byte) error {
-		_, _ = w.Write(payload) // its error comes again with the next
+		_, _ = w.Write(payload) // the next write returns the error again
 		return w.WriteByte('\n')
 	}}
 	err := r.run(ctx)
@@ -94,7 +94,7 @@ func (x *exchange) receive(ctx context.Context, codec *namedCodec, stdout io.Wri
 // Write sends p.
 func (x *exchange) Write(p []byte) (int, error) {
 	if x.timeout > 0 {
-		_ = x.conn.SetWriteDeadline(time.Now().Add(x.timeout)) // fails where the write will
+		_ = x.conn.SetWriteDeadline(time.Now().Add(x.timeout)) // if this fails, so does the write
 	}
 	n, err := x.conn.Write(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -103,7 +103,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Read receives. Before everything was sent, the peer may be silent for as long as it likes.
+// Read reads into p. The timeout applies only after everything was sent; before that, the peer may be silent.
 func (x *exchange) Read(p []byte) (int, error) {
 	n, err := x.conn.Read(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -117,6 +117,6 @@ func (x *exchange) Read(p []byte) (int, error) {
 
 func (x *exchange) allowRead() {
 	if x.timeout > 0 {
-		_ = x.conn.SetReadDeadline(time.Now().Add(x.timeout)) // fails where the read will
+		_ = x.conn.SetReadDeadline(time.Now().Add(x.timeout)) // if this fails, so does the read
 	}
 }

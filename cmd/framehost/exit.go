@@ -9,7 +9,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// Exit codes, as the README promises them.
+// The exit codes that the README documents.
 const (
 	exitOK     = 0
 	exitFailed = 1 // failed while running
@@ -26,10 +26,10 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// failed says that a command was understood, and failed while running.
+// failed returns err with the exit code of a command that failed while running.
 func failed(err error) error { return withCode(exitFailed, err) }
 
-// faulty says that the wire, or a payload, is at fault.
+// faulty returns err with the exit code of a fault in the wire or in a payload.
 func faulty(err error) error { return withCode(exitFault, err) }
 
 func withCode(code int, err error) error {
@@ -39,8 +39,8 @@ func withCode(code int, err error) error {
 	return &exitError{code, err}
 }
 
-// exitCode prints err, where there is one, and returns what to exit with. An error that says nothing of its code is
-// one of usage or configuration: that is what cobra's own are.
+// exitCode prints err, unless it is nil, and returns the exit code. An error without a code is an error of usage or configuration, as
+// cobra's own errors are.
 func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
@@ -54,7 +54,7 @@ func exitCode(err error, stderr io.Writer) int {
 		return exitFailed // neither usage nor configuration is wrong
 	}
 	if errors.As(err, new(config.Errors)) {
-		fmt.Fprintln(stderr, err) // each line begins with its place, as editors like it
+		fmt.Fprintln(stderr, err) // without a prefix: each line begins with its position in the file, which editors recognize
 		return code
 	}
 	fmt.Fprintf(stderr, "framehost: %v\n", err)

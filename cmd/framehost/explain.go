@@ -37,7 +37,7 @@ empty payload.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, out := cmd.Context(), cmd.OutOrStdout()
 			return arg.withCodec(ctx, args[0], func(codec *namedCodec) error {
-				var page bytes.Buffer // whole, or not at all
+				var page bytes.Buffer // printed whole, or not at all
 				e := explainer{codec: codec, paint: paletteFor(out, noColor), out: &page}
 				if err := e.explain(ctx); err != nil {
 					return failed(err)
@@ -102,7 +102,7 @@ func (e *explainer) head() error {
 	return nil
 }
 
-// inOrder returns the options of a JSON object with their values as YAML has them.
+// inOrder returns the options of a JSON object in their order, with their values in YAML.
 func inOrder(object json.RawMessage) ([]option, error) {
 	d := json.NewDecoder(bytes.NewReader(object))
 	if _, err := d.Token(); err != nil {
@@ -123,7 +123,7 @@ func inOrder(object json.RawMessage) ([]option, error) {
 	return options, nil
 }
 
-// flow returns a JSON value as YAML would have it in one line, without quotes where none are needed.
+// flow returns a JSON value as one line of YAML, without quotes where YAML needs none.
 func flow(value json.RawMessage) string {
 	var text string
 	var list []json.RawMessage
@@ -157,7 +157,7 @@ type shownFrame struct {
 	parts   []part
 }
 
-// ownExamples shows those of the profile, or a plain payload.
+// ownExamples shows the examples of the profile, or else a plain payload.
 func (e *explainer) ownExamples(ctx context.Context) ([]shownFrame, error) {
 	if e.codec.profile == nil {
 		return e.example(ctx, "plain", "hello", "")
@@ -178,7 +178,8 @@ func (e *explainer) ownExamples(ctx context.Context) ([]shownFrame, error) {
 	return frames, nil
 }
 
-// example shows a payload with its frame: wire, or "" to have it encoded. It returns none if there is no frame.
+// example shows a payload with its frame. wire is the frame; if it is "", example encodes the payload. If the payload has no frame,
+// example returns none.
 func (e *explainer) example(ctx context.Context, title, payload, wire string) ([]shownFrame, error) {
 	fmt.Fprintf(e.out, "\n%s\n", e.paint.title(title))
 	written := []byte(wire)
@@ -206,7 +207,7 @@ func (e *explainer) example(ctx context.Context, title, payload, wire string) ([
 	return []shownFrame{{payload, parts}}, nil
 }
 
-// refusal shows that a payload has no frame, or returns err if it says something else.
+// refusal shows that a payload has no frame. It returns err if err is another error.
 func (e *explainer) refusal(payload string, err error) error {
 	if !errors.As(err, new(*payloadFault)) && !errors.As(err, new(*wireFault)) {
 		return err
@@ -215,7 +216,7 @@ func (e *explainer) refusal(payload string, err error) error {
 	return nil
 }
 
-// others returns frames of payloads that have nothing in common; of lines, where a framing wants lines.
+// others returns frames of payloads that begin and end differently. The payloads are lines if the framing requires lines.
 func (e *explainer) others(ctx context.Context) ([][]byte, error) {
 	var frames [][]byte
 	for _, payload := range []string{"a", "bc", "def", "a\r\n", "bc\r\n"} {
@@ -231,7 +232,7 @@ func (e *explainer) others(ctx context.Context) ([][]byte, error) {
 	return frames, nil
 }
 
-// insidePayload returns a payload with framing bytes of frames inside, if they have any.
+// insidePayload returns a payload that contains framing bytes of frames, if frames have any.
 func insidePayload(frames []shownFrame) (payload string, ok bool) {
 	const most = 4
 	var found []byte
@@ -279,7 +280,7 @@ func encodeOne(ctx context.Context, codec *namedCodec, payload string) ([]byte, 
 	return wire.Bytes(), err
 }
 
-// decodeOne returns the payloads of wire, which is short, and where the first lies in it; -1: it was made of it.
+// decodeOne returns the payloads of wire, which is short, and the position of the first payload in wire; -1: it is not a part of wire.
 func decodeOne(ctx context.Context, codec codeccall.Codec, wire []byte) (received []string, at int, err error) {
 	direction := codec.Open()
 	defer direction.Close()

@@ -13,30 +13,31 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// readSize is how many bytes are read, or handed over, at once.
+// readSize is how many bytes are read, or passed to a call, at once.
 const readSize = 64 << 10
 
 // A frameReader decodes one stream, in memory bounded by the codec's longest frame.
 type frameReader struct {
 	source io.Reader
 	codec  codeccall.Codec
-	// frame is given each payload, valid during the call, and where its frame begins in the stream: -1 unless places.
+	// frame is called with each payload, which is valid during the call, and with the position of its frame in the stream; -1
+	// unless places.
 	frame func(offset int64, payload []byte) error
-	// settled, unless nil, is called when all that has arrived is decoded, before more is waited for.
+	// settled, unless nil, is called when everything that has arrived is decoded, before run waits for more.
 	settled func() error
 	places  bool
-	// faulty is called for each fault that is skipped; nil: decoding ends at the first.
+	// faulty is called for each fault, which is then skipped; nil: decoding ends at the first fault.
 	faulty func(*wireFault)
 
 	decoder codecstream.Decoder
 	locator *locator
-	wire    bytes.Buffer // received and not consumed
+	wire    bytes.Buffer // bytes received and not consumed
 	found   codeccall.Decoded
 	skipped int64 // bytes that were skipped after faults
 }
 
-// run decodes until the stream ends. A fault that ends it is a *wireFault, after the payloads before it were
-// handed out.
+// run decodes until the stream ends. If a fault ends it, run returns a *wireFault, after frame was called for all payloads before the
+// fault.
 func (r *frameReader) run(ctx context.Context) error {
 	r.decoder.Direction = r.codec.Open()
 	defer r.decoder.Direction.Close()
@@ -81,10 +82,10 @@ func (r *frameReader) flush() error {
 	return r.settled()
 }
 
-// Bytes returns what was received and not consumed.
+// Bytes returns the bytes that were received and not consumed.
 func (r *frameReader) Bytes() []byte { return r.wire.Bytes() }
 
-// Consume drops the first n bytes of it.
+// Consume drops the first n of these bytes.
 func (r *frameReader) Consume(n int) { r.wire.Next(n) }
 
 // Prepare gives a call as much room as it needs.
@@ -96,14 +97,14 @@ func (r *frameReader) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error) 
 	return &r.found, nil
 }
 
-// Found hands out the payloads of a call, and reports the faults that it skipped.
+// Found calls r.frame for the payloads of a call, and reports the faults that the call skipped.
 func (r *frameReader) Found(result *codecstream.Result) error {
 	r.skipped += int64(result.Dropped)
 	begins, err := r.begins(result)
 	if err != nil {
 		return err
 	}
-	next := 0 // of the skipped faults
+	next := 0 // index of the next skipped fault
 	for i := range len(result.Refs) + 1 {
 		for ; next < len(result.SkippedFaults) && result.SkippedFaults[next].Payloads == i; next++ {
 			f := result.SkippedFault(next)
@@ -121,25 +122,25 @@ func (r *frameReader) Found(result *codecstream.Result) error {
 	return nil
 }
 
-// begins returns a function that says where in the stream the frame of a payload begins; -1 unless r.places.
+// begins returns a function that returns the position in the stream where the frame of a payload begins; -1 unless r.places.
 func (r *frameReader) begins(result *codecstream.Result) (of func(payload int) int64, err error) {
 	switch {
 	case !r.places:
 		return func(int) int64 { return -1 }, nil
-	case result.EOF: // a frame that only the end completed begins where what is left does
+	case result.EOF: // a frame that the end of the stream completes begins with the first byte that is left
 		return func(int) int64 { return result.Offset }, nil
 	}
 	begins, err := r.locator.locate(result.Wire, result.State, len(result.Refs))
 	return func(payload int) int64 { return result.Offset + int64(begins[payload]) }, err
 }
 
-// Fault reports a fault and goes on after it, if that is wanted and possible.
+// Fault reports a fault. Decoding goes on after it if r.faulty is set and the codec can.
 func (r *frameReader) Fault(f *codecstream.Fault) (goOn bool, err error) {
 	if r.faulty == nil {
 		return false, faultOnWire(f)
 	}
 	if f.Final {
-		if err := r.flush(); err != nil { // what precedes it is reported first
+		if err := r.flush(); err != nil { // the payloads before the fault are reported first
 			return false, err
 		}
 		return false, faultOnWire(f)
@@ -149,7 +150,7 @@ func (r *frameReader) Fault(f *codecstream.Fault) (goOn bool, err error) {
 
 // report reports a fault that is skipped.
 func (r *frameReader) report(f *codecstream.Fault) error {
-	if err := r.flush(); err != nil { // what precedes it is reported first
+	if err := r.flush(); err != nil { // the payloads before the fault are reported first
 		return err
 	}
 	r.faulty(faultOnWire(f))
@@ -157,20 +158,20 @@ func (r *frameReader) report(f *codecstream.Fault) error {
 	return nil
 }
 
-// Drop counts what a fault takes with it.
+// Drop counts more bytes of a frame that a fault has dropped.
 func (r *frameReader) Drop(p []byte) { r.skipped += int64(len(p)) }
 
 // A wireFault says where a stream stopped being frames. Offsets count from its first byte.
 type wireFault struct { //nolint:errname // the word for it everywhere
 	Offset    int64 // of the faulty frame's first byte
-	At        int64 // of the byte that made it certain
+	At        int64 // of the byte that shows the fault
 	Err       error // codecs.ErrTooLong, ErrMalformed or ErrTruncated
 	Want      string
 	Got       string // the frame's first bytes, in hex and as text
-	Announced uint64 // the payload's length that a frame which is too long announces; 0: none
+	Announced uint64 // the payload length that a frame which is too long announces; 0: none
 }
 
-// excerpt is how many bytes of what is at fault are shown.
+// excerpt is how many bytes of a faulty frame or payload are shown.
 const excerpt = 16
 
 // faultOnWire returns f with its place in the stream.
@@ -181,8 +182,8 @@ func faultOnWire(f *codecstream.Fault) *wireFault {
 	}
 }
 
-// frameText shows the first bytes of a frame that begins with b and is at fault for its byte at, in hex and as text; and the
-// bytes there, if they are further on.
+// frameText returns the first bytes of b, a frame whose byte at is wrong, in hex and as text. If that byte is not among them, it adds the
+// bytes there.
 func frameText(b []byte, at int) string {
 	first := b[:min(2*excerpt, len(b))]
 	text := "nothing"
@@ -207,7 +208,7 @@ func more(there bool) string {
 	return ""
 }
 
-// bytesAt shows in hex what is in b from at on or, where that is its end, what precedes it.
+// bytesAt returns in hex the bytes of b from at on or, if b ends there, the bytes before at.
 func bytesAt(b []byte, at int, end string) string {
 	switch there := b[at:min(at+excerpt, len(b))]; {
 	case len(there) > 0 && at+len(there) < len(b):

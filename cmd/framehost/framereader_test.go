@@ -16,7 +16,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// reads is a source that gives at most step bytes a read.
+// reads is a source that returns at most step bytes for each read.
 type reads struct {
 	io.Reader
 	step int
@@ -26,7 +26,7 @@ func inReads(wire string, step int) io.Reader { return &reads{strings.NewReader(
 
 func (r *reads) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(len(p), r.step)]) }
 
-// read is a frame as a frameReader hands it out.
+// read is a frame as a frameReader reports it.
 type read struct {
 	offset  int64
 	payload string
@@ -82,7 +82,7 @@ func TestFramePlaces(t *testing.T) {
 	}
 }
 
-// Behind faults decoding goes on, however the wire was cut; what they say of the bytes depends on what had arrived.
+// After faults decoding goes on, however reads cut the wire. The bytes that a fault shows depend on the bytes that had arrived.
 func TestFaultsSkipped(t *testing.T) {
 	codec := configure(t, "escape", "", 8)
 	const wire = "hi\n\\q\nho\n0123456789abcdef\n!\nend"
@@ -107,7 +107,7 @@ func TestFaultsSkipped(t *testing.T) {
 	}
 }
 
-// What can't be skipped ends the stream, with --skip as well.
+// A fault that can't be skipped ends the stream, even with --skip.
 func TestFaultWithoutResume(t *testing.T) {
 	codec := configure(t, "lenprefix", `{"format": "ascii_dec"}`, 100)
 	got, faults, err := readAll(codec, strings.NewReader("0002hi00x2ho"), true)
@@ -119,7 +119,7 @@ func TestFaultWithoutResume(t *testing.T) {
 	}
 }
 
-// Frames that are much longer or shorter than the one before are found.
+// Frames that are much longer or shorter than the frame before are found.
 func TestPlacesOfRandomFrames(t *testing.T) {
 	codec := configure(t, "escape", "", 1<<20)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -138,7 +138,7 @@ func TestPlacesOfRandomFrames(t *testing.T) {
 	}
 }
 
-// A payload that is longer than what is set aside at first is decoded, and placed, all the same.
+// A payload that is longer than the room provided at first is decoded, with its position.
 func TestRoomIsFound(t *testing.T) {
 	codec := configure(t, "escape", "", 1<<20)
 	payload := strings.Repeat("\n", 1<<18)
@@ -182,7 +182,7 @@ func TestPayloadFaults(t *testing.T) {
 	}
 }
 
-// Of a line that is longer than the limit, no more is kept than tells that it is.
+// Of a line that is longer than the limit, only one byte more than the limit is kept.
 func TestReadLine(t *testing.T) {
 	tests := []struct {
 		name, input string

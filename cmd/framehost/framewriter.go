@@ -11,7 +11,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// payloads are a batch to be encoded. The zero value has none.
+// payloads is a batch of payloads to be encoded. The zero value is empty.
 type payloads struct {
 	data []byte
 	refs []codecs.Ref
@@ -24,7 +24,7 @@ func (p *payloads) add(payload []byte) {
 
 func (p *payloads) reset() { p.data, p.refs = p.data[:0], p.refs[:0] }
 
-// full says that a batch is large enough to be encoded.
+// full reports whether the batch is large enough to be encoded.
 func (p *payloads) full() bool { return len(p.data) >= readSize || len(p.refs) == codecs.MaxPayloads }
 
 // A frameWriter encodes payloads as the frames of one stream. The caller closes it.
@@ -32,8 +32,8 @@ type frameWriter struct {
 	out     io.Writer
 	encoder codecstream.Encoder
 	result  codeccall.Encoded
-	batch   codecstream.Payloads // that is encoded
-	done    int64                // payloads of batches before that
+	batch   codecstream.Payloads // the batch that is being encoded
+	done    int64                // number of payloads in the batches before
 }
 
 func newFrameWriter(out io.Writer, codec codeccall.Codec) *frameWriter {
@@ -42,8 +42,8 @@ func newFrameWriter(out io.Writer, codec codeccall.Codec) *frameWriter {
 
 func (w *frameWriter) close() { w.encoder.Direction.Close() }
 
-// write writes the frames of p. A payload that can't be encoded comes as a *payloadFault, after the frames of those
-// before it were written.
+// write writes the frames of p. If a payload can't be encoded, write returns a *payloadFault, after it has written the frames of the
+// payloads before it.
 func (w *frameWriter) write(ctx context.Context, p *payloads) error {
 	w.batch = codecstream.Payloads{Data: p.data, Refs: p.refs}
 	done, err := w.encoder.Encode(ctx, &w.batch, w)
@@ -51,7 +51,7 @@ func (w *frameWriter) write(ctx context.Context, p *payloads) error {
 	return err
 }
 
-// end writes what ends a stream. Nothing is written after it.
+// end writes the end of the stream. Nothing is written after it.
 func (w *frameWriter) end(ctx context.Context) error {
 	w.batch = codecstream.Payloads{}
 	_, err := w.encoder.End(ctx, &w.batch, w)
@@ -70,7 +70,7 @@ func (w *frameWriter) Frames(out *codeccall.Encoded, _ int) (done int, err error
 	return 0, err
 }
 
-// Refused returns what is wrong with a payload.
+// Refused returns the *payloadFault of a payload.
 func (w *frameWriter) Refused(index int, fault *codecs.Fault) error {
 	in := codeccall.Encode{Data: w.batch.Data, Refs: w.batch.Refs}
 	return &payloadFault{
@@ -82,7 +82,7 @@ func (w *frameWriter) Refused(index int, fault *codecs.Fault) error {
 // A payloadFault says which payload a framing can't carry.
 type payloadFault struct { //nolint:errname // the word for it everywhere
 	Index int64 // of the payload in its stream, from 0
-	At    int   // the byte of it that made it certain
+	At    int   // index of the byte in the payload that shows the fault
 	Err   error // codecs.ErrUnrepresentable or ErrTooLong
 	Want  string
 	Got   string // the bytes at At, in hex
@@ -94,8 +94,8 @@ func (f *payloadFault) Error() string {
 
 func (f *payloadFault) Unwrap() error { return f.Err }
 
-// faultyOrFailed is an error of coding: of the bytes, or else a failure while running. what says what was coded, by its
-// index.
+// faultyOrFailed returns err, an error of encoding or decoding, with its exit code: that of a fault in the bytes, or else that of a failure
+// while running. what returns a description of the encoded or decoded item from its index.
 func faultyOrFailed(err error, what func(index int64) string) error {
 	var payload *payloadFault
 	switch wire := (*wireFault)(nil); {

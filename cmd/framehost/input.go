@@ -9,8 +9,8 @@ import (
 	"io"
 )
 
-// An interruptible reader ends with ctx, also while a read waits. Such a read is left to itself: nothing wakes one from
-// standard input, and the process is about to end.
+// An interruptible reader returns an error when ctx ends, even while a read waits. The waiting read goes on by itself, since nothing can
+// wake a read from standard input, and the process is about to end.
 type interruptible struct {
 	ctx    context.Context
 	source io.Reader
@@ -43,13 +43,13 @@ func (r *interruptible) Read(p []byte) (int, error) {
 	}
 }
 
-// An input is what a command encodes: all of it as one payload, or each line as one.
+// An input is the data that a command encodes: all of it as one payload, or each line as a payload.
 type input struct {
 	source io.Reader
 	lines  bool
 }
 
-// encode writes the payloads of the input, and what ends the stream.
+// encode writes the payloads of the input, and the end of the stream.
 func (in *input) encode(ctx context.Context, w *frameWriter) error {
 	encode, what := in.whole, func(int64) string { return "payload" }
 	if in.lines {
@@ -63,7 +63,7 @@ func (in *input) encode(ctx context.Context, w *frameWriter) error {
 }
 
 func (in *input) whole(ctx context.Context, w *frameWriter) error {
-	data, err := io.ReadAll(io.LimitReader(in.source, int64(w.encoder.MaxFrame)+1)) // one more is too long
+	data, err := io.ReadAll(io.LimitReader(in.source, int64(w.encoder.MaxFrame)+1)) // one byte more shows that the payload is too long
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (in *input) whole(ctx context.Context, w *frameWriter) error {
 	return w.write(ctx, &p)
 }
 
-// eachLine encodes what has arrived, and then waits for more.
+// eachLine encodes each line. It encodes everything that has arrived before it waits for more.
 func (in *input) eachLine(ctx context.Context, w *frameWriter) error {
 	source := bufio.NewReaderSize(in.source, readSize)
 	var p payloads
@@ -95,12 +95,12 @@ func (in *input) eachLine(ctx context.Context, w *frameWriter) error {
 }
 
 func holdsLine(source *bufio.Reader) bool {
-	held, _ := source.Peek(source.Buffered()) // of what is there, nothing can go wrong
+	held, _ := source.Peek(source.Buffered()) // can't fail: it peeks only at buffered bytes
 	return bytes.IndexByte(held, '\n') >= 0
 }
 
-// readLine returns the next line without its LF, with io.EOF if the input ends it. Of a line that is longer than most
-// bytes it returns one byte more than that, for it will be refused.
+// readLine returns the next line without its LF, with io.EOF if the line ends with the input. Of a line of more than most bytes, it returns
+// the first most+1 bytes, since the codec refuses such a line.
 func readLine(source *bufio.Reader, most int) ([]byte, error) {
 	var line []byte
 	for {

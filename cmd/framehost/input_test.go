@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A line is written as soon as it is there, also when the next has begun to arrive.
+// A line is written as soon as it has arrived, even when the next line has begun to arrive.
 func TestLinesAreEncodedAsTheyArrive(t *testing.T) {
 	typed, typing := io.Pipe()
 	frames, wire := io.Pipe()
@@ -38,7 +38,7 @@ func TestLinesAreEncodedAsTheyArrive(t *testing.T) {
 	}
 }
 
-// No more of an input is read than tells that it is too long.
+// Of an input that is too long, only one byte more than the limit is read.
 func TestWholeInputIsBounded(t *testing.T) {
 	w := newFrameWriter(io.Discard, configure(t, "escape", "", 10))
 	defer w.close()

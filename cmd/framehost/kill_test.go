@@ -17,8 +17,7 @@ import (
 	"github.com/framehost/framehost/host"
 )
 
-// Plugins that are killed under traffic cost time and nothing else: every byte of every session arrives, once and in
-// order.
+// Plugins that are killed under traffic cost only time: all bytes of all sessions arrive, once and in order.
 func TestPluginsAreKilledUnderTraffic(t *testing.T) { onPlanes(t, pluginsAreKilledUnderTraffic) }
 
 func pluginsAreKilledUnderTraffic(t *testing.T, plane string) {
@@ -68,8 +67,8 @@ func pluginsAreKilledUnderTraffic(t *testing.T, plane string) {
 	}
 }
 
-// converse sends lines until ctx ends, and then the end of its direction. It compares what comes back with what was
-// sent, to the last byte.
+// converse sends lines until ctx ends, and then ends its direction. It compares the received bytes with the sent bytes, up to the
+// last.
 func converse(ctx context.Context, conn *net.TCPConn, seed uint64) error {
 	sent := make(chan error, 1)
 	go func() {
@@ -106,7 +105,7 @@ func compare(r *bufio.Reader, want *lines) error {
 	}
 }
 
-// lines are pseudo-random lines, with escapes in them.
+// lines generates pseudo-random lines that contain escapes.
 type lines struct {
 	random *rand.Rand
 	line   []byte
@@ -114,7 +113,7 @@ type lines struct {
 
 func newLines(seed uint64) *lines { return &lines{random: rand.New(rand.NewPCG(seed, 0))} }
 
-// next returns a line, until it is called again.
+// next returns a line, which is valid until the next call.
 func (l *lines) next() []byte {
 	l.line = l.line[:0]
 	for range l.random.IntN(500) {

@@ -9,20 +9,19 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// A source is the configuration that a command works on: a file, or the embedded default where file is empty, and the values
-// that flags set.
+// A source is the configuration of a command: a file, or the embedded default if file is empty, with the values that flags set.
 type source struct {
 	file string
 	set  []string
 }
 
-// fileFlag is -c.
+// fileFlag adds the flag -c.
 func (s *source) fileFlag(cmd *cobra.Command, usage string) {
 	cmd.Flags().StringVarP(&s.file, "config", "c", "", usage)
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml", "json", "toml") // fails for unknown flags only
 }
 
-// setFlag is --set.
+// setFlag adds the flag --set.
 func (s *source) setFlag(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&s.set, "set", nil,
 		"set one value of the configuration: `KEY=VALUE`, such as limits.max_frame=2MiB; repeatable")
@@ -38,7 +37,7 @@ func (s *source) load(ctx context.Context) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.File = "" // it is not one that the user could look at
+	c.File = "" // the embedded default is not a file that the user could read
 	return c, nil
 }
 
@@ -48,7 +47,7 @@ func errEmpty(c *config.Config) error {
 		"one at least; `framehost config init` prints a configuration to begin with")}
 }
 
-// loadRoutes is load for a configuration that is to run: routes are required.
+// loadRoutes is like load, for a configuration that is to run: it requires routes.
 func (s *source) loadRoutes(ctx context.Context) (*config.Config, error) {
 	c, err := s.load(ctx)
 	if err == nil && len(c.Routes) == 0 {
@@ -57,8 +56,7 @@ func (s *source) loadRoutes(ctx context.Context) (*config.Config, error) {
 	return c, err
 }
 
-// wrongOrFailed returns err as an error of the configuration if it has positions in the file, else as a failure while
-// running.
+// wrongOrFailed returns err as an error of the configuration if it has positions in the file, and otherwise as a failure while running.
 func wrongOrFailed(err error) error {
 	if errors.As(err, new(config.Errors)) {
 		return err

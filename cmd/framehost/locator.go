@@ -14,7 +14,7 @@ type locator struct {
 	ctx       context.Context // of the decoding
 	direction codeccall.Direction
 	out       codeccall.Decoded
-	guess     int // how long the last frame was, for the next one is likely to be as long
+	guess     int // length of the last frame, in bytes; the next frame probably has the same length
 }
 
 func newLocator(ctx context.Context, codec codeccall.Codec) *locator {
@@ -23,7 +23,7 @@ func newLocator(ctx context.Context, codec codeccall.Codec) *locator {
 
 func (l *locator) close() { l.direction.Close() }
 
-// locate returns where each of the first n frames begins in wire, decoded from state on.
+// locate returns the positions in wire at which the first n frames begin. Decoding starts in state.
 func (l *locator) locate(wire, state []byte, n int) ([]int, error) {
 	begins := make([]int, 0, n)
 	for at := 0; len(begins) < n; {
@@ -31,7 +31,7 @@ func (l *locator) locate(wire, state []byte, n int) ([]int, error) {
 		if err != nil {
 			return nil, err
 		}
-		for range f.payloads { // more than one if it takes the next frame to know where this one ends
+		for range f.payloads { // more than one if the next frame is needed to know where this one ends
 			begins = append(begins, at+f.begin)
 		}
 		at += f.consumed
@@ -40,7 +40,7 @@ func (l *locator) locate(wire, state []byte, n int) ([]int, error) {
 	return begins[:n], nil
 }
 
-// firstFrame is what the shortest prefix with a payload came to.
+// firstFrame is the result of decoding the shortest prefix that yields a payload.
 type firstFrame struct {
 	begin    int
 	payloads int
@@ -48,8 +48,8 @@ type firstFrame struct {
 	state    []byte
 }
 
-// first finds the first frame of wire, which has one: it looks around the guess in growing steps, and then halves what
-// is between a prefix that is too short and one that is not.
+// first finds the first frame of wire, which must have one. It tries prefixes around the guess, in growing steps, and then searches by
+// halving between a prefix that is too short and one that is not.
 func (l *locator) first(wire, state []byte) (f firstFrame, err error) {
 	short, long := 0, len(wire)
 	for k, step := l.guess, 1; long-short > 1; step *= 2 {
@@ -67,7 +67,7 @@ func (l *locator) first(wire, state []byte) (f firstFrame, err error) {
 		f.note(&l.out)
 		long, k = k, k-step
 	}
-	if f.payloads == 0 { // the whole wire is the shortest
+	if f.payloads == 0 { // the shortest prefix is the whole wire
 		if err := l.show(wire, state); err != nil {
 			return f, err
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// newLogger returns the log that the configuration asks for.
+// newLogger returns a logger as the configuration describes it.
 func newLogger(c *config.Config, w io.Writer) hclog.Logger {
 	return hclog.New(&hclog.LoggerOptions{
 		Name:       "framehost",
@@ -19,8 +19,8 @@ func newLogger(c *config.Config, w io.Writer) hclog.Logger {
 	})
 }
 
-// droppedLines returns a function that makes the log line with the number of lines that are missing, in the format of the
-// log and at any level.
+// droppedLines returns a function that formats the log line with the number of dropped lines, in the format of the log and whatever its
+// level.
 func droppedLines(c *config.Config) func(lines int) []byte {
 	always := *c
 	always.Log.Level = "trace"

@@ -1,8 +1,8 @@
 // Command framehost is a relay: it carries strings between endpoints that frame them differently, and leaves the
 // framing to codec plugins that run as processes of their own.
 //
-// This package is the command line and nothing else: flags, signals, what is printed, and exit codes. Each command is a
-// file. The work is in package host and below.
+// This package is only the command line: flags, signals, output and exit codes. Each command is a file. Package host and the packages
+// below it do the work.
 package main
 
 import (
@@ -26,7 +26,7 @@ func main() {
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a command that can't end, since its output is not read, ends with the next signal
+	context.AfterFunc(ctx, stop) // the next signal then kills a command that can't end because its output is not read
 	stderr := &standardError{to: os.Stderr}
 	defer stderr.flush()
 	root := newRoot()

@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// A frame without an end, and one that announces 4 GiB, cost no more memory than max_frame allows, and their own
-// session.
+// A frame without an end, and a frame that announces 4 GiB, use no more memory than max_frame allows, and end only their own session.
 func TestFramesWithoutEnd(t *testing.T) { onPlanes(t, framesWithoutEnd) }
 
 func framesWithoutEnd(t *testing.T, plane string) {
@@ -38,7 +37,7 @@ func framesWithoutEnd(t *testing.T, plane string) {
 				t.Errorf("got %v after %d bytes, want a reset", err, sent)
 			}
 			p.awaitMessage("session ended", "reason", "violation")
-			// max_frame is 1MiB. What the race detector and a growing heap make of that is several times as much.
+			// max_frame is 1MiB. With the race detector and a growing heap, the process uses several times as much.
 			const most = 64 << 20
 			if grown := mostMemory(t, p.pids()) - before; grown > most {
 				t.Errorf("%d bytes were sent, and took %d bytes of memory, want at most %d", sent, grown, most)
@@ -49,7 +48,7 @@ func framesWithoutEnd(t *testing.T, plane string) {
 	}
 }
 
-// pour writes up to a GiB of one letter, and returns how much was taken.
+// pour writes up to one GiB of one letter, and returns how many bytes were accepted.
 func pour(conn net.Conn) (int64, error) {
 	return io.Copy(conn, io.LimitReader(letters{}, 1<<30))
 }
@@ -63,7 +62,7 @@ func (letters) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// mostMemory returns the sum of the most memory that each process has had, in bytes.
+// mostMemory returns the sum of the peak memory of the processes, in bytes.
 func mostMemory(t *testing.T, pids []int) (sum int64) {
 	t.Helper()
 	for _, pid := range pids {

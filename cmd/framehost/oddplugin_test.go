@@ -11,13 +11,13 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc"
 )
 
-// serveOdd is the program oddplugin: a plugin whose arguments say what is odd about it.
+// serveOdd is the program oddplugin: a plugin that misbehaves as its arguments say.
 //
-//	oddplugin schema FILE   the JSON Schema of its options is what FILE holds
-//	oddplugin other         what it decodes is not what it encoded: letters become capitals
-//	oddplugin unreadable    it refuses what it encoded itself
-//	oddplugin nothing       it encodes no payload at all
-//	oddplugin crash         it ends when it encodes
+//	oddplugin schema FILE   the JSON Schema of its options is the content of FILE
+//	oddplugin other         decodes other payloads than it encoded: letters become capitals
+//	oddplugin unreadable    refuses to decode frames that it encoded itself
+//	oddplugin nothing       encodes no payload at all
+//	oddplugin crash         exits when it encodes
 func serveOdd() {
 	codec := &oddCodec{Codec: codecs.New(codecs.Info{Name: "odd", Version: "1.0.0", Description: "an odd codec"}, struct{}{},
 		func(*struct{}, int) (codecs.Framing, error) { return oddFraming(os.Args[1]), nil })}
@@ -44,7 +44,7 @@ func (c *oddCodec) Schema() json.RawMessage {
 	return c.Codec.Schema()
 }
 
-// oddFraming is lines, with what the argument says.
+// oddFraming frames lines, and misbehaves as the argument says.
 func oddFraming(kind string) codecs.Framing {
 	return codecs.FromFuncs(codecs.Funcs{
 		Split: func(data []byte, eof bool) (int, []byte, error) {

@@ -11,16 +11,16 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// An option is an option of a plugin, as far as its JSON Schema describes it in simple terms.
+// An option is an option of a plugin, with the simple parts of its JSON Schema.
 type option struct {
 	name        string
 	what        string // its type, or its choices
-	fallback    string // its default; "": it has none of its own
+	fallback    string // its default; "": none
 	description string
 }
 
-// optionSchema is the part of JSON Schema that options of plugins are made of. What others use beyond it is left out of
-// the page for people, and is in the schema itself.
+// optionSchema is the part of JSON Schema that the options of our plugins use. The page leaves out everything else that a plugin's
+// schema says; the schema itself has it.
 type optionSchema struct {
 	Properties           json.RawMessage `json:"properties"`
 	Type                 any             `json:"type"`
@@ -56,7 +56,7 @@ func readOptions(schema json.RawMessage) ([]option, error) {
 	if len(root.Properties) == 0 {
 		return nil, nil
 	}
-	d := json.NewDecoder(bytes.NewReader(root.Properties)) // a map would forget the order
+	d := json.NewDecoder(bytes.NewReader(root.Properties)) // a map would lose the order
 	if token, err := d.Token(); err != nil || token != json.Delim('{') {
 		return nil, errors.New("properties is not an object")
 	}
@@ -90,7 +90,7 @@ func (o option) String() string {
 	return head + "\n" + wrapped(o.description, "      ", 100)
 }
 
-// what says which values are allowed.
+// what describes the allowed values.
 func (s *optionSchema) what() string {
 	if choices := slices.Concat(s.OneOf, s.AnyOf); len(choices) > 0 {
 		return joined(choices, func(c optionSchema) string { return c.what() })
@@ -150,7 +150,7 @@ func (s *optionSchema) number() string {
 	}
 }
 
-// fallback returns the default as it would be written in YAML.
+// fallback returns the default in YAML.
 func (s *optionSchema) fallback() string {
 	var text string
 	switch {
@@ -171,7 +171,7 @@ func joined[T any](all []T, text func(T) string) string {
 	return strings.Join(texts, " | ")
 }
 
-// wrapped returns text in lines of at most width characters, each behind indent.
+// wrapped returns text in lines of at most width characters, each with indent before it.
 func wrapped(text, indent string, width int) string {
 	var lines []string
 	line := indent

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// A palette colours text for terminals. The zero value leaves it as it is.
+// A palette colours text for terminals. The zero value does not change the text.
 type palette struct{ on bool }
 
 // paletteFor returns colours if out is a terminal and colours are not turned off.

@@ -21,7 +21,7 @@ type cell struct {
 	wire, payload []byte // one byte, or none
 }
 
-// cells lays out parts in columns. Payload bytes stand above the first byte of what stands for them.
+// cells lays out parts in columns. A payload byte is above the first of the wire bytes that stand for it.
 func cells(parts []part) []cell {
 	var all []cell
 	for _, p := range parts {
@@ -39,7 +39,7 @@ func cells(parts []part) []cell {
 	return all
 }
 
-// draw shows a frame: the payload, and below it the wire in hex and as text, with marks under what is not the payload.
+// draw draws a frame: the payload, and below it the wire in hex and as text, with marks under the bytes that are not payload.
 func draw(w io.Writer, paint palette, parts []part) {
 	all := cells(parts)
 	if !slices.ContainsFunc(all, func(c cell) bool { return len(c.payload) > 0 }) {
@@ -68,7 +68,7 @@ func mark(c cell) string {
 
 func drawRow(w io.Writer, paint palette, label string, line []cell, text func(cell) string) {
 	var row strings.Builder
-	pending := "" // blanks before what follows, so that no row ends in them
+	pending := "" // blanks to write before the next text, so that no row ends in blanks
 	for _, c := range line {
 		t := text(c)
 		if t == "" {
@@ -83,7 +83,7 @@ func drawRow(w io.Writer, paint palette, label string, line []cell, text func(ce
 	}
 }
 
-// byteNames returns a byte as a character, or by its name: at most three characters of ASCII.
+// byteNames returns a byte as a character or by its name, in at most three ASCII characters.
 func byteNames(b []byte) string {
 	switch {
 	case len(b) == 0:

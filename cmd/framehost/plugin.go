@@ -93,7 +93,7 @@ payloads travel to it, and its options with their types and defaults. With --jso
 	return cmd
 }
 
-// completePlugins offers the plugins that are built in, and those of the file if it is right.
+// completePlugins offers the built-in plugins and, if the file has no errors, its plugins to a shell.
 func (s *source) completePlugins(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -120,7 +120,7 @@ type pluginJSON struct {
 	Description string          `json:"description"`
 	Path        string          `json:"path"`                        // "" for one that is built in
 	DataPlane   string          `json:"data_plane"`                  // grpc or shm
-	Reason      string          `json:"data_plane_reason,omitempty"` // "" where the configuration asks for it by name
+	Reason      string          `json:"data_plane_reason,omitempty"` // "" if the configuration names the data plane
 	Options     json.RawMessage `json:"options_schema"`
 }
 

@@ -24,10 +24,10 @@ import (
 	"github.com/framehost/framehost/host"
 )
 
-// patience is how long a test waits for what should happen at once, before it fails instead of hanging.
+// patience is how long a test waits for an event that should happen at once, before the test fails.
 const patience = 2 * time.Minute
 
-// A process is `framehost run` as a process of its own: the test binary under another name.
+// A process is `framehost run` in a separate process: the test binary under another name.
 type process struct {
 	*testing.T
 	cmd    *exec.Cmd
@@ -35,7 +35,7 @@ type process struct {
 	socket string // its control socket
 	stdout bytes.Buffer
 	exited chan struct{}
-	code   int // of its exit
+	code   int // its exit code
 
 	mu      sync.Mutex
 	log     []entry
@@ -50,7 +50,7 @@ func (e entry) text(key string) string {
 	return text
 }
 
-// onPlanes runs a test for each data plane that this system has. It is given the setting that asks for it.
+// onPlanes runs a test for each data plane that this system has. The test gets the setting that selects the data plane.
 func onPlanes(t *testing.T, test func(t *testing.T, plane string)) {
 	t.Helper()
 	for _, plane := range []string{"grpc", "shm"} {
@@ -63,7 +63,7 @@ func onPlanes(t *testing.T, test func(t *testing.T, plane string)) {
 	}
 }
 
-// start runs framehost with a configuration and returns when it is ready. It is ended with the test.
+// start runs framehost with a configuration, and returns when framehost is ready. The process ends with the test.
 func start(t *testing.T, configuration string, args ...string) *process {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "fh") // t.TempDir's path may be too long for a socket
@@ -81,7 +81,7 @@ func start(t *testing.T, configuration string, args ...string) *process {
 	return p
 }
 
-// launch starts framehost run with arguments. It is ended with the test.
+// launch starts framehost run with arguments. The process ends with the test.
 func launch(t *testing.T, socket string, args ...string) *process {
 	t.Helper()
 	args = append([]string{"run", "--log-format", "json", "--set", "control.socket=" + socket}, args...)
@@ -132,8 +132,7 @@ func (p *process) follow(stderr io.Reader) {
 	close(p.exited)
 }
 
-// await returns the first entry of the log, from the one with index from, that matches, and the index behind it. It
-// waits for one.
+// await waits for a log entry that matches, from index from on. It returns the first such entry, and the index after it.
 func (p *process) await(what string, from int, matches func(entry) bool) (entry, int) {
 	p.Helper()
 	limit := time.NewTimer(patience)
@@ -181,7 +180,7 @@ func (p *process) awaitReady() {
 	p.awaitMessage("ready")
 }
 
-// address returns HOST:PORT where a route listens, as the log has it.
+// address returns the HOST:PORT where a route listens, from the log.
 func (p *process) address(route string) string {
 	p.Helper()
 	return strings.TrimPrefix(p.awaitMessage("route started", "route", route).text("from"), "listen tcp://")
@@ -202,7 +201,7 @@ func dial(t *testing.T, address string) *net.TCPConn {
 	return prepared(t, conn)
 }
 
-// prepared sees to it that conn does not hang a test, and is closed with it.
+// prepared sets a deadline on conn, so that it can't block the test forever, and closes conn with the test.
 func prepared(t *testing.T, conn net.Conn) *net.TCPConn {
 	t.Helper()
 	t.Cleanup(func() { _ = conn.Close() })
@@ -212,8 +211,8 @@ func prepared(t *testing.T, conn net.Conn) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// end has the process end: with SIGTERM again and again, of which the second cuts what the first would wait for, so that
-// it takes away what it made. Where there are no signals, or they don't help, it is killed, and its plugins with it.
+// end ends the process with repeated SIGTERMs, so that the process removes the files that it made: the second SIGTERM cuts what the
+// first waits for. If there are no signals, or if they have no effect, end kills the process and its plugins.
 func (p *process) end() {
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
@@ -253,7 +252,7 @@ func (p *process) awaitExit() int {
 	}
 }
 
-// status asks the process, with the real command.
+// status returns the status of the process, from the real command.
 func (p *process) status() *host.Status {
 	p.Helper()
 	out, err := exec.CommandContext(p.Context(), "framehost", "status", "--json", "--socket", p.socket).Output()
@@ -267,7 +266,7 @@ func (p *process) status() *host.Status {
 	return &s
 }
 
-// awaitStatus asks until the answer is as wanted.
+// awaitStatus asks for the status until it is as wanted.
 func (p *process) awaitStatus(what string, matches func(*host.Status) bool) *host.Status {
 	p.Helper()
 	limit := time.Now().Add(patience)
@@ -281,7 +280,7 @@ func (p *process) awaitStatus(what string, matches func(*host.Status) bool) *hos
 	}
 }
 
-// rewrite replaces the configuration and has it read again; it returns how many entries the log had before.
+// rewrite replaces the configuration and makes the process reload it. It returns how many entries the log had before.
 func (p *process) rewrite(configuration string) int {
 	p.Helper()
 	if err := os.WriteFile(p.file, []byte(configuration), 0o600); err != nil {
@@ -294,7 +293,7 @@ func (p *process) rewrite(configuration string) int {
 	return n
 }
 
-// An upstream is where a route of a test dials to.
+// An upstream is the listener to which a route of a test dials.
 type upstream struct {
 	*testing.T
 	net.Listener
@@ -310,7 +309,7 @@ func newUpstream(t *testing.T) *upstream {
 	return &upstream{t, l}
 }
 
-// accept returns the next connection. It is closed with the test.
+// accept returns the next connection, which is closed with the test.
 func (u *upstream) accept() *net.TCPConn {
 	u.Helper()
 	if err := u.Listener.(*net.TCPListener).SetDeadline(time.Now().Add(patience)); err != nil {
@@ -360,7 +359,7 @@ func expectEnd(t *testing.T, conn net.Conn) {
 	}
 }
 
-// needs skips a test where a program is not installed, except in CI, which needs it.
+// needs skips a test if a program is not installed. In CI, the test fails instead.
 func needs(t *testing.T, name string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err == nil {
@@ -384,7 +383,7 @@ func (p *process) plugin(name string) int {
 	return 0
 }
 
-// pids are the process and its plugins.
+// pids returns the process ids of the process and its plugins.
 func (p *process) pids() []int {
 	p.Helper()
 	pids := []int{p.cmd.Process.Pid}

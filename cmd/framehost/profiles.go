@@ -167,7 +167,7 @@ func exampleTitle(e *config.Example) string {
 	return title
 }
 
-// shown returns b as text and, below it, as hex.
+// shown returns b as text and, on the next line, in hex.
 func shown(b codecs.Bytes) string {
 	if b == "" {
 		return `""`

@@ -13,10 +13,10 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// profileMaxFrame is the limit where a profile has none.
+// profileMaxFrame is the limit for a profile that has none.
 const profileMaxFrame = 1 << 16
 
-// Each profile writes and reads its examples byte for byte, alone, one byte at a time, and one behind another.
+// Each profile writes and reads its examples byte for byte: alone, one byte at a time, and one after another.
 func TestProfileExamples(t *testing.T) {
 	profiles := config.Profiles()
 	for i := range profiles {
@@ -75,8 +75,8 @@ func TestProfileSuite(t *testing.T) {
 	}
 }
 
-// sizedOf returns what makes payloads of any size, where those of p have a header with their length: that of p's first example
-// with another length. Else it is nil.
+// sizedOf returns a function that makes payloads of any size, if the payloads of p have a header with their length: the header of p's
+// first example, with another length. Otherwise sizedOf returns nil.
 func sizedOf(t *testing.T, p *config.Profile) func(n int) []byte {
 	t.Helper()
 	var o struct {

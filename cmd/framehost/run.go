@@ -54,7 +54,7 @@ override the file, and --set overrides both.`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r.out = cmd.OutOrStdout()
-			return r.run(cmd.Context(), cmd.ErrOrStderr().(*standardError)) // as main sets it
+			return r.run(cmd.Context(), cmd.ErrOrStderr().(*standardError)) // main sets it
 		},
 	}
 	r.fileFlag(cmd, "the configuration `FILE`, as YAML, TOML or JSON")
@@ -110,15 +110,15 @@ func (r *runner) run(ctx context.Context, stderr *standardError) error {
 		r.announce(c)
 	}
 	r.log.Info("ready", "routes", len(c.Routes), "pid", os.Getpid())
-	// A reload may hang, in a file that is a pipe or in a plugin, so it runs beside the wait for the signal that ends framehost.
-	// A SIGHUP that comes during a reload starts another one after it; several such SIGHUPs start one.
+	// A reload may hang, because the file is a pipe or because of a plugin. So it runs in its own goroutine, while this one waits
+	// for the signal that ends framehost. After a reload, one more follows if any SIGHUP arrived during it.
 	go func() {
 		for range reloads {
 			r.reload(ctx, h)
 		}
 	}()
 	<-ctx.Done()
-	signal.Stop(reloads) // nothing may be sent after the close
+	signal.Stop(reloads) // so that nothing is sent on the channel after it is closed
 	close(reloads)
 	return failed(r.end(h, context.Cause(ctx)))
 }
@@ -133,7 +133,7 @@ func (r *runner) reload(ctx context.Context, h *host.Host) {
 	if err == nil {
 		err = h.Reload(ctx, c)
 	}
-	if err == nil || ctx.Err() != nil { // the host is ending; end logs that
+	if err == nil || ctx.Err() != nil { // if the host is ending, end logs that
 		return
 	}
 	for line := range strings.Lines(err.Error()) {
@@ -141,7 +141,7 @@ func (r *runner) reload(ctx context.Context, h *host.Host) {
 	}
 }
 
-// end drains h, until the next signal at the latest.
+// end drains h. The next signal ends the drain.
 func (r *runner) end(h *host.Host, why error) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -157,8 +157,8 @@ func (r *runner) announce(c *config.Config) {
 		route.From.Listen, from.Profile, route.To.Dial, to.Profile, from.Profile, route.From.Listen)
 }
 
-// portsHint adds to err, if it says that a port is in use, how to choose other ports than those of the embedded default
-// configuration.
+// portsHint returns err. If err says that a port of the embedded default configuration is in use, portsHint adds how to choose other
+// ports.
 func portsHint(err error) error {
 	var system *os.SyscallError
 	if !errors.As(err, &system) || system.Syscall != "bind" {

@@ -66,7 +66,7 @@ try: framehost send escaped tcp://127.0.0.1:7001 "hello"
 	}
 }
 
-// When one direction has ended, the answer may come afterwards.
+// When one direction has ended, the answer may follow in the other.
 func TestHalfClose(t *testing.T) { onPlanes(t, halfClose) }
 
 func halfClose(t *testing.T, plane string) {
@@ -126,7 +126,7 @@ func expectReset(t *testing.T, conn net.Conn) {
 	}
 }
 
-// SIGTERM lets sessions deliver what framehost has received, to a receiver that takes its time.
+// After SIGTERM, sessions still deliver all bytes that framehost has received, even to a slow receiver.
 func TestDrain(t *testing.T) { onPlanes(t, drainOn) }
 
 func drainOn(t *testing.T, plane string) {
@@ -157,8 +157,8 @@ func drainOn(t *testing.T, plane string) {
 	p.awaitMessage("session ended", "reason", "drained")
 }
 
-// What a sender had written and ended before SIGTERM arrives whole, at a receiver that begins to read afterwards, and
-// both see clean ends.
+// A stream that its sender ended before SIGTERM arrives whole, even at a receiver that begins to read after SIGTERM, and both peers see
+// clean ends.
 func TestDrainAfterAHalfClose(t *testing.T) { onPlanes(t, drainAfterAHalfClose) }
 
 func drainAfterAHalfClose(t *testing.T, plane string) {
@@ -187,7 +187,7 @@ func drainAfterAHalfClose(t *testing.T, plane string) {
 	if code := p.awaitExit(); code != exitOK {
 		t.Errorf("got exit code %d, want %d", code, exitOK)
 	}
-	// By itself, or at rest: the receiver may take longer than a second for what the system has for it.
+	// The session ends by itself or at rest: the receiver may need more than a second to read what the system holds for it.
 	e := p.awaitMessage("session ended", "frames_to_upstream", strconv.Itoa(frames))
 	if reason := e.text("reason"); reason != "fin" && reason != "drained" {
 		t.Errorf("the session ended with %q, want fin or drained", reason)
@@ -195,7 +195,7 @@ func drainAfterAHalfClose(t *testing.T, plane string) {
 	p.awaitMessage("stopped", "frames_out", strconv.Itoa(frames), "frames_not_delivered", "0")
 }
 
-// SIGHUP brings what the file says now. Sessions of routes that stay go on; a file with mistakes changes nothing.
+// SIGHUP applies the current file. Sessions of routes that stay go on; a file with mistakes changes nothing.
 func TestReload(t *testing.T) { onPlanes(t, reloadOn) }
 
 func reloadOn(t *testing.T, plane string) {
@@ -230,7 +230,7 @@ func reloadOn(t *testing.T, plane string) {
 	}
 }
 
-// A reload that hangs, since the file has become a pipe without a writer, holds up neither traffic nor the end.
+// A reload that hangs, because the file has become a pipe without a writer, delays neither traffic nor the end of the process.
 func TestReloadThatHangs(t *testing.T) {
 	u := newUpstream(t)
 	p := start(t, u.route("newline", "netstring", ""))
@@ -256,7 +256,7 @@ func TestReloadThatHangs(t *testing.T) {
 	p.awaitMessage("stopped", "frames_out", "1")
 }
 
-// While streams flow, reloads that change their route end none of them early, close no innocent, and refuse no connect.
+// While streams flow, reloads that change their route end no stream early, close no other connection, and refuse no new one.
 func TestReloadsUnderTraffic(t *testing.T) {
 	const reloads, streams, frames = 23, 8, 2000
 	u := newUpstream(t)
@@ -266,7 +266,7 @@ func TestReloadsUnderTraffic(t *testing.T) {
 	stop := make(chan struct{})
 	var work sync.WaitGroup
 	var early, refused, broken, whole atomic.Int64
-	work.Go(func() { // the upstream counts what each stream brings, to its end
+	work.Go(func() { // the upstream counts the bytes of each stream, up to its end
 		for {
 			conn, err := u.Accept()
 			if err != nil {
@@ -292,7 +292,7 @@ func TestReloadsUnderTraffic(t *testing.T) {
 			for ended := false; !ended; {
 				select {
 				case <-stop:
-					ended = true // after one more
+					ended = true // the stream ended after one more
 				default:
 				}
 				conn, err := net.Dial("tcp", address)
@@ -418,7 +418,7 @@ routes:
 	}
 }
 
-// The log has no byte of a payload unless it is asked for, and then no more than that.
+// The log has no byte of a payload unless the configuration asks for it, and then no more bytes than it asks for.
 func TestPayloadsAreNotLogged(t *testing.T) {
 	tests := []struct{ name, bytes, want, secret string }{
 		{"by default", "0", "", "xyzz"},

@@ -88,7 +88,7 @@ func (s *sender) exchange(ctx context.Context, to *config.Address, encode encode
 	if err != nil {
 		return failed(err)
 	}
-	x := &exchange{conn: conn.(halfCloser), peer: to.String(), timeout: s.timeout} // as tcp and unix connections are
+	x := &exchange{conn: conn.(halfCloser), peer: to.String(), timeout: s.timeout} // tcp and unix connections are half-closers
 	return x.run(ctx, encode, out, back, stdout)
 }
 
@@ -108,7 +108,7 @@ func parseTarget(text string) (*config.Address, error) {
 	return address, nil
 }
 
-// content returns what writes the payloads. done is called when they were written.
+// content returns the function that writes the payloads. The function calls done when they were written.
 func (s *sender) content(ctx context.Context, stdin io.Reader, texts []string) (encode encodeFunc, done func(), err error) {
 	done = func() {}
 	switch {
@@ -131,7 +131,7 @@ func (s *sender) content(ctx context.Context, stdin io.Reader, texts []string) (
 	return in.encode, done, nil
 }
 
-// encodeFunc writes payloads, and what ends their stream.
+// encodeFunc writes payloads and the end of their stream.
 type encodeFunc func(context.Context, *frameWriter) error
 
 func encodeTexts(ctx context.Context, w *frameWriter, texts []string) error {

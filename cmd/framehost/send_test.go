@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// A peer is who framehost send talks to: it has one connection, and what it received when that was over.
+// A peer is a server for framehost send: it accepts one connection, and has the bytes that it received when the connection ended.
 type peer struct {
 	address  string
 	received []byte
@@ -22,7 +22,7 @@ type peer struct {
 	done     chan struct{}
 }
 
-// listenPeer makes a peer that does what serve says with its connection, and then closes it.
+// listenPeer returns a peer that calls serve with its connection, and then closes the connection.
 func listenPeer(t *testing.T, network, address string, serve func(p *peer, conn net.Conn)) *peer {
 	t.Helper()
 	l, err := net.Listen(network, address)
@@ -56,7 +56,7 @@ func replies(reply string) func(*peer, net.Conn) {
 	}
 }
 
-// A ran is what a framehost process came to.
+// A ran is the result of a framehost process.
 type ran struct {
 	code           int
 	stdout, stderr string
@@ -132,7 +132,7 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// A payload that can't be sent must not look like the end of what was.
+// If a payload can't be sent, the stream before it must not look complete.
 func TestSendIsCutAtAFault(t *testing.T) {
 	p := listenPeer(t, "tcp", "127.0.0.1:0", replies(""))
 	got := framehost(t, "", "send", "newline", p.address, "a", "b\nc")
@@ -146,7 +146,7 @@ func TestSendIsCutAtAFault(t *testing.T) {
 	}
 }
 
-// What comes back while there is more to be sent is printed all the while, and nobody waits for the other.
+// Replies are printed while there is more to send, and neither side waits for the other.
 func TestSendStreams(t *testing.T) {
 	p := listenPeer(t, "tcp", "127.0.0.1:0", func(p *peer, conn net.Conn) { _, p.err = io.Copy(conn, conn) })
 	lines := strings.Repeat(strings.Repeat("x", 99)+"\n", 100_000)

@@ -13,12 +13,12 @@ import (
 	"github.com/framehost/framehost/host/discovery"
 )
 
-// A serviceList prints services as they are heard of: rows, or JSON objects. A row can't wait for the widths of those
-// that come after it, so columns have widths that fit most.
+// A serviceList prints services as they are announced, as rows or as JSON objects. A row can't wait for the widths of later rows, so the
+// columns have fixed widths that fit most services.
 type serviceList struct {
 	w      io.Writer
 	asJSON bool
-	watch  bool // print changes other than new services, too
+	watch  bool // also print changes other than new services
 	shown  int
 }
 
@@ -36,7 +36,7 @@ type foundService struct {
 	Codec     string            `json:"codec"`     // "" if the announcement has none
 	Labels    map[string]string `json:"labels"`
 	ID        string            `json:"id"`
-	Origin    string            `json:"origin"` // IP:PORT that it was heard from
+	Origin    string            `json:"origin"` // IP:PORT that sent the announcement
 	Interface string            `json:"interface"`
 	Signed    bool              `json:"signed"` // with our key
 }
@@ -112,7 +112,7 @@ func hostPorts(f *discovery.Found) []string {
 	return texts
 }
 
-// labelsText lists labels by their keys, quoted where they would not read back.
+// labelsText lists labels in the order of their keys. It quotes values that could not be parsed otherwise.
 func labelsText(labels map[string]string) string {
 	var all []string
 	for _, key := range slices.Sorted(maps.Keys(labels)) {

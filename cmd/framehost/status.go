@@ -128,7 +128,7 @@ func printPlugins(w io.Writer, plugins []host.PluginStatus, now time.Time) error
 	return t.Flush()
 }
 
-// dataPlane returns the data plane by which a plugin is called, and why, unless the configuration names it.
+// dataPlane returns the data plane that calls of a plugin use and, unless the configuration names it, the reason.
 func dataPlane(name, reason string) string {
 	if reason == "" {
 		return name
@@ -176,13 +176,13 @@ func printSessions(w io.Writer, routes []host.RouteStatus) error {
 	return t.Flush()
 }
 
-// carried returns what a direction wrote to its receiver, and what waits in it. Without framing there are no frames.
+// carried describes what a direction has written to its receiver, and what waits in it. Without framing, there are no frames.
 func carried(f *relay.FlowStats) string {
 	return listed(framesText(f.FramesOut), sizeText(f.BytesWritten, ""), sizeText(f.BytesWaiting, " unfinished"),
 		sizeText(f.BytesUnwritten, " unwritten"))
 }
 
-// brought returns what the members of a hub sent to it.
+// brought describes what the members of a hub have sent to it.
 func brought(f *relay.FlowStats) string {
 	return listed(framesText(f.FramesIn), sizeText(f.BytesRead, ""), sizeText(f.BytesWaiting, " unfinished"))
 }
@@ -206,7 +206,7 @@ func listed(texts ...string) string {
 	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), ", ")
 }
 
-// routeDropped returns what was dropped on a route, and why.
+// routeDropped describes what was dropped on a route, and why.
 func routeDropped(r *host.RouteStatus) string {
 	counts := relay.MemberCounts{FlowStats: sum(&r.ToUpstream, &r.ToDownstream)}
 	if r.Hub != nil {
@@ -219,7 +219,7 @@ func routeDropped(r *host.RouteStatus) string {
 	return listed(append([]string{dropped(&counts)}, flows...)...)
 }
 
-// dropped returns what a session, a member of a hub, or a route did not deliver, and why.
+// dropped describes what a session, a member of a hub, or a route did not deliver, and why.
 func dropped(c *relay.MemberCounts) string {
 	return listed(
 		manyText(c.Violations-c.DroppedTails, "violation"), numberText(c.Unrepresentable, "unrepresentable"),
@@ -273,7 +273,7 @@ func since(now, then time.Time) string {
 	return now.Sub(then).Round(time.Second).String()
 }
 
-// oneLine shortens text to what fits in a table.
+// oneLine shortens text so that it fits in a table.
 func oneLine(text string) string {
 	const most = 100
 	text, _, cut := strings.Cut(text, "\n")
@@ -286,7 +286,7 @@ func oneLine(text string) string {
 	return text
 }
 
-// bytesText returns n bytes as 12.3MiB.
+// bytesText returns n bytes as text such as 12.3MiB.
 func bytesText(n int64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%dB", n)

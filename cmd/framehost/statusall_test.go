@@ -11,7 +11,7 @@ import (
 	"github.com/framehost/framehost/host"
 )
 
-// A filler gives each number and each text of a status a value of its own.
+// A filler gives each number and each text of a status a distinct value.
 type filler struct {
 	next   int
 	skip   []string          // paths
@@ -71,7 +71,7 @@ func (f *filler) number(path, prefix string) string {
 	return f.values[path]
 }
 
-// What --json has, the text has too, or says that it has not.
+// The text has each field that --json has, or says that it leaves it out.
 func TestStatusTextHasAll(t *testing.T) {
 	elsewhere := regexp.MustCompile(`[a-z_]+`).FindAllString(onlyInJSON, -1)
 	for name, skip := range map[string][]string{
@@ -79,8 +79,8 @@ func TestStatusTextHasAll(t *testing.T) {
 		"to upstream":   {".hub", ".to_downstream"},
 		"to downstream": {".hub", ".to_upstream"},
 	} {
-		// Violations are printed without the tails that are among them; see TestPrintStatus. A receiver that is away has no peer,
-		// and carries nothing.
+		// Violations are printed without the tails among them; see TestPrintStatus. A receiver that is not connected has no peer and
+		// no traffic.
 		skip = append(skip, ".violations", ".away.peer", ".away.bytes_waiting", ".away.bytes_unwritten", ".away.bytes_written", ".away.frames_out")
 		f := &filler{next: 100, skip: skip, values: map[string]string{}}
 		s := &host.Status{}

@@ -7,7 +7,7 @@ import (
 	"github.com/framehost/framehost/host"
 )
 
-// printDatagrams writes what the system did with the datagrams of each endpoint that has some.
+// printDatagrams writes what the system did with the datagrams of each endpoint that has any.
 func printDatagrams(w io.Writer, routes []host.RouteStatus) error {
 	t := newTable(w, "DATAGRAMS", "ROUTE", "SENT", "NOT SENT", "DROPPED BY SYSTEM", "CUT", "ELSEWHERE", "STRANGERS")
 	some := false

@@ -36,7 +36,7 @@ func printHubs(w io.Writer, routes []host.RouteStatus) error {
 	return t.Flush()
 }
 
-// received returns what was written to a member of a hub, and what waits to be written.
+// received describes what was written to a member of a hub, and what waits to be written.
 func received(f *relay.FlowStats) string {
 	return listed(framesText(f.FramesOut), sizeText(f.BytesWritten, ""), sizeText(f.BytesUnwritten, " unwritten"))
 }

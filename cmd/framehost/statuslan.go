@@ -11,7 +11,7 @@ import (
 	"github.com/framehost/framehost/host"
 )
 
-// printDiscovery writes what routes announce and which services they know, where they do.
+// printDiscovery writes the announcements of routes, and the services that routes know, if there are any.
 func printDiscovery(w io.Writer, s *host.Status, now time.Time) error {
 	d := s.Discovery
 	if d == nil {
@@ -21,7 +21,7 @@ func printDiscovery(w io.Writer, s *host.Status, now time.Time) error {
 	return errors.Join(printAnnounced(w, s.Routes), printServices(w, s.Routes, now))
 }
 
-// ignored returns how many packets were ignored, by reason.
+// ignored describes how many packets were ignored, by reason.
 func ignored(d *host.DiscoveryStatus) string {
 	var all []string
 	for _, one := range []struct {

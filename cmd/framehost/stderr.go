@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	// queuedBytes bounds the lines that wait; as many again may be in the write under way.
+	// queuedBytes limits the bytes of the lines that wait. As many again may be in the write under way.
 	queuedBytes = 256 << 10
-	// flushPatience is how long the process waits at its end for standard error to take the queued lines.
+	// flushPatience is how long the process waits at its end for the queued lines to be written to standard error.
 	flushPatience = 2 * time.Second
 )
 
-// A standardError takes all messages of the process. Without a queue, Write waits for the reader of standard error. A relay
-// must not wait: with a queue, Write always returns at once.
+// A standardError writes all messages of the process to standard error. Without a queue, Write waits for the reader of standard error. A
+// relay must not wait: with a queue, Write always returns at once.
 type standardError struct {
 	to    io.Writer
 	queue atomic.Pointer[lineQueue]
@@ -37,18 +37,18 @@ func (e *standardError) Write(p []byte) (int, error) {
 	return e.to.Write(p)
 }
 
-// startQueue puts a queue in front of standard error, for the rest of the process. From then on neither standard error
-// nor standard output ends the process when its reader closes it.
+// startQueue starts to queue all messages, for the rest of the process. From then on, the process does not end when the reader of standard
+// error or standard output closes it.
 func (e *standardError) startQueue() {
-	// A write to a closed one raises SIGPIPE, which must not end the process. It is caught, not ignored, since the programs
-	// that are started would inherit that it is ignored.
+	// A write to a closed pipe raises SIGPIPE, which must not end the process. The signal is caught and not ignored, since child
+	// processes inherit ignored signals.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	e.queue.Store(newLineQueue(e.to, func(lines int) []byte {
 		return fmt.Appendf(nil, "framehost: %s (%s)\n", linesDropped, count(lines, "line"))
 	}))
 }
 
-// setNotice sets the function that makes the line with the number of dropped lines.
+// setNotice sets the function that formats the line with the number of dropped lines.
 func (e *standardError) setNotice(notice func(lines int) []byte) {
 	q := e.queue.Load()
 	q.mu.Lock()
@@ -56,39 +56,39 @@ func (e *standardError) setNotice(notice func(lines int) []byte) {
 	q.notice = notice
 }
 
-// linesDropped is the message of lines that standard error did not take.
+// linesDropped is the message about lines that could not be written to standard error.
 const linesDropped = "log lines dropped: standard error was not read in time"
 
-// flush waits until standard error has taken what is queued, for at most flushPatience.
+// flush waits until the queued lines were written to standard error, for at most flushPatience.
 func (e *standardError) flush() {
 	if q := e.queue.Load(); q != nil {
 		q.close(flushPatience)
 	}
 }
 
-// A lineQueue is a bounded queue of lines in front of a writer that may block or fail. Its Write does neither: lines that do
-// not fit, and lines that the writer refuses, are dropped and counted, and a notice in front of the next line that fits has
-// the number of lines that are missing. It is safe for concurrent use.
+// A lineQueue is a bounded queue of lines for a writer that may block or fail. Its own Write neither blocks nor fails: lines that do not
+// fit, and lines that the writer refuses, are dropped and counted. Before the next line that fits, the queue adds a notice with the
+// number of dropped lines. A lineQueue is safe for concurrent use.
 type lineQueue struct {
 	to io.Writer
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards notice, waiting, dropped and closed
 	notice   func(lines int) []byte
 	waiting  []byte
-	dropped  int // lines since the last notice
+	dropped  int // lines dropped since the last notice
 	closed   bool
-	awake    chan struct{} // has an entry when there is something to do
+	awake    chan struct{} // gets a token when there are lines to write or the queue closes
 	finished chan struct{} // closed after the last write
 }
 
-// newLineQueue returns a queue in front of to. notice makes the line with the number of lines that are missing.
+// newLineQueue returns a queue of lines for to. notice formats the line with the number of dropped lines.
 func newLineQueue(to io.Writer, notice func(lines int) []byte) *lineQueue {
 	q := &lineQueue{to: to, notice: notice, awake: make(chan struct{}, 1), finished: make(chan struct{})}
 	go q.run()
 	return q
 }
 
-// Write queues p, which is one or more whole lines, or drops all of it. An empty queue takes a text of any length.
+// Write queues p, which must be one or more whole lines, or drops all of p. An empty queue accepts a text of any length.
 func (q *lineQueue) Write(p []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -99,14 +99,14 @@ func (q *lineQueue) Write(p []byte) (int, error) {
 		q.dropped += countLines(p)
 		return len(p), nil
 	}
-	q.confess()
+	q.queueNotice()
 	q.waiting = append(q.waiting, p...)
 	q.wake()
 	return len(p), nil
 }
 
-// confess queues the notice of dropped lines, even beyond the bound.
-func (q *lineQueue) confess() {
+// queueNotice queues the notice about dropped lines, even beyond queuedBytes. The caller holds q.mu.
+func (q *lineQueue) queueNotice() {
 	if q.dropped > 0 {
 		q.waiting = append(q.waiting, q.notice(q.dropped)...)
 		q.dropped = 0
@@ -124,7 +124,7 @@ func (q *lineQueue) wake() {
 func (q *lineQueue) run() {
 	defer close(q.finished)
 	var batch []byte
-	cut := false // the last write ended within a line
+	cut := false // the last write ended inside a line
 	for range q.awake {
 		for {
 			q.mu.Lock()
@@ -151,17 +151,17 @@ func (q *lineQueue) run() {
 				q.mu.Unlock()
 			}
 			if cap(batch) > 2*queuedBytes {
-				batch = nil // after a text of unusual length
+				batch = nil // releases the memory of an unusually long text
 			}
 		}
 	}
 }
 
-// close waits until the queued lines were written, for at most patience. Lines that Write gets from now on are dropped.
+// close waits until the queued lines were written, for at most patience. Lines that are passed to Write after that are dropped.
 func (q *lineQueue) close(patience time.Duration) {
 	q.mu.Lock()
 	if !q.closed {
-		q.confess()
+		q.queueNotice()
 		q.closed = true
 		q.wake()
 	}
@@ -174,7 +174,7 @@ func (q *lineQueue) close(patience time.Duration) {
 	}
 }
 
-// countLines returns the number of lines of p; an unfinished one counts.
+// countLines returns the number of lines in p, including an unfinished line.
 func countLines(p []byte) int {
 	n := bytes.Count(p, []byte("\n"))
 	if len(p) > 0 && p[len(p)-1] != '\n' {
@@ -183,7 +183,7 @@ func countLines(p []byte) int {
 	return n
 }
 
-// redirectLibraries redirects to l the logs of libraries that write to standard error (package log, gRPC, go-plugin).
+// redirectLibraries redirects the logs of libraries that write to standard error (package log, gRPC, go-plugin) to l.
 func redirectLibraries(l hclog.Logger) {
 	hclog.SetDefault(l)
 	w := l.StandardWriter(&hclog.StandardLoggerOptions{ForceLevel: hclog.Warn})

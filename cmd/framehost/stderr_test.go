@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// A gate is a writer that takes nothing while it is shut, or fails.
+// A gate is a writer that blocks while it is shut, or fails.
 type gate struct {
 	mu     sync.Mutex
 	opened *sync.Cond
 	shut   bool
-	err    error // what Write returns, after room bytes
+	err    error // the error that Write returns after room bytes
 	room   int
 	got    bytes.Buffer
 }
@@ -75,13 +75,14 @@ func TestLineQueue(t *testing.T) {
 	})
 }
 
-// While nobody reads, lines are kept up to the bound, and the others counted, in front of the next that is written.
+// While standard error is not read, lines are kept up to the bound. The other lines are counted, and a notice before the next line
+// that is written has their number.
 func TestLineQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(true)
 		q := newLineQueue(g, missing)
 		fmt.Fprint(q, "first\n")
-		synctest.Wait() // it is on its way, and stays there
+		synctest.Wait() // the write is under way, and stays so
 		line := strings.Repeat("x", 1023) + "\n"
 		const lines = 3 * queuedBytes / 1024
 		for range lines {
@@ -99,7 +100,7 @@ func TestLineQueueIsBounded(t *testing.T) {
 	})
 }
 
-// A text of any length is taken by a queue that is empty, such as all that is wrong with a configuration.
+// An empty queue accepts a text of any length, such as all errors of a configuration.
 func TestLineQueueTakesALongText(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(false)
@@ -113,14 +114,14 @@ func TestLineQueueTakesALongText(t *testing.T) {
 	})
 }
 
-// A writer that fails is tried again with each line: a disk may have room again, and a named pipe another reader.
+// The queue tries a failing writer again with each line: a disk may have room again, or a named pipe another reader.
 func TestLineQueueOfAWriterThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(false)
 		q := newLineQueue(g, missing)
 		g.room = 2
 		g.set(false, errors.New("no space"))
-		fmt.Fprint(q, "one\n") // of which two bytes are written
+		fmt.Fprint(q, "one\n") // two of these bytes are written
 		synctest.Wait()
 		fmt.Fprint(q, "two\nthree\n")
 		synctest.Wait()
@@ -133,7 +134,7 @@ func TestLineQueueOfAWriterThatFails(t *testing.T) {
 	})
 }
 
-// The end of the process does not wait longer than it should, and what was dropped last is counted as well.
+// The end of the process waits no longer than it should, and the last dropped lines are counted too.
 func TestLineQueueCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(true)
@@ -155,7 +156,7 @@ func TestLineQueueCloses(t *testing.T) {
 	})
 }
 
-// Many write at once; with the race detector this finds what is not guarded. Each line is written or counted.
+// Many goroutines write at once; with the race detector, this finds unguarded fields. Each line is written or counted.
 func TestLineQueueCountsEveryLine(t *testing.T) {
 	g := newGate(false)
 	q := newLineQueue(g, missing)

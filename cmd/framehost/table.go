@@ -38,7 +38,7 @@ func toAny(texts []string) []any {
 	return cells
 }
 
-// printJSON writes v with indentation, its text as it is.
+// printJSON writes v as indented JSON, without escaping characters of HTML.
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

@@ -21,11 +21,11 @@ import (
 	"github.com/framehost/framehost/host"
 )
 
-// A framehost whose messages nobody reads relays on, starts a plugin again, and ends when it is asked to.
+// A framehost whose messages are not read goes on relaying, restarts a plugin, and ends when it gets a signal.
 func TestNobodyReadsStandardError(t *testing.T) {
 	tests := []struct {
 		name string
-		open func(t *testing.T) *os.File // what the process gets as its standard error and output
+		open func(t *testing.T) *os.File // opens the standard error and output of the process
 	}{
 		{"a pipe that is full", fullPipe},
 		{"a pipe whose reader has gone", closedPipe},
@@ -41,7 +41,7 @@ func TestNobodyReadsStandardError(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for i := range 20 { // more lines than a pipe of whatever size would be needed for the first to block
+			for i := range 20 { // many lines, although the first already finds the pipe full
 				r.carries(fmt.Sprintf("session %d", i))
 			}
 			r.awaitSessions(0)
@@ -72,7 +72,7 @@ func TestNobodyReadsAnError(t *testing.T) {
 	}
 }
 
-// A command that prints and ends waits for its reader. The first signal ends its work, and the second one the waiting.
+// A command that prints its result and ends waits for its reader. The first signal ends its work, the second its wait.
 func TestNobodyReadsACommand(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "framehost", "decode", "newline")
 	cmd.Stderr = fullPipe(t)
@@ -87,7 +87,7 @@ func TestNobodyReadsACommand(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// It is up when it answers, and has an error to print when its input ends inside a frame.
+	// The command is running when it answers. It has an error to print when its input ends inside a frame.
 	if _, err := io.WriteString(in, "whole\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestNobodyReadsACommand(t *testing.T) {
 	}
 }
 
-// fullPipe returns the end of a pipe to which no byte can be written until somebody reads, which nobody does.
+// fullPipe returns the write end of a full pipe that is never read.
 func fullPipe(t *testing.T) *os.File {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -130,7 +130,7 @@ func fullPipe(t *testing.T) *os.File {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.Close(); _ = w.Close() })
-	fd := int(w.Fd()) // which makes it one whose writes block; the processes that get it share that
+	fd := int(w.Fd()) // makes writes block, also in the processes that inherit it
 	if err := unix.SetNonblock(fd, true); err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func fullPipe(t *testing.T) *os.File {
 	return w
 }
 
-// closedPipe returns the end of a pipe whose other end is closed.
+// closedPipe returns the write end of a pipe whose read end is closed.
 func closedPipe(t *testing.T) *os.File {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -163,7 +163,7 @@ func closedPipe(t *testing.T) *os.File {
 	return w
 }
 
-// An unread is `framehost run` as a process whose messages nobody reads.
+// An unread is `framehost run` in a process whose messages are not read.
 type unread struct {
 	*testing.T
 	cmd      *exec.Cmd
@@ -248,7 +248,7 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// carries has a session carry text, and ends it.
+// carries sends text through a session, checks that it arrives, and ends the session.
 func (r *unread) carries(text string) {
 	r.Helper()
 	conn := dial(r.T, r.address)

@@ -29,7 +29,7 @@ func newGroup(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// arguments requires at least least and at most most arguments; most < 0: any number.
+// arguments requires at least least and at most most arguments; most < 0 means no upper limit.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && (most < 0 || len(args) <= most) {
@@ -47,7 +47,7 @@ func arguments(least, most int) cobra.PositionalArgs {
 	}
 }
 
-// refuseOthers makes cmd, which has only subcommands, refuse any other word.
+// refuseOthers makes cmd, which has only subcommands, refuse all other words.
 func refuseOthers(cmd *cobra.Command, what string) {
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -72,7 +72,7 @@ func isFile(arg string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// flagError adds the command, and how to get help, to cobra's error about a flag.
+// flagError adds to cobra's error about a flag the command, and how to get its help.
 func flagError(cmd *cobra.Command, err error) error {
 	if !cmd.HasParent() {
 		return fmt.Errorf("%w\n%s", err, seeHelp(cmd))

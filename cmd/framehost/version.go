@@ -21,12 +21,12 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// versionLine is what the command version prints, and --version.
+// versionLine returns the line that the command version and the flag --version print.
 func versionLine() string {
 	return fmt.Sprintf("framehost %s %s %s/%s", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// versionString returns the version set by the linker, or else that of the module's build information.
+// versionString returns the version set by the linker, or else the version in the module's build information.
 func versionString() string {
 	if version != "" {
 		return version

@@ -13,7 +13,7 @@ import (
 	"github.com/framehost/framehost/host"
 )
 
-// skippedWires are wires of which all bytes are skipped, up to good.
+// skippedWires are wires of which all bytes before good are skipped.
 var skippedWires = []struct{ name, codec, faulty, good, arrives string }{
 	{"a byte before STX", "profile: stx-etx", "x\x02a\x03", "\x02b\x03", "b\n"},
 	{"LF before VT", "profile: mllp", "\n\x0bM\x1c\r", "\x0bN\x1c\r", "N\n"},
@@ -26,7 +26,7 @@ var skippedWires = []struct{ name, codec, faulty, good, arrives string }{
 	{"a length beyond the limit", "profile: netstring, max_frame: 2B", "6:abcdef,", "2:gh,", "gh\n"},
 }
 
-// Quarantine keeps every byte that was skipped, the log names the file, and `framehost violations` shows all of it.
+// Quarantine keeps all skipped bytes, the log names the file, and `framehost violations` shows all of them.
 func TestQuarantineKeepsEveryByte(t *testing.T) {
 	onPlanes(t, func(t *testing.T, plane string) {
 		u := newUpstream(t)
@@ -43,7 +43,7 @@ func TestQuarantineKeepsEveryByte(t *testing.T) {
 			route := fmt.Sprintf("r%d", i)
 			conn := p.dial(route)
 			upstream := u.accept()
-			for _, b := range []string{tt.faulty[:1], tt.faulty[1:], tt.good} { // cut where most faults are
+			for _, b := range []string{tt.faulty[:1], tt.faulty[1:], tt.good} { // cut where most faults lie
 				send(t, conn, b)
 			}
 			expect(t, upstream, tt.arrives)
@@ -89,7 +89,7 @@ func TestQuarantineKeepsEveryByte(t *testing.T) {
 	})
 }
 
-// ask runs framehost with a command for the running process, and returns its standard output.
+// ask runs a framehost command that asks the running process, and returns its standard output.
 func (p *process) ask(args ...string) string {
 	p.Helper()
 	ran := framehost(p.T, "", append(args, "--socket", p.socket)...)
@@ -137,7 +137,7 @@ routes: [{name: r, from: {listen: "tcp://127.0.0.1:0", codec: long}, to: {dial: 
 	}
 }
 
-// Places in the log count from the stream's start, also of payloads that can't be represented and were built.
+// Positions in the log count from the start of the stream, also for built payloads that can't be represented.
 func TestPlacesOfUnrepresentable(t *testing.T) {
 	tests := []struct{ name, codec, wire, offset, at, payloadAt string }{
 		{"found in the wire", "profile: octet-counting", "3 a\nb", "2", "3", "1"},
@@ -164,7 +164,7 @@ routes: [{name: r, on_violation: skip, from: {listen: "tcp://127.0.0.1:0", codec
 	}
 }
 
-// A frame that stays unfinished is reported with what was there of it, and what it lacks.
+// A frame that stays unfinished is reported with the bytes that have arrived and with what it lacks.
 func TestFrameTimeoutIsReported(t *testing.T) {
 	tests := []struct{ name, codec, wire, want, got, held string }{
 		{"a length", "plugin: lenprefix", "\x00\x00\x00\x09abc", "the frame that its length announces, 6 bytes more at least", "00000009616263", "7"},
@@ -195,7 +195,7 @@ routes: [{name: r, from: {listen: "tcp://127.0.0.1:0", codec: from}, to: {dial: 
 	}
 }
 
-// framehost violations says so where there are none, and where there is no such route.
+// framehost violations says so if there are no violations, or if there is no such route.
 func TestViolationsOfNone(t *testing.T) {
 	u := newUpstream(t)
 	p := start(t, u.route("newline", "netstring", ""))

@@ -9,48 +9,48 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// A batch is what one decode call found, on its way through the encoder.
+// A batch is the result of one decode call while it is encoded and written.
 type batch struct {
 	found   codeccall.Decoded
 	out     codeccall.Encoded
-	shown   []byte         // what the decoder was shown
-	lent    codeccall.Loan // the loan that shown lies in, if any
-	offset  int64          // of shown in the stream
-	frame   int64          // frames that preceded it
-	state   []byte         // of the decoder, before it
-	located located        // for reports of payloads that were built
-	// origins has the origin of each payload that was gathered from datagrams; empty for those of a stream.
+	shown   []byte         // the wire passed to the decoder
+	lent    codeccall.Loan // the loan that contains shown, if any
+	offset  int64          // the position of shown in the stream
+	frame   int64          // the number of frames before the batch
+	state   []byte         // the decoder's state before the call
+	located located        // for reports about payloads that were built
+	// origins has the origin of each payload that was gathered from datagrams. It is empty for payloads of a stream.
 	origins   []origin
 	datagrams []Datagram
-	buf       *buffer // the buffer that shown lies in, if it is freed with the batch
+	buf       *buffer // the buffer that contains shown, if it is freed with the batch
 
-	// The sizes of results: room bytes to decode into, wireRoom to encode into. Rooms above the smallest (smallRead, and twice
-	// that) are charged before the call, and what the result does not use goes back at once.
+	// The room for results, in bytes: room for decoding, wireRoom for encoding. Rooms above the smallest (smallRead, and twice
+	// that) are charged before the call, and the part that the result does not use is released at once.
 	room, wireRoom int
-	charge         int64 // for what was decoded
-	wireCharge     int64 // for what is being encoded and written
+	charge         int64 // for the decoded payloads
+	wireCharge     int64 // for the wire that is being encoded and written
 }
 
-// An origin is where a payload from a datagram comes from.
+// An origin says from which datagram a payload comes.
 type origin struct {
-	datagram int32 // of datagrams
+	datagram int32 // index in batch.datagrams
 	payloadPlace
 }
 
-// Slices that have grown beyond these go back to the garbage collector rather than to the pool, in bytes or elements.
+// Slices that have grown beyond these sizes, in bytes or elements, are left to the garbage collector instead of the pool.
 const (
 	keepBytes  = 2 * maxHeapRead
 	keepFrames = codecs.MaxPayloads
-	// Origins are larger, and few payloads come in datagrams at once.
+	// Origins are larger, and few payloads arrive in one batch of datagrams.
 	keepOrigins = 1024
 )
 
-// perFrame is what a frame costs besides its bytes: a Ref and an end.
+// perFrame is the size, in bytes, of a frame's entries in tables: a Ref and an end.
 const perFrame = 12
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-// newBatch returns a batch with room to decode size bytes of wire, or with less if that would have to wait for memory.
+// newBatch returns a batch with room to decode size bytes of wire, or with less room if it would have to wait for memory.
 func newBatch(a *memoryAccount, size int) *batch {
 	b := batches.Get().(*batch)
 	b.room = smallRead
@@ -60,7 +60,7 @@ func newBatch(a *memoryAccount, size int) *batch {
 	return b
 }
 
-// free gives the batch back, and what it holds.
+// free returns the batch to its pool, and releases its buffers, results and charges.
 func (b *batch) free(a *memoryAccount) {
 	b.found.Return()
 	b.out.Return()
@@ -88,18 +88,18 @@ func (b *batch) free(a *memoryAccount) {
 	batches.Put(b)
 }
 
-// result notes what found is the result of.
+// result notes the input of the call whose result is in b.found.
 func (b *batch) result(r *codecstream.Result) {
 	b.shown, b.lent, b.offset, b.frame = r.Wire, r.Lent, r.Offset, r.Frame
 	b.state = append(b.state[:0], r.State...)
 }
 
-// payloads returns what was found, for an encoder.
+// payloads returns the decoded payloads, for an encoder.
 func (b *batch) payloads() codecstream.Payloads {
 	return codecstream.Payloads{Wire: b.shown, Data: b.found.Data, Refs: b.found.Refs, Lent: b.lent}
 }
 
-// decodeInto makes room for one payload that did not fit. It may wait for memory.
+// decodeInto provides room bytes for one payload that did not fit. It may wait for memory.
 func (b *batch) decodeInto(ctx context.Context, a *memoryAccount, room int) error {
 	a.give(b.charge)
 	b.charge = 0
@@ -110,8 +110,8 @@ func (b *batch) decodeInto(ctx context.Context, a *memoryAccount, room int) erro
 	return nil
 }
 
-// decoded changes the charge from the room of a call to the size of its result. For very many, very short frames, the tables
-// cost more than the frames.
+// decoded changes the charge from the room of a call to the size of its result. It includes large tables: for very many very short
+// frames, the tables take more memory than the frames.
 func (b *batch) decoded(a *memoryAccount) {
 	tables := int64(0)
 	if len(b.found.Refs) > 4096 {
@@ -119,7 +119,7 @@ func (b *batch) decoded(a *memoryAccount) {
 	}
 	built := int64(len(b.found.Data))
 	if b.charge == 0 {
-		built = 0 // it fits into memory that is paid for already
+		built = 0 // it fits into memory that is already charged
 	}
 	if more := built + tables - b.charge; more > 0 {
 		a.must(more)
@@ -129,10 +129,10 @@ func (b *batch) decoded(a *memoryAccount) {
 	b.charge = built + tables
 }
 
-// encodeInto makes room for the next call. If wanted is not 0, the room is for one frame of that many bytes, and encodeInto may
-// wait for memory. If wanted is 0 (unknown), the room is about twice the decoded size, or less if that would have to wait.
+// encodeInto provides room for the next call. If wanted is not 0, the room is for one frame of wanted bytes, and encodeInto may wait
+// for memory. If wanted is 0 (unknown), the room is about twice the decoded size, or less if encodeInto would have to wait.
 func (b *batch) encodeInto(ctx context.Context, a *memoryAccount, wanted int) error {
-	b.written(a) // of a call that failed
+	b.written(a) // releases the charge of a call that failed
 	room := max(2*b.room, wanted)
 	switch {
 	case room <= 2*smallRead || a.try(int64(room)):
@@ -160,7 +160,7 @@ func (b *batch) encoded(a *memoryAccount) {
 	}
 }
 
-// written gives back the charge for the wire.
+// written releases the charge for the wire.
 func (b *batch) written(a *memoryAccount) {
 	a.give(b.wireCharge)
 	b.wireCharge = 0

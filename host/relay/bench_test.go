@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A source repeats batch, a piece of which each read returns, until frames many frames were read. A sink counts.
+// A source repeats batch until frames frames were read; each read returns a piece of it. A sink counts what is written to it.
 type source struct {
 	*link
 	batch []byte

@@ -11,25 +11,26 @@ import (
 	"time"
 )
 
-// Memory is the memory that limits.memory allows all buffers together, as seen by one route. It is safe for concurrent use. nil
-// is no limit.
+// Memory limits the bytes that all buffers may hold together (limits.memory), as seen by one route. It is safe for concurrent
+// use. A nil *Memory has no limit.
 //
-// Each direction of a session has an account; each member of a hub has one for the bytes it receives. Accounts are charged in
-// steps of 64 KiB. The rules:
+// Each direction of a session has an account. Each member of a hub has an account for the bytes that the hub receives from it.
+// Accounts are charged in steps of 64 KiB, by these rules:
 //
-//   - The first 64 KiB of an account never wait: they are charged even beyond the limit.
-//   - Beyond these, an account waits for memory while its request does not fit into the limit. Memory that becomes free goes
-//     first to the account that will hold the least.
-//   - While accounts of several routes wait, no route gets more than half of what is free and what these routes hold. The same
-//     holds for peer addresses.
-//   - While accounts wait, those that have made no progress for as long as the patience (5 s in a host) end, the largest first,
-//     until the first waiting account can go on. Progress is a byte read or written, and in the long run 64 KiB in that time, so
-//     that a trickle of bytes does not keep memory. An account that holds less than the waiting one does not end, unless
-//     its route or peer address holds more than half of the memory. If these rules end no account, then of the accounts that
-//     have themselves waited that long, the largest end, an eighth of them each second.
+//   - An account never waits for its first 64 KiB: they are charged even beyond the limit.
+//   - For more, an account waits while its request does not fit into the limit. Free memory goes first to the account that will
+//     then hold the least.
+//   - While accounts of several routes wait, no route gets more than half of the sum of the free memory and the memory that these
+//     routes hold. The same rule applies to peer addresses.
+//   - While accounts wait, the accounts that have made no progress for the patience (5 s in a host) end, the largest first, until
+//     the first waiting account can go on. Progress means at least one byte read or written in that time and, while memory stays
+//     short, at least 64 KiB, so an account can't keep memory by moving a few bytes. An account that holds less than the waiting
+//     account does not end, unless its route or its peer address holds more than half of the memory.
+//   - If the last rule ends no account, accounts that have themselves waited for the patience end, the largest first: an eighth of
+//     the waiting accounts, but at least one, in each fifth of the patience (1 s in a host).
 //
-// So each account that holds memory others need either makes progress or ends: directions that each hold a part of a frame and
-// wait for the rest can't block each other for good.
+// So each account that holds memory which others need either makes progress or ends. Directions that each hold part of a frame and
+// wait for memory for the rest can't block each other forever.
 type Memory struct {
 	budget *budget
 	route  *sharers
@@ -38,22 +39,22 @@ type Memory struct {
 // step is the unit, in bytes, in which memory is charged.
 const step = 64 << 10
 
-// allowance is how many bytes an account may hold without ever waiting.
+// allowance is how many bytes an account may hold without waiting for them.
 const allowance = step + directionMemory
 
-// NewMemory returns a Memory of size bytes. While accounts wait, those that make no progress for patience may end. A size of 0 is
-// no limit.
+// NewMemory returns a Memory of size bytes; a size of 0 means no limit. While accounts wait, accounts that make no progress for
+// patience may end.
 func NewMemory(size int64, patience time.Duration) *Memory {
 	if size == 0 {
 		return nil
 	}
 	b := &budget{size: size, patience: patience, large: map[*memoryAccount]struct{}{}, peers: map[string]*sharers{}}
-	b.watch = time.AfterFunc(time.Hour, b.look)
+	b.watch = time.AfterFunc(time.Hour, b.checkStuck)
 	b.watch.Stop()
 	return &Memory{budget: b, route: &sharers{}}
 }
 
-// Route returns the same memory as another route sees it.
+// Route returns the same memory, as seen by a new route.
 func (m *Memory) Route() *Memory {
 	if m == nil {
 		return nil
@@ -61,7 +62,8 @@ func (m *Memory) Route() *Memory {
 	return &Memory{budget: m.budget, route: &sharers{}}
 }
 
-// Used returns how many bytes are charged at present. The first 64 KiB of each direction may go beyond the limit.
+// Used returns how many bytes are charged at present. It may exceed the limit, by the first 64 KiB of each account and by bytes that
+// were charged when they were already in use.
 func (m *Memory) Used() int64 {
 	if m == nil {
 		return 0
@@ -69,7 +71,8 @@ func (m *Memory) Used() int64 {
 	return m.budget.used.Load()
 }
 
-// Charge charges n bytes that are in use already, even beyond the limit, until release is called.
+// Charge charges n bytes that are already in use, even beyond the limit. The caller calls release when they are no longer in use;
+// further calls of release do nothing.
 func (m *Memory) Charge(n int64) (release func()) {
 	if m == nil {
 		return func() {}
@@ -83,7 +86,7 @@ func (m *Memory) Charge(n int64) (release func()) {
 	})
 }
 
-// A budget is the memory that all routes share. While no account waits, memory is charged and given back without its lock.
+// A budget is the memory that all routes share. While no account waits, charging and releasing memory does not lock it.
 type budget struct {
 	size     int64
 	patience time.Duration
@@ -92,24 +95,24 @@ type budget struct {
 	queued   atomic.Int32 // len(waiters)
 
 	mu           sync.Mutex
-	large        map[*memoryAccount]struct{} // those that have, or had since they held nothing, more than their allowance
+	large        map[*memoryAccount]struct{} // accounts that have exceeded their allowance since they last held nothing
 	peers        map[string]*sharers
 	waiters      []*waiter // in the order in which they are served
 	sequence     uint64
 	visits       uint64
 	watch        *time.Timer
 	watching     bool
-	looked       time.Time // the last call of look
+	checkedAt    time.Time // the last call of checkStuck
 	endedWaiting time.Time // when a waiting account was last ended
 	mayEnd       int       // how many waiting accounts may be ended now
 }
 
-// sharers are the accounts of a route or of a peer address, with the bytes that they hold together.
+// sharers is the set of accounts of a route or of a peer address, with the bytes that they hold together.
 type sharers struct {
 	held    atomic.Int64
 	waiting int    // number of accounts that wait; the budget's mu guards this and the fields below
 	users   int    // number of accounts of a peer address
-	visited uint64 // the last visit
+	visited uint64 // the number of the last visit
 }
 
 // A waiter is an account that waits for memory.
@@ -129,22 +132,22 @@ type memoryAccount struct {
 	route    *sharers
 	address  string
 	peer     *sharers                  // nil: no address is known
-	progress func() (time.Time, int64) // when the last byte was read or written, and how many were so far; nil: not known
+	progress func() (time.Time, int64) // when the last byte was read or written, and the number of bytes so far; nil: unknown
 	end      func(error)               // ends the direction; nil: there is nothing to end
 
-	// What is held is reserved - free. It changes without a lock as long as what is reserved covers it.
+	// The account holds reserved - free bytes. This changes without a lock as long as free stays at least 0.
 	reserved atomic.Int64 // charged to the budget
-	free     atomic.Int64 // of that, not held; negative while more is on its way
-	paid     atomic.Int64 // stays reserved until the account is closed
-	listed   atomic.Bool  // in the budget's list of the large
-	fell     atomic.Bool  // reserved came down to the allowance since the last look at the stuck
-	mu       sync.Mutex   // for changes of reserved that free goes along with
+	free     atomic.Int64 // reserved bytes that are not held; negative while more bytes are being reserved
+	paid     atomic.Int64 // bytes that stay reserved until the account is closed
+	listed   atomic.Bool  // the account is in budget.large
+	fell     atomic.Bool  // reserved has come down to the allowance since the last call of stuck
+	mu       sync.Mutex   // guards changes of reserved together with free
 
-	// The budget's mu guards these.
-	ending  time.Time // when end was called; zero: it was not
-	sampled time.Time // when moved was read; zero: not yet since memory ran short
-	moved   int64
-	slow    bool // it moved less than a step from one sample to the next
+	// The budget's mu guards the fields below.
+	ending  time.Time // when end was called; zero: not yet
+	sampled time.Time // when moved was read; zero: not yet since memory became short
+	moved   int64     // the bytes read and written at the last sample
+	slow    bool      // the account moved less than a step from one sample to the next
 	closed  bool
 	waits   int
 }
@@ -171,7 +174,7 @@ func (m *Memory) open(peer string, paid int64) *memoryAccount {
 	return a
 }
 
-// close gives back the bytes paid by open. Everything else must have been given back before.
+// close releases the bytes that open charged. The caller has released all other bytes before.
 func (a *memoryAccount) close() {
 	if a == nil {
 		return
@@ -193,7 +196,7 @@ func (a *memoryAccount) close() {
 	}
 }
 
-// try charges n bytes if that is possible without waiting and without overtaking waiters.
+// try charges n bytes and returns true, if it can do so without waiting and without overtaking waiters.
 func (a *memoryAccount) try(n int64) bool {
 	if a == nil || n == 0 || a.hold(n) {
 		return true
@@ -202,7 +205,7 @@ func (a *memoryAccount) try(n int64) bool {
 	return ok
 }
 
-// must charges n bytes that exist already, even beyond the limit.
+// must charges n bytes that are already in use, even beyond the limit.
 func (a *memoryAccount) must(n int64) {
 	if a == nil || n == 0 || a.hold(n) {
 		return
@@ -212,11 +215,11 @@ func (a *memoryAccount) must(n int64) {
 		defer a.mu.Unlock()
 		a.reserve(need)
 		a.free.Add(need - n)
-		a.shrink() // something may have been given back meanwhile
+		a.shrink() // bytes may have been released meanwhile
 	}
 }
 
-// hold charges n bytes if what is reserved covers them.
+// hold charges n bytes and returns true, if the reserved bytes cover them.
 func (a *memoryAccount) hold(n int64) bool {
 	for {
 		free := a.free.Load()
@@ -229,12 +232,12 @@ func (a *memoryAccount) hold(n int64) bool {
 	}
 }
 
-// extend charges n bytes, and reserves what they need. It is false, and nothing is charged, where the need can't be charged to
-// the budget at once.
+// extend charges n bytes, and reserves as many more steps as they need. If the budget can't provide these at once, extend charges
+// nothing and returns false, with the bytes to reserve.
 func (a *memoryAccount) extend(n int64) (need int64, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	free := a.free.Add(-n) // no one else can hold what this leaves
+	free := a.free.Add(-n) // no other goroutine can hold the rest from now on
 	if free >= 0 {
 		return 0, true
 	}
@@ -251,10 +254,11 @@ func (a *memoryAccount) extend(n int64) (need int64, ok bool) {
 	return need, true
 }
 
-// acquire charges n bytes, and if necessary waits for them until ctx ends. It fails if the account is ended to free memory.
+// acquire charges n bytes, and if necessary waits for them until ctx ends. It returns an error if ctx ends, if n exceeds the limit,
+// or if the budget ends the account to free memory.
 func (a *memoryAccount) acquire(ctx context.Context, n int64) error { return a.waitFor(ctx, n, false) }
 
-// acquireToFinish is acquire for a frame that has arrived whole: once it has the memory, the account will soon hold less.
+// acquireToFinish is like acquire, for a frame that has arrived whole: the account will hold less soon after it gets the memory.
 func (a *memoryAccount) acquireToFinish(ctx context.Context, n int64) error {
 	return a.waitFor(ctx, n, true)
 }
@@ -290,11 +294,11 @@ func (a *memoryAccount) waitFor(ctx context.Context, n int64, finishes bool) err
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.free.Add(need - n)
-	a.shrink() // the other goroutine of the account may have given bytes back meanwhile
+	a.shrink() // the other goroutine of the account may have released bytes meanwhile
 	return nil
 }
 
-// give gives n bytes back.
+// give releases n bytes.
 func (a *memoryAccount) give(n int64) {
 	if a == nil || n == 0 {
 		return
@@ -308,7 +312,7 @@ func (a *memoryAccount) give(n int64) {
 	a.shrink()
 }
 
-// shrink gives unused steps back. The caller holds the account's mu.
+// shrink returns unused steps to the budget. The caller holds a.mu.
 func (a *memoryAccount) shrink() {
 	for {
 		free, reserved := a.free.Load(), a.reserved.Load()
@@ -325,14 +329,14 @@ func (a *memoryAccount) shrink() {
 	}
 }
 
-// reserve charges n bytes to the budget, whatever the limit.
+// reserve charges n bytes to the budget, even beyond the limit.
 func (a *memoryAccount) reserve(n int64) {
 	a.budget.used.Add(n)
 	a.budget.charge(a, n)
 	a.budget.list(a)
 }
 
-// add charges n bytes, which may be negative, to g; to the budget's total if g is nil.
+// add charges n bytes, which may be negative, to g, or to the budget's total if g is nil.
 func (b *budget) add(g *sharers, n int64) {
 	if g == nil {
 		b.used.Add(n)
@@ -341,7 +345,7 @@ func (b *budget) add(g *sharers, n int64) {
 	}
 }
 
-// fits charges need bytes to a if they are free and nothing waits.
+// fits charges need bytes to a and returns true, if they are free and no account waits.
 func (b *budget) fits(a *memoryAccount, need int64) bool {
 	if b.queued.Load() > 0 || !b.use(need) {
 		return false
@@ -351,7 +355,7 @@ func (b *budget) fits(a *memoryAccount, need int64) bool {
 	return true
 }
 
-// use charges n bytes to the whole if they are free.
+// use charges n bytes to the budget's total and returns true, if they are free.
 func (b *budget) use(n int64) bool {
 	for {
 		used := b.used.Load()
@@ -364,7 +368,8 @@ func (b *budget) use(n int64) bool {
 	}
 }
 
-// charge charges n bytes, for which the whole is charged already, to a and to its groups. The caller lists a.
+// charge charges n bytes, which the budget's total includes already, to a, its route and its peer address. The caller then calls
+// list or enlist.
 func (b *budget) charge(a *memoryAccount, n int64) {
 	a.reserved.Add(n)
 	a.route.held.Add(n)
@@ -392,8 +397,8 @@ func (b *budget) giveBack(a *memoryAccount, n int64) {
 	b.released()
 }
 
-// list puts a in the list of the large if it is one. There it stays until nothing is reserved, since most that were large
-// will soon be so again.
+// list adds a to the large accounts if it has more than its allowance. There it stays until it has nothing reserved, since most
+// accounts that were large will soon be large again.
 func (b *budget) list(a *memoryAccount) {
 	if a.reserved.Load() > allowance && !a.listed.Load() {
 		b.mu.Lock()
@@ -402,17 +407,17 @@ func (b *budget) list(a *memoryAccount) {
 	}
 }
 
-// enlist is list for where the lock is held.
+// enlist is like list. The caller holds b.mu.
 func (b *budget) enlist(a *memoryAccount) {
 	if a.reserved.Load() <= allowance || a.listed.Load() {
 		return
 	}
 	b.large[a] = struct{}{}
 	a.listed.Store(true)
-	b.unlist(a) // what it had may have been given back just now
+	b.unlist(a) // a may have released everything just now
 }
 
-// unlist removes a from the list of the large if nothing is reserved. The lock is held.
+// unlist removes a from the large accounts if it has nothing reserved. The caller holds b.mu.
 func (b *budget) unlist(a *memoryAccount) {
 	if a.reserved.Load() == 0 {
 		delete(b.large, a)
@@ -421,17 +426,17 @@ func (b *budget) unlist(a *memoryAccount) {
 	}
 }
 
-// reconsider ends what was noted of a while memory was short. The budget's lock is held.
+// reconsider forgets what was noted about a while memory was short. The caller holds the budget's mu.
 func (a *memoryAccount) reconsider() {
 	a.ending, a.sampled, a.slow = time.Time{}, time.Time{}, false
 }
 
-// short reports whether memory is short. Reads are small then.
+// short reports whether memory is short, so that reads should be small.
 func (a *memoryAccount) short() bool {
 	return a != nil && (a.budget.queued.Load() > 0 || a.budget.used.Load() >= a.budget.size)
 }
 
-// released serves waiters after memory was given back.
+// released serves waiters after memory was released.
 func (b *budget) released() {
 	if b.queued.Load() == 0 {
 		return
@@ -460,14 +465,14 @@ func (b *budget) wait(w *waiter) {
 		b.watching = true
 		b.watch.Reset(b.pause())
 	}
-	look := waits && time.Since(b.looked) >= b.pause()
+	overdue := waits && time.Since(b.checkedAt) >= b.pause()
 	b.mu.Unlock()
-	if look {
-		b.look()
+	if overdue {
+		b.checkStuck()
 	}
 }
 
-// pause is the time between two calls of look.
+// pause is the time between two calls of checkStuck.
 func (b *budget) pause() time.Duration { return max(b.patience/50, time.Millisecond) }
 
 // leave removes w from the waiters, and reports whether it was among them.
@@ -495,12 +500,12 @@ func (b *budget) remove(i int) *waiter {
 	return w
 }
 
-// order sorts the waiters by the bytes that they would hold, the least first. The caller holds b.mu.
+// order sorts the waiters by the bytes that their accounts would hold, the least first. The caller holds b.mu.
 func (b *budget) order() {
 	for _, w := range b.waiters {
 		w.weight = w.account.reserved.Load() + w.need
 		if w.finishes {
-			w.weight /= 4 // its frame soon frees its memory; unfinished frames keep theirs until they get more
+			w.weight /= 4 // its frame soon frees its memory; an unfinished frame keeps its memory until it gets more
 		}
 	}
 	slices.SortFunc(b.waiters, func(x, y *waiter) int {
@@ -508,9 +513,9 @@ func (b *budget) order() {
 	})
 }
 
-// serve charges free memory to waiters. A waiter that needs more than is free lets others pass for half of the patience, so that
-// frames that are nearly finished free their memory; after that, waiters that would hold more are not served before it. The
-// caller holds b.mu.
+// serve charges free memory to waiters. When a waiter needs more than is free, the waiters after it are served first, for half of
+// the patience, so that frames that are nearly finished can free their memory. After that time, the waiters after it wait until it
+// is served. The caller holds b.mu.
 func (b *budget) serve() {
 	b.order()
 	for i := b.first(0); i < len(b.waiters); {
@@ -530,9 +535,10 @@ func (b *budget) serve() {
 	}
 }
 
-// first returns the index, from i on, of the first waiter that may have more memory: one whose route, and whose peer address, would
-// then hold at most half of the sum of free memory and the memory of all routes (peer addresses) that wait. If there is no such
-// waiter at all, it returns 0, the one that would hold the least.
+// first returns the index of the first waiter, from index i on, that may get memory. A waiter may get memory if its route would then
+// hold at most half of the sum of the free memory and the memory of all routes that wait, and if the same holds for its peer
+// address. If no waiter from i on may get memory, first returns 0, the waiter that would hold the least, for an i of 0, and
+// len(b.waiters) for others.
 func (b *budget) first(i int) int {
 	b.visits++
 	routes, peers := b.size-b.used.Load(), b.size-b.used.Load()
@@ -553,7 +559,8 @@ func (b *budget) first(i int) int {
 	return all
 }
 
-// visit returns the bytes that g holds at its first call for each visit, and then 0, so that a sum counts g once.
+// visit returns the bytes that g holds at the first call with each visit number, and 0 at further calls, so that a sum counts g
+// once.
 func (g *sharers) visit(visit uint64) int64 {
 	if g == nil || g.visited == visit {
 		return 0
@@ -562,16 +569,16 @@ func (g *sharers) visit(visit uint64) int64 {
 	return g.held.Load()
 }
 
-// fits reports whether g, with need bytes more, would hold at most most bytes, or has all waiting accounts.
+// fits reports whether g would hold at most most bytes with need bytes more, or whether all waiting accounts belong to g.
 func (g *sharers) fits(need, most int64, waiting int) bool {
 	return g == nil || g.waiting == waiting || g.held.Load()+need <= most
 }
 
-// look ends accounts that are stuck while others wait. A timer calls it again as long as any account waits.
-func (b *budget) look() {
+// checkStuck ends accounts that are stuck while others wait. A timer calls it repeatedly while any account waits.
+func (b *budget) checkStuck() {
 	b.mu.Lock()
 	now := time.Now()
-	b.looked = now
+	b.checkedAt = now
 	b.serve()
 	over := b.stuck(now)
 	if b.watching = len(b.waiters) > 0; b.watching {
@@ -589,7 +596,7 @@ func errStuck(patience time.Duration) error {
 	return fmt.Errorf("%w, and this direction held most without progress for %v", errMemory, patience)
 }
 
-// mostAtOnce is the greatest number of accounts that one call of look ends.
+// mostAtOnce is the largest number of accounts that one call of checkStuck ends.
 const mostAtOnce = 64
 
 // stuck returns the accounts to end so that waiters can go on. The caller holds b.mu.
@@ -598,7 +605,7 @@ func (b *budget) stuck(now time.Time) (over []*memoryAccount) {
 		return nil
 	}
 	large := b.nowLarge()
-	coming := int64(0) // memory of accounts that were ended and have not given it back yet
+	coming := int64(0) // bytes of accounts that were ended and have not released them yet
 	for _, a := range large {
 		a.sample(now, b.patience)
 		if !a.ending.IsZero() && now.Sub(a.ending) < b.patience {
@@ -635,8 +642,8 @@ func (b *budget) stuck(now time.Time) (over []*memoryAccount) {
 	return over
 }
 
-// nowLarge returns the accounts that have more than their allowance. What was noted of an account ends where it has come down
-// to that in between. The lock is held.
+// nowLarge returns the accounts that have more than their allowance. It calls reconsider for accounts that have come down to their
+// allowance since the last call. The caller holds b.mu.
 func (b *budget) nowLarge() (large []*memoryAccount) {
 	for a := range b.large {
 		isLarge := a.reserved.Load() > allowance
@@ -650,7 +657,7 @@ func (b *budget) nowLarge() (large []*memoryAccount) {
 	return large
 }
 
-// endWaits ends a's waits with an error.
+// endWaits ends all waits of a with an error. The caller holds b.mu.
 func (b *budget) endWaits(a *memoryAccount) {
 	for i := len(b.waiters) - 1; i >= 0; i-- {
 		if b.waiters[i].account == a {
@@ -659,7 +666,7 @@ func (b *budget) endWaits(a *memoryAccount) {
 	}
 }
 
-// largestStuck returns the account to end so that w can go on, or nil if there is none yet.
+// largestStuck returns the account to end so that w can go on, or nil if no account may be ended yet. The caller holds b.mu.
 func (b *budget) largestStuck(w *waiter, large []*memoryAccount, now time.Time) (largest *memoryAccount) {
 	consider := func(a *memoryAccount) {
 		if a.ending.IsZero() && (largest == nil || a.reserved.Load() > largest.reserved.Load()) {
@@ -674,8 +681,7 @@ func (b *budget) largestStuck(w *waiter, large []*memoryAccount, now time.Time) 
 			consider(a)
 		}
 	}
-	// Waiting accounts can't make progress. They end a few at a time, so that others can go on with the memory that this
-	// frees.
+	// Waiting accounts can't make progress. End a few of them at a time, so that others can go on with the memory that this frees.
 	if largest == nil && b.mayEnd > 0 {
 		for _, w := range b.waiters {
 			if now.Sub(w.since) >= b.patience {
@@ -686,7 +692,7 @@ func (b *budget) largestStuck(w *waiter, large []*memoryAccount, now time.Time) 
 	return largest
 }
 
-// sample notes how many bytes a has moved, and from two such notes whether it is slow while memory is short.
+// sample notes how many bytes a has moved. From two samples, between one and two times patience apart, it decides whether a is slow.
 func (a *memoryAccount) sample(now time.Time, patience time.Duration) {
 	if a.progress == nil {
 		return

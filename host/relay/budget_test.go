@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A party is an account of a test, and what is known of its progress.
+// A party is an account of a test, with its progress.
 type party struct {
 	*memoryAccount
 	ended chan error
@@ -40,7 +40,7 @@ func (p *party) move(n int64) {
 
 func (p *party) isEnded() bool { return len(p.ended) > 0 }
 
-// taking takes n bytes in the background, and returns where the result comes.
+// taking acquires n bytes in the background, and returns the channel of the result.
 func (p *party) taking(t *testing.T, n int64) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- p.acquire(t.Context(), n) }()
@@ -55,7 +55,7 @@ func fill(t *testing.T, p *party, n int64) {
 	}
 }
 
-// What an account holds is charged in steps, the first 64 KiB whatever the limit, and comes back.
+// The bytes that an account holds are charged in steps, the first 64 KiB even beyond the limit, and are released again.
 func TestAccountIsChargedInSteps(t *testing.T) {
 	m := NewMemory(10*step, time.Second)
 	a := m.open("peer", directionMemory)
@@ -103,7 +103,7 @@ func TestAccountIsChargedInSteps(t *testing.T) {
 	}
 }
 
-// Of those that wait the one goes on first that will hold least.
+// Of the accounts that wait, the one that will hold the least goes on first.
 func TestLeastGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(40*step, time.Minute)
@@ -125,8 +125,8 @@ func TestLeastGoesFirst(t *testing.T) {
 	})
 }
 
-// Those without progress end, the largest first, until the one that waits can go on. Who moves, and who holds less than it,
-// stays.
+// Accounts without progress end, the largest first, until the waiting account can go on. Accounts that make progress, and accounts
+// that hold less than the waiting one, stay.
 func TestStuckEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(100*step, 5*time.Second)
@@ -158,7 +158,7 @@ func TestStuckEnd(t *testing.T) {
 	})
 }
 
-// Several that each hold a part, and need more, don't block each other for good.
+// Accounts that each hold a part of a frame and need more don't block each other forever.
 func TestDeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const parties = 8
@@ -203,7 +203,7 @@ func TestDeadlock(t *testing.T) {
 	})
 }
 
-// Who trickles keeps memory no longer than who is silent.
+// An account that moves a few bytes keeps memory no longer than an account that moves none.
 func TestTricklersEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(64*step, 5*time.Second)
@@ -298,7 +298,7 @@ func TestHalfForOthers(t *testing.T) {
 	}
 }
 
-// A stuck party of a route that holds more than half ends for a larger one of another.
+// If a route holds more than half of the memory, a stuck account of it ends for a larger account of another route.
 func TestHalfIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(100*step, 5*time.Second)
@@ -344,7 +344,7 @@ func TestTakeEnds(t *testing.T) {
 		if err := waiter.acquire(t.Context(), 11*step); err == nil {
 			t.Error("more is charged than the limit")
 		}
-		go func() { done <- waiter.acquire(t.Context(), 5*step) }() // one that nothing can end but its wait
+		go func() { done <- waiter.acquire(t.Context(), 5*step) }() // an account without an end function: only its wait can be ended
 		time.Sleep(2 * time.Hour)
 		if err := <-done; !errors.Is(err, errMemory) {
 			t.Errorf("got %v, want that memory is short", err)
@@ -352,8 +352,8 @@ func TestTakeEnds(t *testing.T) {
 	})
 }
 
-// Whatever many accounts do, what is charged is what they hold, rounded up; it never exceeds the limit but by what accounts may
-// have at once; everybody who waits gets something or ends; and all of it comes back.
+// Whatever many accounts do: the charge is the sum of what they hold, rounded up; the charge exceeds the limit only by what accounts
+// may hold without waiting; each waiting account gets memory or ends; and all memory is released in the end.
 func TestAccounting(t *testing.T) {
 	seed := rand.Uint64()
 	for run := range uint64(20) {

@@ -7,34 +7,34 @@ import (
 	"time"
 )
 
-// A clock watches the timeouts of a session, or of a member of a hub, with one timer. Who moves bytes only notes when
-// something began; the timer looks at these notes when the earliest of them could be due. One that is not set can't be
-// due before its whole time has passed, so the timer is late for none and is never touched while bytes flow.
+// A clock watches all timeouts of a session, or of a member of a hub, with one timer. The goroutines that move bytes only store
+// marks: times at which something began. The timer checks the marks when the earliest timeout could be due. A timeout whose mark is
+// not set can't be due before its whole time has passed. So the timer is late for no timeout, although nothing resets it while
+// bytes flow.
 type clock struct {
-	// look ends what is timed if a timeout is due. Otherwise it returns how long none can be; it is not ok if none
-	// ever will.
-	look    func() (wait time.Duration, ok bool)
+	// check ends the owner if a timeout is due. Otherwise it returns how long no timeout can be due; ok is false if none ever can.
+	check   func() (wait time.Duration, ok bool)
 	origin  time.Time
 	mu      sync.Mutex
 	timer   *time.Timer
 	stopped bool
 }
 
-// A mark is a time that now returned; 0: not set.
+// A mark is a time returned by clock.now; 0: not set.
 type mark struct{ atomic.Int64 }
 
 func (m *mark) clear() { m.Store(0) }
 
-func (c *clock) begin(look func() (time.Duration, bool)) { c.look, c.origin = look, time.Now() }
+func (c *clock) begin(check func() (time.Duration, bool)) { c.check, c.origin = check, time.Now() }
 
-// now returns the nanoseconds since the clock began, and one more, so that no time is 0.
+// now returns the nanoseconds since the clock began plus one, so that no time is 0.
 func (c *clock) now() int64 { return 1 + int64(time.Since(c.origin)) }
 
-// start sets the timer off and returns what stops it.
+// start starts the timer, and returns a function that stops it.
 func (c *clock) start() (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	wait, ok := c.look()
+	wait, ok := c.check()
 	if !ok {
 		wait = math.MaxInt64
 	}
@@ -47,7 +47,7 @@ func (c *clock) start() (stop func()) {
 	}
 }
 
-// wake makes the timer call look soon, since a new timeout may be due before all others. It does not wait.
+// wake makes the timer call check soon, since a new timeout may be due before all others. wake does not wait.
 func (c *clock) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,7 +62,7 @@ func (c *clock) tick() {
 	if c.stopped {
 		return
 	}
-	if wait, ok := c.look(); ok {
+	if wait, ok := c.check(); ok {
 		c.timer.Reset(wait)
 	}
 }
@@ -70,11 +70,12 @@ func (c *clock) tick() {
 // A deadline is the earliest of several timeouts.
 type deadline struct {
 	now  int64
-	wait time.Duration // how long none is due
+	wait time.Duration // how long no timeout is due
 	set  bool
 }
 
-// due reports whether limit has passed since that time. A limit of 0 never does, nor does one from a time of 0.
+// due reports whether limit has passed since the time since. It returns false if limit or since is 0. The deadline includes the
+// timeout; for a since of 0, it assumes that the timeout begins now.
 func (d *deadline) due(limit time.Duration, since int64) bool {
 	if limit == 0 {
 		return false
@@ -87,15 +88,15 @@ func (d *deadline) due(limit time.Duration, since int64) bool {
 	return left <= 0
 }
 
-// again makes the timer call look after wait at the latest.
+// again makes the timer call check after wait at the latest.
 func (d *deadline) again(wait time.Duration) {
 	if !d.set || wait < d.wait {
 		d.wait, d.set = wait, true
 	}
 }
 
-// look is the clock's look at a session.
-func (s *Session) look() (wait time.Duration, ok bool) {
+// checkTimeouts ends the session if a timeout is due. The clock calls it.
+func (s *Session) checkTimeouts() (wait time.Duration, ok bool) {
 	d := deadline{now: s.clock.now()}
 	limits := &s.config.Timeouts
 	for i := range s.lives {
@@ -124,6 +125,6 @@ func (s *Session) look() (wait time.Duration, ok bool) {
 		s.end(IdleTimeout, nil, Neither)
 		return 0, false
 	}
-	s.lookAtDrain(&d)
+	s.checkDrain(&d)
 	return d.wait, d.set
 }

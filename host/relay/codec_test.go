@@ -11,8 +11,8 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// lines ends each payload with a newline. "!" at a frame's start is a violation, resumed behind the line, or never if
-// "!!". Its stream ends with a dot when it is told so.
+// lines ends each payload with a newline. "!" at the start of a frame is a violation. Decoding resumes eight bytes later, or never if
+// the frame starts with "!!". With dot set, the stream ends with a dot.
 type lines struct{ dot bool }
 
 func (lines) MaxWire(maxFrame int) int { return maxFrame + 1 }
@@ -68,8 +68,8 @@ func (l lines) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 	return in.Len(), nil
 }
 
-// counted writes four bytes of length. Built, it flips every payload's bits on the way, so payloads can't be referred
-// to; numbered, each frame also has a byte that counts the stream's frames, which is its state.
+// counted writes a length of four bytes before each payload. With built, it flips the bits of each payload, so payloads are not parts
+// of the wire. With numbered, each frame also has a byte that counts the stream's frames; the count is the codec's state.
 type counted struct{ built, numbered bool }
 
 func (c counted) header() int {
@@ -186,7 +186,7 @@ func wire(t testing.TB, f codecs.Framing, payloads ...[]byte) []byte {
 
 type noOptions struct{}
 
-// codec puts f into force with a limit for payloads.
+// codec returns a codec of f with a limit for payloads.
 func codec(t testing.TB, f codecs.Framing, maxFrame int) codeccall.Codec {
 	t.Helper()
 	plain := codecs.New(codecs.Info{Name: "test"}, noOptions{}, func(*noOptions, int) (codecs.Framing, error) { return f, nil })
@@ -197,7 +197,7 @@ func codec(t testing.TB, f codecs.Framing, maxFrame int) codeccall.Codec {
 	return c
 }
 
-// failing is a codec whose calls fail once left calls were made.
+// failing is a codec whose calls fail after left calls.
 type failing struct {
 	codeccall.Codec
 	left int

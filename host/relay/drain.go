@@ -3,35 +3,35 @@ package relay
 import "time"
 
 const (
-	// quietTime is how long a session must have received nothing before a drain ends it.
+	// quietTime is how long a session must have received no byte before a drain ends it.
 	quietTime = time.Second
-	// restTime is how long a drain waits before it checks again a session that was quiet and did not rest.
+	// restTime is the time after which a drain checks again a session that was quiet and did not rest.
 	restTime = quietTime / 4
-	// lingerTime is how long a session that ended well waits for its peers to end too, so that the last bytes arrive: closing
-	// a connection that has unread bytes can destroy bytes on their way to the peer.
+	// lingerTime is how long a session that ended cleanly waits for its peers to end too, so that the last bytes arrive:
+	// closing a connection that has unread bytes can destroy bytes on their way to the peer.
 	lingerTime = 2 * time.Second
-	// cutTime is how long a session that is cut may take to write the frames that were read whole.
+	// cutTime is how long a session that is cut may take to write whole frames that were read.
 	cutTime = time.Second
 )
 
-// A halt is why a flow does not pass on bytes that it reads from now on.
+// A halt says whether a flow passes on the bytes that it reads from now on, and if not, why.
 type halt uint8
 
 const (
 	going      halt = iota
-	haltedWell      // the session rested, and ends well
+	haltedWell      // the session rested, and ends cleanly
 	haltedCut       // the session is cut
 )
 
-// Drain asks the session to end when it rests; see the package comment. It does not wait, and may be called before Run.
+// Drain asks the session to end when it rests; see the package comment. Drain does not wait, and may be called before Run.
 func (s *Session) Drain() {
 	if !s.draining.Swap(true) {
 		s.clock.wake()
 	}
 }
 
-// Cut ends the session soon: whole frames that were read are written, for at most a second, and then both peers are reset. A
-// session that has ended well keeps that end. Cut does not wait, and may be called before Run.
+// Cut ends the session soon: the session writes whole frames that were read, for at most one second, and then resets both peers.
+// If both peers have seen a clean end by then, they are not reset. Cut does not wait, and may be called before Run.
 func (s *Session) Cut() {
 	if s.cutSince.CompareAndSwap(0, s.clock.now()) {
 		for _, f := range s.flows {
@@ -41,8 +41,8 @@ func (s *Session) Cut() {
 	}
 }
 
-// lookAtDrain is called by the clock. It advances a drain or a cut that is under way.
-func (s *Session) lookAtDrain(d *deadline) {
+// checkDrain advances a drain or a cut that is under way. The clock calls it.
+func (s *Session) checkDrain(d *deadline) {
 	cutAt, restedAt := s.cutSince.Load(), s.restedSince.Load()
 	switch quiet := (deadline{now: d.now}); {
 	case cutAt != 0 && d.due(cutTime, cutAt), restedAt != 0 && d.due(lingerTime, restedAt):
@@ -55,7 +55,7 @@ func (s *Session) lookAtDrain(d *deadline) {
 	}
 }
 
-// quietSince returns when the last byte came that was to be passed on.
+// quietSince returns the time of the last byte that was read or written in a direction that is relayed.
 func (s *Session) quietSince() int64 {
 	since := int64(1)
 	for _, f := range s.flows {
@@ -66,8 +66,8 @@ func (s *Session) quietSince() int64 {
 	return since
 }
 
-// endIfRests begins the clean end of a session that rests, and reports whether it did. Bytes that are read from then on are not
-// passed on: they count as late.
+// endIfRests begins the clean end of a session that rests, and reports whether it did. It also returns true if both peers have
+// ended, since the session then ends without it. Bytes that are read after that are not passed on: they count as late.
 func (s *Session) endIfRests() bool {
 	for _, f := range s.flows {
 		f.mu.Lock()
@@ -92,7 +92,7 @@ func (s *Session) endIfRests() bool {
 	return true
 }
 
-// endDrain ends the session now: as Drained if both peers have seen a clean end, else as DrainTimeout.
+// endDrain ends the session now: as Drained if both peers have seen a clean end, and otherwise as DrainTimeout.
 func (s *Session) endDrain() {
 	if s.restedSince.Load() != 0 {
 		s.end(Drained, nil, Neither)
@@ -101,7 +101,7 @@ func (s *Session) endDrain() {
 	s.end(DrainTimeout, nil, Neither)
 }
 
-// finished is called by each flow after its last write.
+// finished notes that a flow has finished. Each flow calls it after its last write.
 func (s *Session) finished() {
 	if s.undone.Add(-1) > 0 {
 		return
@@ -120,7 +120,7 @@ func (s *Session) finished() {
 }
 
 // rests reports whether the flow is between two frames with no work under way: it has ended, or its reader waits for bytes and
-// none are there. The caller holds f.mu.
+// none have arrived. The caller holds f.mu.
 func (f *flow) rests() bool {
 	switch {
 	case f.done || f.endedItself() || !f.relayed():
@@ -131,10 +131,10 @@ func (f *flow) rests() bool {
 	return !f.from.unread()
 }
 
-// endedItself reports whether the sender has ended, and everything was passed on.
+// endedItself reports whether the sender has ended its direction, and everything that it sent was passed on.
 func (f *flow) endedItself() bool { return f.from.inputEnded.Load() != 0 || f.absent() }
 
-// park notes that the reader waits for bytes from now on, unless the flow was halted.
+// park notes that the reader waits for bytes from now on, unless the flow is halted. It returns the halt.
 func (f *flow) park() halt {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -142,7 +142,8 @@ func (f *flow) park() halt {
 	return f.halted
 }
 
-// unpark returns whether the n bytes that the reader got are still passed on.
+// unpark notes that the reader got n bytes. It returns the halt: unless it is going, the bytes are not passed on, and count as
+// late.
 func (f *flow) unpark(n int) halt {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -153,7 +154,7 @@ func (f *flow) unpark(n int) halt {
 	return f.halted
 }
 
-// finishRested ends the receiver's stream cleanly, unless bytes came meanwhile that are not passed on.
+// finishRested ends the receiver's stream cleanly, unless bytes have arrived meanwhile that are not passed on.
 func (f *flow) finishRested() {
 	defer close(f.closed)
 	if f.relayed() {
@@ -177,14 +178,14 @@ func (f *flow) cut() {
 	}
 }
 
-// finishCut waits for the write under way, and finishes the flow.
+// finishCut waits until the write under way is done, and finishes the flow.
 func (f *flow) finishCut() {
 	f.wait()
 	close(f.closed)
 	f.session.finished()
 }
 
-// stop ends the reader after the flow was halted. n is the number of bytes that came too late, and err the link's error.
+// stop ends the reader after the flow was halted. n is the number of bytes that arrived too late, and err is the link's error.
 func (f *flow) stop(n int, how halt, err error) error {
 	f.mu.Lock()
 	mine := !f.done && how == haltedCut
@@ -201,7 +202,8 @@ func (f *flow) stop(n int, how halt, err error) error {
 	return f.linger(n, err)
 }
 
-// linger reads after a clean end until the sender ends too. A byte that the receiver should have got ends the session.
+// linger reads after a clean end until the sender ends too. If a byte arrives that would have been relayed, linger ends the
+// session.
 func (f *flow) linger(n int, err error) error {
 	for {
 		if n > 0 && f.relayed() {

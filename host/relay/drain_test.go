@@ -11,7 +11,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// expectCleanEnd fails unless what a peer receives is want, up to a clean end.
+// expectCleanEnd fails the test unless a peer receives want and then a clean end.
 func expectCleanEnd(t *testing.T, who string, peer *link, want string) {
 	t.Helper()
 	if got, err := peer.receive(); string(got) != want || err != nil {
@@ -19,7 +19,7 @@ func expectCleanEnd(t *testing.T, who string, peer *link, want string) {
 	}
 }
 
-// expectReset fails unless what a peer receives is want, up to a reset, and what it sends fails as well.
+// expectReset fails the test unless a peer receives want and then a reset, and sending fails as well.
 func expectReset(t *testing.T, who string, peer *link, want string) {
 	t.Helper()
 	got, err := peer.receive()
@@ -36,8 +36,8 @@ func TestDrainEndsWell(t *testing.T) {
 		name     string
 		raw      bool
 		do       func(s *relayed) // after Drain
-		up, down string           // what peers get
-		after    time.Duration    // from Drain to their ends
+		up, down string           // the bytes that the peers get
+		after    time.Duration    // the time from Drain to their ends
 	}{
 		{name: "nothing has come for longer"},
 		{name: "something came a moment ago", do: func(s *relayed) { s.down.send([]byte("hi\n")) },
@@ -91,7 +91,7 @@ func TestDrainEndsWell(t *testing.T) {
 	}
 }
 
-// Drain changes nothing for a session that comes to its own end, whatever its length.
+// Drain changes nothing for a session that ends by itself, however long it lasts.
 func TestDrainLetsSessionsGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t.Context(), t, translating(t), 1<<10)
@@ -116,7 +116,7 @@ func TestDrainLetsSessionsGoOn(t *testing.T) {
 	})
 }
 
-// A session that ends well, and has shown one peer the end, shows it to the other one too when its context ends in between.
+// A session that ends cleanly, and has shown one peer the end, also shows it to the other peer if its context ends in between.
 func TestDrainEndsBetweenTheEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config := translating(t)
@@ -135,7 +135,7 @@ func TestDrainEndsBetweenTheEnds(t *testing.T) {
 	})
 }
 
-// slowEnd is lines, with an encoder that takes long to end a stream.
+// slowEnd is like lines, with an encoder that takes long to end a stream.
 type slowEnd struct{ lines }
 
 const slowEndTime = cutTime / 2
@@ -147,7 +147,7 @@ func (slowEnd) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 	return lines{}.Encode(out, in)
 }
 
-// Peers that saw a clean end and do not end themselves are left after a while.
+// A session that showed its peers a clean end ends after a while, even if the peers do not end.
 func TestDrainLingers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t.Context(), t, translating(t), 1<<10)
@@ -162,7 +162,7 @@ func TestDrainLingers(t *testing.T) {
 	})
 }
 
-// What comes after the clean ends does not arrive: its sender is reset, and the bytes are counted.
+// Bytes that arrive after the clean ends are not delivered: their sender is reset, and they are counted.
 func TestDrainIsTooLateForBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t.Context(), t, translating(t), 1<<10)
@@ -187,7 +187,7 @@ func TestDrainIsTooLateForBytes(t *testing.T) {
 	})
 }
 
-// What the other side sends where nothing is relayed holds up no drain, and is not lost.
+// Bytes in a direction that is not relayed do not delay a drain, and do not count as lost.
 func TestDrainOfAnUnusedDirection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config := translating(t)
@@ -265,7 +265,7 @@ func TestCut(t *testing.T) {
 			if took := time.Since(began); result.Reason != DrainTimeout || took != cutTime {
 				t.Errorf("got %+v after %v, want drain_timeout after %v", result, took, cutTime)
 			}
-			// Of 21 bytes 8 were written: the first frame, and a part of the second.
+			// 8 of the 21 bytes were written: the first frame and a part of the second.
 			lost := result.Stats.ToUpstream
 			if lost.FramesOut != 1 || lost.FramesNotDelivered != 2 || lost.BytesNotDelivered != 7 {
 				t.Errorf("got %+v, want 1 frame written, and 2 of 7 bytes not delivered", lost)
@@ -340,8 +340,8 @@ func TestCut(t *testing.T) {
 	})
 }
 
-// While the sender floods, a session may be drained and cut at any moment: what the receiver gets is a beginning of the
-// stream in whole frames, and what it does not get is counted.
+// While the sender floods, a session may be drained and cut at any moment: the receiver gets the first frames of the stream, whole,
+// and the rest is counted.
 func TestCutWhileFlooded(t *testing.T) {
 	const frame = "0123456789\n"
 	const count = 1 << 17
@@ -375,8 +375,8 @@ func TestCutWhileFlooded(t *testing.T) {
 	}
 }
 
-// A session may come to rest at any moment of a dialogue: whatever a peer sent before it saw an end either arrived, or the
-// peer is reset and the bytes are counted.
+// A session may come to rest at any moment of a dialogue: bytes that a peer sent before it saw an end have arrived, or the peer is
+// reset and they are counted.
 func TestDrainAtAnyMoment(t *testing.T) {
 	for moment := range 100 {
 		synctest.Test(t, func(t *testing.T) {
@@ -386,7 +386,7 @@ func TestDrainAtAnyMoment(t *testing.T) {
 			talked := make(chan struct{})
 			go func() {
 				defer close(talked)
-				pause := quietTime - 50*time.Millisecond // of which each is longer than the one before, up to too long
+				pause := quietTime - 50*time.Millisecond // each pause is longer than the one before, until one is too long
 				for range 100 {
 					if s.down.send([]byte("0123456789\n")) != nil {
 						return

@@ -6,60 +6,61 @@ import (
 	"time"
 )
 
-// suppression is how long a frame is remembered for what it suppresses.
+// suppression is how long a frame can suppress identical ones.
 const suppression = 2 * time.Second
 
 const (
-	recentFrames    = 1 << 16 // remembered at most by a member
-	recentFirst     = 1 << 10 // and what there is memory for at first
-	recentFrameSize = 256     // bytes that are charged for each
+	recentFrames    = 1 << 16 // the most frames that a member remembers
+	recentFirst     = 1 << 10 // the number of frames for which memory is charged at first
+	recentFrameSize = 256     // bytes charged for each frame
 
-	// recentInterfaces are told apart. Interfaces come and go; after this many, all is forgotten once.
+	// recentInterfaces is the most interfaces that a filter distinguishes. Interfaces appear and disappear; when one more
+	// appears, the filter forgets everything once.
 	recentInterfaces = 64
 )
 
-// An echoFilter remembers what crossed a member of datagrams in the last two seconds, to tell the echoes of our own frames from
-// new ones. Each frame sent there suppresses at most one identical arrival on each interface. Each frame that came from
-// there and was passed on does so too, but not when its own source repeats it.
+// An echoFilter remembers the frames that a datagram member sent and received in the last two seconds, to distinguish echoes of our
+// own frames from new frames. By the first rule, each frame sent suppresses at most one identical arrival on each interface. By
+// the second rule, each frame that was received and passed on does so too, unless the arrival comes from the same source.
 //
-// The second rule ends a loop that the first one doesn't see. Two hosts relay between the networks A and B, and a
-// frame of A reaches one of them, but gets lost on its way to the other. The other one hears it on B, from the first,
-// for the first time, and so sends it to A, where the first did not send it but heard it before.
+// The second rule ends a loop that the first rule does not detect. Suppose two hosts relay between networks A and B, and a frame on A
+// reaches the first host but is lost on its way to the second. The second host receives the frame on B, from the first host, for the
+// first time, and therefore sends it to A. The first host has not sent this frame to A, but it has received it there.
 //
-// Times are not kept with every interface, but counted: of the credits that a frame gave, those of the ones that are
-// too old go first, since they were given first.
+// The filter does not store times for each interface; it counts credits. Each frame adds one credit for each interface, and takes it
+// back when it expires. The oldest credits are spent first, since they expire first.
 type echoFilter struct {
 	account *memoryAccount
 
 	mu         sync.Mutex
 	traces     map[uint64]*trace
 	spare      []*trace
-	ring       []record // in order of time, from head on
+	ring       []record // used records in order of time, from head on
 	head, used int
 	interfaces map[int]int
 	charge     int64
 	closed     bool
 }
 
-// A record is what has to be forgotten at its time.
+// A record is one occurrence of a frame, which expires suppression after at.
 type record struct {
 	hash  uint64
 	at    time.Time
-	heard uint64 // which of the trace's series of frames heard it belongs to; 0: sent
+	heard uint64 // the trace's series of received frames that it belongs to; 0: the frame was sent
 }
 
-// A trace is what is remembered of one frame.
+// A trace is the memory of one frame.
 type trace struct {
 	sent   credits
 	heard  credits
-	source netip.AddrPort // of the frames heard
-	series uint64         // of these; another one begins when the source changes
+	source netip.AddrPort // the source of the frames received
+	series uint64         // the number of their series; a new series begins when the source changes
 }
 
-// credits counts occurrences of a frame, and what they have suppressed.
+// credits counts occurrences of a frame, and the arrivals that they have suppressed.
 type credits struct {
 	added, expired uint64
-	spent          []uint64 // of those added, by interface
+	spent          []uint64 // how many of the added are spent or expired, by interface
 }
 
 func newEchoFilter(a *memoryAccount) *echoFilter {
@@ -79,7 +80,7 @@ func (r *echoFilter) sent(hash uint64, now time.Time) {
 	}
 }
 
-// heard reports whether an arrival is to be passed on, and remembers it if so.
+// heard reports whether a frame that has arrived is to be passed on. If so, it remembers the frame.
 func (r *echoFilter) heard(hash uint64, source netip.AddrPort, from int, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -106,7 +107,7 @@ func (r *echoFilter) heard(hash uint64, source netip.AddrPort, from int, now tim
 	return true
 }
 
-// number returns the place of an interface in credits.
+// number returns the index of an interface in credits.spent.
 func (r *echoFilter) number(from int) int {
 	n, ok := r.interfaces[from]
 	if ok {
@@ -123,7 +124,7 @@ func (r *echoFilter) number(from int) int {
 	return n
 }
 
-// trace returns what is remembered of a frame, to add to it.
+// trace returns the trace of a frame. It creates one if there is none.
 func (r *echoFilter) trace(hash uint64) *trace {
 	t := r.traces[hash]
 	if t == nil {
@@ -137,8 +138,8 @@ func (r *echoFilter) trace(hash uint64) *trace {
 	return t
 }
 
-// remember appends to the ring, which forgets its oldest record early if there is no room for another. It returns false
-// when there is no memory for any.
+// remember appends one to the ring. If the ring is full and can't grow, remember forgets the oldest record early. It returns false
+// if there is no memory for any record.
 func (r *echoFilter) remember(one record) bool {
 	if r.used == len(r.ring) && !r.grow() {
 		if r.used == 0 {
@@ -199,7 +200,7 @@ func (r *echoFilter) close() {
 
 func (c *credits) live() uint64 { return c.added - c.expired }
 
-// spend takes one credit on an interface, if one is left.
+// spend spends one credit on an interface and returns true, if one is left.
 func (c *credits) spend(number int) bool {
 	spent := c.expired
 	if number < len(c.spent) {

@@ -12,10 +12,10 @@ func TestRecent(t *testing.T) {
 	ship, host := netip.MustParseAddrPort("10.0.0.1:1"), netip.MustParseAddrPort("10.0.0.2:1")
 	type step struct {
 		after time.Duration
-		do    string // "sent", or who is heard
+		do    string // "sent", or the source of a frame that is received
 		hash  uint64
 		from  int
-		want  bool // passed on
+		want  bool // the frame is passed on
 	}
 	sent := func(hash uint64) step { return step{0, "sent", hash, 0, false} }
 	heard := func(who string, hash uint64, from int, want bool) step { return step{0, who, hash, from, want} }
@@ -69,7 +69,7 @@ func TestRecent(t *testing.T) {
 	}
 }
 
-// What is remembered is bounded, and paid for.
+// The number of remembered frames is limited, and their memory is charged.
 func TestRecentIsBounded(t *testing.T) {
 	now := time.Now()
 	memory := NewMemory(recentFrameSize*3*recentFirst, 0)
@@ -87,7 +87,7 @@ func TestRecentIsBounded(t *testing.T) {
 	if used := memory.Used(); used != 0 {
 		t.Errorf("%d bytes are still in use", used)
 	}
-	r.sent(1, now) // somebody had not noticed yet
+	r.sent(1, now) // a sender that does not know yet that the filter is closed
 
 	r = newEchoFilter(nil)
 	for hash := range uint64(3 * recentFrames) {
@@ -108,7 +108,7 @@ func TestRecentIsBounded(t *testing.T) {
 	}
 }
 
-// A memory of frames that keeps each with the interfaces it was spent on, as the rule reads.
+// A memory of frames that stores each frame with the interfaces on which it has suppressed an arrival, exactly as the rule says.
 type plainRecent struct{ all []*plainRecord }
 
 type plainRecord struct {
@@ -132,7 +132,7 @@ func (p *plainRecent) heard(hash uint64, source netip.AddrPort, from int, now ti
 			}
 		}
 	}
-	// Of the frames heard, those of one source count: of the last that was passed on.
+	// Of the received frames, only those from one source count: the source of the last frame that was passed on.
 	p.all = slices.DeleteFunc(p.all, func(one *plainRecord) bool {
 		return one.hash == hash && one.source.IsValid() && one.source != source
 	})
@@ -140,7 +140,7 @@ func (p *plainRecent) heard(hash uint64, source netip.AddrPort, from int, now ti
 	return true
 }
 
-// Counting credits comes to the same as keeping every frame.
+// Counting credits gives the same results as storing every frame.
 func TestRecentAgainstPlain(t *testing.T) {
 	for range 300 {
 		seed := rand.Uint64()

@@ -10,8 +10,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// encodeAll encodes the payloads of b and writes their frames. The caller has the turn. An error means that the
-// session is over.
+// encodeAll encodes the payloads of b and writes their frames. The caller holds the turn. An error means that the session is over.
 func (f *flow) encodeAll(b *batch) error {
 	f.frames.batch = b
 	payloads := b.payloads()
@@ -20,7 +19,7 @@ func (f *flow) encodeAll(b *batch) error {
 	return f.encodingFailed(err)
 }
 
-// encodeEnd lets the codec write what ends a stream.
+// encodeEnd encodes and writes the end of the stream.
 func (f *flow) encodeEnd() error {
 	b := newBatch(f.account, 0)
 	defer b.free(f.account)
@@ -29,7 +28,7 @@ func (f *flow) encodeEnd() error {
 	return f.encodingFailed(err)
 }
 
-// encodingFailed returns errOver for an error of encoding, after it has ended the session.
+// encodingFailed ends the session if err is an error of encoding, and then returns errOver. It returns nil if err is nil.
 func (f *flow) encodingFailed(err error) error {
 	f.frames.batch = nil
 	if err == nil || errors.Is(err, errOver) {
@@ -38,13 +37,13 @@ func (f *flow) encodingFailed(err error) error {
 	return f.codecFailed("encode", err)
 }
 
-// sessionFrames is where the frames of a session's flow go. Its errors are errOver.
+// sessionFrames writes the encoded frames of a session's flow. All its errors are errOver.
 type sessionFrames struct {
 	flow  *flow
-	batch *batch // whose payloads are encoded
+	batch *batch // the batch that is being encoded
 }
 
-// Prepare sees to room for the result of a call.
+// Prepare provides room for the result of a call.
 func (s *sessionFrames) Prepare(in *codeccall.Encode) (*codeccall.Encoded, error) {
 	f, b := s.flow, s.batch
 	if err := b.encodeInto(f.session.ctx, f.account, in.RoomNeeded); err != nil {
@@ -73,7 +72,7 @@ func (s *sessionFrames) Refused(index int, fault *codecs.Fault) error {
 	return s.flow.cannotCarry(s.batch, index, fault)
 }
 
-// frames counts the frames that end at ends; one of no bytes is an empty payload that was dropped.
+// frames counts the frames that end at ends. A frame of no bytes is an empty payload that the codec dropped.
 func (c *counters) frames(ends []uint32) {
 	empty, last := 0, uint32(0)
 	for _, end := range ends {
@@ -86,7 +85,8 @@ func (c *counters) frames(ends []uint32) {
 	c.empties.Add(int64(empty))
 }
 
-// cannotCarry deals with payload index of b, which the receiver's framing refused.
+// cannotCarry reports payload index of b, which the receiver's framing refused. Unless the policy is to skip it, cannotCarry ends the
+// session and returns errOver.
 func (f *flow) cannotCarry(b *batch, index int, fault *codecs.Fault) error {
 	f.counts.unrepresentable.Add(1)
 	v, payload := b.unrepresentable(f.session.ctx, f.sender.Codec, f.direction, index, fault)
@@ -100,7 +100,7 @@ func (f *flow) cannotCarry(b *batch, index int, fault *codecs.Fault) error {
 	return nil
 }
 
-// unrepresentable describes a payload of b, which came through codec, that the receiver's framing can't carry.
+// unrepresentable describes a payload of b that the receiver's framing can't carry. codec decoded b.
 func (b *batch) unrepresentable(ctx context.Context, codec codeccall.Codec, d Direction, index int, fault *codecs.Fault) (
 	v *Violation, payload []byte) {
 	payload = b.payload(index)

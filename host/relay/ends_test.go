@@ -21,8 +21,8 @@ type kept struct {
 
 func (k *kept) Close() error { k.closed++; return nil }
 
-// What the downstream sends through lines, and what the upstream, with counted frames, makes of it. Its
-// framing carries 12 bytes, its limit is 15.
+// The downstream sends lines; the upstream has counted frames. The upstream's framing can carry 12 bytes; the limit of its payloads
+// is 15 bytes.
 func TestViolations(t *testing.T) {
 	const hi, ho = "\x00\x00\x00\x02hi", "\x00\x00\x00\x02ho"
 	type violation struct {
@@ -137,7 +137,7 @@ func checkViolations[V comparable](t *testing.T, got []Violation, want []V, of f
 	}
 }
 
-// upTo refuses to encode payloads of more than so many bytes.
+// upTo refuses to encode payloads that are longer than a limit.
 type upTo struct {
 	counted
 	most int
@@ -225,7 +225,7 @@ func TestPeersBreak(t *testing.T) {
 	}
 }
 
-// A stream that had come to its end stays complete, whatever happens in the other direction.
+// A stream that has ended stays complete, whatever happens in the other direction.
 func TestCompleteStreamIsNotReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t.Context(), t, translating(t), 1<<10)
@@ -280,14 +280,14 @@ func (n needy) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	return consumed, err
 }
 
-// A codec that makes its stream wait for bytes that need not come has failed: nothing waits for ever, and nothing ends as if it
+// A codec that makes its stream wait for bytes that it does not need has failed: no stream waits forever, and no stream ends as if it
 // were complete.
 func TestCodecThatNeedsTooMuch(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		extra int
-		ends  bool   // it is seen when the stream ends
-		says  string // part of the error
+		ends  bool   // the error comes when the stream ends
+		says  string // a part of the error
 	}{
 		{"more than a frame can have", 1 << 21, false, "needs 2097156 bytes, but the longest frame has 1048580"},
 		{"a byte more than this frame has", 3, true, "found 1 payloads in 6 bytes, after it needed 7"},
@@ -316,7 +316,7 @@ func TestCodecThatNeedsTooMuch(t *testing.T) {
 	}
 }
 
-// greedy asks for a byte more of room whenever it got what it had asked for.
+// greedy asks for one more byte of room each time it gets the room that it asked for.
 type greedy struct {
 	lines
 	asks *atomic.Int64
@@ -370,7 +370,7 @@ func TestOneCodec(t *testing.T) {
 	}
 }
 
-// Bytes pass through as they are when no side has a codec.
+// Bytes pass through unchanged if neither side has a codec.
 func TestUnframed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t.Context(), t, Config{}, 10)

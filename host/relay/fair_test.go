@@ -25,7 +25,7 @@ func (s *relayed) close() Result {
 
 func lineOf(size int) []byte { return append(bytes.Repeat([]byte("x"), size), '\n') }
 
-// passes sends a frame and reports how long it took to arrive.
+// passes sends a frame and returns how long it took to arrive.
 func (s *relayed) passes(t *testing.T, size int) time.Duration {
 	t.Helper()
 	began := time.Now()
@@ -41,7 +41,7 @@ func (s *relayed) passes(t *testing.T, size int) time.Duration {
 	return time.Since(began)
 }
 
-// Peers that sent the beginnings of frames, and no more, cost what they sent.
+// Peers that have sent only the beginnings of frames cost as much memory as they sent.
 func TestIdlePeersLeaveMemory(t *testing.T) {
 	const peers, each = 254, 70_000
 	idle := func(t *testing.T, memory *Memory) []*relayed {
@@ -110,18 +110,18 @@ func TestIdlePeersLeaveMemory(t *testing.T) {
 	})
 }
 
-// Floods towards receivers that never read close nobody else, on the same route or another.
+// Floods towards receivers that never read close no other session, on the same route or another.
 func TestFloodsHarmNobody(t *testing.T) {
 	tests := []struct {
 		name   string
 		peers  int
 		limit  int64
-		sizes  []int // of the frames of those who do nothing wrong
+		sizes  []int // of the frames of the well-behaved senders
 		waited time.Duration
 	}{
-		// The share of each peer is 1.6 MiB, where a frame of 1 MiB takes up to 2 MiB on its way.
+		// The share of each peer is 1.6 MiB; a frame of 1 MiB needs up to 2 MiB.
 		{"1 MiB frames", 40, 64 << 20, []int{100, 60_000, 100_000, 500_000}, 10 * time.Second},
-		// The share of each is 128 KiB: what is left to those who want little is the allowance.
+		// The share of each peer is 128 KiB: senders of small frames get only their allowance.
 		{"far too many", 200, 25 << 20, []int{100, 1000, 10_000, 20_000}, 0},
 	}
 	for _, tt := range tests {
@@ -179,7 +179,7 @@ func testFloods(t *testing.T, peers int, size int64, sizes []int, mayWait time.D
 	}
 }
 
-// Directions that each hold a part of a frame and need more than there is don't block each other for good.
+// Directions that each hold a part of a frame, and together need more memory than there is, don't block each other forever.
 func TestLargeFramesDontBlockEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const peers = 12

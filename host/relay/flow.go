@@ -13,8 +13,8 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// A flow is one direction of a session. Its reader (run) receives and decodes; it also encodes and writes, except
-// while the sender floods: then another goroutine does that, one batch at a time.
+// A flow is one direction of a session. The goroutine of run, the reader, receives and decodes. The reader also encodes and writes,
+// except while the sender floods: then a second goroutine encodes and writes, one batch at a time.
 type flow struct {
 	session          *Session
 	sender, receiver *Side
@@ -22,23 +22,23 @@ type flow struct {
 
 	counts counters
 
-	// Only the reader uses these; while it is parked, a drain reads the inbox.
+	// Only the reader uses the fields below. While the reader is parked, a drain reads the inbox.
 	streamDecoder
-	longestTo int                 // bytes of the longest payload to the receiver
-	encoder   codecstream.Encoder // of the goroutine that has the turn
+	longestTo int                 // the receiver's longest payload, in bytes
+	encoder   codecstream.Encoder // for the goroutine that holds the turn
 	frames    sessionFrames       // likewise
-	later     chan *batch         // for the goroutine that delivers while the sender floods; nil: there is none
+	later     chan *batch         // to the goroutine that writes while the sender floods; nil: there is none
 	turn      chan struct{}       // holds a token while no goroutine encodes or writes
 
-	// What is lost when the session ends. The holder of the turn uses the first two.
+	// Frames and bytes that are lost when the session ends. The goroutine that holds the turn uses the first two fields.
 	lostFrames int64        // frames that were decoded and not written
-	lostBytes  int64        // bytes of their payloads; unframed, bytes that were not written
-	arrived    atomic.Int64 // bytes that had come when the session ended, also those that were not read
+	lostBytes  int64        // bytes of their payloads; in an unframed session, bytes that were not written
+	arrived    atomic.Int64 // bytes that had arrived when the session ended, read or not
 
 	mu     sync.Mutex
 	parked bool          // the reader is in the link's Read
 	halted halt          // unless going, bytes that are read from now on are not passed on
-	done   bool          // the flow finishes, or has
+	done   bool          // the flow is finishing or has finished
 	closed chan struct{} // closed when the flow has finished
 }
 
@@ -71,10 +71,10 @@ func (f *flow) openAccount() {
 	f.account, f.inbox.account = a, a
 }
 
-// active returns when the last byte was read from the sender, or written to the receiver; 0: none was.
+// active returns when the last byte was read from the sender or written to the receiver; 0: no byte yet.
 func (f *flow) active() int64 { return max(f.from.readAt.Load(), f.to.wroteAt.Load()) }
 
-// relayed is false where the sides' use leaves the flow out: then what is sent is discarded.
+// relayed reports whether the flow passes bytes on. If the Use of a side excludes the flow, its bytes are discarded.
 func (f *flow) relayed() bool { return f.sender.Use != SendOnly && f.receiver.Use != ReceiveOnly }
 
 func (f *flow) framed() bool { return f.relayed() && f.sender.Codec != nil }
@@ -82,13 +82,13 @@ func (f *flow) framed() bool { return f.relayed() && f.sender.Codec != nil }
 // absent reports whether the sender's direction was ended when the session started.
 func (f *flow) absent() bool { return f.sender.Use == SendOnly && f.sender.Shutdown }
 
-// complete is true when the receiver has seen, or needs, no other end than a plain one.
+// complete reports whether closing the receiver's link is safe: the receiver has seen a clean end, or gets nothing from this flow.
 func (f *flow) complete() bool { return f.to.wroteAll.Load() != 0 || !f.relayed() }
 
-// errOver ends a goroutine of a session that has ended already.
+// errOver ends a goroutine of a session, or of a member of a hub, that is already over.
 var errOver = errors.New("relay: the session is over")
 
-// run receives until the sender ends or the session does, and returns when nothing of the flow is under way.
+// run receives until the sender or the session ends. It returns when no work of the flow is under way.
 func (f *flow) run() {
 	if f.absent() {
 		f.finishAbsent()
@@ -99,7 +99,7 @@ func (f *flow) run() {
 		defer f.decoder.Direction.Close()
 		defer f.encoder.Direction.Close()
 	}
-	_ = f.receive() // an error only says that the session knows how it ended
+	_ = f.receive() // an error only says that the session is over; its outcome is recorded
 	f.explainTimeout(&f.session.outcome)
 	f.stopWriter()
 	<-f.turn
@@ -122,7 +122,7 @@ func (f *flow) finishAbsent() {
 	}
 }
 
-// countLost counts the frames and bytes that were received and not delivered. The caller holds the turn, and keeps it.
+// countLost counts the frames and bytes that arrived and were not delivered. The caller holds the turn, and does not pass it on.
 func (f *flow) countLost() {
 	if f.relayed() {
 		unread := max(0, f.arrived.Load()-f.counts.bytesRead.Load())
@@ -131,7 +131,7 @@ func (f *flow) countLost() {
 	}
 }
 
-// lose notes payloads that were decoded and will not be written. The caller holds the turn.
+// lose counts payloads that were decoded and will not be written. The caller holds the turn.
 func (f *flow) lose(refs []codecs.Ref) {
 	f.lostFrames += int64(len(refs))
 	for _, r := range refs {
@@ -139,7 +139,7 @@ func (f *flow) lose(refs []codecs.Ref) {
 	}
 }
 
-// noteArrived notes how many bytes have arrived for the receiver, read or unread.
+// noteArrived notes how many bytes have arrived from the sender, read or unread.
 func (f *flow) noteArrived() {
 	read := f.counts.bytesRead.Load()
 	if n, err := f.from.link.Readable(); err == nil {
@@ -158,7 +158,7 @@ func (f *flow) receive() error {
 			return f.stop(n, how, err)
 		}
 		if f.session.over() {
-			return errOver // an end that the session itself made says nothing about the peer
+			return errOver // the session itself has shut the link, so err says nothing about the peer
 		}
 		if !f.inbox.flooding {
 			f.stopWriter()
@@ -178,7 +178,7 @@ func (f *flow) receive() error {
 	}
 }
 
-// read reads once from the sender. If the flow was halted before or meanwhile, the bytes are not passed on.
+// read reads once from the sender. If the flow was halted before or during the read, the bytes are not passed on.
 func (f *flow) read() (n int, how halt, err error) {
 	if how := f.park(); how != going {
 		return 0, how, nil
@@ -192,7 +192,7 @@ func (f *flow) read() (n int, how halt, err error) {
 	return n, going, err
 }
 
-// pass moves on what was received. An error means that the session is over.
+// pass passes on the received bytes. An error means that the session is over.
 func (f *flow) pass(eof bool) error {
 	switch {
 	case !f.relayed():
@@ -215,7 +215,8 @@ func (f *flow) passRaw() error {
 	return err
 }
 
-// finish ends the flow after its sender has ended and everything received was passed on. An error means that the session is over.
+// finish ends the flow after its sender has ended: it passes on the rest, and ends the receiver's stream. An error means that the
+// session is over.
 func (f *flow) finish() error {
 	defer close(f.closed)
 	if err := f.pass(true); err != nil {
@@ -231,7 +232,7 @@ func (f *flow) finish() error {
 	return nil
 }
 
-// end lets the receiver see the end of its stream.
+// end ends the receiver's stream cleanly.
 func (f *flow) end() error {
 	<-f.turn
 	defer func() { f.turn <- struct{}{} }()
@@ -246,7 +247,7 @@ func (f *flow) end() error {
 	return f.closeWrite()
 }
 
-// closeWrite ends the receiver's stream, unless bytes came that should have been part of it.
+// closeWrite ends the receiver's stream, unless late bytes have arrived that should have been part of it.
 func (f *flow) closeWrite() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -256,7 +257,7 @@ func (f *flow) closeWrite() error {
 	return f.to.closeWrite()
 }
 
-// wait returns when what was handed over has been written, or can't be.
+// wait returns when no goroutine encodes or writes: delivered batches have been written, or can't be.
 func (f *flow) wait() {
 	<-f.turn
 	f.turn <- struct{}{}
@@ -288,8 +289,8 @@ func (f *flow) codecFailed(call string, err error) error {
 	return f.fail(CodecFailed, fmt.Errorf("relay: %s: %s: %w", f.direction, call, err))
 }
 
-// deliver has b encoded and written: at once, or, while the sender floods, by a goroutine, with the inbox's buffer.
-// last says that the decoder is through with that buffer.
+// deliver encodes and writes b. While the sender floods, another goroutine does so, and gets the inbox's buffer with b. last says
+// that the decoder no longer needs that buffer.
 func (f *flow) deliver(b *batch, last bool) error {
 	if len(b.found.Refs) == 0 {
 		b.free(f.account)
@@ -311,10 +312,10 @@ func (f *flow) deliver(b *batch, last bool) error {
 	return f.writeBatch(b)
 }
 
-// writeBatchLater has another goroutine write b. There is one as long as the sender floods.
+// writeBatchLater passes b to the goroutine that writes while the sender floods. It starts the goroutine if there is none.
 func (f *flow) writeBatchLater(b *batch) {
 	if f.later == nil {
-		later := make(chan *batch, 1) // only the holder of the turn sends, so there is room
+		later := make(chan *batch, 1) // only the goroutine that holds the turn sends, so there is room
 		f.later = later
 		go func() {
 			for b := range later {
@@ -325,7 +326,7 @@ func (f *flow) writeBatchLater(b *batch) {
 	f.later <- b
 }
 
-// stopWriter ends that goroutine, once it has written what it was given.
+// stopWriter ends the goroutine of writeBatchLater, after it has written its batch. stopWriter does not wait.
 func (f *flow) stopWriter() {
 	if f.later != nil {
 		close(f.later)
@@ -333,7 +334,7 @@ func (f *flow) stopWriter() {
 	}
 }
 
-// writeBatch encodes and writes b, frees it, and gives back the turn.
+// writeBatch encodes and writes b, frees b, and passes the turn on.
 func (f *flow) writeBatch(b *batch) error {
 	err := f.encodeAll(b)
 	b.free(f.account)

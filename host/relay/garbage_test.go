@@ -15,7 +15,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A calling codec counts decodes. With single set it is one that knows of no skips.
+// A calling codec counts decode calls. With single set, it does not skip within a call.
 type calling struct {
 	codeccall.Codec
 	single bool
@@ -41,7 +41,7 @@ func (d callingDirection) Decode(ctx context.Context, in *codeccall.Decode, out 
 
 const bang = "!bang..." // a faulty frame of lines: eight bytes
 
-// skipping runs a session that skips violations, and returns it with its codec and what it reports.
+// skipping runs a session that skips violations, and returns it with its codec and its reports.
 func skipping(t *testing.T, single bool, limits Timeouts) (*relayed, *calling, *[]string) {
 	config := translating(t)
 	from := &calling{Codec: config.Downstream.Codec, single: single}
@@ -88,13 +88,13 @@ func TestManyViolationsInOneCall(t *testing.T) {
 	}
 }
 
-// Garbage is read as slowly as what it costs, and no timeout runs meanwhile.
+// Violations are read only as fast as their cost allows, and no timeout runs meanwhile.
 func TestGarbageIsReadSlowly(t *testing.T) {
 	for _, single := range []bool{false, true} {
 		t.Run(fmt.Sprintf("single=%t", single), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, _, reported := skipping(t, single, Timeouts{Frame: time.Second})
-				points := 3 * garbagePoints // what is free at first, and two seconds' worth
+				points := 3 * garbagePoints // the points that are free at first, and those of two seconds
 				violations := points
 				if single {
 					violations /= callPoints
@@ -119,7 +119,7 @@ func TestGarbageIsReadSlowly(t *testing.T) {
 	}
 }
 
-// A session whose garbage is not read for the moment ends as soon as any other.
+// A session that pauses because of violations ends as soon as any other.
 func TestGarbageEndsWithItsSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -136,7 +136,7 @@ func TestGarbageEndsWithItsSession(t *testing.T) {
 	})
 }
 
-// A breakable link can be broken while bytes are left to read.
+// A breakable link can be broken while it has unread bytes.
 type breakable struct {
 	Link
 	broken atomic.Bool
@@ -149,7 +149,7 @@ func (b *breakable) Lost() error {
 	return nil
 }
 
-// What a sender of garbage left behind is not read once it has reset its connection.
+// After a sender of violations has reset its connection, its unread bytes are not read.
 func TestGarbageOfOneWhoLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config := translating(t)
@@ -179,8 +179,8 @@ func TestGarbageOfOneWhoLeft(t *testing.T) {
 	})
 }
 
-// A sender of datagrams can't be made to wait: when its violations have cost too much, the first one ends its datagram, until
-// the time has paid for more.
+// A sender of datagrams can't be made to wait: after too many violations, the first violation ends its datagram, until enough time has
+// passed.
 func TestGarbageInDatagrams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -194,7 +194,7 @@ func TestGarbageInDatagrams(t *testing.T) {
 
 		const most = garbagePoints / callPoints
 		device.send(strings.Repeat(bang, most-1) + "paid\n")
-		synctest.Wait() // datagrams that come together are decoded side by side
+		synctest.Wait() // datagrams that arrive together are decoded at the same time
 		device.send(bang + bang + bang + "not paid\n")
 		synctest.Wait()
 		if calls := c.calls.Load(); calls > most+5 {

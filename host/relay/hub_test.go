@@ -16,20 +16,20 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A peer of a member that runs.
+// A peer is the peer of a running member.
 type peer struct {
 	*link
 	member *Member
 	result chan MemberResult
 }
 
-// join lets a stream take part in h, over a connection that holds up to limit bytes each way.
+// join adds a stream to h, over a connection that holds up to limit bytes each way.
 func join(t testing.TB, h *Hub, config StreamMember, limit int) *peer {
 	t.Helper()
 	return joinUntil(t.Context(), t, h, config, limit)
 }
 
-// joinUntil is join for a member whose Run has this context.
+// joinUntil is like join, for a member whose Run has this context.
 func joinUntil(ctx context.Context, t testing.TB, h *Hub, config StreamMember, limit int) *peer {
 	t.Helper()
 	p := &peer{result: make(chan MemberResult, 1)}
@@ -57,7 +57,7 @@ func (p *peer) ended(t testing.TB, want Reason) MemberResult {
 	return result
 }
 
-// text receives to the end and returns all.
+// text receives to the end, and returns everything.
 func (p *peer) text(t testing.TB) string {
 	t.Helper()
 	all, err := p.receive()
@@ -67,7 +67,7 @@ func (p *peer) text(t testing.TB) string {
 	return string(all)
 }
 
-// drain drains h and lets the peers end as well.
+// drain drains h, and ends the peers' directions as well.
 func drain(h *Hub, peers ...*peer) {
 	h.End(Drained)
 	for _, p := range peers {
@@ -216,7 +216,7 @@ func TestHubEncodesOnceForEachCodec(t *testing.T) {
 	})
 }
 
-// A sender lives on while codecs come and go.
+// A sender goes on while receivers with different codecs join and leave.
 func TestHubForgetsCodecs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -245,8 +245,7 @@ func TestHubForgetsCodecs(t *testing.T) {
 }
 
 func TestHubQueuePolicies(t *testing.T) {
-	// Ten frames reach a receiver that takes nothing at first, but for what its writer and its connection hold: the
-	// first. Each frame has 100 bytes.
+	// Ten frames of 100 bytes are sent to a receiver that reads nothing at first. Its writer and its connection hold the first.
 	frame := func(i int) string { return fmt.Sprintf("%099d\n", i) }
 	frames := func(numbers ...int) string {
 		var all strings.Builder
@@ -289,7 +288,7 @@ func TestHubQueuePolicies(t *testing.T) {
 					slow.in.limit = 100
 					sender, quick := join(t, h, with(c), 1<<20), join(t, h, with(c), 1<<20)
 					synctest.Wait()
-					sender.send([]byte(frame(0) + frame(0))) // in flight, and in the writer's hand
+					sender.send([]byte(frame(0) + frame(0))) // one in the connection, and one taken by the writer
 					synctest.Wait()
 					want := frame(0) + frame(0)
 					for at := 0; at < 10; at += 10 / batches {
@@ -361,7 +360,7 @@ func (s *stream) len() int {
 	return len(s.held)
 }
 
-// Empty frames of no bytes cost none, so they are bounded by their number.
+// Empty frames have no bytes, so the queue limits their number.
 func TestQueueBoundsEmptyFrames(t *testing.T) {
 	var counts hubCounters
 	var q queue
@@ -371,13 +370,13 @@ func TestQueueBoundsEmptyFrames(t *testing.T) {
 		t.Fatal(err)
 	}
 	q.push(p.whole())
-	p.letGo()
+	p.release()
 	if frames, size := q.held(); frames != 3 || size != 0 || counts.droppedFrames.Load() != 7 {
 		t.Errorf("got %d frames, %d bytes, %d dropped; want 3, 0, 7", frames, size, counts.droppedFrames.Load())
 	}
 	q.close()
 	if p.buf != nil {
-		t.Error("the parcel was not let go of")
+		t.Error("the shared frames were not released")
 	}
 }
 
@@ -387,8 +386,8 @@ func TestHubViolations(t *testing.T) {
 		on          OnViolation
 		wire        string
 		end         bool
-		want        string // for the others
-		reason      Reason // "": the sender stays
+		want        string // what the other members get
+		reason      Reason // the sender's; "": the sender stays
 		violations  int64
 		kept        string
 		unrepresent int64
@@ -436,7 +435,7 @@ func TestHubViolations(t *testing.T) {
 				if stats.Violations != tt.violations || stats.Unrepresentable != tt.unrepresent || violations != 1 {
 					t.Errorf("got %+v and %d reports", stats, violations)
 				}
-				if got := h.Stats().Unrepresentable; got != tt.unrepresent { // one receiver could not get each of them
+				if got := h.Stats().Unrepresentable; got != tt.unrepresent { // each of them could not be carried to one receiver
 					t.Errorf("the hub counts %d payloads that can't be represented, want %d", got, tt.unrepresent)
 				}
 				if got := kept.String(); got != tt.kept {
@@ -771,7 +770,7 @@ func TestHubEndsWhoWaits(t *testing.T) {
 	})
 }
 
-// Frames that outgrow a read, and queues, arrive as well, and between them short ones.
+// Frames that are longer than a read or a queue arrive too, with short frames between them.
 func TestHubLongFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := NewMemory(16<<20, time.Minute)
@@ -800,7 +799,7 @@ func TestHubLongFrames(t *testing.T) {
 	})
 }
 
-// What a member's use leaves out is ended in its link, if that is asked for.
+// The direction that a member's Use excludes is ended in its link if Shutdown is set.
 func TestHubShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)

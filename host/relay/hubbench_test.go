@@ -42,7 +42,7 @@ func BenchmarkHub(b *testing.B) {
 	}
 }
 
-// takers lets receivers join that wait for nothing and lose nothing.
+// takers adds receivers that never wait and lose nothing.
 func takers(b *testing.B, h *Hub, receivers int) (results []chan MemberResult) {
 	to := codec(b, counted{}, 1<<20)
 	for range receivers {
@@ -64,7 +64,7 @@ func takers(b *testing.B, h *Hub, receivers int) (results []chan MemberResult) {
 	return results
 }
 
-// A flood gives the same datagrams again and again, in full batches.
+// A flood returns the same datagrams repeatedly, in full batches.
 type flood struct {
 	datagrams []Datagram
 	left      int
@@ -116,7 +116,7 @@ func BenchmarkHubDatagrams(b *testing.B) {
 				<-flood.done
 				h.End(Drained)
 				for _, result := range results {
-					if got := <-result; got.Stats.FramesOut+datagramBatch < int64(b.N) { // a drain may come before the last batch
+					if got := <-result; got.Stats.FramesOut+datagramBatch < int64(b.N) { // a drain may begin before the last batch
 						b.Fatalf("got %+v", got)
 					}
 				}

@@ -9,51 +9,52 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// Datagrams is a place where datagrams come from and go to. Receive is called from one goroutine at a time, and so is
-// Send; Close from any.
+// Datagrams is a source and destination of datagrams, such as a socket. One goroutine at a time calls Receive, and one at a time
+// calls Send. Any goroutine may call Close at any time.
 type Datagrams interface {
-	// Receive waits for datagrams and fills in as many as there are, at least one unless there is an error. Their bytes
-	// stay as they are until the next call. Datagrams that were cut on their way are not among them.
+	// Receive waits for datagrams and stores as many as have arrived, up to len(into): at least one, unless there is an error.
+	// Their bytes stay valid until the next call. Receive leaves out datagrams that were truncated.
 	Receive(into []Datagram) (n int, err error)
-	// Send sends each frame as a datagram of its own, and returns how many it sent from the front. An error concerns the
-	// next one; if it wraps ErrNotSent, that one is given up, and otherwise the member is over. Frames are not kept.
+	// Send sends each frame as a datagram of its own, in order, and returns how many it sent. An error concerns the frame after
+	// these. If the error wraps ErrNotSent, only that frame is dropped; any other error ends the member. Send does not keep the
+	// frames.
 	Send(frames [][]byte) (n int, err error)
-	// Close wakes blocked calls. It may be called again.
+	// Close closes the source and wakes blocked calls. It may be called more than once.
 	Close() error
 }
 
-// ErrNotSent says that one datagram could not be sent, but others may be.
+// ErrNotSent means that one datagram could not be sent, but others may be.
 var ErrNotSent = errors.New("datagram not sent")
 
-// A Datagram is one that has arrived.
+// A Datagram is a datagram that has arrived.
 type Datagram struct {
 	Bytes     []byte
 	Source    netip.AddrPort
-	Interface int  // where it arrived, as a number that is the interface's as long as it exists; 0: not known
-	Own       bool // it is known to be one that we sent
+	Interface int  // a number of the interface on which it arrived, constant while that interface exists; 0: unknown
+	Own       bool // it is known to be a datagram that we sent
 }
 
-// A DatagramMember describes a member that is a place of datagrams.
+// A DatagramMember describes a member that sends and receives datagrams.
 type DatagramMember struct {
 	MemberConfig
 	Datagrams Datagrams
-	// MaxDatagram is the longest datagram that can be sent, in bytes; 0: 65507, as for UDP over IPv4. A longer frame is
-	// reported as a violation (ErrTooLong), and not sent.
+	// MaxDatagram is the longest datagram that can be sent, in bytes; 0: 65507, as for UDP over IPv4. A longer frame is not
+	// sent, and is reported as a violation (ErrTooLong).
 	MaxDatagram int
-	// Answers says that what comes is for this member alone, from a flow or a peer that was dialed: no host that relays
-	// repeats there what it heard. Then frames are not remembered, and identical ones all pass.
+	// Answers says that all datagrams that arrive are meant for this member alone: they come from a flow, or from a peer that
+	// was dialed. So they include no echoes from another relaying host. Then the member does not remember frames, and identical
+	// frames all pass.
 	Answers bool
 }
 
-// What a UDP datagram over IPv4 can hold at most, and how many are received or sent in one call: few at first, and more
-// when they come faster.
 const (
-	maxDatagram   = 65507
-	datagramBatch = 128
-	firstBatch    = 4
+	maxDatagram   = 65507 // the longest UDP datagram over IPv4, in bytes
+	datagramBatch = 128   // the most datagrams that one call receives or sends
+	firstBatch    = 4     // the most that a call receives at first; this grows when datagrams arrive faster
 )
 
-// Datagrams prepares a member, which owns its Datagrams once Run is called. It fails with a codec that uses state.
+// Datagrams prepares a member that sends and receives datagrams. The member owns config.Datagrams from the call of Run on. Datagrams
+// returns an error if the codec uses state.
 func (h *Hub) Datagrams(config DatagramMember) (*Member, error) {
 	m, err := h.newMember(config.MemberConfig, nil)
 	if err != nil {
@@ -93,7 +94,7 @@ func (p *datagramTransport) open() {
 	p.receiver.transport, p.receiver.garbage = p, newGarbage()
 }
 
-// receive is the reader.
+// receive is the loop of the reader.
 func (p *datagramTransport) receive() {
 	if p.config.Use != SendOnly {
 		defer p.receiver.close()
@@ -145,7 +146,7 @@ func (p *datagramTransport) pass(all []Datagram) {
 	p.hub.exit(p.Member)
 }
 
-// transmit is the writer.
+// transmit is the loop of the writer.
 func (p *datagramTransport) transmit() {
 	for {
 		p.taken = p.queue.dequeue(p.taken[:0])
@@ -154,7 +155,7 @@ func (p *datagramTransport) transmit() {
 		}
 		err := p.sendSegments(p.taken)
 		for i, s := range p.taken {
-			s.letGo()
+			s.release()
 			p.taken[i] = frameRange{}
 		}
 		if err != nil {
@@ -162,7 +163,7 @@ func (p *datagramTransport) transmit() {
 		}
 	}
 	if p.drained() {
-		p.end(p.finalReason(), nil, Neither) // there is no peer to wait for, but a Receive to wake
+		p.end(p.finalReason(), nil, Neither) // wakes Receive; there is no peer to wait for
 	}
 }
 
@@ -185,7 +186,7 @@ func (p *datagramTransport) sendSegments(all []frameRange) error {
 	return p.sendFrames()
 }
 
-// sendFrames sends what was gathered. An error means that the member is over.
+// sendFrames sends the frames in p.frames. An error means that the member is over.
 func (p *datagramTransport) sendFrames() error {
 	defer func() {
 		clear(p.frames)
@@ -214,7 +215,7 @@ func (p *datagramTransport) sendFrames() error {
 	return nil
 }
 
-// tooLong reports a frame that no datagram can hold.
+// tooLong reports a frame that is longer than a datagram may be.
 func (p *datagramTransport) tooLong(frame []byte) {
 	p.counts.unrepresentable.Add(1)
 	fault := codecstream.TooLong(p.longest)
@@ -233,10 +234,10 @@ func (p *datagramTransport) failed(operation string, err error, d Direction) err
 
 func (p *datagramTransport) forAll() bool { return !p.answers }
 
-// unread is false: datagrams are whole, and which of them came before an end is nothing that a peer could know.
+// unread returns false: datagrams are whole, and a peer can't know which of them arrived before an end.
 func (p *datagramTransport) unread() bool { return false }
 
-// stalled is false: the system takes a datagram, or drops it, at once.
+// stalled returns false: the system accepts or drops a datagram at once.
 func (p *datagramTransport) stalled() bool { return false }
 
 func (p *datagramTransport) cut()   { _ = p.datagrams.Close() }

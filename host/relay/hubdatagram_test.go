@@ -17,7 +17,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A lan is a network in memory: what one socket sends, all hear.
+// A lan is a network in memory: all sockets receive what one socket sends.
 type lan struct {
 	mu      sync.Mutex
 	change  *sync.Cond
@@ -25,7 +25,7 @@ type lan struct {
 	crossed int // datagrams
 }
 
-// A socket is a place on a lan.
+// A socket is a socket on a lan.
 type socket struct {
 	lan     *lan
 	addr    netip.AddrPort
@@ -105,7 +105,7 @@ func (s *socket) send(datagrams ...string) {
 	}
 }
 
-// heard returns what others sent here, and forgets it.
+// heard returns and removes the datagrams that others sent to the socket.
 func (s *socket) heard() []string {
 	s.lan.mu.Lock()
 	defer s.lan.mu.Unlock()
@@ -119,7 +119,7 @@ func (s *socket) heard() []string {
 	return all
 }
 
-// joinLAN lets h take part in a network.
+// joinLAN adds a network to h.
 func joinLAN(t testing.TB, h *Hub, config DatagramMember) *peer {
 	t.Helper()
 	p := &peer{result: make(chan MemberResult, 1)}
@@ -309,8 +309,8 @@ func TestHubDatagramsOfVeryManyFrames(t *testing.T) {
 	})
 }
 
-// Two hosts relay between two networks, both ways. What a device sends on one is heard on the other, no matter which
-// arrivals are lost, and nothing goes round.
+// Two hosts relay between two networks, both ways. A frame that a device sends on one network arrives on the other, whichever arrivals
+// are lost, and no frame loops.
 func TestHubsDoNotLoop(t *testing.T) {
 	for lost := range 4 {
 		t.Run(fmt.Sprintf("lost %02b", lost), func(t *testing.T) {
@@ -329,10 +329,10 @@ func TestHubsDoNotLoop(t *testing.T) {
 				}
 				synctest.Wait()
 				for i := range 20 {
-					sentence := fmt.Sprintf("moored %d\n", i/10) // it repeats its sentences
+					sentence := fmt.Sprintf("moored %d\n", i/10) // the device repeats its sentences
 					device.send(sentence)
 					synctest.Wait()
-					// Each host passes it on, unless it hears it from the other first: then that host's is passed back, once.
+					// Each host passes the frame on, unless it receives the other host's copy first: then it passes that copy back, once.
 					got := listener.heard()
 					if both := i == 0 && lost == 3; both != (len(got) == 0) || len(got) > 2 ||
 						slices.ContainsFunc(got, func(s string) bool { return s != sentence }) {
@@ -390,7 +390,7 @@ func TestHubDatagramMemberDrains(t *testing.T) {
 	})
 }
 
-// A datagram that can't be decoded for want of a process ends the member.
+// A datagram that can't be decoded because there is no codec process ends the member.
 func TestHubDatagramCodecFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -405,7 +405,7 @@ func TestHubDatagramCodecFails(t *testing.T) {
 	})
 }
 
-// What comes to a member that only sends is discarded, and so is what comes while there is no memory.
+// Datagrams to a member that only sends are discarded, and so are datagrams that arrive while there is no memory.
 func TestHubDatagramsDiscarded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := NewMemory(allowance, time.Minute)
@@ -433,7 +433,7 @@ func TestHubDatagramsDiscarded(t *testing.T) {
 	})
 }
 
-// swelling makes one MiB of every byte.
+// swelling decodes each byte to one MiB.
 type swelling struct{ lines }
 
 func (swelling) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
@@ -449,7 +449,7 @@ func (swelling) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	return len(in.Bytes), nil
 }
 
-// One datagram takes no more memory than there is: what there is none for is dropped and counted.
+// A datagram uses no more memory than there is: payloads for which there is no memory are dropped and counted.
 func TestDatagramThatSwells(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 16 << 20
@@ -458,7 +458,7 @@ func TestDatagramThatSwells(t *testing.T) {
 		l := newLAN()
 		device := l.socket()
 		place := onLAN(l, codec(t, swelling{}, 1<<20))
-		place.Answers = true // so that nothing is remembered
+		place.Answers = true // so that the member remembers no frames
 		p := joinLAN(t, h, place)
 		receiver := with(codec(t, counted{}, 1<<20))
 		receiver.Queue = Queue{Policy: Block}

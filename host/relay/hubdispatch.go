@@ -10,20 +10,20 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// A dispatcher passes what one member sends on to all receivers, encoded once for each codec among them. It is for one
-// goroutine.
+// A dispatcher passes the payloads of one member to all receivers. It encodes them once for each codec among the receivers. Only one
+// goroutine uses it.
 type dispatcher struct {
 	member      *Member
-	longest     int // bytes of the longest payload from the member
+	longest     int // the member's longest payload, in bytes
 	encoders    map[codeccall.Codec]*codecstream.Encoder
-	frames      groupFrames   // of the group at hand
-	receiverSet *receiverSet  // that the encoders are for
-	hashes      []uint64      // of the payloads at hand, if a receiver remembers them
-	late        []backlog     // of receivers whose queues had no room for all of the batch at hand
-	room        chan struct{} // gets a token when one of them may have room
-	waiting     account       // for stalled ones
-	joined      []byte        // payloads as datagrams, one after the other
-	ends        []uint32      // of these
+	frames      groupFrames   // for the current group
+	receiverSet *receiverSet  // the receivers that the encoders are for
+	hashes      []uint64      // of the payloads of the current batch, if a receiver has an echoFilter
+	late        []backlog     // of receivers whose queues had no room for all of the current batch
+	room        chan struct{} // gets a token when one of these queues may have room
+	waiting     account       // the time spent waiting for stalled receivers
+	joined      []byte        // payloads that are sent as datagrams, one after the other
+	ends        []uint32      // the ends of these payloads in joined
 }
 
 func (d *dispatcher) begin(m *Member, longest int) {
@@ -37,8 +37,8 @@ func (d *dispatcher) close() {
 	d.encoders = nil
 }
 
-// send passes the payloads of b on. Its error is a *Violation that is not skipped, after all receivers that could got
-// theirs, or says that there was no memory.
+// send passes the payloads of b to all receivers. It returns a *Violation that is not skipped, after all receivers whose framing can
+// carry the payloads have got them; or an error if there was no memory.
 func (d *dispatcher) send(b *batch) error {
 	audience := d.member.hub.listeners()
 	if audience != d.receiverSet {
@@ -64,7 +64,7 @@ func (d *dispatcher) send(b *batch) error {
 	return failed
 }
 
-// forget closes the encoders of codecs that the receiver set doesn't have.
+// forget closes the encoders of codecs that no receiver in audience has.
 func (d *dispatcher) forget(audience *receiverSet) {
 	d.receiverSet = audience
 	for codec, encoder := range d.encoders {
@@ -100,7 +100,7 @@ func (d *dispatcher) sendGroup(g *group, b *batch) error {
 		return d.frames.violation
 	}
 	if lost := len(b.found.Refs) - done; !d.frames.taken {
-		g.starve(lost)
+		g.countStarved(lost)
 		if d.member.over() {
 			d.member.counts.framesNotDelivered.Add(int64(lost))
 		}
@@ -112,7 +112,7 @@ func (d *dispatcher) sendGroup(g *group, b *batch) error {
 	return nil
 }
 
-// codecFailed ends the receivers of g, whose codec failed.
+// codecFailed ends the members that are receivers of g, whose codec failed.
 func (d *dispatcher) codecFailed(g *group, err error) {
 	if d.member.over() {
 		return // its context ended the call
@@ -124,17 +124,17 @@ func (d *dispatcher) codecFailed(g *group, err error) {
 	}
 }
 
-// groupFrames is where the frames of one codec go: into the queues of its group.
+// groupFrames adds the encoded frames of one codec to the queues of its group.
 type groupFrames struct {
 	dispatcher *dispatcher
 	group      *group
 	batch      *batch
-	failed     bool  // for want of memory, rather than by the codec
-	taken      bool  // the frames that could not be queued were encoded
-	violation  error // the first that is not skipped
+	failed     bool  // an error is due to a lack of memory, and not to the codec
+	taken      bool  // the frames that could not be queued were already encoded
+	violation  error // the first violation that is not skipped
 }
 
-// Prepare sees to room for the result of a call.
+// Prepare provides room for the result of a call.
 func (s *groupFrames) Prepare(in *codeccall.Encode) (*codeccall.Encoded, error) {
 	d, b := s.dispatcher, s.batch
 	if err := b.encodeInto(d.member.ctx, d.member.account, in.RoomNeeded); err != nil {
@@ -145,7 +145,7 @@ func (s *groupFrames) Prepare(in *codeccall.Encode) (*codeccall.Encoded, error) 
 	return &b.out, nil
 }
 
-// Frames gives the result of a call to the queues.
+// Frames adds the result of a call to the queues.
 func (s *groupFrames) Frames(out *codeccall.Encoded, first int) (done int, err error) {
 	d, b := s.dispatcher, s.batch
 	b.encoded(d.member.account)
@@ -157,7 +157,7 @@ func (s *groupFrames) Frames(out *codeccall.Encoded, first int) (done int, err e
 	return len(out.Ends), nil
 }
 
-// Refused reports a payload that the framing of the group can't carry. The others go on.
+// Refused reports a payload that the framing of the group can't carry. Encoding goes on with the other payloads.
 func (s *groupFrames) Refused(index int, fault *codecs.Fault) error {
 	if err := s.dispatcher.cannotCarry(s.group, s.batch, index, fault); s.violation == nil {
 		s.violation = err
@@ -165,7 +165,7 @@ func (s *groupFrames) Refused(index int, fault *codecs.Fault) error {
 	return nil
 }
 
-// sendPlain sends each payload as it is.
+// sendPlain sends each payload, unframed, as a datagram.
 func (d *dispatcher) sendPlain(g *group, b *batch) error {
 	for at := 0; at < len(b.found.Refs); {
 		d.joined, d.ends = d.joined[:0], d.ends[:0]
@@ -185,7 +185,7 @@ func (d *dispatcher) sendPlain(g *group, b *batch) error {
 	return nil
 }
 
-// deliver gives frames to the queues of the group; index is the first one's among the payloads at hand.
+// deliver adds frames to the queues of the group. index is the index of the first frame's payload in the current batch.
 func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) error {
 	p, err := newSharedFrames(d.member.ctx, d.member.hub.queued, wire, ends, g.codec == nil)
 	if err != nil {
@@ -194,7 +194,7 @@ func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) er
 	frames := 0
 	if p != nil {
 		frames = p.frames
-		defer p.letGo()
+		defer p.release()
 	}
 	for _, r := range g.receivers {
 		if !r.hears(d.member) {
@@ -212,16 +212,16 @@ func (d *dispatcher) deliver(g *group, wire []byte, ends []uint32, index int) er
 	return nil
 }
 
-// starve counts frames that outboxes did not get because there was no memory or their codec failed.
-func (g *group) starve(frames int) {
+// countStarved counts frames that the outboxes of g did not get because there was no memory or because their codec failed.
+func (g *group) countStarved(frames int) {
 	for _, r := range g.receivers {
-		if r.lasts {
+		if r.ofOutbox {
 			r.tally.starved.Add(int64(frames))
 		}
 	}
 }
 
-// remember adds the frames that are about to be sent to r to the recent ones of r.
+// remember adds frames that are about to be sent to r to the echoFilter of r.
 func (d *dispatcher) remember(r *receiver, ends []uint32, index int, empties bool) {
 	now := time.Now()
 	for i, end := range ends {
@@ -231,8 +231,8 @@ func (d *dispatcher) remember(r *receiver, ends []uint32, index int, empties boo
 	}
 }
 
-// cannotCarry deals with payload index of b, which the framing of a group refused. It returns the violation, unless that
-// is skipped.
+// cannotCarry reports payload index of b, which the framing of g refused. It returns the violation, or nil if the violation is
+// skipped.
 func (d *dispatcher) cannotCarry(g *group, b *batch, index int, fault *codecs.Fault) error {
 	m := d.member
 	m.counts.uncarried.Add(1)

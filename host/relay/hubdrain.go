@@ -6,16 +6,16 @@ import "time"
 type hubDrain struct {
 	reason Reason
 	since  time.Time
-	timer  *time.Timer // of the next look
+	timer  *time.Timer // of the next call of checkDrain
 }
 
-// Drain ends the hub, with reason, once it rests: when no member has received anything for a second, no frame is unfinished, and
-// all queues are empty. Then the hub ends as by [Hub.End]. Until then members go on as before; only members of an [Outbox] may
-// still join. Datagram members that any peer may send to (without [DatagramMember].Answers) stop receiving at once, just as
-// listeners stop accepting.
+// Drain ends the hub, with reason, once the hub rests: when no member has received anything for one second, no frame is
+// unfinished, and all queues are empty. Then the hub ends as with [Hub.End]. Until then members go on as before, but new members
+// can join only if they have an [Outbox]. Datagram members to which any peer may send (without [DatagramMember].Answers) stop
+// receiving at once, just as listeners stop accepting.
 //
 // Drain does not wait. When the context of a member's Run ends with the cause [DrainTimeout], the member is cut: its peer is
-// reset, and frames in its queue and bytes that were read and not passed on count as not delivered.
+// reset. Frames in its queue, and bytes that it had read and not passed on, count as not delivered.
 func (h *Hub) Drain(reason Reason) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -26,33 +26,33 @@ func (h *Hub) Drain(reason Reason) {
 	for m := range h.members {
 		h.drain.admit(m)
 	}
-	h.drain.timer = time.AfterFunc(0, h.lookAtDrain)
+	h.drain.timer = time.AfterFunc(0, h.checkDrain)
 }
 
-// admit lets m go on during the drain.
-func (d *hubDrain) admit(m *Member) { m.deaf = m.transport.forAll() }
+// admit prepares m for the drain: a datagram member to which any peer may send stops receiving.
+func (d *hubDrain) admit(m *Member) { m.stoppedReceiving = m.transport.forAll() }
 
-// lookAtDrain is the timer's callback: it ends the hub if the hub rests, and else starts the timer again.
-func (h *Hub) lookAtDrain() {
+// checkDrain is the timer's callback: it ends the hub if the hub rests, and otherwise restarts the timer.
+func (h *Hub) checkDrain() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ending != "" {
 		return
 	}
-	if wait := h.unrest(); wait > 0 {
+	if wait := h.timeToRest(); wait > 0 {
 		h.drain.timer.Reset(wait)
 		return
 	}
 	h.endAll(h.drain.reason)
 }
 
-// unrest returns the time after which the hub may rest at the earliest; 0: it rests now. The caller holds h.mu.
-func (h *Hub) unrest() time.Duration {
+// timeToRest returns how long it takes at least until the hub can rest; 0: the hub rests now. The caller holds h.mu.
+func (h *Hub) timeToRest() time.Duration {
 	since, quiet := h.drain.since, true
 	rests := h.passing == 0
 	for m := range h.members {
 		rests = rests && m.queue.rests()
-		if !m.mayBring() {
+		if !m.mayReceive() {
 			continue
 		}
 		rests, quiet = rests && (m.endless || m.between.Load() && !m.transport.unread()), false
@@ -74,9 +74,9 @@ func (h *Hub) unrest() time.Duration {
 	return 0
 }
 
-// mayBring reports whether the member may still receive something to pass on.
-func (m *Member) mayBring() bool {
-	return m.config.Use != SendOnly && !m.deaf && m.inputEnded.Load() == 0
+// mayReceive reports whether the member may still receive bytes to pass on.
+func (m *Member) mayReceive() bool {
+	return m.config.Use != SendOnly && !m.stoppedReceiving && m.inputEnded.Load() == 0
 }
 
 // wasCut reports whether the member ended because a drain did not finish in time.
@@ -85,13 +85,13 @@ func (m *Member) wasCut() bool {
 	return reason == DrainTimeout
 }
 
-// Drain lets the member, a stream, end with reason once it rests, while the hub goes on: as by [Member.End], once nothing has come
-// from its peer for a second, no frame is unfinished, and nothing lies unread. Until then the member goes on as before. What
-// others send it does not hold up the end, since a frame's end is as good as any other: what is in its queue is still
-// written, unless an [Outbox] keeps it for the next member.
+// Drain ends the member, which must be a stream, with reason once the member rests, while the hub goes on. The member rests when
+// nothing has arrived from its peer for one second, no frame is unfinished, and no byte is unread. Then it ends as with
+// [Member.End]. Until then the member goes on as before. Frames that others send to the member do not delay its end: frames in its
+// queue are still written, unless an [Outbox] keeps them for the next member.
 //
-// Drain does not wait, and may be called before Run. What is left when the context of Run ends with the cause [DrainTimeout] is
-// cut, as it is by [Hub.Drain].
+// Drain does not wait, and may be called before Run. If the context of Run ends with the cause [DrainTimeout] first, the member is
+// cut, as with [Hub.Drain].
 func (m *Member) Drain(reason Reason) {
 	m.hub.mu.Lock()
 	if m.drainSince.Load() == 0 {
@@ -102,22 +102,23 @@ func (m *Member) Drain(reason Reason) {
 	m.clock.wake()
 }
 
-// lookAtDrain is the clock's look at a member that is to end once it rests.
-func (m *Member) lookAtDrain(d *deadline) {
+// checkDrain ends the member if it is to end and rests. The clock calls it.
+func (m *Member) checkDrain(d *deadline) {
 	since := m.drainSince.Load()
 	if since == 0 || m.drained() || m.over() {
 		return
 	}
-	if wait := m.unrest(since); wait > 0 {
+	if wait := m.endIfRests(since); wait > 0 {
 		d.again(wait)
 	}
 }
 
-// unrest ends the member if it rests. Otherwise it returns how long it can't be at rest at least.
-func (m *Member) unrest(since int64) time.Duration {
+// endIfRests ends the member if the member rests, and returns 0. Otherwise it returns how long it takes at least until the member
+// can rest.
+func (m *Member) endIfRests(since int64) time.Duration {
 	m.hub.mu.Lock()
 	defer m.hub.mu.Unlock()
-	if m.mayBring() {
+	if m.mayReceive() {
 		quiet := deadline{now: m.clock.now()}
 		if !quiet.due(quietTime, max(since, m.readAt.Load())) {
 			return quiet.wait

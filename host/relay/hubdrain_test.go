@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// While a hub drains its members go on; a second after the last byte, when all is written, peers see a clean end.
+// While a hub drains, its members go on. One second after the last byte, when everything is written, the peers see a clean end.
 func TestHubDrainWaitsForRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -42,7 +42,7 @@ func TestHubDrainWaitsForRest(t *testing.T) {
 	})
 }
 
-// A member whose peer saw a clean end was drained, also if the time for the drain is over before the peer has ended too.
+// A member whose peer saw a clean end ends as drained, even if the time for the drain is over before the peer has ended too.
 func TestHubDrainEndsWhileItLingers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -68,7 +68,7 @@ func (p *peer) CloseWriteAtEnd() {
 	_ = p.CloseWrite()
 }
 
-// A receiver that has not taken everything holds up the end of a hub, and so does an outbox without a connection.
+// A receiver with frames in its queue delays the end of a hub, and so does an outbox without a connection.
 func TestHubDrainWaitsForQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -104,7 +104,7 @@ func TestHubDrainWaitsForQueues(t *testing.T) {
 	})
 }
 
-// What a drain cuts is reset on all sides, and what was not delivered is counted for each.
+// When a drain cuts a hub, all peers are reset, and for each of them the frames that were not delivered are counted.
 func TestHubDrainIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := NewMemory(64<<20, time.Minute)
@@ -153,7 +153,7 @@ func TestHubDrainIsCut(t *testing.T) {
 	})
 }
 
-// A sender that goes on after the end sees a reset, for what it sent then arrives nowhere.
+// A sender that goes on after the end sees a reset, since these bytes are not delivered.
 func TestHubDrainResetsWhoSendsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -209,8 +209,8 @@ func TestHubMemberDrainWaitsForRest(t *testing.T) {
 	})
 }
 
-// A drained member that only listens does not wait for the others to be quiet: it ends behind a whole frame. An outbox keeps what
-// comes after that for its next member.
+// A drained member that only receives does not wait until the others are quiet: it ends after a whole frame. An outbox keeps later
+// frames for its next member.
 func TestHubMemberDrainOfListeners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -242,7 +242,7 @@ func TestHubMemberDrainOfListeners(t *testing.T) {
 	})
 }
 
-// A member whose drain comes to no end is cut alone, and what it was not sent counts as not delivered.
+// If a member does not rest in time, only that member is cut, and the frames in its queue count as not delivered.
 func TestHubMemberDrainIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -277,7 +277,7 @@ func TestHubMemberDrainIsCut(t *testing.T) {
 	})
 }
 
-// What has arrived and was not read holds up the end of a hub, and of a member.
+// Unread bytes delay the end of a hub and of a member.
 func TestHubDrainWaitsForTheUnread(t *testing.T) {
 	for _, drain := range []func(h *Hub, m *Member){
 		func(h *Hub, _ *Member) { h.Drain(Drained) },
@@ -313,7 +313,7 @@ func TestHubDrainWaitsForTheUnread(t *testing.T) {
 	}
 }
 
-// An unreadLink has bytes that its reader does not get.
+// An unreadLink reports unread bytes that its reader does not get.
 type unreadLink struct {
 	Link
 	unread atomic.Int32

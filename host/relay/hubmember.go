@@ -12,33 +12,33 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// MemberConfig is what members of both kinds have.
+// MemberConfig is the part of the configuration that both kinds of members have.
 type MemberConfig struct {
-	// Codec says what is inside. Members whose Codec is the same value share what is encoded. nil, for datagrams only:
-	// a datagram is a payload.
+	// Codec is the member's framing. Members whose Codec is the same value share encoded frames. nil, which only datagram
+	// members may have, means that each datagram is a payload.
 	Codec codeccall.Codec
 	Use   Use   // "": Both
-	Queue Queue // for what is sent to the member
-	Echo  bool  // the member is sent its own frames too
+	Queue Queue // for frames that are sent to the member
+	Echo  bool  // send the member its own frames too
 
-	OnViolation OnViolation // of what the member sends; "": CloseSession
+	OnViolation OnViolation // for violations by the member; "": CloseSession
 
 	// Peer is the address, without a port, to which the memory of the member is attributed; "": not known.
 	Peer string
 
-	// Joined, unless nil, is called once: from then on the member gets what others send.
+	// Joined, unless nil, is called once, when the member has joined: from then on it gets the frames that others send.
 	Joined func()
 
-	// Violation is called for each violation, also those that are skipped, from the goroutine that found it, which waits
-	// for it; that may be the one that receives and the one that sends at the same time. A stream's that is not skipped
-	// is also the Err of the Result. nil: violations are not reported.
+	// Violation is called for each violation, including those that are skipped. The goroutine that found the violation calls
+	// it, and waits until it returns. The member's receiving and sending goroutines may call it at the same time. A violation
+	// in a stream that is not skipped is also the Err of the MemberResult. nil: violations are not reported.
 	Violation func(Violation)
 	// Quarantine and WireBytes are as in [Config].
 	Quarantine func(Violation) io.WriteCloser
 	WireBytes  int
 }
 
-// A Member is one participant of a hub. Its methods are safe for concurrent use.
+// A Member is one participant of a hub. Its methods are safe for concurrent use. Run may be called once.
 type Member struct {
 	hub       *Hub
 	config    MemberConfig
@@ -48,20 +48,20 @@ type Member struct {
 	*receiver
 	counts  hubCounters
 	account *memoryAccount
-	// endless is true where no violation ends the member: there is no connection to close.
+	// endless means that no violation ends the member, because it has no connection that could be closed.
 	endless bool
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 
 	// The hub's mu guards these.
-	passing bool // it passes on what it received
-	deaf    bool // it has stopped receiving, because of a drain
+	passing          bool // the member is passing on what it received
+	stoppedReceiving bool // the member has stopped receiving because of a drain
 
 	clock      clock
-	life                   // of its link; datagrams have none, and note when they were read alone
+	life                   // of the stream's link; a datagram member only sets readAt
 	between    atomic.Bool // the reader waits, and no frame is unfinished
-	drainSince mark        // Drain was called
-	drainsFor  Reason      // set before drainSince
+	drainSince mark        // when Drain was called
+	drainsFor  Reason      // the reason passed to Drain; set before drainSince
 
 	outcome
 
@@ -70,21 +70,21 @@ type Member struct {
 	linger   *time.Timer
 }
 
-// A transport moves a member's bytes. Nothing of it waits for long once cut was called.
+// A transport moves a member's bytes. After cut, no call waits for long.
 type transport interface {
 	// open prepares for receive and transmit.
 	open()
-	// receive passes on what arrives until the input ends or the member is over.
+	// receive passes on arriving bytes until the input ends or the member is over.
 	receive()
-	// transmit writes what is queued until the queue is sealed and empty or the member is over.
+	// transmit writes queued frames until the queue is sealed and empty or the member is over.
 	transmit()
-	// forAll reports whether any peer may send to it, and not just one.
+	// forAll reports whether any peer may send to the transport, and not just one.
 	forAll() bool
-	// unread reports whether something has arrived that the reader has not read.
+	// unread reports whether bytes have arrived that the reader has not read.
 	unread() bool
-	// stalled reports whether the writer waits for the peer to take what was written to it.
+	// stalled reports whether the writer waits for the peer to accept bytes that were written to it.
 	stalled() bool
-	// cut wakes both, and resets a stream whose end was not written.
+	// cut wakes receive and transmit, and resets a stream whose end was not written.
 	cut()
 	close()
 }
@@ -92,8 +92,8 @@ type transport interface {
 // A MemberResult says how a member ended.
 type MemberResult struct {
 	Reason    Reason
-	Err       error     // what happened; nil for Fin, Drained and timeouts
-	Direction Direction // FromMember, ToMember, or Neither: in none in particular
+	Err       error     // the cause; nil for Fin, Drained, DrainTimeout and timeouts; a FrameTimeout may have a *Violation
+	Direction Direction // FromMember, ToMember, or Neither: in no particular direction
 	Stats     MemberStats
 }
 
@@ -102,7 +102,7 @@ var (
 	errNoCodec = errors.New("relay: a stream without a codec; want one in a hub")
 )
 
-// newMember prepares a member. outbox is the receiver that it writes for; nil: one of its own.
+// newMember prepares a member. outbox is the receiver whose frames the member writes; nil: the member has a receiver of its own.
 func (h *Hub) newMember(config MemberConfig, outbox *receiver) (*Member, error) {
 	if config.Codec != nil && config.Codec.Properties().UsesState {
 		return nil, errState
@@ -116,26 +116,27 @@ func (h *Hub) newMember(config MemberConfig, outbox *receiver) (*Member, error) 
 		m.queue.begin(config.Queue, &m.counts)
 		m.member.Store(m)
 	}
-	m.clock.begin(m.look)
+	m.clock.begin(m.checkTimeouts)
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
 	return m, nil
 }
 
-// Run joins the hub and takes part until the member is over; then it leaves, closes what it has and says why. It is
-// called once. A ctx that ends ends the member at once; a [Reason] that is its cause becomes the member's reason,
-// otherwise that is Drained.
+// Run joins the hub and relays until the member is over. Then it leaves the hub, closes the member's link or datagrams, and returns
+// how the member ended. Run may be called once. When ctx ends, the member ends at once. The reason is then the cause of ctx if that
+// is a [Reason], and otherwise Drained. A [DrainTimeout] does not replace the reason of a member whose peer has already seen a clean
+// end.
 func (m *Member) Run(ctx context.Context) MemberResult {
 	stop := context.AfterFunc(ctx, func() {
 		reason := Drained
 		errors.As(context.Cause(ctx), &reason)
 		if reason == DrainTimeout && m.lingers() {
-			reason = m.finalReason() // the peer has seen a clean end
+			reason = m.finalReason() // the peer has already seen a clean end
 		}
 		m.end(reason, nil, Neither)
 	})
 	defer stop()
 	before := MemberCounts{}
-	if m.lasts {
+	if m.ofOutbox {
 		before = m.tally.all()
 		m.attach(m)
 	}
@@ -188,14 +189,14 @@ func (m *Member) relay() {
 	}
 }
 
-// End asks the member to end in good order, with reason, as [Hub.End] does with all.
+// End asks the member to end in good order, with reason, as [Hub.End] asks all members. End does not wait.
 func (m *Member) End(reason Reason) {
 	m.hub.mu.Lock()
 	defer m.hub.mu.Unlock()
 	m.endNow(reason)
 }
 
-// endNow does what End does. The caller has the hub's lock.
+// endNow does the work of End. The caller holds the hub's mu.
 func (m *Member) endNow(reason Reason) {
 	m.drainFor(reason)
 	if !m.passing && m.hub.ending == "" {
@@ -203,8 +204,8 @@ func (m *Member) endNow(reason Reason) {
 	}
 }
 
-// GiveWay ends the member, with the reason Refused, to make room for another connection. It is for a member whose peer has
-// ended its own direction and has been sent nothing since.
+// GiveWay ends the member at once, with the reason Refused, to make room for another connection. It is for a member whose peer has
+// ended its own direction, and to which nothing has been sent since.
 func (m *Member) GiveWay() {
 	m.end(Refused, errors.New("relay: to member: half-closed and idle, closed to make room for another connection"), ToMember)
 }
@@ -223,7 +224,7 @@ func (m *Member) drained() bool {
 	return m.draining != ""
 }
 
-// finalReason is the reason of a member that came to its own end.
+// finalReason returns the reason of a member that no error or timeout has ended: that of its drain or end, or else Fin.
 func (m *Member) finalReason() Reason {
 	m.drainMu.Lock()
 	defer m.drainMu.Unlock()
@@ -233,7 +234,7 @@ func (m *Member) finalReason() Reason {
 	return Fin
 }
 
-// lingerOn gives the peer time to end too, once everything was written.
+// lingerOn ends the member after lingerTime, so that the peer has time to end too. It is called after everything was written.
 func (m *Member) lingerOn() {
 	m.drainMu.Lock()
 	defer m.drainMu.Unlock()
@@ -250,29 +251,30 @@ func (m *Member) stopLinger() {
 	}
 }
 
-// lingers reports whether the member waits for its peer's end alone.
+// lingers reports whether the member waits only for its peer to end.
 func (m *Member) lingers() bool {
 	m.drainMu.Lock()
 	defer m.drainMu.Unlock()
 	return m.linger != nil
 }
 
-// end sets the member's result, unless it is set, and cuts the member off. It wakes blocked calls, and does not wait itself.
+// end sets the member's result and cuts its transport. It does nothing if the result is already set. end wakes blocked calls, and
+// does not wait.
 func (m *Member) end(reason Reason, err error, direction Direction) {
 	if !m.decide(reason, err, direction) {
 		return
 	}
 	m.announce()
 	m.cancel(reason)
-	if reason == DrainTimeout && !m.lasts {
+	if reason == DrainTimeout && !m.ofOutbox {
 		m.queue.cut()
 	}
 	m.detach(m, reason)
 	m.transport.cut()
 }
 
-// look is the clock's look at a member.
-func (m *Member) look() (wait time.Duration, ok bool) {
+// checkTimeouts ends the member if a timeout is due. The clock calls it.
+func (m *Member) checkTimeouts() (wait time.Duration, ok bool) {
 	d := deadline{now: m.clock.now()}
 	halfClosed := m.inputEnded.Load()
 	if halfClosed != 0 {
@@ -287,7 +289,7 @@ func (m *Member) look() (wait time.Duration, ok bool) {
 	case d.due(m.limits.Idle, max(1, m.active())):
 		m.end(IdleTimeout, nil, Neither)
 	default:
-		m.lookAtDrain(&d)
+		m.checkDrain(&d)
 		return d.wait, d.set
 	}
 	return 0, false

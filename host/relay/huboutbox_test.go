@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// boxed adds an outbox to h, and returns what members of it are made of.
+// boxed adds an outbox to h, and returns the configuration of its members.
 func boxed(t *testing.T, h *Hub, q Queue) StreamMember {
 	t.Helper()
 	config := with(codec(t, lines{}, 1000))
@@ -19,7 +19,7 @@ func boxed(t *testing.T, h *Hub, q Queue) StreamMember {
 	return config
 }
 
-// Frames wait for a connection, and for the next one when it breaks; one that was written in part is written again, whole.
+// Frames wait for a connection, and for the next one when it breaks. A frame that was written in part is written again, whole.
 func TestOutboxOutlastsConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := NewMemory(64<<20, time.Minute)
@@ -105,8 +105,8 @@ func TestOutboxPolicies(t *testing.T) {
 	}
 }
 
-// With the policy disconnect no stream has a gap: what a slow receiver left is dropped, and the next connection begins with
-// what comes later.
+// With the policy disconnect no stream has a gap: the frames that a slow receiver left are dropped, and the next connection begins
+// with later frames.
 func TestOutboxOfASlowReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -135,12 +135,12 @@ func TestOutboxOfASlowReceiver(t *testing.T) {
 	})
 }
 
-// A silent link takes everything, and is broken once its peer's system was to acknowledge it.
+// A silent link accepts all bytes, and breaks when the peer's kernel should acknowledge them.
 type silentLink struct{ Link }
 
 func (l silentLink) Flush(context.Context) error { return errReset }
 
-// A peer that has ended its direction may be gone. What is written to it then, and not acknowledged, is written again.
+// A peer that has ended its direction may be gone. Frames that are then written to it, and not acknowledged, are written again.
 func TestOutboxOfAPeerThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -174,7 +174,7 @@ func TestOutboxOfAPeerThatIsGone(t *testing.T) {
 	})
 }
 
-// What is left in an outbox at its end is counted, and it is charged until then.
+// Frames that are left in an outbox at its end are counted, and charged until then.
 func TestOutboxIsCharged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := NewMemory(64<<20, time.Minute)

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// lookAgain is the interval at which a sender that waits for receivers checks them.
-const lookAgain = 5 * time.Millisecond
+// recheckInterval is the interval at which a sender that waits for receivers checks them.
+const recheckInterval = 5 * time.Millisecond
 
-// A backlog is the part of a sender's current batch that a receiver's queue had no room for.
+// A backlog is the part of a sender's current batch for which a receiver's queue had no room.
 type backlog struct {
 	to   *receiver
-	rest []frameRange // each held
+	rest []frameRange // the backlog holds each of them
 }
 
-// offer puts as much of s into the queue of r as there is room for, and the rest into the backlog of r.
+// offer adds as much of s to the queue of r as fits, and the rest to the backlog of r.
 func (d *dispatcher) offer(r *receiver, s frameRange) {
 	i := slices.IndexFunc(d.late, func(b backlog) bool { return b.to == r })
 	if i < 0 {
@@ -28,13 +28,14 @@ func (d *dispatcher) offer(r *receiver, s frameRange) {
 	d.late[i].rest = append(d.late[i].rest, s)
 }
 
-// catchUp waits until the queues of late receivers have taken the whole batch, or until the sender waits for them no longer.
-// It fills all of these queues while it waits, so that no receiver waits for another one.
+// catchUp moves all backlogs to the queues of their receivers. For each receiver it waits until the queue has room for the whole
+// backlog, or until the sender no longer waits for that receiver. Meanwhile it fills all of these queues, so that no receiver waits
+// for another.
 func (d *dispatcher) catchUp() {
 	if len(d.late) == 0 {
 		return
 	}
-	timer := time.NewTimer(lookAgain)
+	timer := time.NewTimer(recheckInterval)
 	defer timer.Stop()
 	for {
 		now := time.Now()
@@ -55,7 +56,7 @@ func (d *dispatcher) catchUp() {
 		select {
 		case <-d.room:
 		case <-timer.C:
-			timer.Reset(lookAgain)
+			timer.Reset(recheckInterval)
 		case <-d.member.ctx.Done():
 			d.giveUp()
 			return
@@ -63,21 +64,21 @@ func (d *dispatcher) catchUp() {
 	}
 }
 
-// giveUp drops the backlogs, because the sender is over.
+// giveUp drops all backlogs, because the sender is over.
 func (d *dispatcher) giveUp() {
 	for _, b := range d.late {
 		for _, s := range b.rest {
 			b.to.queue.drop(s)
 			d.member.counts.framesNotDelivered.Add(int64(s.len()))
 			d.member.counts.bytesNotDelivered.Add(int64(s.size()))
-			s.letGo()
+			s.release()
 		}
 	}
 	clear(d.late)
 	d.late = d.late[:0]
 }
 
-// fill moves as much of the backlog to the queue as there is room for.
+// fill moves as much of the backlog to the queue as fits.
 func (b *backlog) fill(room chan<- struct{}) {
 	for len(b.rest) > 0 {
 		rest := b.to.queue.fill(b.rest[0], room)
@@ -85,22 +86,22 @@ func (b *backlog) fill(room chan<- struct{}) {
 			b.rest[0] = rest
 			return
 		}
-		b.rest[0].letGo()
+		b.rest[0].release()
 		b.rest = b.rest[1:]
 	}
 	b.to.queue.caughtUp()
 }
 
-// force moves the whole backlog to the queue, which drops frames by its policy.
+// force moves the whole backlog to the queue. If there is no room, the queue drops frames by its policy.
 func (b *backlog) force() {
 	for _, s := range b.rest {
 		b.to.force(s)
-		s.letGo()
+		s.release()
 	}
 	b.rest = nil
 }
 
-// awaits reports whether the sender waits for r to make room in its queue.
+// awaits reports whether the sender waits for room in the queue of r.
 func (d *dispatcher) awaits(r *receiver, now time.Time) bool {
 	if r.queue.limit.Policy == Block {
 		return true
@@ -118,31 +119,31 @@ func (d *dispatcher) awaits(r *receiver, now time.Time) bool {
 	return ok
 }
 
-// A grace bounds how long senders wait for a receiver that is stalled: whose connection takes no bytes.
+// A grace limits how long senders wait for a stalled receiver: one whose connection accepts no bytes.
 type grace struct {
-	behind  bool      // the receiver has fallen behind: no sender waits until the queue has been empty
-	since   time.Time // since when the receiver is stalled; zero: it is not
-	written int64     // bytes that the connection had taken by then
-	waiting account
+	behind  bool      // the receiver has fallen behind: until its queue has been empty, no sender waits for it
+	since   time.Time // when the receiver stalled; zero: it is not stalled
+	written int64     // bytes that the connection had accepted by then
+	waiting account   // the time that senders spent waiting for the receiver
 }
 
-// An account is the time that was spent waiting, reduced by the time that passed without waiting.
+// An account sums up time spent waiting. Time spent without waiting reduces the sum.
 type account struct {
 	sum     time.Duration
-	at      time.Time // of the last entry
-	waiting bool      // since then
+	at      time.Time // the last call of enter
+	waiting bool      // the time since then is spent waiting
 }
 
-// A sender may spend burst times the patience waiting for stalled receivers. After that, for each unit of time without waiting it
-// may wait shareOne units for one receiver, and shareAll units for all of them together.
+// A sender may spend burst times the patience waiting for stalled receivers. After that, for each unit of time that it does not
+// wait, it may wait shareOne units for one receiver, and shareAll units for all stalled receivers together.
 const (
 	burst    = 2
 	shareOne = 1
 	shareAll = 3
 )
 
-// await reports whether a sender waits for room. stalled is whether the connection takes no bytes at the moment, and written
-// is how many bytes it has taken so far.
+// await reports whether a sender waits for room. stalled says whether the connection accepts no bytes at the moment, and written is
+// the number of bytes that it has accepted so far.
 func (q *queue) await(now time.Time, stalled bool, written int64, patience time.Duration) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -160,7 +161,7 @@ func (q *queue) await(now time.Time, stalled bool, written int64, patience time.
 	return !g.behind
 }
 
-// caughtUp notes that the sender no longer waits for the receiver.
+// caughtUp notes that the sender has stopped waiting for the receiver.
 func (q *queue) caughtUp() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -169,7 +170,8 @@ func (q *queue) caughtUp() {
 	}
 }
 
-// enter adds the time since the last call, if it was spent waiting, or else subtracts share times that time.
+// enter adds the time since its last call to the sum if that time was spent waiting. Otherwise it subtracts share times that time,
+// down to 0.
 func (a *account) enter(now time.Time, share int64) {
 	passed := now.Sub(a.at)
 	switch {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// numbered are frames of 100 bytes.
+// numbered returns frames of 100 bytes.
 func numbered(from, to int) string {
 	var all strings.Builder
 	for i := from; i < to; i++ {
@@ -19,7 +19,7 @@ func numbered(from, to int) string {
 	return all.String()
 }
 
-// A sender brings more at once than a receiver's queue holds, and the receiver's connection is full.
+// A sender sends more at once than a receiver's queue holds, and the receiver's connection is full.
 func TestHubWaitsForReceivers(t *testing.T) {
 	const patience = 100 * time.Millisecond
 	for _, policy := range []QueuePolicy{DropOldest, DropNewest, Disconnect, Block} {
@@ -40,7 +40,7 @@ func TestHubWaitsForReceivers(t *testing.T) {
 				if got := quick.in.len(); got != 1000 {
 					t.Errorf("the quick one got %d bytes at once, want 1000", got)
 				}
-				// Just in time it takes a frame, so it is waited for that long again, and gets everything.
+				// The receiver reads a frame just in time. So the sender waits for it that long again, and it gets everything.
 				got := make(chan string)
 				go func() {
 					first := make([]byte, 100)
@@ -67,7 +67,7 @@ func TestHubWaitsForReceivers(t *testing.T) {
 	}
 }
 
-// A receiver that takes nothing is waited for once, until it has caught up.
+// A sender waits once for a receiver that reads nothing, and not again until the receiver has caught up.
 func TestHubWaitsOnceForAReceiverThatTakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -95,7 +95,7 @@ func TestHubWaitsOnceForAReceiverThatTakesNothing(t *testing.T) {
 			}
 		}
 		flood()
-		if took := time.Since(began); took < h.Patience || took > h.Patience+2*lookAgain {
+		if took := time.Since(began); took < h.Patience || took > h.Patience+2*recheckInterval {
 			t.Errorf("50 batches took %v, want one wait of %v", took, h.Patience)
 		}
 		if got := slow.member.Stats(); got.DroppedFrames == 0 || got.QueuedFrames != 3 {
@@ -107,7 +107,7 @@ func TestHubWaitsOnceForAReceiverThatTakesNothing(t *testing.T) {
 			t.Errorf("50 batches took %v, want no wait for a receiver that has fallen behind", took)
 		}
 		text := make(chan string)
-		go func() { text <- slow.text(t) }() // it catches up
+		go func() { text <- slow.text(t) }() // the receiver catches up
 		time.Sleep(time.Millisecond)
 		before := slow.member.Stats().DroppedFrames
 		flood()
@@ -123,7 +123,7 @@ func TestHubWaitsOnceForAReceiverThatTakesNothing(t *testing.T) {
 	})
 }
 
-// However many receivers take a little now and then, they hold up a sender for a bounded time.
+// However many receivers read a little now and then, they delay a sender for a limited time.
 func TestHubDoesNotWaitForSlowReceivers(t *testing.T) {
 	for _, slows := range []int{1, 20} {
 		synctest.Test(t, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestHubDoesNotWaitForSlowReceivers(t *testing.T) {
 					time.Sleep(time.Millisecond)
 				}
 			}
-			if took, most := time.Since(began), burst*h.Patience+2*lookAgain; took > most {
+			if took, most := time.Since(began), burst*h.Patience+2*recheckInterval; took > most {
 				t.Errorf("%d slow ones: 10,000 frames took %v, want at most %v", slows, took, most)
 			}
 			for _, p := range peers {
@@ -175,7 +175,7 @@ func TestHubDoesNotWaitForSlowReceivers(t *testing.T) {
 	}
 }
 
-// What a sender that is over had not queued yet is dropped, and counted.
+// When a sender is over, the frames that it had not queued yet are dropped and counted.
 func TestHubCountsWhatAnEndedSenderHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := NewMemory(64<<20, time.Minute)

@@ -16,8 +16,8 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// Whatever joins, leaves, stalls and sends: receivers get whole frames of each sender, in their order and none twice;
-// everything, where nothing may be dropped, and otherwise what was dropped is counted.
+// Whatever members join, leave, stall and send: receivers get whole frames of each sender, in order and none twice. They get all
+// frames if none may be dropped; otherwise the dropped frames are counted.
 func TestHubProperty(t *testing.T) {
 	for range 15 {
 		seed := rand.Uint64()
@@ -112,7 +112,7 @@ func hubProperty(t *testing.T, r *rand.Rand) {
 	}
 }
 
-// check looks at what p got.
+// check checks the frames that p got.
 func check(t *testing.T, p *participant, all []*participant) {
 	t.Helper()
 	next, frames := make([]int, len(all)), make([]int, len(all))
@@ -131,9 +131,9 @@ func check(t *testing.T, p *participant, all []*participant) {
 	}
 	missing, cut := 0, false
 	for _, sender := range all {
-		// What a sender that was cut off had not queued yet is lost for those it waited for, and counted.
+		// Frames that a sender had not queued yet when it was cut are lost for the receivers it waited for, and counted.
 		cut = cut || sender != p && sender.result.Reason != Drained
-		// What was received of a sender that was over in the end is not known; its frames are checked for order alone.
+		// How many frames of a sender arrived that was over at the end is unknown; only their order is checked.
 		if sender != p && sender.stays && sender.result.Reason == Drained {
 			missing += sender.sent - frames[sender.number]
 		}
@@ -161,7 +161,7 @@ func decoded(t *testing.T, f codecs.Framing, stream []byte) [][]byte {
 			all = append(all, bytes.Clone(payloads.At(i)))
 		}
 		if stream = stream[out.Consumed:]; !out.More {
-			break // an unfinished frame is one that was cut by a reset
+			break // a reset has cut the last frame
 		}
 	}
 	return all

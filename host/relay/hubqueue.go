@@ -6,19 +6,19 @@ import (
 	"sync"
 )
 
-// QueuePolicy says what happens to frames for a receiver of a hub whose queue is full.
+// QueuePolicy says what a hub does with frames for a receiver whose queue is full.
 type QueuePolicy string
 
-// DropOldest is the zero value's meaning too.
+// The queue policies. The zero value means DropOldest.
 const (
-	DropOldest QueuePolicy = "drop_oldest" // the frames that wait longest give way
-	DropNewest QueuePolicy = "drop_newest" // the new ones are dropped
-	Disconnect QueuePolicy = "disconnect"  // the receiver is reset, with the reason SlowReceiver
-	Block      QueuePolicy = "block"       // the sender waits, and with it every receiver of what it sends
+	DropOldest QueuePolicy = "drop_oldest" // drop the frames that have waited longest
+	DropNewest QueuePolicy = "drop_newest" // drop the new frames
+	Disconnect QueuePolicy = "disconnect"  // reset the receiver, with the reason SlowReceiver
+	Block      QueuePolicy = "block"       // make the sender wait; this delays all receivers of that sender
 )
 
-// A Queue bounds the frames that wait for a receiver of a hub. One frame always finds room in an empty queue, however
-// long it is. What its writer has taken (up to 64 KiB or one frame) is not in the queue.
+// A Queue limits the frames that wait for a receiver of a hub. An empty queue accepts one frame of any length. Frames that the
+// receiver's writer has taken (up to 64 KiB, or one longer frame) do not count as queued.
 type Queue struct {
 	Frames int // 0: 1024
 	Bytes  int // of wire; 0: 1 MiB
@@ -44,31 +44,32 @@ func (q Queue) withDefaults() Queue {
 	return q
 }
 
-// oneWrite is how many bytes a receiver's writer takes from its queue at once, but for one longer frame.
+// oneWrite is the most bytes that a receiver's writer takes from its queue at once, except for one longer frame.
 const oneWrite = 64 << 10
 
-// A queue has the frames that wait for one receiver. Many senders push; one writer takes.
+// A queue holds the frames that wait for one receiver. Many senders add frames; one writer takes them.
 type queue struct {
 	limit  Queue
 	counts *hubCounters
 
 	mu          sync.Mutex
 	filled      sync.Cond         // the writer waits for frames
-	senders     []chan<- struct{} // of senders that wait for room; each gets a token when the writer takes frames
+	senders     []chan<- struct{} // the senders that wait for room; each gets a token when the writer takes frames
 	list        []frameRange
-	head        int // of list
-	frames      int // in list
-	bytes       int
-	hand        []frameRange // frames for a writer that waited; they do not count against the limits
+	head        int          // index in list of the first frames
+	frames      int          // number of frames in list
+	bytes       int          // their wire
+	hand        []frameRange // frames handed to a waiting writer, or put back; they do not count against the limits
 	idle        bool         // the writer waits
-	sealed      bool         // takes no more frames
-	undelivered bool         // lost frames count as not delivered, since a drain did not finish in time
+	sealed      bool         // the queue accepts no more frames
+	undelivered bool         // lost frames count as not delivered, because a drain did not finish in time
 
-	// Of an outbox.
-	lasts    bool // frames that a connection did not write are written to the next one
+	// Only an outbox uses the next three fields.
+	ofOutbox bool // frames that one connection did not write are written to the next
 	detached bool // there is no connection
-	broken   bool // the frames left by its last connection are dropped, since its stream would have a gap
-	grace    grace
+	broken   bool // frames left by the last connection are dropped, since its stream would have a gap
+
+	grace grace
 }
 
 func (q *queue) begin(limit Queue, counts *hubCounters) {
@@ -76,8 +77,8 @@ func (q *queue) begin(limit Queue, counts *hubCounters) {
 	q.filled.L = &q.mu
 }
 
-// fill holds as much of s as there is room for, and returns the rest. If there is a rest, room gets a token when the writer
-// takes frames, unless it has one already.
+// fill adds as much of s as fits, and returns the rest. If there is a rest, room gets a token when the writer takes frames, unless
+// room holds a token already.
 func (q *queue) fill(s frameRange, room chan<- struct{}) (rest frameRange) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -87,7 +88,7 @@ func (q *queue) fill(s frameRange, room chan<- struct{}) (rest frameRange) {
 	return rest
 }
 
-// fit holds as much of s as there is room for, and returns the rest. A sealed queue takes nothing and returns no rest.
+// fit adds as much of s as fits, and returns the rest. A sealed queue adds nothing, and returns no rest. The caller holds q.mu.
 func (q *queue) fit(s frameRange) (rest frameRange) {
 	if q.sealed {
 		return frameRange{}
@@ -95,7 +96,7 @@ func (q *queue) fit(s frameRange) (rest frameRange) {
 	if q.frames == 0 && len(q.hand) == 0 {
 		q.grace.behind = false
 	}
-	// A waiting writer gets its part at once, so that a batch does not overflow the queue of a receiver that is ready for it.
+	// Hand a part to a waiting writer at once, so that a batch does not overflow the queue of a receiver that is ready for it.
 	if q.idle && len(q.hand) == 0 && !q.detached {
 		part := s.first(max(1, s.fitting(oneWrite, math.MaxInt)))
 		part.hold()
@@ -112,8 +113,8 @@ func (q *queue) fit(s frameRange) (rest frameRange) {
 	return s
 }
 
-// push holds as much of s as there is room for, after the policy has made room. It returns the frames that are lost because the
-// receiver is to be disconnected, if any.
+// push adds s, and drops frames by the queue's policy if there is no room. It returns the frames that are lost because the policy
+// is Disconnect; the caller disconnects the receiver if there are any.
 func (q *queue) push(s frameRange) (refused frameRange) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -150,13 +151,13 @@ func (q *queue) append(s frameRange) {
 	q.filled.Signal()
 }
 
-// trim drops the oldest frames beyond the limits, but not the last.
+// trim drops the oldest frames until the queue is within its limits, but it keeps the newest frame. The caller holds q.mu.
 func (q *queue) trim() {
 	for q.frames > 1 && (q.frames > q.limit.Frames || q.bytes > q.limit.Bytes) {
 		front := q.list[q.head]
 		n := front.freeing(q.bytes-q.limit.Bytes, q.frames-q.limit.Frames)
 		q.lost(front.first(min(n, q.frames-1)))
-		q.remove(min(n, q.frames-1)).letGo()
+		q.remove(min(n, q.frames-1)).release()
 	}
 }
 
@@ -178,7 +179,7 @@ func (q *queue) lost(s frameRange) {
 	}
 }
 
-// remove takes n frames of the first segment away. The caller holds what it returns.
+// remove removes n frames from the front range of the list. The caller takes over the hold on the result.
 func (q *queue) remove(n int) frameRange {
 	front := &q.list[q.head]
 	s := front.first(n)
@@ -196,8 +197,8 @@ func (q *queue) remove(n int) frameRange {
 	return s
 }
 
-// dequeue waits for frames and appends to into what makes one write. The caller holds what it returns: nothing when the
-// queue was closed or detached, or sealed and is empty.
+// dequeue waits for frames, removes the frames of one write and appends them to into. The caller takes over the holds on them.
+// dequeue appends nothing if the queue was closed or detached, or if it was sealed and is empty.
 func (q *queue) dequeue(into []frameRange) []frameRange {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -229,7 +230,7 @@ func (q *queue) dequeue(into []frameRange) []frameRange {
 	return into
 }
 
-// wake wakes the senders that wait for room.
+// wake wakes the senders that wait for room. The caller holds q.mu.
 func (q *queue) wake() {
 	for i, room := range q.senders {
 		select {
@@ -241,7 +242,7 @@ func (q *queue) wake() {
 	q.senders = q.senders[:0]
 }
 
-// seal lets the queue take no more.
+// seal makes the queue accept no more frames.
 func (q *queue) seal() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -250,32 +251,32 @@ func (q *queue) seal() {
 	q.wake()
 }
 
-// close seals the queue, drops what waits, and counts it.
+// close seals the queue, and drops and counts the frames that wait.
 func (q *queue) close() {
 	q.seal()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.dropAll()
-	q.hand, q.list, q.lasts = nil, nil, false
+	q.hand, q.list, q.ofOutbox = nil, nil, false
 }
 
-// dropAll drops what waits and counts it.
+// dropAll drops and counts the frames that wait. The caller holds q.mu.
 func (q *queue) dropAll() {
 	for i, s := range q.hand {
 		q.lost(s)
-		s.letGo()
+		s.release()
 		q.hand[i] = frameRange{}
 	}
 	q.hand = q.hand[:0]
 	for q.frames > 0 {
 		s := q.remove(q.list[q.head].len())
 		q.lost(s)
-		s.letGo()
+		s.release()
 	}
 	q.wake()
 }
 
-// cut notes that a drain did not finish in time: frames that wait count as not delivered.
+// cut notes that a drain did not finish in time: frames that are lost from now on count as not delivered.
 func (q *queue) cut() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -289,14 +290,14 @@ func (q *queue) rests() bool {
 	return q.frames == 0 && len(q.hand) == 0 && (q.idle || q.detached || q.sealed)
 }
 
-// attach lets a writer take frames.
+// attach allows a writer to take frames.
 func (q *queue) attach() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.detached, q.broken = false, false
 }
 
-// detach stops the writer. If broken, the waiting frames can't be written to the next connection, and are dropped.
+// detach stops the writer. If broken is true, the waiting frames can't be written to the next connection, and are dropped.
 func (q *queue) detach(broken bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -308,22 +309,22 @@ func (q *queue) detach(broken bool) {
 	q.wake()
 }
 
-// putBack gives frames back that a writer took and did not write. If the queue lasts, they go to its front; otherwise they are
-// dropped and counted. In both cases the queue owns the holds from then on.
+// putBack returns frames that a writer took and did not write. They go to the front of the queue if it is that of an outbox, and
+// are dropped and counted otherwise. In both cases the queue takes over the holds.
 func (q *queue) putBack(all []frameRange) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.lasts && !q.broken {
+	if q.ofOutbox && !q.broken {
 		q.hand = slices.Insert(q.hand, 0, all...)
 		return
 	}
 	for _, s := range all {
 		q.lost(s)
-		s.letGo()
+		s.release()
 	}
 }
 
-// held returns the number of frames and bytes that wait.
+// held returns how many frames wait, and the bytes of their wire.
 func (q *queue) held() (frames, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -12,21 +12,21 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// perDatagramByte is the charge for each byte of a datagram while it is passed on: a byte of a payload that is built, and a byte
-// of its copy.
+// perDatagramByte is the charge, in bytes, for each byte of a datagram while it is passed on: one byte for a payload that is built,
+// and one for its copy.
 const perDatagramByte = 2
 
-// datagramLanes is how many datagrams of a batch are decoded at once. Each is a call of its own, since its end is part of
-// what it means; side by side, they share their way to the codec's process.
+// datagramLanes is how many datagrams of a batch are decoded at the same time. Each datagram is a call of its own, since decoding
+// depends on where it ends. Concurrent calls can share messages to the codec's process.
 const datagramLanes = 64
 
-// A datagramReceiver turns batches of datagrams into batches of payloads. It is for the goroutine of a member's reader.
-// It has as many lanes as were needed at once so far: one for a member whose datagrams come one by one.
+// A datagramReceiver decodes batches of datagrams into batches of payloads. Only the goroutine of a member's reader uses it. It has
+// as many lanes as the largest batch so far has needed: one if datagrams have always arrived one at a time.
 type datagramReceiver struct {
 	transport *datagramTransport
 	lanes     []*datagramLane
-	found     []datagramResult // for each datagram of a batch, where there is a codec
-	// datagrams is the batch at hand.
+	found     []datagramResult // for each datagram of a batch, if there is a codec
+	// datagrams is the current batch.
 	datagrams []Datagram
 	garbage   garbage
 }
@@ -36,36 +36,36 @@ type datagramLane struct {
 	transport *datagramTransport
 	decoder   codecstream.Decoder
 	out       codeccall.Decoded
-	size      int    // bytes of the datagram
-	rest      []byte // of the datagram, not consumed
+	size      int    // length of the datagram, in bytes
+	rest      []byte // the part of the datagram that is not consumed
 	room      int    // for payloads that are built, in bytes
 	skips     bool   // the call under way may skip faults
 	found     *datagramResult
 }
 
-// A datagramResult is what became of one datagram.
+// A datagramResult is the result of decoding one datagram.
 type datagramResult struct {
 	payloads []byte
-	ends     []uint32       // of each in payloads
-	places   []payloadPlace // likewise
-	skipped  int            // empty frames
+	ends     []uint32       // the end of each payload in payloads
+	places   []payloadPlace // the place of each payload in the datagram
+	skipped  int            // number of empty frames
 	faults   []datagramFault
-	charge   int64 // the cost of its results beyond the charge of the batch
+	charge   int64 // bytes charged for the result beyond the charge of the batch
 	starved  bool  // there was no memory for it
-	err      error // of the codec
+	err      error // the codec's error
 }
 
-// A payloadPlace is where a payload is in its datagram.
+// A payloadPlace is the place of a payload in its datagram.
 type payloadPlace struct {
 	at    int32
 	built bool // the payload is not part of the datagram's bytes; its frame begins at at or later
 }
 
-// A datagramFault is a fault in a datagram, from whose first byte its positions count.
+// A datagramFault is a fault in a datagram. Its positions count from the first byte of the datagram.
 type datagramFault struct {
 	fault   codecs.Fault
-	frame   int // frames before it
-	dropped int // bytes of the datagram, from the faulty frame's first on
+	frame   int // number of frames before it
+	dropped int // bytes that are dropped, from the first byte of the faulty frame on
 }
 
 func (r *datagramReceiver) close() {
@@ -74,7 +74,7 @@ func (r *datagramReceiver) close() {
 	}
 }
 
-// pass decodes datagrams and sends their payloads to the others.
+// pass decodes datagrams and sends their payloads to the other members.
 func (r *datagramReceiver) pass(all []Datagram) {
 	p := r.transport
 	r.datagrams = all
@@ -118,7 +118,7 @@ func (r *datagramReceiver) pass(all []Datagram) {
 	}
 }
 
-// decode makes the calls for all datagrams, several at a time.
+// decode decodes all datagrams, several at a time.
 func (r *datagramReceiver) decode(all []Datagram) {
 	for len(r.found) < len(all) {
 		r.found = append(r.found, datagramResult{})
@@ -142,7 +142,7 @@ func (r *datagramReceiver) decode(all []Datagram) {
 	others.Wait()
 }
 
-// gather adds to b what was found in a datagram, and returns the batch to go on with.
+// gather adds the payloads of a datagram to b, and reports its faults. It returns the batch to use from now on.
 func (r *datagramReceiver) gather(b *batch, number int, found *datagramResult, now time.Time) *batch {
 	p := r.transport
 	p.counts.empties.Add(int64(found.skipped))
@@ -158,7 +158,8 @@ func (r *datagramReceiver) gather(b *batch, number int, found *datagramResult, n
 	return b
 }
 
-// add adds a payload to b, unless it is an echo of what we sent.
+// add adds a payload to b, unless the echoFilter suppresses it. It returns the batch to use from now on: b, or a new one if b was
+// full.
 func (r *datagramReceiver) add(b *batch, number int, payload []byte, at payloadPlace, now time.Time) *batch {
 	p, one := r.transport, &r.datagrams[number]
 	if p.echoFilter != nil && !p.echoFilter.heard(maphash.Bytes(p.hub.seed, payload), one.Source, one.Interface, now) {
@@ -183,7 +184,7 @@ func (r *datagramReceiver) add(b *batch, number int, payload []byte, at payloadP
 	return b
 }
 
-// send sends what was gathered to the others, and frees it.
+// send sends the payloads of b to the other members, and frees b.
 func (r *datagramReceiver) send(b *batch) {
 	p := r.transport
 	if len(b.found.Refs) > 0 && !p.over() {
@@ -223,16 +224,16 @@ func (l *datagramLane) decode(wire []byte, found *datagramResult) {
 	}
 }
 
-// errStarved says that there was no memory for what is in a datagram.
+// errStarved means that there was no memory for the payloads of a datagram.
 var errStarved = errors.New("relay: no memory for a datagram")
 
-// Bytes returns what is left of the datagram.
+// Bytes returns the part of the datagram that is not consumed.
 func (l *datagramLane) Bytes() []byte { return l.rest }
 
-// Consume drops the first n bytes of it.
+// Consume drops the first n bytes of that part.
 func (l *datagramLane) Consume(n int) { l.rest = l.rest[n:] }
 
-// Prepare sees to room for the result of a call.
+// Prepare provides room for the result of a call.
 func (l *datagramLane) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error) {
 	if in.RoomNeeded > l.room {
 		if !l.transport.account.try(int64(in.RoomNeeded)) {
@@ -242,8 +243,7 @@ func (l *datagramLane) Prepare(in *codeccall.Decode) (*codeccall.Decoded, error)
 		l.room = in.RoomNeeded
 	}
 	in.Room = l.room
-	// While violations have cost too much, the first one ends its datagram, since the senders of datagrams can't be made
-	// to wait.
+	// After too many violations, the first violation ends its datagram, since the senders of datagrams can't be made to wait.
 	if l.skips = l.transport.skips() && !l.transport.receiver.garbage.spent(); l.skips {
 		in.Skips = codeccall.MaxSkips
 	}
@@ -261,7 +261,7 @@ func (l *datagramLane) Found(r *codecstream.Result) error {
 	return nil
 }
 
-// Fault notes a fault. What lies at the end of a datagram goes with it.
+// Fault notes a fault. If decoding does not go on after the fault, the rest of the datagram is dropped with it.
 func (l *datagramLane) Fault(f *codecstream.Fault) (goOn bool, err error) {
 	goOn = l.skips && !f.Final && f.Offset+len(f.Dropped) < len(f.Wire)
 	if !goOn {
@@ -274,26 +274,27 @@ func (l *datagramLane) Fault(f *codecstream.Fault) (goOn bool, err error) {
 // Drop has nothing to do: a datagram has arrived whole.
 func (l *datagramLane) Drop([]byte) {}
 
-// add copies the payloads of a result. The bytes that the result dropped at the front belong to the last fault. add returns false,
-// and copies nothing, if the result needs more than was paid for the datagram and there is no memory for it.
+// add copies the payloads of a result. It counts the bytes that the result dropped at its front as part of the last fault. If the
+// result needs more memory than the paid bytes that were charged for the datagram, and no more is free, add copies nothing and
+// returns false.
 func (f *datagramResult) add(a *memoryAccount, r *codecstream.Result, paid int64) bool {
 	size := int64(len(f.payloads)+len(r.Data)) + perFrame*int64(len(f.ends)+len(r.Refs))
 	for _, ref := range r.Refs {
 		size += int64(ref.Len)
 	}
 	if more := size - paid - f.charge; more > 0 {
-		more = max(more, f.charge) // double the charge, so that few results have to ask
+		more = max(more, f.charge) // at least doubles the charge, so that few results need another
 		if !a.try(more) {
 			return false
 		}
 		f.charge += more
 	}
-	at := int(r.Offset) // of the result in the datagram
-	last := at          // the earliest beginning of the frame of a payload that was built
+	at := int(r.Offset) // the position of the result in the datagram
+	last := at          // the earliest position where the frame of a built payload can begin
 	if n := len(f.faults); n > 0 {
 		f.faults[n-1].dropped += r.Dropped
 	}
-	next := 0 // of the skipped faults
+	next := 0 // index of the next skipped fault
 	for i := range len(r.Refs) + 1 {
 		for ; next < len(r.SkippedFaults) && r.SkippedFaults[next].Payloads == i; next++ {
 			fault := r.SkippedFault(next)

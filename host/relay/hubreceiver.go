@@ -7,22 +7,22 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A receiver gets the frames of a hub: a member, or an [Outbox] with the member that it has at the time, if any.
+// A receiver gets frames from a hub. It is a member, or an [Outbox] with its current member, if it has one.
 type receiver struct {
-	codec      codeccall.Codec // nil: a datagram is a payload
-	echo       bool            // it gets the frames of its own member too
+	codec      codeccall.Codec // nil: each payload is sent as a datagram
+	echo       bool            // the receiver also gets the frames of its own member
 	queue      queue
-	tally      *hubCounters           // counts what happens to frames on their way to it
-	echoFilter *echoFilter            // nil, except for one that both sends and receives datagrams
-	member     atomic.Pointer[Member] // writes the queued frames; nil: an outbox without a connection
-	lasts      bool                   // it is an outbox
+	tally      *hubCounters           // counts what happens to frames for this receiver
+	echoFilter *echoFilter            // nil, unless the member both sends and receives datagrams
+	member     atomic.Pointer[Member] // the member that writes the queued frames; nil: an outbox without a connection
+	ofOutbox   bool                   // the receiver is an outbox
 }
 
-// hears reports whether the receiver gets what sender sends.
+// hears reports whether the receiver gets the frames of sender.
 func (r *receiver) hears(sender *Member) bool { return r.member.Load() != sender || r.echo }
 
-// force gives s to the queue, which drops frames by its policy if there is no room. With the policy Disconnect, the member may
-// be over then.
+// force pushes s to the queue, which drops frames by its policy if there is no room. With the policy Disconnect, force ends the
+// member if frames were dropped.
 func (r *receiver) force(s frameRange) {
 	refused := r.queue.push(s)
 	if m := r.member.Load(); refused.len() > 0 && m != nil {
@@ -31,15 +31,16 @@ func (r *receiver) force(s frameRange) {
 	}
 }
 
-// An Outbox is a receiver of a hub that outlasts its connections: an endpoint that is dialed again when its connection ends.
-// Frames for it wait in its queue, also while there is no connection.
+// An Outbox is a receiver of a hub that outlasts its connections. It is for an endpoint that is dialed again whenever its
+// connection ends. Frames wait in its queue, even while it has no connection. Its methods are safe for concurrent use.
 //
-// Without a connection the queue's policy applies once the queue is full: DropOldest and DropNewest drop frames as always; with
-// Block senders wait; and with Disconnect all waiting frames are dropped for new ones, so that no stream has a gap.
+// While there is no connection, the queue's policy applies once the queue is full: DropOldest and DropNewest drop frames as usual;
+// with Block, senders wait; with Disconnect, all waiting frames are dropped to make room for new ones, so that no stream has a gap.
 //
-// When a connection breaks, frames that the kernel has not accepted whole are written again, whole, to the next connection; the
-// others count as sent. After the peer has ended its own direction, which may mean that it is gone, a frame counts as sent only
-// once the peer's kernel has acknowledged it. Frames that the policy drops, and frames left at the end, count as dropped.
+// When a connection breaks, the frames that the kernel has not accepted whole are written again, from their first byte, to the
+// next connection. All other frames count as sent. After the peer has ended its own direction, the peer may be gone, so a frame
+// then counts as sent only when the peer's kernel has acknowledged it. Frames that the policy drops, and frames that are left when
+// the Outbox closes, count as dropped.
 type Outbox struct {
 	hub      *Hub
 	receiver receiver
@@ -48,13 +49,13 @@ type Outbox struct {
 
 // OutboxConfig describes an Outbox.
 type OutboxConfig struct {
-	Codec codeccall.Codec // as its members have it
+	Codec codeccall.Codec // the codec of its members
 	Queue Queue
-	Echo  bool
+	Echo  bool // send frames of its own member to it too
 }
 
-// Outbox adds a receiver that gets all frames sent from now on, until Close. It fails without a codec, or if the codec uses
-// state.
+// Outbox adds a receiver that gets all frames that members send from now on, until Close. It returns an error if config has no codec, or
+// if the codec uses state.
 func (h *Hub) Outbox(config OutboxConfig) (*Outbox, error) {
 	switch {
 	case config.Codec == nil:
@@ -62,10 +63,10 @@ func (h *Hub) Outbox(config OutboxConfig) (*Outbox, error) {
 	case config.Codec.Properties().UsesState:
 		return nil, errState
 	}
-	o := &Outbox{hub: h, receiver: receiver{codec: config.Codec, echo: config.Echo, lasts: true}}
+	o := &Outbox{hub: h, receiver: receiver{codec: config.Codec, echo: config.Echo, ofOutbox: true}}
 	o.receiver.tally = &o.counts
 	o.receiver.queue.begin(config.Queue, &o.counts)
-	o.receiver.queue.lasts, o.receiver.queue.detached = true, true
+	o.receiver.queue.ofOutbox, o.receiver.queue.detached = true, true
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.outboxes[o] = struct{}{}
@@ -73,17 +74,18 @@ func (h *Hub) Outbox(config OutboxConfig) (*Outbox, error) {
 	return o, nil
 }
 
-// Stats returns the frames that wait, and the counters since the Outbox was made.
+// Stats returns the number of frames that wait, and the counts since the Outbox was created.
 func (o *Outbox) Stats() MemberStats {
 	s := MemberStats{MemberCounts: o.counts.all()}
 	s.QueuedFrames, s.QueuedBytes = o.receiver.queue.held()
 	return s
 }
 
-// Connected reports whether the Outbox has a member that writes its frames.
+// Connected reports whether the Outbox has a member, which writes its frames.
 func (o *Outbox) Connected() bool { return o.receiver.member.Load() != nil }
 
-// Close ends the Outbox. Its last member must be over. Frames left in the queue are dropped and counted.
+// Close removes the Outbox from its hub. The last member of the Outbox must be over. Frames left in the queue are dropped and
+// counted. Further calls do nothing.
 func (o *Outbox) Close() {
 	o.hub.mu.Lock()
 	defer o.hub.mu.Unlock()
@@ -104,10 +106,10 @@ func (r *receiver) attach(m *Member) {
 	r.member.Store(m)
 }
 
-// detach ends the writing of m. Frames queued in an outbox stay, except if m was disconnected by its policy: then they are
-// dropped.
+// detach stops the writing of m. Frames in the queue of an outbox stay, unless m ended as a SlowReceiver: then they are dropped. All
+// other queues are closed.
 func (r *receiver) detach(m *Member, reason Reason) {
-	if !r.lasts {
+	if !r.ofOutbox {
 		r.queue.close()
 		return
 	}
@@ -115,10 +117,11 @@ func (r *receiver) detach(m *Member, reason Reason) {
 	r.member.CompareAndSwap(m, nil)
 }
 
-// acknowledged waits, if the peer has ended its own direction and so may be gone, until the peer's kernel has acknowledged all
-// written bytes. If that fails, the bytes count as not written, and the member is over.
+// acknowledged returns after the peer's kernel has acknowledged all written bytes, for a member of an outbox whose peer has ended
+// its own direction and so may be gone. For others it returns at once. If the acknowledgement fails, the bytes count as not
+// written, and the member ends.
 func (p *streamTransport) acknowledged() error {
-	if !p.lasts || p.inputEnded.Load() == 0 {
+	if !p.ofOutbox || p.inputEnded.Load() == 0 {
 		return nil
 	}
 	p.writeSince.Store(p.clock.now())
@@ -134,10 +137,10 @@ func (p *streamTransport) acknowledged() error {
 	return p.failed("write", err, ToMember)
 }
 
-// finish ends the member's writer: after everything in the queue is written, or at once if an outbox keeps the rest for the next
-// member.
+// finish ends the member's writer: after it has written everything in the queue, or at once if an outbox keeps the rest for the
+// next member.
 func (m *Member) finish() {
-	if m.lasts {
+	if m.ofOutbox {
 		m.queue.detach(false)
 	} else {
 		m.queue.seal()

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// MemberCounts counts what a member has done. Of its FlowStats, what is read and in is from the member to the hub, and
-// what is written and out is from the hub to the member.
+// MemberCounts counts the traffic of a member. In its FlowStats, "read" and "in" count traffic from the member to the hub; "written"
+// and "out" count traffic from the hub to the member.
 type MemberCounts struct {
 	FlowStats
-	DatagramsIn   int64 `json:"datagrams_in"`   // received, without our own
-	DatagramsOut  int64 `json:"datagrams_out"`  // sent
-	DroppedFrames int64 `json:"dropped_frames"` // dropped by the member's queue, or left in it when the member was over
-	DroppedBytes  int64 `json:"dropped_bytes"`  // of wire, likewise
+	DatagramsIn   int64 `json:"datagrams_in"`   // datagrams received, except our own
+	DatagramsOut  int64 `json:"datagrams_out"`  // datagrams sent
+	DroppedFrames int64 `json:"dropped_frames"` // frames that the member's queue dropped, or that were left in it at the end
+	DroppedBytes  int64 `json:"dropped_bytes"`  // the wire of these frames
 	Own           int64 `json:"own"`            // datagrams of our own that came back
-	Suppressed    int64 `json:"suppressed"`     // frames that came back by way of another host
+	Suppressed    int64 `json:"suppressed"`     // frames that came back through another host
 	NotSent       int64 `json:"not_sent"`       // datagrams that could not be sent
-	Starved       int64 `json:"starved"`        // datagrams, or frames of them, dropped because there was no memory or the codec failed
+	Starved       int64 `json:"starved"`        // datagrams or frames dropped because there was no memory or the codec failed
 }
 
-// MemberStats counts what a member has done, and what waits for it.
+// MemberStats counts the traffic of a member, and the frames that wait for it.
 type MemberStats struct {
 	Age time.Duration // since the member was made
 	MemberCounts
@@ -28,15 +28,16 @@ type MemberStats struct {
 	QueuedBytes  int  `json:"queued_bytes"` // of wire
 }
 
-// HubStats counts what the members of a hub have done, also those that left.
+// HubStats counts the traffic of all members of a hub, including those that have left.
 type HubStats struct {
 	Age time.Duration // since NewHub
 	MemberCounts
 	Members int `json:"members"`
 }
 
-// Stats returns what the hub has done so far. A payload that the framing of receivers can't carry counts once for each of
-// them, and not at its sender, so that frames that left, and those that were dropped, are what was to leave.
+// Stats returns the hub's counts so far. A payload that the framing of some receivers can't carry counts once for each of these
+// receivers, and not for its sender. So the frames that were written, dropped or unrepresentable add up to the frames that were to
+// be sent.
 func (h *Hub) Stats() HubStats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -50,10 +51,10 @@ func (h *Hub) Stats() HubStats {
 	return s
 }
 
-// Stats returns the counters of the member, with those of its outbox since the outbox was made.
+// Stats returns the counts of the member. If the member has an outbox, they include the counts of the outbox since its creation.
 func (m *Member) Stats() MemberStats {
 	s := MemberStats{Age: time.Since(m.clock.origin), MemberCounts: m.counts.all()}
-	if m.lasts {
+	if m.ofOutbox {
 		s.add(m.tally.all())
 	}
 	s.Unrepresentable += m.counts.uncarried.Load()
@@ -62,13 +63,13 @@ func (m *Member) Stats() MemberStats {
 	return s
 }
 
-// hubCounters are MemberCounts under way.
+// hubCounters are the live counters of MemberCounts.
 type hubCounters struct {
 	counters
 	datagramsIn, datagramsOut, droppedFrames, droppedBytes atomic.Int64
 	own, suppressed, notSent, starved                      atomic.Int64
-	// uncarried counts the member's own payloads that a framing of receivers could not carry. The hub counts those where
-	// they were to go, as it counts frames that leave.
+	// uncarried counts the member's own payloads that the framing of some receivers could not carry. Hub.Stats does not include
+	// it: the hub counts such payloads at their receivers.
 	uncarried atomic.Int64
 }
 

@@ -9,20 +9,20 @@ import (
 type StreamMember struct {
 	MemberConfig
 	Link     Link
-	Shutdown bool // the direction that Use leaves out is ended in the link when the member starts
+	Shutdown bool // when the member starts, end the direction of the link that Use excludes
 	Timeouts Timeouts
-	// Outbox, unless nil, has the frames for the member, and must have the member's codec; its Queue and Echo apply instead of
-	// those of the member. From the call of Run on the member uses the Outbox, and only one member may at a time.
+	// Outbox, unless nil, holds the frames for the member. It must have the member's codec. Its Queue and Echo apply, and not
+	// those of the member. The member uses the Outbox from the call of Run on; only one member at a time may use it.
 	Outbox *Outbox
-	// InputEnded, unless nil, is called once the peer has ended its own direction and what it sent was passed on. The
-	// member goes on receiving; InputEnded may drain it, or the hub.
+	// InputEnded, unless nil, is called when the peer has ended its own direction and everything that it sent was passed on. The
+	// member goes on sending to its peer. InputEnded may drain the member or the hub.
 	InputEnded func()
 	// Classify returns the reason for an error of the link: Reset, PeerLost or IOError. nil: IOError.
 	Classify func(error) Reason
 }
 
-// Stream prepares a member, which owns its link once Run is called. It fails without a codec, or with one that uses
-// state.
+// Stream prepares a member that is a stream. The member owns config.Link from the call of Run on. Stream returns an error if there is
+// no codec, or if the codec uses state.
 func (h *Hub) Stream(config StreamMember) (*Member, error) {
 	if config.Codec == nil {
 		return nil, errNoCodec
@@ -42,23 +42,24 @@ func (h *Hub) Stream(config StreamMember) (*Member, error) {
 	return m, nil
 }
 
-// A streamTransport is a member that is a stream. Its reader receives, decodes, and has what it found encoded and queued for
-// the others; its writer writes what the others sent.
+// A streamTransport is a member that is a stream. Its reader receives and decodes, and its dispatcher encodes and queues the payloads
+// for the other members. Its writer writes the frames that the others sent.
 type streamTransport struct {
 	*Member
 	shutdown bool
 	onEnd    func() // unless nil, called at the end of the input
 
-	// The reader's.
+	// For the reader.
 	streamDecoder
 	dispatcher dispatcher
 
-	// The writer's.
+	// For the writer.
 	taken []frameRange
 	wrote int // bytes of taken that the link has accepted
 }
 
-// sends is false when the bytes that the peer sends are discarded, or its direction was ended at the start.
+// sends reports whether the hub relays the bytes that the peer sends. If not, they are discarded, or the peer's direction was ended at
+// the start.
 func (p *streamTransport) sends() bool { return p.config.Use != SendOnly }
 
 func (p *streamTransport) open() {
@@ -80,7 +81,7 @@ func (p *streamTransport) receive() {
 		defer p.decoder.Direction.Close()
 		defer p.dispatcher.close()
 	}
-	_ = p.receiveAll() // an error means that the member, or its input, has ended, which is recorded already
+	_ = p.receiveAll() // an error means that the member or its input has ended, which is recorded already
 	p.explainTimeout(&p.outcome)
 	p.keepNoMore()
 	if p.sends() && p.wasCut() {
@@ -101,7 +102,7 @@ func (p *streamTransport) receiveAll() error {
 		}
 		n, err := p.read()
 		if p.over() {
-			return errOver // an end that the member itself made says nothing about the peer
+			return errOver // the member itself has shut the link, so err says nothing about the peer
 		}
 		failed := error(nil)
 		if p.hub.enter(p.Member) {
@@ -109,7 +110,7 @@ func (p *streamTransport) receiveAll() error {
 			p.hub.exit(p.Member)
 		} else {
 			p.late.Add(int64(n))
-			p.discardAll() // the bytes came too late: the member ends
+			p.discardAll() // the bytes arrived too late: the member is ending
 		}
 		if failed != nil || err != nil {
 			return failed
@@ -117,7 +118,7 @@ func (p *streamTransport) receiveAll() error {
 	}
 }
 
-// read receives once.
+// read reads once.
 func (p *streamTransport) read() (n int, err error) {
 	p.between.Store(p.inbox.len() == 0 && !p.decoder.Dropping())
 	n, err = p.life.read(&p.streamDecoder)
@@ -125,11 +126,11 @@ func (p *streamTransport) read() (n int, err error) {
 		p.between.Store(false)
 	}
 	p.noteRead(n)
-	p.inbox.setFlooding(false) // nothing is encoded and written while the next batch is read
+	p.inbox.setFlooding(false) // no other goroutine encodes while the next batch is read
 	return n, err
 }
 
-// pass passes on what was received. An error means that the member is over.
+// pass passes on the received bytes. n and err are the results of read. An error means that the member is over.
 func (p *streamTransport) pass(n int, err error) error {
 	switch {
 	case !p.sends():
@@ -149,7 +150,8 @@ func (p *streamTransport) pass(n int, err error) error {
 	}
 }
 
-// passEnd deals with the end of what the peer sends. One that only sends is done then.
+// passEnd passes on the rest of the input after its end. If the peer only sends, passEnd also ends the writer. An error means that the
+// member is over.
 func (p *streamTransport) passEnd() error {
 	if p.sends() {
 		if err := p.decodeAll(true); err != nil {
@@ -171,7 +173,8 @@ func (p *streamTransport) noteEnd() {
 	}
 }
 
-// watch waits until the connection is over, and then ends the member.
+// watch waits until the connection is over, and then ends the member. halfClosed, unless nil, is called when the peer has ended its
+// direction.
 func (p *streamTransport) watch(halfClosed func()) {
 	switch err := p.link.WaitEnd(halfClosed); {
 	case p.over():
@@ -187,7 +190,7 @@ func (p *streamTransport) discardAll() {
 	p.inbox.drop()
 }
 
-// deliver sends the payloads of b to the others.
+// deliver sends the payloads of b to the other members.
 func (p *streamTransport) deliver(b *batch, _ bool) error {
 	defer b.free(p.Member.account)
 	if len(b.found.Refs) == 0 {
@@ -205,7 +208,7 @@ func (p *streamTransport) deliver(b *batch, _ bool) error {
 	return nil
 }
 
-// wait has nothing to wait for: what was handed over is copied.
+// wait returns at once: delivered batches are copied.
 func (p *streamTransport) wait() {}
 
 func (p *streamTransport) fail(reason Reason, err error) error {

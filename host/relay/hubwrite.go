@@ -8,7 +8,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// transmit is the writer of a stream.
+// transmit is the loop of a stream's writer.
 func (p *streamTransport) transmit() {
 	for {
 		p.taken = p.queue.dequeue(p.taken[:0])
@@ -35,16 +35,16 @@ func (p *streamTransport) transmit() {
 	p.wroteAll.Store(p.clock.now())
 	switch {
 	case p.inputEnded.Load() != 0:
-		p.end(p.finalReason(), nil, Neither) // the reader may watch the connection
+		p.end(p.finalReason(), nil, Neither) // wakes the reader if it watches the connection
 	case p.drained():
 		p.lingerOn()
 	}
 }
 
-// joinBelow is the size in bytes from which on a write of its own costs less than copying.
+// joinBelow is the size, in bytes, from which a separate write costs less than copying.
 const joinBelow = 16 << 10
 
-// writeSegments writes all segments, and joins short ones into fewer writes.
+// writeSegments writes all ranges, and joins short ones into fewer writes.
 func (p *streamTransport) writeSegments(all []frameRange) error {
 	for len(all) > 0 {
 		n, size := 1, all[0].size()
@@ -60,7 +60,7 @@ func (p *streamTransport) writeSegments(all []frameRange) error {
 	return nil
 }
 
-// writeJoined writes segments of size bytes together, at once if there is memory to join them.
+// writeJoined writes all, which has size bytes, in one write. If there is no memory to join them, it writes each range separately.
 func (p *streamTransport) writeJoined(all []frameRange, size int) error {
 	if len(all) == 1 {
 		return p.write(all[0].bytes())
@@ -83,11 +83,11 @@ func (p *streamTransport) writeJoined(all []frameRange, size int) error {
 	return p.write(joined.b[:n])
 }
 
-// writeEnd writes what ends a stream, and ends it.
+// writeEnd encodes and writes the end of the stream, and ends our direction.
 func (p *streamTransport) writeEnd() error {
 	if p.config.Use == ReceiveOnly {
 		if p.drained() && !p.shutdown {
-			_ = p.link.CloseWrite() // nothing was promised; it may make the peer end sooner
+			_ = p.link.CloseWrite() // may make the peer end sooner; an error has no consequences
 		}
 		return nil
 	}
@@ -97,7 +97,7 @@ func (p *streamTransport) writeEnd() error {
 	return p.closeWrite()
 }
 
-// encodeEnd lets the codec write what ends a stream.
+// encodeEnd encodes and writes the end of the stream.
 func (p *streamTransport) encodeEnd() error {
 	encoder := codecstream.Encoder{Direction: p.config.Codec.Open()}
 	defer encoder.Direction.Close()
@@ -111,13 +111,13 @@ func (p *streamTransport) encodeEnd() error {
 	return p.Member.codecFailed("encode", err, ToMember)
 }
 
-// memberEnd is where what ends a member's stream goes.
+// memberEnd writes the encoded end of a member's stream.
 type memberEnd struct {
 	transport *streamTransport
 	out       codeccall.Encoded
 }
 
-// Prepare sees to room for the result of a call.
+// Prepare provides room for the result of a call.
 func (e *memberEnd) Prepare(in *codeccall.Encode) (*codeccall.Encoded, error) {
 	in.Room = max(smallRead, in.RoomNeeded)
 	return &e.out, nil
@@ -128,7 +128,7 @@ func (e *memberEnd) Frames(out *codeccall.Encoded, _ int) (int, error) {
 	return 0, e.transport.write(out.Wire)
 }
 
-// Refused has nothing to report: there are no payloads.
+// Refused does nothing: there are no payloads.
 func (e *memberEnd) Refused(int, *codecs.Fault) error { return nil }
 
 // write writes all of b. An error means that the member is over.

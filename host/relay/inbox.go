@@ -6,30 +6,30 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// An inbox keeps what a direction received and no frame has consumed yet. It chooses the buffers: large ones while bytes
-// flow, one that fits while a frame is unfinished and nothing arrives, and none otherwise.
+// An inbox holds the bytes that a direction has received and that no frame has consumed yet. It chooses the size of the buffer: large
+// while bytes flow, just large enough while a frame is unfinished and nothing arrives, and otherwise no buffer at all.
 //
-// Work on a frame that arrives in many reads stays linear: bytes are moved when a buffer doubles, when the frame in
-// front of theirs was consumed, or when they are few.
+// The cost of a frame that arrives in many reads grows linearly with its length: the inbox moves bytes only when a buffer doubles,
+// when the frame before them was consumed, or when they are few.
 type inbox struct {
 	account  *memoryAccount
-	most     int              // the longest buffer that is ever wanted, in bytes
-	lender   codeccall.Lender // where buffers come from that a decoder can be shown as they are; nil: the heap alone
-	unlent   bool             // the last request for a loan failed, as it does where calls travel by messages
-	next     int              // the length of the next buffer to read into
-	flooding bool             // the last read came back full, or brought a usual read's worth: more is waiting
+	most     int              // the largest buffer that is ever needed, in bytes
+	lender   codeccall.Lender // lends buffers that a decoder can use without a copy; nil: all buffers are from the heap
+	unlent   bool             // the last request for a loan failed, as always when calls are sent as messages
+	next     int              // the size of the next buffer to read into, in bytes
+	flooding bool             // the last read filled its buffer or brought at least baseRead bytes: more are probably waiting
 
-	// beforeWaiting is called before waiting for memory, to let go of what the flow itself holds elsewhere.
+	// beforeWaiting is called before the inbox waits for memory, so that the owner first releases memory that it holds elsewhere.
 	beforeWaiting func()
 
 	buf        *buffer // holds the bytes at start..end; nil when there are none
 	start, end int
-	incoming   *buffer // what the read under way was given, when that is not buf itself
-	space      int     // and how much of it there is to fill
-	large      int     // what a buffer that outgrows the reads grows to at once, since frames were as long lately; 0: not known
+	incoming   *buffer // the buffer for the read under way, if it is not buf
+	space      int     // how many bytes that read can fill
+	large      int     // the size to which a full buffer grows at once, since recent frames needed it; 0: unknown
 }
 
-// Bytes returns what was read and not consumed.
+// Bytes returns the bytes that were read and not consumed.
 func (in *inbox) Bytes() []byte {
 	if in.buf == nil {
 		return nil
@@ -39,7 +39,7 @@ func (in *inbox) Bytes() []byte {
 
 func (in *inbox) len() int { return in.end - in.start }
 
-// size returns how long the buffer is, 0 if there is none.
+// size returns the size of the buffer, or 0 if there is none.
 func (in *inbox) size() int {
 	if in.buf == nil {
 		return 0
@@ -50,8 +50,8 @@ func (in *inbox) size() int {
 // Consume drops the first n bytes.
 func (in *inbox) Consume(n int) { in.start += n }
 
-// remember notes how large a buffer was needed, before that goes back. Only lent memory costs no more for being larger than
-// what is used of it.
+// remember notes how large a buffer was needed, before the buffer is released. It does so for lent memory only, where unused bytes of
+// a buffer cost nothing.
 func (in *inbox) remember() {
 	switch {
 	case in.lent() == nil || in.size() <= maxSharedRead:
@@ -62,14 +62,14 @@ func (in *inbox) remember() {
 	}
 }
 
-// drop gives up everything that is there.
+// drop drops all bytes and releases the buffer.
 func (in *inbox) drop() {
 	in.remember()
 	in.buf.free(in.account)
 	in.buf, in.start, in.end = nil, 0, 0
 }
 
-// grab returns memory to read into, behind what is there. It never waits; compactOrGrow has seen to it that there is some.
+// grab returns memory to read into. The bytes in the inbox stay before it. grab never waits: compactOrGrow has provided room.
 func (in *inbox) grab() []byte {
 	var into []byte
 	if in.buf != nil && len(in.buf.b) > largePark && !in.readsMore() {
@@ -83,7 +83,7 @@ func (in *inbox) grab() []byte {
 	return into
 }
 
-// readsMore is true when so much is to be read at a time that it is worth moving what is there to a larger buffer.
+// readsMore reports whether the next read is so large that moving the present bytes to a larger buffer pays off.
 func (in *inbox) readsMore() bool { return in.next > len(in.buf.b) && in.len() <= in.next/8 }
 
 func (in *inbox) readBuffer() *buffer {
@@ -92,7 +92,7 @@ func (in *inbox) readBuffer() *buffer {
 		return in.newBuffer(in.next)
 	case in.len() <= largePark && !in.account.short() && in.account.try(baseRead):
 		return in.newBuffer(baseRead)
-	case in.len() <= largePark/2 && in.account.try(largePark): // a short read leaves memory for its results
+	case in.len() <= largePark/2 && in.account.try(largePark): // a short read leaves memory for its result
 		return in.newBuffer(largePark)
 	case in.len() <= smallPark:
 		return newBuffer(smallRead, 0)
@@ -101,8 +101,8 @@ func (in *inbox) readBuffer() *buffer {
 	}
 }
 
-// newBuffer returns a buffer of size bytes, which were charged. Only a large one is a loan: small ones may hold the beginning of
-// a frame for a long time.
+// newBuffer returns a buffer of size bytes, which the caller has charged. Only large buffers are loans: a small buffer may hold the
+// beginning of a frame for a long time.
 func (in *inbox) newBuffer(size int) *buffer {
 	if in.lender != nil && size >= baseRead {
 		b := lentBuffer(in.lender, size, int64(size))
@@ -113,7 +113,7 @@ func (in *inbox) newBuffer(size int) *buffer {
 	return newBuffer(size, int64(size))
 }
 
-// lent returns what the buffer lies in, nil if that is the heap.
+// lent returns the loan that contains the buffer, or nil if the buffer is from the heap.
 func (in *inbox) lent() codeccall.Loan {
 	if in.buf == nil {
 		return nil
@@ -121,13 +121,13 @@ func (in *inbox) lent() codeccall.Loan {
 	return in.buf.loan
 }
 
-// release takes back what grab returned, unused.
+// release frees the buffer that grab returned, if it was not used.
 func (in *inbox) release([]byte) {
 	in.incoming.free(in.account)
 	in.incoming = nil
 }
 
-// took says how many bytes were read into what grab returned last.
+// took notes that n bytes were read into the memory that grab returned last.
 func (in *inbox) took(n int) {
 	if n == 0 {
 		in.release(nil)
@@ -164,7 +164,7 @@ func (in *inbox) setFlooding(floods bool) {
 	in.flooding = floods
 }
 
-// mostRead is how long the buffers get that reads take turns with.
+// mostRead returns the largest size of a buffer for a read from a flooding sender.
 func (in *inbox) mostRead() int {
 	if in.lender != nil && !in.unlent {
 		return in.account.share()
@@ -172,8 +172,8 @@ func (in *inbox) mostRead() int {
 	return maxHeapRead
 }
 
-// compactOrGrow prepares for waiting: a buffer that is much larger than what is in it goes back, and one that is full grows.
-// It fails when there is no memory to grow into within the time to wait for it.
+// compactOrGrow prepares the inbox for a read. It replaces a buffer that is much larger than its contents by a smaller one, and a full
+// buffer by a larger one. It returns an error if it does not get memory to grow in time.
 func (in *inbox) compactOrGrow(ctx context.Context) error {
 	n := in.len()
 	if n == 0 {
@@ -205,8 +205,8 @@ func (in *inbox) compactOrGrow(ctx context.Context) error {
 	return in.grow(ctx)
 }
 
-// grow moves the bytes to a buffer of twice the size, or at once to one as large as recent frames. Only for twice the size does
-// it wait for memory, after it has freed all that it can.
+// grow moves the bytes to a buffer of twice the size, or of the size that recent frames needed if memory for it is free. grow waits for
+// memory only for twice the size, and only after it has released all memory that it can.
 func (in *inbox) grow(ctx context.Context) error {
 	size := min(2*len(in.buf.b), in.most)
 	if large := min(in.large, in.most); large > size && in.account.try(int64(large)) {
@@ -221,8 +221,8 @@ func (in *inbox) grow(ctx context.Context) error {
 	return nil
 }
 
-// detach returns the buffer for the caller to free, after moving what is left to another one. It returns nil, and
-// changes nothing, when there is no memory for that without waiting.
+// detach moves the remaining bytes to another buffer, and returns the present one, which the caller frees. If detach would have to wait
+// for memory, it changes nothing and returns nil.
 func (in *inbox) detach() *buffer {
 	full := in.buf
 	in.remember()
@@ -240,11 +240,11 @@ func (in *inbox) detach() *buffer {
 	return full
 }
 
-// holder returns a buffer for n unfinished bytes and as many more, or nil if there is no memory without waiting.
+// holder returns a buffer for n bytes of an unfinished frame and as many more, or nil if it would have to wait for memory.
 func (in *inbox) holder(n int) *buffer {
 	size := max(roundUp(2*n), smallPark)
 	if size <= smallPark {
-		return newBuffer(size, 0) // paid for since the direction began
+		return newBuffer(size, 0) // charged since the direction began
 	}
 	if size > largePark {
 		size = max(baseRead, min(size, in.most))

@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// A life is the life of one link: when it was read and written, what has become of its two directions, and how it fails. A session
-// has two, a stream in a hub one. The session or the member decides what is relayed, and when it is over.
+// A life keeps the state of one link: when it was last read and written, which of its directions have ended, and how it fails. A
+// session has two lives; a stream in a hub has one. The session or the member decides what is relayed, and when it is over.
 //
-//   - read and noteRead are called by one goroutine, the reader; write and closeWrite by one at a time, the writer; everything else
-//     by any.
-//   - begin comes first. After shut every call returns soon, and fails.
-//   - An error that read, write and closeWrite return is the link's own: nothing has been done about it. failed gives it a reason
-//     and ends the owner.
-//   - write returns what was written beside its error: that much is on its way to the peer.
+//   - One goroutine, the reader, calls read and noteRead. One goroutine at a time, the writer, calls write and closeWrite. Any
+//     goroutine may call the other methods.
+//   - begin is called first. After shut, every call returns soon, with an error.
+//   - read returns the link's own error. The reader passes it to failed, which gives it a reason and ends the owner. write and
+//     closeWrite call failed themselves and return errOver.
+//   - write returns the number of bytes written even with an error: these bytes are on their way to the peer.
 type life struct {
 	link     Link
 	owner    lifeOwner
@@ -21,13 +21,13 @@ type life struct {
 	classify func(error) Reason
 	from, to traffic // from the peer, and to it
 
-	readAt     mark         // the last byte that was read
-	wroteAt    mark         // the last byte that was written
-	frameSince mark         // reading on for an unfinished frame, counting what was spent on it before
-	writeSince mark         // a write is pending, and accepted its last byte then
-	inputEnded mark         // the peer ended its direction, and everything that came before was passed on
-	wroteAll   mark         // the peer saw a clean end
-	late       atomic.Int64 // bytes that came too late to be passed on
+	readAt     mark         // when the last byte was read
+	wroteAt    mark         // when the last byte was written
+	frameSince mark         // when reading for the unfinished frame began, moved back by the time spent in earlier reads for it
+	writeSince mark         // when the pending write began, or last accepted a byte
+	inputEnded mark         // when the peer had ended its direction and all bytes before the end were passed on
+	wroteAll   mark         // when the peer saw a clean end
+	late       atomic.Int64 // bytes that arrived too late to be passed on
 }
 
 // A traffic is one direction of a life.
@@ -39,7 +39,7 @@ type traffic struct {
 // A lifeOwner is a session or a member of a hub.
 type lifeOwner interface {
 	over() bool
-	// end sets how the owner ended, unless that is set, and shuts its links.
+	// end sets the outcome of the owner, unless it is set already, and shuts its links.
 	end(reason Reason, err error, direction Direction)
 }
 
@@ -50,7 +50,7 @@ func (l *life) begin(link Link, owner lifeOwner, clock *clock, classify func(err
 	}
 }
 
-// shutUnused ends the direction that use leaves out. An error will come again.
+// shutUnused ends the direction of the link that use excludes. It ignores errors: a broken link fails again later.
 func (l *life) shutUnused(use Use) {
 	switch use {
 	case ReceiveOnly:
@@ -60,13 +60,13 @@ func (l *life) shutUnused(use Use) {
 	}
 }
 
-// active returns when the last byte was read or written; 0: none was.
+// active returns when the last byte was read or written; 0: no byte yet.
 func (l *life) active() int64 { return max(l.readAt.Load(), l.wroteAt.Load()) }
 
-// read reads once into the inbox of d, and notes how long it waited for an unfinished frame. What it read is not in the inbox before
+// read reads once into the inbox of d, and notes how long it waited for an unfinished frame. The bytes are in the inbox only after
 // noteRead.
 func (l *life) read(d *streamDecoder) (n int, err error) {
-	// Most reads begin with an empty inbox; those leave out what only an unfinished frame needs.
+	// Most reads begin with an empty inbox. They skip the work that only an unfinished frame needs.
 	unfinished, before := d.inbox.len() > 0, int64(0)
 	if waiting := int64(d.inbox.len()); waiting != l.from.counts.bytesWaiting.Load() {
 		l.from.counts.bytesWaiting.Store(waiting)
@@ -90,13 +90,14 @@ func (l *life) read(d *streamDecoder) (n int, err error) {
 	return n, err
 }
 
-// noteRead puts what was read into the inbox.
+// noteRead adds the n bytes that were read to the inbox.
 func (d *streamDecoder) noteRead(n int) {
 	d.inbox.took(n)
-	d.crumbs.read(n)
+	d.fragments.read(n)
 }
 
-// write writes all of p, and returns how much it wrote. The error is errOver where the owner is over, else the link's.
+// write writes all of p, and returns the number of bytes written. If the link fails, write ends the owner. The error is always
+// errOver.
 func (l *life) write(p []byte) (written int, err error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -124,7 +125,7 @@ func (l *life) write(p []byte) (written int, err error) {
 	return written, nil
 }
 
-// closeWrite shows the peer a clean end.
+// closeWrite ends our direction, so that the peer sees a clean end. If the link fails, closeWrite ends the owner and returns errOver.
 func (l *life) closeWrite() error {
 	if err := l.link.CloseWrite(); err != nil {
 		return l.failed("end", err, l.to.direction)
@@ -133,7 +134,7 @@ func (l *life) closeWrite() error {
 	return nil
 }
 
-// timedOut returns the timeout of the link that is due; "": none is.
+// timedOut returns the reason and direction of a timeout of the link that is due; "": no timeout is due.
 func (l *life) timedOut(limits *Timeouts, d *deadline) (reason Reason, direction Direction) {
 	switch {
 	case d.due(limits.Frame, l.frameSince.Load()):
@@ -145,27 +146,28 @@ func (l *life) timedOut(limits *Timeouts, d *deadline) (reason Reason, direction
 	}
 }
 
-// unread reports whether something has arrived that was not read.
+// unread reports whether bytes have arrived that were not read.
 func (l *life) unread() bool {
 	n, err := l.link.Readable()
-	return n > 0 || err != nil // with an error, the reader is about to see what it is
+	return n > 0 || err != nil // after an error, the reader is about to get one too
 }
 
-// lost returns the error that reading is bound to end with; nil if there is none, or it is not known.
+// lost returns the error with which reading is certain to end; nil if there is none or if it is unknown.
 func (l *life) lost() error {
-	if link, ok := l.link.(loser); ok {
+	if link, ok := l.link.(lostReporter); ok {
 		return link.Lost()
 	}
 	return nil
 }
 
-// failed ends the owner for an error of the link, and returns errOver.
+// failed ends the owner because of an error of the link, and returns errOver.
 func (l *life) failed(operation string, err error, d Direction) error {
 	l.owner.end(l.classify(err), fmt.Errorf("relay: %s: %s: %w", d, operation, err), d)
 	return errOver
 }
 
-// shut closes the link. It is reset unless well says that the peer has seen, or needs, no other end than a plain one.
+// shut closes the link if well is true and no bytes arrived late. Otherwise it resets the link. well says that the peer has seen a
+// clean end, or expects none.
 func (l *life) shut(well bool) {
 	if well && l.late.Load() == 0 {
 		_ = l.link.Close()

@@ -33,7 +33,7 @@ type stream struct {
 	limit  int
 	full   bool  // a write waits for room
 	ended  bool  // cleanly
-	broken error // what readers (behind what is held) and writers get
+	broken error // the error for writers, and for readers after the held bytes
 }
 
 func newStream(limit int) *stream {
@@ -45,7 +45,7 @@ func newStream(limit int) *stream {
 func (s *stream) read(grab func() []byte, release func([]byte)) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	release(grab()) // as a link does that tries first and waits then
+	release(grab()) // like a link that tries to read first, and waits then
 	for {
 		switch {
 		case s.broken == errClosed:
@@ -103,13 +103,13 @@ func (s *stream) breakWith(err error) {
 	s.change.Broadcast()
 }
 
-// A link is one end of a connection in memory: the session's, or its peer's.
+// A link is one end of a connection in memory: the session's or the peer's.
 type link struct {
 	in, out *stream
 	once    sync.Once
 }
 
-// connect returns the two ends of a connection of which each direction holds up to limit bytes.
+// connect returns the two ends of a connection. Each direction holds up to limit bytes.
 func connect(limit int) (ours, peers *link) {
 	a, b := newStream(limit), newStream(limit)
 	return &link{in: a, out: b}, &link{in: b, out: a}

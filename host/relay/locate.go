@@ -6,20 +6,20 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A located is the place of a payload's frame in the wire of a batch.
+// A located is the place of the frame of a payload in the wire of a batch.
 type located struct {
 	index int
-	at    int // where the frame begins in the wire shown
+	at    int // where the frame begins in batch.shown
 	state []byte
 }
 
-// begin returns the position in the stream of payload index of b. For a payload that codec built, it returns the beginning of
-// its frame; or, if that can't be found, the end of the last payload before it that is part of the wire.
+// begin returns the position in the stream of payload index of b, and whether codec built the payload. For a built payload, the
+// position is the beginning of its frame or, if that can't be found, the end of the last payload before it that is part of the wire.
 func (b *batch) begin(ctx context.Context, codec codeccall.Codec, index int) (offset int64, built bool) {
 	refs := b.found.Refs
 	for i := index; i >= 0; i-- {
 		from, to := int(refs[i].Off), int(refs[i].Off)+int(refs[i].Len)
-		if to > len(b.shown) || from == len(b.shown) { // it was built (or is empty and at the end of the wire)
+		if to > len(b.shown) || from == len(b.shown) { // payload i was built, or is empty and at the end of the wire
 			if i == index && b.locate(ctx, codec, index) {
 				return b.offset + int64(b.located.at), true
 			}
@@ -33,9 +33,9 @@ func (b *batch) begin(ctx context.Context, codec codeccall.Codec, index int) (of
 	return b.offset, true
 }
 
-// locate finds the frame of payload index, which was built, and sets b.located. It decodes the wire once more, with room for
-// just the payloads before that one, so that the codec stops in front of its frame. A codec that requires more room than it
-// uses stops earlier, and then locate fails.
+// locate finds the frame of payload index, which was built, sets b.located and returns true. It decodes the wire once more, with room
+// for only the payloads before that one, so that the codec stops before its frame. A codec that requires more room than it uses stops
+// earlier; then locate returns false.
 func (b *batch) locate(ctx context.Context, codec codeccall.Codec, index int) bool {
 	known := &b.located
 	if known.index > index || codec == nil {

@@ -9,26 +9,26 @@ import (
 
 // Sizes of buffers, in bytes, all powers of two.
 const (
-	smallPark     = 1 << 10   // an unfinished frame's beginning; paid for when the session starts
-	smallRead     = 2 << 10   // what is read into when no other buffer can be had; likewise
-	largePark     = 16 << 10  // beginnings up to half of this are moved out of bigger buffers before waiting; a read while memory is short
+	smallPark     = 1 << 10   // holds the beginning of an unfinished frame; charged when the session starts
+	smallRead     = 2 << 10   // a read when no larger buffer is available; charged when the session starts
+	largePark     = 16 << 10  // a read while memory is short; before a wait, up to half as much is moved here from a larger buffer
 	baseRead      = 64 << 10  // the usual read
-	maxHeapRead   = 256 << 10 // the largest while the peer floods
-	maxSharedRead = 2 << 20   // the same into memory that is lent: a call copies none of it, so the fewer calls the better
+	maxHeapRead   = 256 << 10 // the largest read while the peer floods
+	maxSharedRead = 2 << 20   // the same into lent memory, which calls do not copy, so fewer calls cost less
 )
 
-// directionMemory is the charge for a direction from its start to its end. It covers the beginning of an unfinished frame, a
-// small read, the payloads built from that, and their wire.
+// directionMemory is the charge for a direction from its start to its end, in bytes. It covers the beginning of an unfinished
+// frame, a small read, the payloads built from that read, and their wire.
 const directionMemory = smallPark + smallRead + smallRead + 2*smallRead
 
-// sessionMemory is the charge for the two directions of a session.
+// sessionMemory is the charge for the two directions of a session, in bytes.
 const sessionMemory = 2 * directionMemory
 
-// lentShare is what all reads into lent memory that floods fill are to take together, in bytes: more of it only makes
-// each byte leave the processors' caches before it has been through the codecs.
+// lentShare is the target size, in bytes, of all reads of flooding senders into lent memory together. With more, bytes leave the
+// processors' caches before the codecs have processed them.
 const lentShare = 8 << 20
 
-// share returns how long a read into lent memory may be where so many flood, of which the caller is one.
+// share returns the largest size, in bytes, of a read into lent memory for one of the directions that flood at present.
 func (a *memoryAccount) share() int {
 	if a == nil {
 		return maxSharedRead
@@ -37,17 +37,17 @@ func (a *memoryAccount) share() int {
 	return min(max(1<<(bits.Len(uint(share))-1), maxHeapRead), maxSharedRead)
 }
 
-// A buffer is memory with what was charged for it.
+// A buffer is memory with the charge for it.
 type buffer struct {
 	b      []byte
 	charge int64
-	loan   codeccall.Loan // what b lies in; nil: b is from the heap
+	loan   codeccall.Loan // the loan that contains b; nil: b is from the heap
 }
 
-// pools has a pool of *buffer for each power of two up to maxHeapRead. Bigger ones are left to the garbage collector.
+// pools has a pool of *buffer for each power of two up to maxHeapRead. The garbage collector frees larger buffers.
 var pools [19]sync.Pool
 
-// newBuffer returns a buffer of size bytes that charge was paid for.
+// newBuffer returns a buffer of size bytes, for which the caller has charged charge bytes.
 func newBuffer(size int, charge int64) *buffer {
 	if class, ok := classOf(size); ok {
 		if b, ok := pools[class].Get().(*buffer); ok {
@@ -58,10 +58,10 @@ func newBuffer(size int, charge int64) *buffer {
 	return &buffer{b: make([]byte, size), charge: charge}
 }
 
-// lentBuffers are those without memory of their own.
+// lentBuffers is a pool of buffers that have no memory of their own.
 var lentBuffers = sync.Pool{New: func() any { return new(buffer) }}
 
-// lentBuffer returns a buffer of size bytes in memory of lender's, or nil if it has none.
+// lentBuffer returns a buffer of size bytes in memory that lender lends, or nil if lender lends none.
 func lentBuffer(lender codeccall.Lender, size int, charge int64) *buffer {
 	loan := lender.Lend(size)
 	if loan == nil {
@@ -72,7 +72,7 @@ func lentBuffer(lender codeccall.Lender, size int, charge int64) *buffer {
 	return b
 }
 
-// free gives b and its charge back.
+// free returns b to its pool or lender, and returns its charge to a. b may be nil.
 func (b *buffer) free(a *memoryAccount) {
 	if b == nil {
 		return

@@ -10,7 +10,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// A receiver that stops reading stops the sender, with bounded memory in between, and loses nothing.
+// A receiver that stops reading stops the sender and loses nothing, and the session's memory stays limited.
 func TestBackpressure(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -55,7 +55,7 @@ func TestBackpressure(t *testing.T) {
 	}
 }
 
-// A frame without end costs what one frame may, and its own session.
+// A frame without an end uses no more memory than one frame may, and ends only its own session.
 func TestEndlessFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := NewMemory(1<<30, time.Second)
@@ -84,7 +84,8 @@ func TestEndlessFrame(t *testing.T) {
 	})
 }
 
-// A length that is announced, and a frame of many small reads, take no more memory than has arrived, twice over.
+// A frame that only announces its length, and a frame that arrives in many small reads, use at most twice as much memory as has
+// arrived.
 func TestAnnouncedLength(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := NewMemory(1<<30, time.Second)
@@ -149,7 +150,7 @@ func TestMemoryRunsShort(t *testing.T) {
 	})
 	t.Run("a large frame waits, and ends its session", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			memory := NewMemory(600<<10, 10*time.Second) // two buffers, while the frame is moved, have more
+			memory := NewMemory(600<<10, 10*time.Second) // less than the two buffers need while the frame is moved
 			s := start(t.Context(), t, config(t, memory), 1<<20)
 			go s.down.send(append(bytes.Repeat([]byte("x"), 500_000), '\n'))
 			if result := <-s.result; result.Reason != MemoryShort || result.Direction != ToUpstream {
@@ -162,7 +163,7 @@ func TestMemoryRunsShort(t *testing.T) {
 	})
 	t.Run("a large frame waits for another", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			memory := NewMemory(1250<<10, 10*time.Second) // of which one frame takes 512 KiB as it arrives, and 400 KB as it leaves
+			memory := NewMemory(1250<<10, 10*time.Second) // one frame needs 512 KiB when it arrives, and 400 KB when it leaves
 			large := append(bytes.Repeat([]byte("x"), 400_000), '\n')
 			one, other := start(t.Context(), t, config(t, memory), 1<<20), start(t.Context(), t, config(t, memory), 1<<20)
 			one.down.send(large[:300_000])
@@ -206,7 +207,7 @@ func TestMemoryRunsShort(t *testing.T) {
 	})
 }
 
-// Frames of any length make work in proportion to their bytes, however they are cut.
+// The work for a frame of any length is proportional to its bytes, however reads cut it.
 func TestLargeFramesAreLinear(t *testing.T) {
 	var in inbox
 	in.most = 16<<20 + 1

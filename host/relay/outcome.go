@@ -5,17 +5,17 @@ import (
 	"sync/atomic"
 )
 
-// An outcome is how a session, or a member of a hub, ended. It is decided once.
+// An outcome says how a session, or a member of a hub, ended. It is decided once.
 type outcome struct {
 	announced atomic.Bool
 
 	mu        sync.Mutex
-	reason    Reason // "": it is not decided
+	reason    Reason // "": not decided yet
 	err       error
 	direction Direction
 }
 
-// decide sets the outcome, unless it is set, and reports whether it did. The caller announces it.
+// decide sets the outcome if it is not set, and reports whether it did so. The caller then calls announce.
 func (o *outcome) decide(reason Reason, err error, direction Direction) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -26,13 +26,13 @@ func (o *outcome) decide(reason Reason, err error, direction Direction) bool {
 	return true
 }
 
-// announce lets over report true from now on.
+// announce makes over return true.
 func (o *outcome) announce() { o.announced.Store(true) }
 
 // over reports whether the outcome was announced.
 func (o *outcome) over() bool { return o.announced.Load() }
 
-// decided returns the outcome; "" if it is open.
+// decided returns the outcome. The Reason is "" if the outcome is not decided yet.
 func (o *outcome) decided() (Reason, Direction, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// Everything arrives, exactly and in order, whatever the sizes of payloads, reads, writes and memory, and whoever ends
+// All payloads arrive, unchanged and in order, whatever the sizes of payloads, reads, writes and memory, and whichever peer ends
 // first.
 func TestEverythingArrives(t *testing.T) {
 	const maxFrame = 300 << 10
@@ -106,7 +106,7 @@ func randomPayloads(r *rand.Rand) [][]byte {
 	return all
 }
 
-// randomCuts lets the first reads come back with little, then, now and then, with a lot.
+// randomCuts makes the first reads short, and some of the later ones long.
 func randomCuts(r *rand.Rand) []int {
 	cuts := make([]int, r.IntN(300))
 	for i := range cuts {
@@ -115,7 +115,7 @@ func randomCuts(r *rand.Rand) []int {
 	return cuts
 }
 
-// What is skipped, and kept, is the same however the wire was cut.
+// The same bytes are skipped and kept, however reads cut the wire.
 func TestSkippingIgnoresCuts(t *testing.T) {
 	const bad = "!bad...."
 	for range 20 {

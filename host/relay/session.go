@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A Session relays between two links until both peers have ended, or something ends it. Its methods are safe for
-// concurrent use.
+// A Session relays between two links until both peers have ended their directions, or until a violation, an error, a timeout, a
+// drain or the context of Run ends it. Run may be called once. The methods are safe for concurrent use.
 type Session struct {
 	config Config
 	keeper keeper
@@ -21,9 +21,9 @@ type Session struct {
 	undone atomic.Int32 // flows that have not finished
 
 	draining    atomic.Bool
-	rests       atomic.Bool // the drain found the session at rest, and ends it well
-	restedSince mark        // both peers have seen a clean end
-	cutSince    mark        // Cut was called
+	rests       atomic.Bool // the drain found the session at rest, and ends it cleanly
+	restedSince mark        // when both peers had seen a clean end
+	cutSince    mark        // when Cut was called
 
 	outcome
 }
@@ -31,18 +31,18 @@ type Session struct {
 // A Result says how a session ended.
 type Result struct {
 	Reason    Reason
-	Err       error     // what happened; nil for Fin, Drained, DrainTimeout and timeouts
-	Direction Direction // in which it happened; Neither: in none in particular
+	Err       error     // the cause; nil for Fin, Drained, DrainTimeout and timeouts; a FrameTimeout may have a *Violation
+	Direction Direction // where the cause lies; Neither: in no particular direction
 	Stats     Stats
 }
 
-// New prepares a session. It fails when only one side has a codec.
+// New prepares a session. It returns an error if only one side has a codec.
 func New(config Config) (*Session, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
 	s := &Session{config: config, keeper: newKeeper(config.OnViolation, config.Violation, config.Quarantine, config.WireBytes)}
-	s.clock.begin(s.look)
+	s.clock.begin(s.checkTimeouts)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	down, up := &s.lives[0], &s.lives[1]
 	s.flows[0] = newFlow(s, ToUpstream, &s.config.Downstream, &s.config.Upstream, down, up)
@@ -54,9 +54,10 @@ func New(config Config) (*Session, error) {
 	return s, nil
 }
 
-// Run relays until the session is over, closes both links and says why. It is called once. When ctx ends, both peers are
-// reset at once, with the reason [DrainTimeout], or a [Reason] that is ctx's cause. A drain that has ended the session well
-// keeps that end, and one that is about to has a second for it.
+// Run relays until the session is over, closes both links, and returns how the session ended. It may be called once. When ctx
+// ends, the session resets both peers at once. The reason is then the cause of ctx if that is a [Reason], and otherwise
+// [DrainTimeout]. There are two exceptions: if a drain has shown both peers a clean end, the session ends as [Drained]; if a
+// drain is about to do so, it has one second for it.
 func (s *Session) Run(ctx context.Context) Result {
 	stop := context.AfterFunc(ctx, func() {
 		reason := Reason("")
@@ -102,9 +103,9 @@ func (s *Session) relay() {
 	other.Wait()
 }
 
-// end sets the session's result, unless it is set, and closes both links. A link is closed if its peer has seen a clean end; it is
-// reset if the peer has not, if bytes that the peer sent after the session's end were lost, or if the session is cut. end
-// wakes blocked calls, and does not wait itself.
+// end sets the session's result and shuts both links. It does nothing if the result is already set. A link is closed if its peer
+// has seen a clean end. It is reset if the peer has not seen one, if bytes that the peer sent after the session's end were lost, or
+// if the session is cut. end wakes blocked calls, and does not wait.
 func (s *Session) end(reason Reason, err error, direction Direction) {
 	if !s.decide(reason, err, direction) {
 		return
@@ -121,7 +122,7 @@ func (s *Session) end(reason Reason, err error, direction Direction) {
 	}
 }
 
-// Stats returns what the session has done so far.
+// Stats returns the session's counts so far.
 func (s *Session) Stats() Stats {
 	return Stats{
 		Age:          time.Since(s.clock.origin),

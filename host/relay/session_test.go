@@ -6,14 +6,14 @@ import (
 	"testing/synctest"
 )
 
-// A relayed session with its two peers.
+// A relayed is a running session with its two peers.
 type relayed struct {
 	*Session
 	down, up *link // the peers' ends
 	result   chan Result
 }
 
-// start runs a session between two new connections that hold up to limit bytes each way. config has the codecs.
+// start runs a session with config between two new connections, which hold up to limit bytes each way.
 func start(ctx context.Context, t testing.TB, config Config, limit int) *relayed {
 	t.Helper()
 	r := &relayed{result: make(chan Result, 1)}

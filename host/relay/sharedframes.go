@@ -9,11 +9,11 @@ import (
 	"sync/atomic"
 )
 
-// A sharedFrames is frames that several receivers share. It is not changed once it is made, and goes back when the last of
-// them let go of it.
+// A sharedFrames holds frames that several receivers share. It does not change after it is created. It returns to its pool when its
+// last holder calls release.
 //
-// It is one buffer of just the size: the wire, and behind it, four bytes a frame, where each frame ends. So what waits
-// in queues costs what is charged for it, however large the memory was that it was encoded in.
+// A sharedFrames is one buffer of the right size: the wire, followed by the end of each frame, in four bytes. So frames in queues take
+// no more memory than is charged for them, however large the buffer was into which they were encoded.
 type sharedFrames struct {
 	holders atomic.Int32
 	account *memoryAccount
@@ -23,15 +23,15 @@ type sharedFrames struct {
 }
 
 const (
-	endSize              = 4   // bytes of an end
-	sharedFramesOverhead = 128 // bytes that it costs besides its buffer
+	endSize              = 4   // bytes for the end of one frame
+	sharedFramesOverhead = 128 // bytes charged for a sharedFrames in addition to its buffer
 )
 
 var sharedFramesPool = sync.Pool{New: func() any { return new(sharedFrames) }}
 
-// newSharedFrames returns a copy of the frames of wire that end at ends, which the caller holds. Frames of no bytes are left
-// out unless empties says that they are frames like others. It returns nil when there is none, and an error when there
-// is no memory for it.
+// newSharedFrames returns a copy of the frames in wire, which end at ends. The caller has one hold on it. Frames of no bytes are left
+// out, unless empties is true. newSharedFrames returns nil if no frame is left. It may wait for memory, until ctx ends, and returns an
+// error if it gets none.
 func newSharedFrames(ctx context.Context, a *memoryAccount, wire []byte, ends []uint32, empties bool) (*sharedFrames, error) {
 	frames, last := len(ends), uint32(0)
 	if !empties {
@@ -64,7 +64,7 @@ func newSharedFrames(ctx context.Context, a *memoryAccount, wire []byte, ends []
 	return p, nil
 }
 
-// before returns where the frame in front of frame i ends.
+// before returns where the frame before frame i ends.
 func before(ends []uint32, i int) uint32 {
 	if i == 0 {
 		return 0
@@ -72,7 +72,7 @@ func before(ends []uint32, i int) uint32 {
 	return ends[i-1]
 }
 
-// start returns where frame i begins; that of the frame behind the last is where that one ends.
+// start returns where frame i begins. start(p.frames) is the end of the last frame.
 func (p *sharedFrames) start(i int) int {
 	if i == 0 {
 		return 0
@@ -82,7 +82,7 @@ func (p *sharedFrames) start(i int) int {
 
 func (p *sharedFrames) hold() { p.holders.Add(1) }
 
-func (p *sharedFrames) letGo() {
+func (p *sharedFrames) release() {
 	if p.holders.Add(-1) > 0 {
 		return
 	}
@@ -91,7 +91,7 @@ func (p *sharedFrames) letGo() {
 	sharedFramesPool.Put(p)
 }
 
-// A frameRange is the frames from..to of a sharedFrames.
+// A frameRange is the frames of a sharedFrames from index from up to, but without, index to.
 type frameRange struct {
 	*sharedFrames
 	from, to int
@@ -103,11 +103,11 @@ func (s frameRange) size() int              { return s.start(s.to) - s.start(s.f
 func (s frameRange) bytes() []byte          { return s.buf.b[s.start(s.from):s.start(s.to)] }
 func (s frameRange) first(n int) frameRange { return frameRange{s.sharedFrames, s.from, s.from + n} }
 
-// frame returns frame i of the segment.
+// frame returns frame i of the range.
 func (s frameRange) frame(i int) []byte { return s.buf.b[s.start(s.from+i):s.start(s.from+i+1)] }
 
-// without returns the rest of segments after size bytes of them were written. A frame that was written in part belongs to
-// the rest, whole. It releases segments that were written whole.
+// without returns the frames of all that are left after size bytes were written. A frame that was written in part is left, whole.
+// without releases the ranges that were written whole.
 func without(all []frameRange, size int) []frameRange {
 	for i, s := range all {
 		if n := s.fitting(size, math.MaxInt); n < s.len() {
@@ -115,12 +115,12 @@ func without(all []frameRange, size int) []frameRange {
 			return all[i:]
 		}
 		size -= s.size()
-		s.letGo()
+		s.release()
 	}
 	return nil
 }
 
-// framesOf returns how many frames there are in all.
+// framesOf returns the number of frames in all.
 func framesOf(all []frameRange) (frames int) {
 	for _, s := range all {
 		frames += s.len()
@@ -128,7 +128,7 @@ func framesOf(all []frameRange) (frames int) {
 	return frames
 }
 
-// fitting returns how many frames at the front are neither more than frames nor longer than size bytes together.
+// fitting returns how many frames at the front fit: at most frames of them, with at most size bytes together.
 func (s frameRange) fitting(size, frames int) int {
 	if frames <= 0 {
 		return 0
@@ -140,7 +140,8 @@ func (s frameRange) fitting(size, frames int) int {
 	return min(frames, sort.Search(s.len(), func(i int) bool { return s.start(s.from+i+1) > limit }))
 }
 
-// freeing returns how many frames at the front are at least frames, and have at least size bytes together, or all.
+// freeing returns how many frames must be removed from the front to remove at least frames of them, with at least size bytes together.
+// It returns the number of all frames if they are not enough.
 func (s frameRange) freeing(size, frames int) int {
 	limit := s.start(s.from) + size
 	return min(s.len(), max(frames, sort.Search(s.len(), func(i int) bool { return s.start(s.from+i) >= limit })))

@@ -2,9 +2,9 @@ package relay
 
 import "github.com/framehost/framehost/codecs/codecstream"
 
-// Fault reports a fault that ended a call, and skips it where the policy says so.
+// Fault reports a fault that ended a call, and skips it if the policy says so.
 func (r *streamDecoder) Fault(f *codecstream.Fault) (goOn bool, err error) {
-	r.owner.wait() // the payloads before it arrive first
+	r.owner.wait() // the payloads before the fault are written first
 	if r.owner.over() {
 		return false, errOver
 	}
@@ -31,7 +31,7 @@ func (r *streamDecoder) Fault(f *codecstream.Fault) (goOn bool, err error) {
 	return true, nil
 }
 
-// skipped reports a fault that was skipped within a call. The payloads in front of it may be delivered later.
+// skipped reports a fault that was skipped within a call. The payloads before the fault may be delivered later.
 func (r *streamDecoder) skipped(f *codecstream.Fault) {
 	r.counts.violations.Add(1)
 	v := r.violation(f)
@@ -45,16 +45,16 @@ func (r *streamDecoder) violation(f *codecstream.Fault) *Violation {
 	return wireViolation(r.direction, f, r.longestFrom, r.owner.keeper().wireBytes)
 }
 
-// Drop skips bytes that an earlier fault takes with it.
+// Drop skips more bytes of a frame that an earlier fault has dropped.
 func (r *streamDecoder) Drop(p []byte) { r.skip(p) }
 
-// skip counts p, the next bytes that are dropped after a violation, and keeps them if the policy is Quarantine.
+// skip counts p, the next bytes that are dropped because of a violation, and keeps them if the policy is Quarantine.
 func (r *streamDecoder) skip(p []byte) {
 	r.counts.bytesSkipped.Add(int64(len(p)))
 	r.keep(p)
 }
 
-// openKept opens the writer that keeps the bytes of v. If v begins where the bytes of the violation before it end, both share
+// openKept opens the writer for the dropped bytes of v. If v begins where the dropped bytes of the violation before it end, both share
 // one writer.
 func (r *streamDecoder) openKept(v *Violation) {
 	if r.kept == nil || r.keptTo != v.Offset {
@@ -79,7 +79,7 @@ func (r *streamDecoder) keepNoMore() {
 	}
 }
 
-// keptFor closes the writer of kept bytes unless more bytes may follow: the codec is in a state in which it discards a frame, or
+// keptFor closes the writer of kept bytes, unless more bytes may follow: if the codec is in a state in which it discards a frame, or if
 // the call ended with another fault.
 func (r *streamDecoder) keptFor(found int, consumed, dropped int, fault bool) {
 	if r.kept != nil && (found > 0 || dropped < consumed || len(r.decoder.State()) == 0 && !fault) {

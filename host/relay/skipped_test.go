@@ -56,7 +56,7 @@ func (starred) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 	return pos, nil
 }
 
-// places are where a test keeps what is skipped, in the order in which they were opened.
+// places are the quarantine writers of a test, in the order in which they were opened.
 type places []*kept
 
 func (p *places) open(Violation) io.WriteCloser {
@@ -72,8 +72,8 @@ func (p *places) texts() (texts []string) {
 	return texts
 }
 
-// Every byte that is skipped is counted and kept: before and after where the codec resumes, and however the wire is cut.
-// What is skipped in a row is kept in one place.
+// Each skipped byte is counted and kept: before and after the position where the codec resumes, and however reads cut the wire.
+// Bytes that are skipped without a gap go to one writer.
 func TestEveryByteSkippedIsKept(t *testing.T) {
 	long := strings.Repeat("x", 200_000)
 	tests := []struct {
@@ -132,7 +132,7 @@ func TestEveryByteSkippedIsKept(t *testing.T) {
 	}
 }
 
-// The same of datagrams, each of which is a stream of its own.
+// The same holds for datagrams, each of which is a stream of its own.
 func TestDatagramsSkippedAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)
@@ -159,7 +159,8 @@ func TestDatagramsSkippedAreKept(t *testing.T) {
 	})
 }
 
-// Places count from the stream's start, also of payloads that can't be represented. One that was built has its frame's.
+// Positions count from the start of the stream, also for payloads that can't be represented. A built payload has the position of its
+// frame.
 func TestPlacesOfUnrepresentablePayloads(t *testing.T) {
 	frame := func(payload string) string { return fmt.Sprintf("\x00\x00\x00%c%s", len(payload), payload) }
 	built := func(payload string) string {
@@ -207,7 +208,7 @@ func TestPlacesOfUnrepresentablePayloads(t *testing.T) {
 	}
 }
 
-// Of a payload that came in a datagram, places count from the datagram's first byte.
+// For a payload from a datagram, positions count from the first byte of the datagram.
 func TestPlacesOfUnrepresentablePayloadsInDatagrams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)

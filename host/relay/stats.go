@@ -5,32 +5,32 @@ import (
 	"time"
 )
 
-// Stats counts what a session has done.
+// Stats counts the traffic of a session.
 type Stats struct {
 	Age                      time.Duration // since New
 	ToUpstream, ToDownstream FlowStats
 }
 
-// FlowStats counts what one direction has done.
+// FlowStats counts the traffic of one direction.
 type FlowStats struct {
 	BytesRead       int64 `json:"bytes_read"`      // from the sender
 	BytesWritten    int64 `json:"bytes_written"`   // to the receiver
 	FramesIn        int64 `json:"frames_in"`       // payloads decoded
-	PayloadBytes    int64 `json:"payload_bytes"`   // their lengths
+	PayloadBytes    int64 `json:"payload_bytes"`   // the bytes of these payloads
 	FramesOut       int64 `json:"frames_out"`      // frames encoded and written
-	Empties         int64 `json:"empties"`         // empty frames and payloads that were dropped as the codecs' options ask
-	Violations      int64 `json:"violations"`      // wire that broke its framing
+	Empties         int64 `json:"empties"`         // empty frames and payloads that the codecs dropped, as their options ask
+	Violations      int64 `json:"violations"`      // faults in the received wire
 	Unrepresentable int64 `json:"unrepresentable"` // payloads that the receiver's framing can't carry
-	DroppedTails    int64 `json:"dropped_tails"`   // unfinished frames at the end of a stream, dropped
+	DroppedTails    int64 `json:"dropped_tails"`   // unfinished frames at the end of a stream that were dropped
 	BytesSkipped    int64 `json:"bytes_skipped"`   // bytes dropped after violations
-	BytesDiscarded  int64 `json:"bytes_discarded"` // bytes that the sender's direction leaves unused
+	BytesDiscarded  int64 `json:"bytes_discarded"` // bytes discarded because the direction is not used, or because they arrived too late
 
-	// What waits now.
+	// Bytes that wait now.
 	BytesWaiting   int64 `json:"bytes_waiting"`   // bytes of an unfinished frame
 	BytesUnwritten int64 `json:"bytes_unwritten"` // bytes of the write under way that the receiver has not accepted yet
 
-	// What sessions had not delivered when they ended: frames that were decoded and not written; and the bytes of their payloads
-	// and of everything that had arrived and was not decoded.
+	// The frames and bytes that were not delivered when the session ended: frames that were decoded and not written; and the bytes
+	// of their payloads, with all bytes that had arrived and were not decoded.
 	FramesNotDelivered int64 `json:"frames_not_delivered"`
 	BytesNotDelivered  int64 `json:"bytes_not_delivered"`
 }
@@ -54,7 +54,7 @@ func (s *FlowStats) Add(o *FlowStats) {
 	s.BytesNotDelivered += o.BytesNotDelivered
 }
 
-// counters are FlowStats under way.
+// counters are the live counters of FlowStats.
 type counters struct {
 	bytesRead, bytesWritten, framesIn, payloadBytes, framesOut, empties atomic.Int64
 	violations, unrepresentable, droppedTails, bytesSkipped             atomic.Int64

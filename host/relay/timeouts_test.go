@@ -9,7 +9,7 @@ import (
 )
 
 func TestTimeouts(t *testing.T) {
-	sleep := func(d time.Duration) { time.Sleep(d) } // in a bubble: the clock jumps
+	sleep := func(d time.Duration) { time.Sleep(d) } // in a synctest bubble, the clock jumps
 	tests := []struct {
 		name     string
 		timeouts Timeouts
@@ -56,7 +56,7 @@ func TestTimeouts(t *testing.T) {
 			s.up.send([]byte("\x00"))
 		}, FrameTimeout, ToDownstream, time.Minute},
 		{"a frame's clock stands still while the session does not read", Timeouts{Frame: time.Minute}, func(s *relayed) {
-			s.down.send([]byte("0123456789\n0123456789\nx")) // more than upstream takes, and an unfinished frame
+			s.down.send([]byte("0123456789\n0123456789\nx")) // more than upstream accepts, and an unfinished frame
 			sleep(5 * time.Minute)
 			for range 14 + 14 {
 				s.up.Read(func() []byte { return make([]byte, 1) }, func([]byte) {})
@@ -119,7 +119,7 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// A frame that stays unfinished is described: what was there, and what was wanted.
+// The violation for an unfinished frame describes what has arrived of it, and what is missing.
 func TestFrameTimeoutSaysWhatItHeld(t *testing.T) {
 	tests := []struct {
 		name, wire string
@@ -178,7 +178,7 @@ func TestTimeoutResets(t *testing.T) {
 	})
 }
 
-// A stream of a hub says the same of its unfinished frame.
+// A stream in a hub describes its unfinished frame in the same way.
 func TestFrameTimeoutInAHubSaysWhatItHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub(nil)

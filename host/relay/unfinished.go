@@ -10,10 +10,10 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// askFor bounds the call that asks a codec what an unfinished frame lacks.
-const askFor = time.Second
+// unfinishedTimeout is the time limit of the call that finds out what an unfinished frame lacks.
+const unfinishedTimeout = time.Second
 
-// unfinished describes the unfinished frame in the inbox; nil if there is none.
+// unfinished returns a Violation that describes the unfinished frame in the inbox, or nil if there is none.
 func (r *streamDecoder) unfinished() *Violation {
 	held := r.inbox.Bytes()
 	if len(held) == 0 || r.decoder.Direction == nil {
@@ -27,10 +27,10 @@ func (r *streamDecoder) unfinished() *Violation {
 	return v
 }
 
-// lacks returns what the unfinished frame held lacks. It decodes held as if the stream ended there: the codec's fault says
-// what is missing.
+// lacks returns a description of the missing part of held, an unfinished frame. It decodes held as if the stream ended there: the
+// codec's fault then says what is missing.
 func (r *streamDecoder) lacks(held []byte) string {
-	ctx, cancel := context.WithTimeout(context.Background(), askFor)
+	ctx, cancel := context.WithTimeout(context.Background(), unfinishedTimeout)
 	defer cancel()
 	in := codeccall.Decode{Wire: held, EOF: true, State: r.decoder.State(), Room: len(held) + smallRead}
 	var out codeccall.Decoded
@@ -44,8 +44,8 @@ func (r *streamDecoder) lacks(held []byte) string {
 	return want
 }
 
-// explainTimeout adds the unfinished frame to an outcome that is a frame timeout of this sender. The reader calls it, so that
-// nothing else uses the inbox.
+// explainTimeout reports the unfinished frame and adds it to the outcome, if the outcome is a frame timeout of this sender. The reader
+// calls it, so no other goroutine uses the inbox at that time.
 func (r *streamDecoder) explainTimeout(o *outcome) {
 	if reason, direction, _ := o.decided(); reason != FrameTimeout || direction != r.direction {
 		return

@@ -10,49 +10,50 @@ import (
 	"github.com/framehost/framehost/codecs/codecstream"
 )
 
-// ErrUnfinished is the Err of a Violation that describes the unfinished frame of a FrameTimeout.
+// ErrUnfinished is the Err of a Violation that describes the unfinished frame of a [FrameTimeout].
 var ErrUnfinished = errors.New("unfinished frame")
 
-// A Violation is what a peer did that its framing forbids, or a payload that the receiver's framing can't carry.
+// A Violation describes wire that breaks the framing of its sender, or a payload that the receiver's framing can't carry.
 //
-// Offset and At count bytes from the start of the sender's stream or, if Source is valid, from the start of that datagram. A
-// payload that the decoder built, by unescaping for example, is not part of these bytes. Then Built is true, Offset and At are
-// the beginning of its frame, and PayloadAt is the byte of the payload. If the frame can't be found, it begins at Offset or later.
+// Offset and At count bytes from the start of the sender's stream or, if Source is valid, from the start of that datagram. A payload
+// that the decoder built, for example by unescaping, is not part of these bytes. For such a payload, Built is true, Offset and At are
+// the beginning of its frame, and PayloadAt is the faulty byte within the payload. If the frame can't be found, it begins at Offset or
+// later.
 type Violation struct { //nolint:errname // the word for it everywhere
 	Direction Direction
-	Offset    int64 // the first byte of the faulty frame, or of the payload that can't be represented
-	At        int64 // the byte where it is wrong
-	// Payload is true if the receiver's framing can't carry a payload. PayloadAt is the byte at fault, counted from the payload's
-	// start.
+	Offset    int64 // position of the first byte of the faulty frame, or of the payload that can't be represented
+	At        int64 // position of the byte that is wrong
+	// Payload is true if the receiver's framing can't carry a payload. PayloadAt is then the position of the byte that is wrong,
+	// counted from the payload's start.
 	Payload   bool
 	PayloadAt int64
 	Built     bool
-	// Frame is how many frames preceded it in this direction, or in this datagram. Frames that were dropped after violations do
-	// not count.
+	// Frame is the number of frames before the faulty one in this direction, or in this datagram. Frames that were dropped because
+	// of violations do not count.
 	Frame int64
 	// Err is codecs.ErrTooLong, ErrMalformed, ErrTruncated or ErrUnrepresentable, or ErrUnfinished.
 	Err error
-	// Want is what the framing requires there.
+	// Want says what the framing requires at that byte.
 	Want string
-	// MaxFrame is the limit of the configuration, in bytes of payload, that a too long frame exceeds; 0: it exceeds no such limit.
+	// MaxFrame is the configured limit, in bytes of payload, that a frame or payload exceeds; 0: it exceeds no such limit.
 	MaxFrame int
-	// Announced is the payload length that a too long frame announces, or the length of a payload that is too long; 0: the frame
-	// announces none.
+	// Announced is the payload length that a frame which is too long announces, or the length of a payload that is too long, in
+	// bytes; 0: the frame announces no length.
 	Announced uint64
-	// Bytes are the first bytes of the frame, or of the payload: Config.WireBytes at most. If the byte at At is not among them,
-	// BytesAt has a few bytes from At on, and Bytes has as many fewer.
+	// Bytes are the first bytes of the frame or of the payload, at most Config.WireBytes. If the byte at At is not among them and
+	// Config.WireBytes exceeds 16, BytesAt has up to eight bytes from At on, and Bytes has eight bytes fewer.
 	Bytes, BytesAt []byte
-	// Held is how many bytes of an unfinished frame had come.
+	// Held is the number of bytes of an unfinished frame that had arrived.
 	Held int
 	// Skipped is true when the session, or the member of a hub, goes on.
 	Skipped bool
-	// Source is where a datagram came from.
+	// Source is the source address of the datagram; the zero value, which is not valid, for streams.
 	Source netip.AddrPort
-	// Kept is the writer of Quarantine for the skipped bytes; nil: they are not kept. It may be closed already.
+	// Kept is the writer from Quarantine for the dropped bytes; nil: they are not kept. It may be closed already.
 	Kept io.WriteCloser
 }
 
-// Error describes the violation, without whether the session goes on.
+// Error describes the violation. It does not say whether the session goes on.
 func (v *Violation) Error() string {
 	return fmt.Sprintf("relay: %s: %v at offset %d (frame %d begins at %d): got %x, want %s",
 		v.Direction, v.Err, v.At, v.Frame, v.Offset, v.Bytes, v.Want)
@@ -68,8 +69,8 @@ func (v *Violation) Clone() Violation {
 	return c
 }
 
-// wireViolation returns the Violation for a fault of a sender whose payloads have at most maxFrame bytes. It shows at most most
-// bytes of the faulty frame.
+// wireViolation returns the Violation for a fault in the wire of a sender whose payloads have at most maxFrame bytes. It shows at most
+// most bytes of the faulty frame.
 func wireViolation(d Direction, f *codecstream.Fault, maxFrame, most int) *Violation {
 	v := &Violation{
 		Direction: d, Offset: f.Begin + int64(f.Offset), At: f.Begin + int64(f.At), Frame: f.Frame,
@@ -80,17 +81,17 @@ func wireViolation(d Direction, f *codecstream.Fault, maxFrame, most int) *Viola
 	return v
 }
 
-// limit sets the limit that a too long frame exceeds.
+// limit sets MaxFrame if a frame or payload is too long.
 func (v *Violation) limit(maxFrame int) {
 	if errors.Is(v.Err, codecs.ErrTooLong) {
 		v.MaxFrame = maxFrame
 	}
 }
 
-// bytesAt is the number of bytes shown from At on, if these are not among the first bytes.
+// bytesAt is the number of bytes shown from At on if they are not among the first bytes.
 const bytesAt = 8
 
-// show copies at most most bytes of p, a frame or a payload whose byte at is wrong.
+// show copies at most most bytes of p into Bytes and BytesAt. p is a frame or a payload; its byte at is wrong.
 func (v *Violation) show(p []byte, at, most int) {
 	first := p[:min(most, len(p))]
 	if most > 2*bytesAt && at >= most && at < len(p) {
@@ -100,7 +101,7 @@ func (v *Violation) show(p []byte, at, most int) {
 	v.Bytes = append([]byte(nil), first...)
 }
 
-// A keeper reports violations and keeps their bytes, for sessions and members.
+// A keeper reports violations and keeps their dropped bytes, for sessions and members.
 type keeper struct {
 	violation  func(Violation)
 	quarantine func(Violation) io.WriteCloser // nil: nothing is kept
@@ -114,7 +115,7 @@ func newKeeper(policy OnViolation, violation func(Violation), quarantine func(Vi
 	return keeper{violation, quarantine, wireBytes}
 }
 
-// open sets v.Kept to a writer for the bytes that are dropped for v.
+// open sets v.Kept to a writer for the bytes that are dropped because of v.
 func (k *keeper) open(v *Violation) {
 	if k.quarantine != nil {
 		v.Kept = k.quarantine(*v)
@@ -127,7 +128,7 @@ func (k *keeper) report(v *Violation) {
 	}
 }
 
-// whole keeps dropped, which is everything that is dropped for v, and reports v.
+// whole keeps dropped, which is all bytes that are dropped because of v, and then reports v.
 func (k *keeper) whole(v *Violation, dropped []byte) {
 	k.open(v)
 	if v.Kept != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// An observed codec notes which wire it is shown, and whether patiently.
+// An observed codec records the wire of each call, and whether the call is patient.
 type observed struct {
 	codeccall.Codec
 	mu   sync.Mutex
@@ -36,11 +36,11 @@ func (d observedDirection) Decode(ctx context.Context, in *codeccall.Decode, out
 	return d.Direction.Decode(ctx, in, out)
 }
 
-// Calls are patient for senders whose frames come byte by byte, and for as long as these do.
-func TestCrumbsAreDecodedPatiently(t *testing.T) {
-	again := slices.Repeat([]string{"z\n"}, crumbWary)
-	patiently := slices.Repeat([]string{"z\n patiently"}, crumbWary)
-	long := strings.Repeat("l", crumb)
+// Calls are patient for senders whose frames arrive byte by byte, as long as they arrive that way.
+func TestFragmentsAreDecodedPatiently(t *testing.T) {
+	again := slices.Repeat([]string{"z\n"}, fragmentReset)
+	patiently := slices.Repeat([]string{"z\n patiently"}, fragmentReset)
+	long := strings.Repeat("l", fragmentSize)
 	tests := []struct {
 		name        string
 		reads, want []string
@@ -49,10 +49,10 @@ func TestCrumbsAreDecodedPatiently(t *testing.T) {
 		{"a frame in many pieces", []string{"a", "b", "c", "\n"}, []string{"a", "ab patiently", "abc patiently", "abc\n patiently"}},
 		{"two pieces again and again", []string{"a", "\n", "b", "\n"}, []string{"a", "a\n patiently", "b patiently", "b\n patiently"}},
 		{"a long frame in large pieces", []string{long, long, "\n"}, []string{long, long + long, long + long + "\n"}},
-		{"large pieces of one who sends crumbs", []string{"a", long, "\n"}, []string{"a", "a" + long, "a" + long + "\n patiently"}},
-		{"one who mends his ways", append(append([]string{"a", "\n"}, again...), "z\n"),
+		{"large pieces from a sender of fragments", []string{"a", long, "\n"}, []string{"a", "a" + long, "a" + long + "\n patiently"}},
+		{"a sender of fragments that sends whole frames again", append(append([]string{"a", "\n"}, again...), "z\n"),
 			append(append([]string{"a", "a\n patiently"}, patiently[1:]...), "z\n", "z\n")},
-		{"his end", []string{"a", "b"}, []string{"a", "ab patiently", "ab"}},
+		{"the end of a sender of fragments", []string{"a", "b"}, []string{"a", "ab patiently", "ab"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
