@@ -259,7 +259,7 @@ func TestAttackersThatReconnect(t *testing.T) {
 					t.Errorf("another call was held up for %v: want less than half of the %v that a launch takes", longest, launching)
 				}
 				t.Logf("longest call of another: %v", longest)
-				time.Sleep(wary + time.Second) // of the bubble
+				time.Sleep(alertPeriod + time.Second) // of the bubble
 				synctest.Wait()
 				if got := len(p.Status().Spares); got != options.Spares {
 					t.Errorf("got %d spares a minute after the last attack, want %d", got, options.Spares)
@@ -479,7 +479,7 @@ func TestPausesBetweenRestarts(t *testing.T) {
 				t.Errorf("pause %d took %v, want %v, give or take a half", i+1, got, most)
 			}
 		}
-		time.Sleep(settled) // of the bubble
+		time.Sleep(minUptime) // of the bubble
 		if got := pause(); got > 30*time.Millisecond {
 			t.Errorf("the pause after a long life took %v", got)
 		}
