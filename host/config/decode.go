@@ -90,7 +90,7 @@ func (d *decoder) decode(n *node, key string, dst reflect.Value, tag reflect.Str
 			b, err := codecs.ParseBytes(text)
 			if !d.parsed(n, key, err) {
 				*p = b
-				if other, ok := meant(text); ok {
+				if other, ok := bytesWarning(text); ok {
 					d.warnings = append(d.warnings, Warning{n.at(key), other})
 				}
 			}

@@ -141,9 +141,9 @@ var (
 	bracketed    = regexp.MustCompile(`^[<\[]([A-Za-z]{2,4})[>\]]$`)
 )
 
-// meantBytes returns the bytes value that text was probably meant to be, and whether that differs from text. For example \n, lf and 0A
+// intendedBytes returns the bytes value that text was probably meant to be, and whether that differs from text. For example \n, lf and 0A
 // are texts of two characters, but were probably meant as one byte.
-func meantBytes(text string) (string, bool) {
+func intendedBytes(text string) (string, bool) {
 	b, err := codecs.ParseBytes(text)
 	if err != nil || string(b) != text {
 		return "", false
@@ -195,9 +195,9 @@ func meantBytes(text string) (string, bool) {
 	return "", false
 }
 
-// meant returns a warning if text, a bytes value, was probably meant as another one.
-func meant(text string) (string, bool) {
-	other, ok := meantBytes(text)
+// bytesWarning returns a warning if text, a bytes value, was probably meant as another one.
+func bytesWarning(text string) (string, bool) {
+	other, ok := intendedBytes(text)
 	if !ok {
 		return "", false
 	}

@@ -18,7 +18,7 @@ func TestMeantBytes(t *testing.T) {
 		{"<x>", ""}, {"", ""}, {"\n", ""},
 	}
 	for _, tt := range tests {
-		if got, _ := meantBytes(tt.text); got != tt.meant {
+		if got, _ := intendedBytes(tt.text); got != tt.meant {
 			t.Errorf("%q: got %q, want %q", tt.text, got, tt.meant)
 		}
 	}

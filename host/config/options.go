@@ -67,7 +67,7 @@ func NewCodec(name, plugin, profile string, options []string) (*Codec, error) {
 		if err != nil {
 			return nil, Errors{at.Error(err.Got, err.Want)}
 		}
-		c.use(p)
+		c.applyProfile(p)
 	}
 	own := &node{kind: mapping, file: name}
 	for _, option := range options {
@@ -159,7 +159,7 @@ func find(n *node, path string) *node {
 	return find(e.value, strings.TrimPrefix(path[len(e.key):], "."))
 }
 
-func (c *Codec) use(p *Profile) {
+func (c *Codec) applyProfile(p *Profile) {
 	c.Plugin, c.Options.base = p.Plugin, p.Options.own
 	if c.MaxFrame == 0 {
 		c.MaxFrame = p.MaxFrame

@@ -165,7 +165,7 @@ func (o *optionReader) bytes(n *node, text, key string) {
 		o.addError(n, key, e.Got, e.Want)
 		return
 	}
-	if other, ok := meant(text); ok && o.warned != nil {
+	if other, ok := bytesWarning(text); ok && o.warned != nil {
 		*o.warned = append(*o.warned, Warning{o.options.place(n, key), other})
 	}
 }

@@ -88,7 +88,7 @@ func LookupProfile(name string) (*Profile, bool) {
 // Codec returns a codec called name with the profile's options.
 func (p *Profile) Codec(name string) *Codec {
 	c := &Codec{At: Position{File: name}, Name: name, Profile: p.Name}
-	c.use(p)
+	c.applyProfile(p)
 	return c
 }
 

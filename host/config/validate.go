@@ -116,7 +116,7 @@ func (v *validator) codecs() {
 				v.addError(v.at(key+".profile"), err.Got, err.Want)
 				continue
 			}
-			c.use(p)
+			c.applyProfile(p)
 		case c.Plugin != "" && !slices.Contains(v.pluginNames(), c.Plugin):
 			want := "a plugin that is built in or in plugins: " + oneOf(c.Plugin, v.pluginNames())
 			if _, ok := LookupProfile(c.Plugin); ok {
