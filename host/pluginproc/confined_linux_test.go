@@ -29,7 +29,7 @@ const (
 
 // forbid makes the kernel refuse system calls of this process and of its children, as sandboxes do.
 func forbid(what string) {
-	const number, secondArgument, fourthArgument = 0, 16 + 1*8, 16 + 3*8 // where struct seccomp_data has them
+	const number, secondArgument, fourthArgument = 0, 16 + 1*8, 16 + 3*8 // offsets in struct seccomp_data
 	load := func(at uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}
 	}

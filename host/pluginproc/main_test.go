@@ -159,7 +159,7 @@ func mischief(payload string) {
 		awaitHeld(argument)
 	case "!hang":
 		select {}
-	case "!panic-elsewhere": // where nothing recovers it
+	case "!panic-elsewhere": // in a goroutine in which no code recovers the panic
 		go panic("gone mad")
 		select {}
 	case "!print":
