@@ -13,12 +13,12 @@ import (
 type Address struct {
 	At     Position
 	Scheme string // tcp, unix, udp, or discover, which is only dialed
-	// Host is for tcp and udp: a name or an IP address, an IPv6 address without brackets; "" where a listener takes all
-	// addresses. For udp it can also be a broadcast address or a multicast group.
+	// Host is for tcp and udp: a name or an IP address (an IPv6 address without brackets), or "" to listen on all addresses. For udp it
+	// can also be a broadcast address or a multicast group, or "*".
 	Host    string
-	Port    int    // tcp and udp: 0 to 65535, 0 only to listen: any free port
-	Path    string // unix: absolute, or as given where the file's place is not known
-	Service string // discover: the name that the service is announced by
+	Port    int    // tcp and udp: 1 to 65535; to listen also 0, which means any free port
+	Path    string // unix: absolute, or relative if the working directory is not known
+	Service string // discover: the name by which the service is announced
 }
 
 // String returns a as a URL.
@@ -32,10 +32,10 @@ func (a *Address) String() string {
 	return a.Scheme + "://" + a.HostPort()
 }
 
-// HostPort returns HOST:PORT as package net takes it.
+// HostPort returns HOST:PORT as package net accepts it.
 func (a *Address) HostPort() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
 
-// Network returns a as net.Dial and net.Listen take it. It is not for discover.
+// Network returns the arguments of net.Dial and net.Listen for a. The scheme must not be discover.
 func (a *Address) Network() (network, address string) {
 	if a.Scheme == "unix" {
 		return "unix", a.Path
@@ -43,10 +43,10 @@ func (a *Address) Network() (network, address string) {
 	return a.Scheme, a.HostPort()
 }
 
-// maxSocketPath is the longest path of a Unix socket: what Linux takes, without the NUL at its end.
+// maxSocketPath is the longest path of a Unix socket that Linux accepts, in bytes, without the NUL at its end.
 const maxSocketPath = 107
 
-// serviceText is what host/discovery accepts as the name of a service.
+// serviceText matches the service names that host/discovery accepts.
 var serviceText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 const wantService = "1 to 63 letters, digits, dots, hyphens and underscores, a letter or digit first"
@@ -55,9 +55,9 @@ const wantURL = "a URL, such as tcp://127.0.0.1:7001 or unix:///run/scale.sock"
 
 var schemes = []string{"tcp", "udp", "unix", "discover"}
 
-// ParseAddress reads the URL of an endpoint: tcp://HOST:PORT, udp://HOST:PORT, unix://PATH, or, unless it is for a
-// listener, discover://SERVICE. A relative path is relative to dir. Whether it is for a listener matters to what may be
-// left out as well. An error is a *Error that has what was got and wanted.
+// ParseAddress parses the URL of an endpoint: tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or discover://SERVICE. A relative path is
+// relative to dir. listen says whether the URL is for a listener or a dialer: only a listener may omit the host or have port 0, and only
+// a dialer may have discover://SERVICE. Every error is a *Error, with Got and Want and without a position.
 func ParseAddress(text, dir string, listen bool) (*Address, error) {
 	scheme, rest, found := strings.Cut(text, "://")
 	if !found || scheme == "" {
@@ -145,7 +145,7 @@ func parseHostPort(text, scheme, rest string, listen bool) (*Address, error) {
 	return &Address{Scheme: scheme, Host: host, Port: n}, nil
 }
 
-// under returns path relative to dir, made absolute where it can be.
+// under joins dir and path, unless path is absolute or "", and makes the result absolute if the working directory is known.
 func under(dir, path string) string {
 	switch {
 	case path == "":

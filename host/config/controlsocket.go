@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// ControlSocket returns control.socket of the configuration file at path, as an absolute path or relative to the working
-// directory, and "" for the default path. It ignores all other errors in the file.
+// ControlSocket returns control.socket of the configuration file at path, or "" for the default path. The result is absolute if the
+// working directory is known. ControlSocket ignores mistakes in other values, but the file must be well-formed.
 func ControlSocket(ctx context.Context, path string, opts LoadOptions) (string, error) {
 	data, err := readFile(ctx, path)
 	if err != nil {

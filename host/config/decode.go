@@ -13,28 +13,28 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// decoder fills the types of this package from nodes. The tags of a field say what is accepted:
+// decoder decodes nodes into the types of this package. The tags of a field say which values it accepts:
 //
-//	config:"max_frame"   the key; "-" for a field that no key has
+//	config:"max_frame"   the key; "-" for a field without a key
 //	required:"ok"        a mapping without the key is an error
 //	empty:"ok"           the empty text is a value
-//	zero:"ok"            0 is a value, whatever the range
+//	zero:"ok"            0 is a value, even outside the range
 //	bare:"ok"            a size needs no unit
 //	range:"1B..1GiB"     the least and the greatest value; either may be missing
 type decoder struct {
-	dir       string // what relative paths are relative to
+	dir       string // relative paths are relative to this directory
 	errs      Errors
 	warnings  []Warning
 	positions map[string]Position
-	defaults  func(element reflect.Value) // fills an element of a list, or what a pointer is to, before it is decoded
+	defaults  func(element reflect.Value) // sets defaults in an element of a list, or a pointer's target, before decoding it
 }
 
 func (d *decoder) addError(p Position, got, want string) { d.errs = append(d.errs, p.Error(got, want)) }
 
-// wrong reports that n is not what is wanted.
+// wrong adds an error: n was got, and want is wanted.
 func (d *decoder) wrong(n *node, key, want string) { d.addError(n.at(key), n.got(), want) }
 
-// parsed reports err, an *Error without a place, at n. It returns false if there is none.
+// parsed adds err, an error without a position, at the position of n. It returns false if err is nil.
 func (d *decoder) parsed(n *node, key string, err error) bool {
 	if err == nil {
 		return false
@@ -57,7 +57,7 @@ func (d *decoder) has(key string) bool {
 	return ok
 }
 
-// decode sets dst to what n says.
+// decode sets dst to the value of n, or adds an error.
 func (d *decoder) decode(n *node, key string, dst reflect.Value, tag reflect.StructTag) {
 	d.positions[key] = n.at(key)
 	switch p := dst.Addr().Interface().(type) {
@@ -90,7 +90,7 @@ func (d *decoder) decode(n *node, key string, dst reflect.Value, tag reflect.Str
 			b, err := codecs.ParseBytes(text)
 			if !d.parsed(n, key, err) {
 				*p = b
-				if other, ok := meant(text); ok {
+				if other, ok := bytesWarning(text); ok {
 					d.warnings = append(d.warnings, Warning{n.at(key), other})
 				}
 			}
@@ -144,7 +144,8 @@ func (d *decoder) decode(n *node, key string, dst reflect.Value, tag reflect.Str
 	}
 }
 
-// structure decodes a mapping, field by field in their order, for defaults of the later may rest on the former.
+// structure decodes a mapping into the struct dst. It decodes the fields in their order, because defaults of later fields may depend on
+// earlier ones.
 func (d *decoder) structure(n *node, key string, dst reflect.Value) {
 	kind := strings.ToLower(dst.Type().Name())
 	if n.kind != mapping {
@@ -198,7 +199,7 @@ func (d *decoder) structure(n *node, key string, dst reflect.Value) {
 	}
 }
 
-// toList decodes the endpoints of a hub: the first becomes To, the rest More.
+// toList decodes the list of a hub's endpoints: the first becomes r.To, the others r.More.
 func (d *decoder) toList(n *node, key string, r *Route) {
 	r.toIsList = true
 	d.positions[key] = n.at(key)
@@ -211,7 +212,7 @@ func (d *decoder) toList(n *node, key string, r *Route) {
 	r.To, r.More = all[0], all[1:]
 }
 
-// keysOf returns the keys of the mappings that t is decoded from.
+// keysOf returns the keys of a mapping that is decoded into t.
 func keysOf(t reflect.Type) []string {
 	var keys []string
 	for i := range t.NumField() {
@@ -251,7 +252,7 @@ func (d *decoder) stringMap(n *node, key string, p *map[string]string) {
 	}
 }
 
-// scalar reports whether n is a scalar that says something, and else what is wanted.
+// scalar reports whether n is a scalar with a value, and otherwise adds an error.
 func (d *decoder) scalar(n *node, key, want string) bool {
 	if n.kind != scalar || n.isNull() || n.text == "" {
 		d.wrong(n, key, want)
@@ -280,7 +281,7 @@ func (d *decoder) string(n *node, key string, p *string, tag reflect.StructTag) 
 	}
 }
 
-// bytes returns the source text of a bytes value.
+// bytes returns the source text of a bytes value, or adds an error and returns false.
 func (d *decoder) bytes(n *node, key string, tag reflect.StructTag) (string, bool) {
 	switch {
 	case n.kind != scalar:
@@ -406,7 +407,7 @@ func rangeText(least, most string, tag reflect.StructTag) string {
 	return text
 }
 
-// parsePrefix reads CIDR, or one address.
+// parsePrefix parses a range of addresses as CIDR, or a single address.
 func parsePrefix(text string) (netip.Prefix, error) {
 	bad := func(want string) (netip.Prefix, error) { return netip.Prefix{}, &Error{Got: quote(text), Want: want} }
 	prefix, err := netip.ParsePrefix(text)

@@ -2,11 +2,11 @@ package config
 
 import _ "embed"
 
-// DefaultFile is the name that errors and logs give to [DefaultYAML].
+// DefaultFile is the name of [DefaultYAML] in errors and logs.
 const DefaultFile = "default.yaml"
 
-// DefaultYAML is the configuration that `framehost run` runs without a file: one route on loopback ports. Its upstream,
-// 127.0.0.1:7002, is an echo that the command starts.
+// DefaultYAML is the configuration of `framehost run` without a file: one route on loopback ports. The command also starts the route's
+// upstream, an echo server at 127.0.0.1:7002.
 //
 //go:embed default.yaml
 var DefaultYAML []byte

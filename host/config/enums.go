@@ -1,6 +1,6 @@
 package config
 
-// NoCodec as the name of a codec passes bytes through unframed.
+// NoCodec, as the name of a codec, means that there is no codec: bytes pass unframed.
 const NoCodec = "none"
 
 // DataPlane is how payloads travel to and from plugin processes.
@@ -8,7 +8,7 @@ type DataPlane string
 
 // The data planes.
 const (
-	DataPlaneAuto DataPlane = "auto" // shm where both ends can, else grpc
+	DataPlaneAuto DataPlane = "auto" // shm if host and plugin both support it, else grpc
 	DataPlaneGRPC DataPlane = "grpc" // messages on gRPC streams
 	DataPlaneSHM  DataPlane = "shm"  // shared memory
 )
@@ -16,7 +16,7 @@ const (
 // LogLevel is trace, debug, info, warn, error or off, as go-hclog names them.
 type LogLevel string
 
-// LogFormat is how a line of the log is written.
+// LogFormat is the format of a log line.
 type LogFormat string
 
 // The formats of the log.
@@ -28,17 +28,17 @@ const (
 // OnViolation is what happens when a peer breaks its framing.
 type OnViolation string
 
-// What can be done about a violation.
+// The actions on a violation.
 const (
 	ViolationClose      OnViolation = "close"      // end the session
-	ViolationSkip       OnViolation = "skip"       // go on behind the frame
-	ViolationQuarantine OnViolation = "quarantine" // go on behind the frame, and keep its bytes
+	ViolationSkip       OnViolation = "skip"       // drop the frame and go on after it
+	ViolationQuarantine OnViolation = "quarantine" // skip the frame and store its bytes
 )
 
-// Direction is the use of an endpoint's two flows.
+// Direction says which of an endpoint's two directions are used.
 type Direction string
 
-// The directions, as framehost sees them.
+// The directions, from framehost's point of view.
 const (
 	Both    Direction = "both"
 	Receive Direction = "receive" // never write to this side
@@ -50,13 +50,13 @@ type QueuePolicy string
 
 // The policies of a queue.
 const (
-	DropOldest QueuePolicy = "drop_oldest" // those that wait longest give way
-	DropNewest QueuePolicy = "drop_newest" // the new ones are dropped
+	DropOldest QueuePolicy = "drop_oldest" // the frames that have waited longest are dropped
+	DropNewest QueuePolicy = "drop_newest" // the new frame is dropped
 	Disconnect QueuePolicy = "disconnect"  // the receiver is disconnected
 	Block      QueuePolicy = "block"       // the sender waits
 )
 
-// enum is a string type of which only some values exist.
+// enum is a string type with a fixed set of values.
 type enum interface{ values() []string }
 
 func (DataPlane) values() []string { return []string{"auto", "grpc", "shm"} }

@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// Error is one thing that is wrong in a configuration.
+// Error is one mistake in a configuration.
 type Error struct {
 	File         string // as in Position
 	Line, Column int    // as in Position
 	Key          string // the path of the key, such as routes[0].from.listen; "" for the whole file
-	Got          string // what was written there; a whole statement where Want is empty
-	Want         string // what would be right
+	Got          string // the text that was written there; if Want is empty, the whole message
+	Want         string // what would be accepted
 }
 
 // Error returns FILE:LINE:COLUMN: KEY: got GOT, want WANT.
@@ -32,7 +32,7 @@ func (e *Error) position() Position {
 	return Position{File: e.File, Line: e.Line, Column: e.Column, Key: e.Key}
 }
 
-// Errors is everything that is wrong in a configuration, sorted by position.
+// Errors are all mistakes in a configuration, sorted by position.
 type Errors []*Error
 
 // Error returns one line for each error.
@@ -59,7 +59,7 @@ func (e Errors) sort() {
 	})
 }
 
-// Warning is about something that is allowed but probably not meant.
+// Warning reports a setting that is allowed but probably not meant.
 type Warning struct {
 	Position
 	Text string
@@ -73,7 +73,7 @@ func (w Warning) String() string {
 	return w.Text
 }
 
-// quote quotes what the user wrote, shortened where it is long.
+// quote returns text in double quotes, cut after 80 characters.
 func quote(text string) string {
 	const most = 80
 	if utf8.RuneCountInString(text) > most {

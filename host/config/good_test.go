@@ -33,7 +33,7 @@ func mustLoad(t *testing.T, path string) *Config {
 	return c
 }
 
-// sameButPlaces compares configurations without where they were written. Options are compared as JSON.
+// sameButPlaces compares configurations without their positions. It compares options as JSON.
 var sameButPlaces = cmp.Options{
 	cmpopts.IgnoreTypes(Position{}), cmpopts.IgnoreFields(Config{}, "File", "Warnings"), cmpopts.IgnoreUnexported(Config{}, Route{}),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b Options) bool {
@@ -54,7 +54,7 @@ func optionsText(o Options) string {
 	return string(out)
 }
 
-// The configuration that the design shows, with what is built of it.
+// The configuration in the design, without the parts that are not built yet.
 func TestDesignConfiguration(t *testing.T) {
 	got := mustLoad(t, "testdata/good/design.yaml")
 	want := Default()
@@ -202,7 +202,7 @@ func TestMaxFrame(t *testing.T) {
 	}
 }
 
-// What only changes nothing is accepted, for files that were written for all of framehost.
+// Values of parts that are not built yet are accepted if they change nothing, so that files written for all of framehost work.
 func TestUnbuiltPartsWithTheirDefaults(t *testing.T) {
 	mustParse(t, `
 metrics: {listen: ""}
@@ -301,7 +301,7 @@ func TestWhere(t *testing.T) {
 	}
 }
 
-// Which routes join many, and which pair connections.
+// Which routes are hubs, and which are paired.
 func TestIsHub(t *testing.T) {
 	tests := []struct {
 		from, to string
@@ -390,7 +390,7 @@ func networkOf(a *Address) []string {
 	return []string{network, address}
 }
 
-// Announcements live for three intervals, unless something else is said or that is too long.
+// The default TTL of an announcement is three intervals, within its limits.
 func TestAnnounceTTL(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"":                          30 * time.Second,

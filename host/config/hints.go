@@ -11,13 +11,13 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// Typing mistakes are often valid YAML with another meaning. The functions of this file recognise them.
+// Typing mistakes are often valid YAML with another meaning. The functions in this file recognize such mistakes.
 
-// brokenByBackslash matches a text that was meant to be one backslash, "\". To YAML, \" is an escaped quote, and the text goes
-// on to the next quote.
+// brokenByBackslash matches "\", which was meant to be a text of one backslash. In YAML, \" is an escaped quote, and the text goes on to
+// the next quote.
 var brokenByBackslash = regexp.MustCompile(`(?:^|[:,\[{\s])("\\")(?:[\s,}\]#]|$)`)
 
-// backslashes reports each line with "\" in it as the cause of a syntax error, if there is one.
+// backslashes adds an error for each line with "\" in it, and reports whether there is any such line. Call it after a syntax error.
 func (s *source) backslashes() bool {
 	found := false
 	for i, line := range strings.Split(string(s.data), "\n") {
@@ -31,20 +31,20 @@ func (s *source) backslashes() bool {
 	return found
 }
 
-// commented reports whether offset is in a comment, that is, after a # that begins one. It ignores quotes.
+// commented reports whether offset is in a comment: after a # that begins one. It does not recognize quotes.
 func commented(line string, offset int) bool {
 	hash := strings.Index(line, "#")
 	return hash == 0 || hash > 0 && hash < offset && strings.ContainsAny(line[hash-1:hash], " \t")
 }
 
-// blanks are characters that look like a space, which YAML reads as letters.
+// blanks are characters that look like a space but that YAML reads as letters.
 var blanks = map[rune]string{
 	'\u00a0': "a no-break space", '\u2007': "a figure space", '\u202f': "a narrow no-break space",
 	'\u3000': "an ideographic space", '\u200b': "a zero-width space", '\ufeff': "a byte order mark",
 }
 
-// oddBlanks returns an error for the first of these blanks in each line, outside of quotes and comments. The errors are of use
-// only if the file has other errors: in a correct file such a blank is part of a text.
+// oddBlanks returns an error for the first of these blanks in each line, outside of quotes and comments. Call it only if the file has
+// other errors: in a correct file such a blank is part of a text.
 func oddBlanks(file string, data []byte) (errs Errors) {
 	for i, line := range strings.Split(string(data), "\n") {
 		column, quote := 0, rune(0)
@@ -72,7 +72,7 @@ func oddBlanks(file string, data []byte) (errs Errors) {
 	return errs
 }
 
-// withoutBlank recognises "name:line", a key and its value without the blank that YAML requires after the colon.
+// withoutBlank recognizes a key and its value without the blank that YAML requires after the colon, such as "name:line".
 func withoutBlank(text string, keys []string) (got, want string, ok bool) {
 	key, value, found := strings.Cut(text, ":")
 	if !found || value == "" || !slices.Contains(keys, key) {
@@ -85,8 +85,8 @@ var variableText = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
 
 const notSubstituted = "%s is taken as it is written: variables are not substituted in a file"
 
-// variables adds to each error about a value with ${VARIABLE} that variables are not substituted. It returns a warning for each
-// such value that has no error.
+// variables handles values that contain ${VARIABLE}. It adds to each error about such a value that variables are not substituted, and
+// returns a warning for each such value without an error.
 func variables(root *node, errs Errors) (warnings []Warning) {
 	seen := map[*node]bool{}
 	var walk func(n *node, key string)
@@ -122,7 +122,8 @@ func variables(root *node, errs Errors) (warnings []Warning) {
 	return warnings
 }
 
-// inDays returns what to write for a duration in days, which Go's syntax does not have.
+// inDays returns the text for an error about a duration in days, such as 2d, for which Go's syntax has no unit. It returns false if text
+// is not such a duration.
 func inDays(text string) (string, bool) {
 	digits, ok := strings.CutSuffix(text, "d")
 	days, err := strconv.ParseUint(digits, 10, 16)
@@ -140,9 +141,9 @@ var (
 	bracketed    = regexp.MustCompile(`^[<\[]([A-Za-z]{2,4})[>\]]$`)
 )
 
-// meantBytes returns the bytes value that text was probably meant to be, if that differs from text: '\n', lf, 0A and the like
-// are texts of two characters.
-func meantBytes(text string) (string, bool) {
+// intendedBytes returns the bytes value that text was probably meant to be, and whether that differs from text. For example \n, lf and 0A
+// are texts of two characters, but were probably meant as one byte.
+func intendedBytes(text string) (string, bool) {
 	b, err := codecs.ParseBytes(text)
 	if err != nil || string(b) != text {
 		return "", false
@@ -173,7 +174,7 @@ func meantBytes(text string) (string, bool) {
 			case '0':
 				bytes = append(bytes, 0)
 			default:
-				b, _ := hex.DecodeString(one[2:]) // two hex digits, as the expression has them
+				b, _ := hex.DecodeString(one[2:]) // the expression ensures two hex digits
 				bytes = append(bytes, b...)
 			}
 		}
@@ -183,10 +184,10 @@ func meantBytes(text string) (string, bool) {
 		return "0x" + strings.ToUpper(m[1]+m[2]), true
 	}
 	if hexDigits.MatchString(text) && strings.ContainsAny(text, "0123456789") {
-		b, _ := hex.DecodeString(text) // pairs of hex digits
+		b, _ := hex.DecodeString(text) // the expression ensures pairs of hex digits
 		for _, c := range b {
 			if c >= ' ' && c < 0x7f {
-				return "", false // it may well be meant as text
+				return "", false // probably meant as text
 			}
 		}
 		return codecs.Bytes(b).String(), true
@@ -194,9 +195,9 @@ func meantBytes(text string) (string, bool) {
 	return "", false
 }
 
-// meant returns the warning about a bytes value that was probably meant as another one.
-func meant(text string) (string, bool) {
-	other, ok := meantBytes(text)
+// bytesWarning returns a warning if text, a bytes value, was probably meant as another one.
+func bytesWarning(text string) (string, bool) {
+	other, ok := intendedBytes(text)
 	if !ok {
 		return "", false
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A bytes value that is written as another program would have it is taken for its text, with a warning.
+// A bytes value in the notation of another program is read as text, with a warning.
 func TestMeantBytes(t *testing.T) {
 	tests := []struct{ text, meant string }{
 		{`\n`, "LF"}, {`\r\n`, "CRLF"}, {`\t`, "TAB"}, {`\0`, "NUL"}, {`\x1c\x0d`, "0x1C0D"},
@@ -18,13 +18,13 @@ func TestMeantBytes(t *testing.T) {
 		{"<x>", ""}, {"", ""}, {"\n", ""},
 	}
 	for _, tt := range tests {
-		if got, _ := meantBytes(tt.text); got != tt.meant {
+		if got, _ := intendedBytes(tt.text); got != tt.meant {
 			t.Errorf("%q: got %q, want %q", tt.text, got, tt.meant)
 		}
 	}
 }
 
-// Within a mapping in braces the braces of ${HOME} are no YAML.
+// Inside a mapping in braces, ${HOME} is a syntax error in YAML, and the error mentions variables.
 func TestVariablesInBraces(t *testing.T) {
 	_, err := Parse("test.yaml", "yaml", []byte("limits: {max_frame: 1MiB}\ncontrol: {socket: ${HOME}/x}\n"), LoadOptions{})
 	want := "; ${HOME} is taken as it is written: variables are not substituted in a file"

@@ -2,8 +2,8 @@ package config
 
 import "errors"
 
-// Join returns one error of several: of those with a place in the configuration [Errors], sorted, each once, and others
-// behind them, joined. It is nil when all are.
+// Join combines errs into one error, or returns nil if all are nil. It collects the errors with a position in the configuration in one
+// [Errors], sorted and without duplicates, and joins the other errors after it.
 func Join(errs ...error) error {
 	var placed Errors
 	var others []error

@@ -36,7 +36,7 @@ func (j *jsonReader) begin() int {
 	return offset
 }
 
-// token returns the next token, or nil after it has reported why there is none.
+// token returns the next token and its offset. If there is none, it adds an error and returns json.Delim(0).
 func (j *jsonReader) token(key string) (json.Token, int) {
 	begin := j.begin()
 	t, err := j.dec.Token()
@@ -105,7 +105,7 @@ func (j *jsonReader) object(n *node, key string, depth int) {
 	j.close(key)
 }
 
-// close takes the end of a list or object, unless something was at fault in it.
+// close reads the end of a list or object, unless there was an error.
 func (j *jsonReader) close(key string) {
 	if len(j.errs) == 0 {
 		j.token(key)

@@ -11,22 +11,21 @@ import (
 	"time"
 )
 
-// LoadOptions say what else goes into a configuration. The zero value: nothing.
+// LoadOptions are the inputs of a configuration besides its file. With the zero value, only the file counts.
 type LoadOptions struct {
-	// Set are the values of --set flags, such as "limits.max_frame=2MiB". Of several for one key the last counts.
+	// Set are the values of --set flags, such as "limits.max_frame=2MiB". If several set one key, the last counts.
 	Set []string
-	// Env says that environment variables count, such as FRAMEHOST_LIMITS_MAX_FRAME. Flags go before them, and they go
-	// before the file.
+	// Env makes environment variables count, such as FRAMEHOST_LIMITS_MAX_FRAME. They override the file, and flags override them.
 	Env bool
-	// Builtin are the names of the plugins that are built in. nil: those of this repository.
+	// Builtin are the names of the plugins that are built in. nil means those of this repository.
 	Builtin []string
 }
 
 var builtinPlugins = []string{"base64", "escape", "lenprefix", "swapterm"}
 
-// Load reads the configuration file at path. Its format follows from its name: .json, .toml, else YAML. What is wrong in
-// it comes as [Errors], everything at once; a file that can't be read as another error. The file may be a pipe, which can be
-// silent for ever: when ctx ends, Load returns an error that wraps the error of ctx.
+// Load reads the configuration file at path. The file's name decides its format: .json, .toml, otherwise YAML. If the configuration is
+// wrong, Load returns all mistakes as [Errors]; if the file can't be read, an error of another type. The file may be a pipe, which can
+// be silent for ever: when ctx ends, Load returns an error that wraps the error of ctx.
 func Load(ctx context.Context, path string, opts LoadOptions) (*Config, error) {
 	data, err := readFile(ctx, path)
 	if err != nil {
@@ -55,7 +54,8 @@ func readFile(ctx context.Context, path string) ([]byte, error) {
 	}
 }
 
-// readBounded reads at most one byte more than maxFile: a device or a pipe may have no end.
+// readBounded returns the contents of the file at path, or an error if they are longer than maxFile. It reads at most one byte more
+// than maxFile, because a device or a pipe may have no end.
 func readBounded(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -69,8 +69,8 @@ func readBounded(path string) ([]byte, error) {
 	return data, err
 }
 
-// Parse reads a configuration from data. name is the file's name in errors, and relative paths are relative to its
-// directory. format is yaml (or ""), toml or json. Errors are as those of Load.
+// Parse reads a configuration from data. name is the file's name: errors show it, and relative paths are relative to its directory.
+// format is yaml (or ""), toml or json. If the configuration is wrong, Parse returns all mistakes as [Errors].
 func Parse(name, format string, data []byte, opts LoadOptions) (*Config, error) {
 	root, errs := read(name, format, data)
 	yaml := format != "json" && format != "toml"

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// node is a value as it was written, with its place. All formats are read into nodes, and everything else works on
-// them, so it is decided once what a value means. Nodes are not changed after their file was read, and may be shared.
+// node is a value as it was written, with its position. The readers of all formats produce nodes, and all other code works on nodes, so
+// that one place decides what a value means. Nodes are not changed after their file was read, and may be shared.
 type node struct {
 	kind   shape
 	syntax syntax
@@ -20,7 +20,7 @@ type node struct {
 
 	file         string
 	line, column int
-	values       int // read from YAML: how many there are in it, itself included
+	values       int // from YAML: number of values in the node, itself included
 }
 
 type shape int
@@ -31,8 +31,8 @@ const (
 	mapping
 )
 
-// syntax says by which rules a scalar was written: in YAML and in arguments a scalar is text, whatever it looks like; in
-// JSON and TOML only what is quoted.
+// syntax is the format that a scalar was written in. In YAML and in arguments any scalar can be a text, even one that looks like a
+// number; in JSON and TOML only a scalar in quotes can.
 type syntax int
 
 const (
@@ -91,7 +91,7 @@ func (n *node) isText() bool {
 // isBare reports whether a scalar can be read as a number or a boolean.
 func (n *node) isBare() bool { return n.kind == scalar && !n.quoted }
 
-// isNull reports whether nothing was written: "key:", or a null.
+// isNull reports whether n is null or, in YAML, was left empty: "key:".
 func (n *node) isNull() bool {
 	if n.kind != scalar || n.quoted || n.syntax == syntaxArgument {
 		return false
@@ -103,7 +103,7 @@ func (n *node) isNull() bool {
 	return false
 }
 
-// got describes what was written, for errors.
+// got describes the node for errors, as what was got.
 func (n *node) got() string {
 	switch {
 	case n.kind == mapping:
@@ -119,7 +119,7 @@ func (n *node) got() string {
 	}
 }
 
-// maxValues bounds what aliases and deep nesting can make of a small file.
+// Limits on the values that aliases, and on the depth that nesting, can make of a small file.
 const (
 	maxValues = 200_000
 	maxDepth  = 100
@@ -140,8 +140,8 @@ type source struct {
 	data []byte
 	errs Errors
 
-	last  struct{ offset, line, column int } // what place found last; line 0: nothing yet
-	lines map[*node]map[string]int           // where the keys of mappings are
+	last  struct{ offset, line, column int } // last result of place; line 0: none yet
+	lines map[*node]map[string]int           // line numbers of the keys of each mapping
 }
 
 func (s *source) addError(p Position, got, want string) {
@@ -149,8 +149,8 @@ func (s *source) addError(p Position, got, want string) {
 	s.errs = append(s.errs, p.Error(got, want))
 }
 
-// place returns the line and column, in characters, of an offset. It counts on from the last one, so that a whole file
-// takes linear time.
+// place returns the line and column, in characters, of a byte offset. It counts from the last offset on, so that a whole file takes
+// linear time.
 func (s *source) place(offset int) (line, column int) {
 	offset = min(max(offset, 0), len(s.data))
 	if s.last.line == 0 || offset < s.last.offset {
@@ -172,7 +172,7 @@ func (s *source) position(offset int, key string) Position {
 	return Position{File: s.file, Line: line, Column: column, Key: key}
 }
 
-// add appends e to the mapping n, unless its key is there already, which is an error.
+// add appends e to the mapping n. If n already has the key, add adds an error instead.
 func (s *source) add(n *node, e entry, key string) {
 	if s.lines == nil {
 		s.lines = map[*node]map[string]int{}

@@ -2,10 +2,10 @@ package config
 
 import "strings"
 
-// This is the one table of what the design has and framehost does not have yet. Each is refused by name rather than
-// ignored, unless it says what would be so anyway. Who builds a part removes its line.
+// This file lists everything that the design describes and framehost can't do yet. The configuration refuses each by name rather than
+// ignoring it, except for values that change nothing. When a part is built, its line is removed.
 
-// notBuiltKeys are keys, by the kind of mapping they are in, with the value that is accepted since it changes nothing.
+// notBuiltKeys are keys by the kind of their mapping, each with the value that is accepted because it changes nothing ("": none is).
 var notBuiltKeys = map[string]map[string]string{
 	"endpoint": {
 		"tls":            "",
@@ -19,7 +19,7 @@ var notBuiltKeys = map[string]map[string]string{
 // notBuiltSchemes are schemes of endpoints.
 var notBuiltSchemes = []string{"tls"}
 
-// notBuiltValues are keys of the whole configuration of which only the default is accepted.
+// notBuiltValues are keys of the whole configuration that accept only their default.
 var notBuiltValues = []struct {
 	key  string
 	what string
@@ -28,7 +28,7 @@ var notBuiltValues = []struct {
 	{"metrics.listen", "metrics", func(c *Config) bool { return c.Metrics.Listen != "" }},
 }
 
-// chainsNotBuilt says what a list of codecs is.
+// chainsNotBuilt is the error for a list of codecs.
 const chainsNotBuilt = "codec chains are not built yet"
 
 func notBuiltScheme(text, scheme string) error {
@@ -40,7 +40,7 @@ func notBuiltScheme(text, scheme string) error {
 	return nil
 }
 
-// notBuiltKey reports whether key is one that is not built, in that kind of mapping, and what its value must be.
+// notBuiltKey reports whether key is not built in that kind of mapping, and returns the value that is accepted, "" if none is.
 func notBuiltKey(kind, key string) (harmless string, ok bool) {
 	harmless, ok = notBuiltKeys[strings.ToLower(kind)][key]
 	return harmless, ok

@@ -10,11 +10,11 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// Options are the options of a codec as they were written, with their places. What their texts mean is only known with the
-// plugin's schema; see [Codec.OptionsJSON]. The zero value has no options.
+// Options are the options of a codec as they were written, with their positions. The plugin's schema decides what their texts mean; see
+// [Codec.OptionsJSON]. The zero value has no options.
 type Options struct {
-	own  *node  // what the configuration says; nil: nothing
-	base *node  // what the profile says; nil: nothing
+	own  *node  // options in the configuration; nil: none
+	base *node  // options of the profile; nil: none
 	key  string // the path of the options, such as codecs[0].options; "" in arguments
 	at   Position
 }
@@ -29,7 +29,7 @@ func (d *decoder) options(n *node, key string, p *Options) {
 	}
 }
 
-// merged returns the options in one mapping: those of the profile, replaced by those written.
+// merged returns all options in one mapping. Options in the configuration override those of the profile.
 func (o *Options) merged() *node {
 	out := &node{kind: mapping, file: o.at.File, line: o.at.Line, column: o.at.Column}
 	if o.own != nil {
@@ -45,7 +45,7 @@ func (o *Options) merged() *node {
 	return out
 }
 
-// place returns where n was written. Options of a profile stand where the profile is named.
+// place returns the position of n, under the name of key. The position of a profile's option is that of the codec's options.
 func (o *Options) place(n *node, key string) Position {
 	if n == nil || n.file == profilesFile {
 		p := o.at
@@ -55,9 +55,9 @@ func (o *Options) place(n *node, key string) Position {
 	return n.at(key)
 }
 
-// NewCodec returns a codec that is written in arguments rather than in a file: a plugin or, if plugin is "", a profile,
-// and options as KEY=VALUE. A value is the text of a bytes value, a number and so on, as the option asks; lists and mappings are
-// written as in YAML: map={LF: n}. An error is [Errors].
+// NewCodec returns a codec that is given in arguments rather than in a file: a plugin or, if plugin is "", a profile, and options as
+// KEY=VALUE. Each value is written as its option needs it: the text of a bytes value, a number and so on; lists and mappings as in YAML:
+// map={LF: n}. Every error is of type [Errors].
 func NewCodec(name, plugin, profile string, options []string) (*Codec, error) {
 	at := Position{File: name}
 	c := &Codec{At: at, Name: name, Plugin: plugin, Profile: profile, Options: Options{at: at}}
@@ -67,7 +67,7 @@ func NewCodec(name, plugin, profile string, options []string) (*Codec, error) {
 		if err != nil {
 			return nil, Errors{at.Error(err.Got, err.Want)}
 		}
-		c.use(p)
+		c.applyProfile(p)
 	}
 	own := &node{kind: mapping, file: name}
 	for _, option := range options {
@@ -85,8 +85,8 @@ func NewCodec(name, plugin, profile string, options []string) (*Codec, error) {
 	return c, nil
 }
 
-// PlaceOptionError says where the options stand that err, as a plugin's Configure returned it, is about. An error that
-// is about no option stands at the codec.
+// PlaceOptionError converts err, which a plugin's Configure returned, to errors with positions: for each OptionError in err, an error at
+// the position of its option; for any other error in err, an error at the position of the codec.
 func (c *Codec) PlaceOptionError(err error) Errors {
 	var errs Errors
 	rest := optionErrors(err, func(e *codecs.OptionError) {
@@ -109,7 +109,7 @@ func (c *Codec) PlaceOptionError(err error) Errors {
 	return errs
 }
 
-// optionErrors calls yield for each OptionError in err, and returns what else was joined to it.
+// optionErrors calls yield for each OptionError in err, and returns the other errors that were joined in err.
 func optionErrors(err error, yield func(*codecs.OptionError)) (rest []error) {
 	if err == nil {
 		return nil
@@ -131,8 +131,8 @@ func optionErrors(err error, yield func(*codecs.OptionError)) (rest []error) {
 	return nil
 }
 
-// find returns the node that path leads to from n, such as map.0xC0 or also[1]; or the last one on the way that was
-// written; or nil. Keys may contain dots and brackets, so the longest that fits is taken.
+// find returns the node at path, such as map.0xC0 or also[1], below n. If that was not written, find returns the last node on the way to
+// it that was. Keys may contain dots and brackets, so find follows the longest key that path begins with.
 func find(n *node, path string) *node {
 	if path == "" {
 		return n
@@ -159,7 +159,7 @@ func find(n *node, path string) *node {
 	return find(e.value, strings.TrimPrefix(path[len(e.key):], "."))
 }
 
-func (c *Codec) use(p *Profile) {
+func (c *Codec) applyProfile(p *Profile) {
 	c.Plugin, c.Options.base = p.Plugin, p.Options.own
 	if c.MaxFrame == 0 {
 		c.MaxFrame = p.MaxFrame

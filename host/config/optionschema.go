@@ -11,27 +11,27 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// Bounds of a plugin's JSON Schema. It comes from the plugin, and must cost the host little time.
+// Limits on a plugin's JSON Schema. The host does not trust the plugin, so checking against the schema must not cost the host much time.
 const (
 	maxSchemaBytes  = 256 << 10
 	maxSchemaDepth  = 64
 	maxSchemaValues = 10_000
 	maxPattern      = 10_000    // instructions of a regular expression
-	maxSchemaWork   = 1_000_000 // keywords that are looked at to validate one value: references can multiply them
-	maxChoices      = 10_000    // keywords that are looked at to find out which types an option may have
+	maxSchemaWork   = 1_000_000 // keywords visited to validate one value: references can multiply them
+	maxChoices      = 10_000    // keywords visited to find the types that an option may have
 )
 
 const schemaURL = "framehost:///options"
 
-// A schema is the JSON Schema of a plugin's options. It may refer only to itself and to the meta-schemas of JSON Schema, which
-// are compiled in: no file is read and nothing is fetched for it.
+// A schema is the JSON Schema of a plugin's options. It may refer only to itself and to the meta-schemas of JSON Schema, which are
+// compiled into this program: compiling a schema reads no file and fetches nothing.
 type schema struct {
 	doc      any // as jsonschema.UnmarshalJSON returns it
 	compiled *jsonschema.Schema
 	meter    *meter
 }
 
-// CheckSchema returns an error if the JSON Schema of a plugin's options is wrong, or exceeds a bound.
+// CheckSchema returns an error if the JSON Schema of a plugin's options is invalid or exceeds a limit.
 func CheckSchema(raw json.RawMessage) error {
 	_, err := readSchema(raw)
 	return err
@@ -66,13 +66,13 @@ func readSchema(raw json.RawMessage) (*schema, error) {
 	return s, nil
 }
 
-// checkDepth bounds the nesting and the number of values, since the parser and other functions recurse into the schema.
+// checkDepth returns an error if raw nests too deeply or has too many values. The parser and other functions recurse into the schema.
 func checkDepth(raw json.RawMessage) error {
 	depth, values := 0, 0
 	for d := json.NewDecoder(bytes.NewReader(raw)); ; {
 		token, err := d.Token()
 		if err != nil {
-			return nil //nolint:nilerr // its end, or not JSON, which the parser reports
+			return nil //nolint:nilerr // the end, or invalid JSON, which the parser reports
 		}
 		switch token {
 		case json.Delim('{'), json.Delim('['):
@@ -90,8 +90,8 @@ func checkDepth(raw json.RawMessage) error {
 	}
 }
 
-// validate validates value. The error is a *jsonschema.ValidationError if value is wrong, and of another type if the schema
-// is.
+// validate checks value against the schema. The error is a *jsonschema.ValidationError if value is wrong, and of another type if the
+// schema is wrong.
 func (s *schema) validate(value any) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -107,12 +107,12 @@ func (s *schema) validate(value any) (err error) {
 
 var errSchemaWork = errors.New("got references that multiply, want a schema that takes less work to validate with")
 
-// noLoader refuses every document. (The loader of jsonschema opens files.)
+// noLoader refuses to load any document. The default loader of jsonschema would open files.
 type noLoader struct{}
 
 func (noLoader) Load(string) (any, error) { return nil, errors.New("outside the schema") }
 
-// compilePattern compiles a regular expression of bounded size.
+// compilePattern compiles a regular expression of at most maxPattern instructions.
 func compilePattern(text string) (jsonschema.Regexp, error) {
 	parsed, err := regexpsyntax.Parse(text, regexpsyntax.Perl)
 	if err != nil {
@@ -124,7 +124,7 @@ func compilePattern(text string) (jsonschema.Regexp, error) {
 	return regexp.Compile(text)
 }
 
-// instructions returns about how many instructions r compiles to, at most one more than is allowed.
+// instructions returns approximately how many instructions r compiles to, at most maxPattern+1.
 func instructions(r *regexpsyntax.Regexp) int {
 	n := 1 + len(r.Rune)
 	for _, sub := range r.Sub {
@@ -136,13 +136,13 @@ func instructions(r *regexpsyntax.Regexp) int {
 	return min(n, maxPattern+1)
 }
 
-// A meter is an extension of each part of a schema that counts the work of validation, which has no other bound: of forty
-// definitions that each refer twice to the next, the last is validated 2^39 times. The meter ends validation by a panic.
+// A meter counts the work of validation and ends validation with a panic when there is too much. It is an extension of every part of a
+// schema. Nothing else limits the work: if forty definitions each refer twice to the next, the last is validated 2^39 times.
 type meter struct{ left int }
 
 type metered struct {
 	*meter
-	work int // keywords, and what they list
+	work int // keywords and the elements of their values
 }
 
 func (m *meter) compile(_ *jsonschema.CompilerContext, obj map[string]any) (jsonschema.SchemaExt, error) {

@@ -13,7 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// A schema leads nowhere but into itself, and costs little, whatever a plugin makes of it.
+// Schemas with references to anything outside themselves, and schemas that exceed a limit, are refused.
 func TestSchemaRefused(t *testing.T) {
 	fifo := "file://" + newFIFO(t) // opening it would never return
 	const outside = `, want references to parts of the schema itself`
@@ -54,7 +54,7 @@ func TestSchemaRefused(t *testing.T) {
 	}
 }
 
-// References may multiply the work of validation; it ends all the same.
+// Validation ends even if references multiply its work.
 func TestSchemaWork(t *testing.T) {
 	var defs []string
 	const n = 60
@@ -71,7 +71,7 @@ func TestSchemaWork(t *testing.T) {
 	}
 }
 
-// Finding out which types an option may have is bounded as well.
+// Finding the types that an option may have ends too.
 func TestSchemaChoices(t *testing.T) {
 	branches := strings.TrimSuffix(strings.Repeat(`{"$ref": "#"},`, 500), ",")
 	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(`{"oneOf": [` + branches + `]}`))
@@ -84,7 +84,7 @@ func TestSchemaChoices(t *testing.T) {
 	}
 }
 
-// What schemas are usually made of is taken.
+// The usual parts of schemas are accepted.
 func TestSchemaTaken(t *testing.T) {
 	for _, schema := range []string{
 		`{"$ref": "#/$defs/a", "$defs": {"a": {"properties": {"b": {"$ref": "#/$defs/a"}}}}}`,

@@ -17,10 +17,10 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// OptionsJSON returns the options as a JSON object, those of the profile included, as the plugin's JSON Schema has
-// them: an option that is a string takes the source text (0x0B, 0012, yes), other types take what that text stands for.
-// If the schema does not allow the options, the error is of type [Errors] and has all mistakes with their places. An error of
-// another type means that the schema itself is wrong; see [CheckSchema].
+// OptionsJSON returns the options, those of the profile included, as a JSON object for the plugin whose JSON Schema is raw. If the schema
+// asks for a string, the value is the source text (0x0B, 0012, yes); for other types, it is the number, boolean and so on that the text
+// stands for. If the schema does not allow the options, the error is of type [Errors] and has all mistakes with their positions. An
+// error of another type means that the schema itself is wrong; see [CheckSchema].
 func (c *Codec) OptionsJSON(raw json.RawMessage) (json.RawMessage, error) {
 	schema, err := readSchema(raw)
 	if err != nil {
@@ -50,8 +50,8 @@ func (c *Codec) OptionsJSON(raw json.RawMessage) (json.RawMessage, error) {
 
 type optionReader struct {
 	options *Options
-	schema  any // the whole, for references
-	looked  int // keywords that choices has looked at for one value
+	schema  any // the whole schema, for references
+	looked  int // keywords that choices has visited for one value
 	errs    Errors
 	// warned, unless nil, collects warnings of values that are allowed but probably not meant.
 	warned *[]Warning
@@ -73,7 +73,7 @@ func (o *optionReader) addError(n *node, key, got, want string) {
 	o.errs = append(o.errs, o.options.place(n, key).Error(got, want))
 }
 
-// value returns what n stands for where schema is what is asked for.
+// value returns the JSON value of n under schema, or adds an error.
 func (o *optionReader) value(n *node, schema any, key string) any {
 	o.looked = 0
 	choices := o.choices(schema, 0)
@@ -158,19 +158,20 @@ func (o *optionReader) object(n *node, schema map[string]any, key string) any {
 	return out
 }
 
-// bytes reports what is wrong with a bytes value.
+// bytes checks text, a bytes value. It adds an error if text is wrong, or a warning if it was probably not meant.
 func (o *optionReader) bytes(n *node, text, key string) {
 	var e *codecs.OptionError
 	if _, err := codecs.ParseBytes(text); errors.As(err, &e) {
 		o.addError(n, key, e.Got, e.Want)
 		return
 	}
-	if other, ok := meant(text); ok && o.warned != nil {
+	if other, ok := bytesWarning(text); ok && o.warned != nil {
 		*o.warned = append(*o.warned, Warning{o.options.place(n, key), other})
 	}
 }
 
-// choices returns the schemas of which a value may satisfy one, with a single type each.
+// choices splits schema into alternatives with at most one type each: a value may satisfy any one of them. If there are too many or they
+// nest too deeply, choices returns schemas that allow everything.
 func (o *optionReader) choices(schema any, depth int) []map[string]any {
 	s, ok := schema.(map[string]any)
 	o.looked += 1 + len(s)
@@ -210,7 +211,7 @@ func (o *optionReader) choices(schema any, depth int) []map[string]any {
 	return []map[string]any{s}
 }
 
-// resolve returns what a reference inside the schema leads to.
+// resolve returns the part of the schema that ref refers to, or nil.
 func (o *optionReader) resolve(ref string) any {
 	at := o.schema
 	path, ok := strings.CutPrefix(ref, "#")
@@ -230,7 +231,7 @@ func (o *optionReader) resolve(ref string) any {
 	return at
 }
 
-// ofType returns the first of choices that allows a type, or nil. One that names no type allows every type.
+// ofType returns the first of choices that names the type or, if none does, the first without a type, which allows every type; or nil.
 func ofType(choices []map[string]any, name string) map[string]any {
 	for _, c := range choices {
 		if c["type"] == name {
@@ -245,7 +246,7 @@ func ofType(choices []map[string]any, name string) map[string]any {
 	return nil
 }
 
-// wantOf describes what choices allow.
+// wantOf describes for an error which values choices allow.
 func wantOf(choices []map[string]any) string {
 	var wants []string
 	for _, c := range choices {
@@ -281,7 +282,7 @@ func wantOf(choices []map[string]any) string {
 	return strings.Join(wants, ", or ")
 }
 
-// resolved returns what a scalar stands for where the schema doesn't say.
+// resolved returns the value of a scalar under a schema that names no type.
 func resolved(n *node) any {
 	switch number, ok := number(n.text); {
 	case n.quoted:
@@ -299,7 +300,7 @@ func resolved(n *node) any {
 
 var numberText = regexp.MustCompile(`^[-+]?(0x[0-9A-Fa-f]+|(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?)$`)
 
-// number returns the number that text is. One with a leading zero isn't one: YAML 1.1 would read it as octal.
+// number converts text to a number, and reports whether it is one. A text with a leading zero is not: YAML 1.1 would read it as octal.
 func number(text string) (json.Number, bool) {
 	if !numberText.MatchString(text) {
 		return "", false
@@ -314,7 +315,7 @@ func number(text string) (json.Number, bool) {
 	return json.Number(strings.TrimPrefix(text, "+")), true
 }
 
-// unplaced returns n without lines and columns, which mean nothing in an argument.
+// unplaced returns a copy of n without lines and columns, which have no meaning in an argument.
 func unplaced(n *node) *node {
 	out := *n
 	out.line, out.column = 0, 0
@@ -328,7 +329,7 @@ func unplaced(n *node) *node {
 	return &out
 }
 
-// invalid reports what validation found, each at its place.
+// invalid adds an error for each cause in e, at the position of the value.
 func (o *optionReader) invalid(root *node, e *jsonschema.ValidationError) {
 	switch e.ErrorKind.(type) {
 	case *kind.OneOf, *kind.AnyOf, *kind.Not:
@@ -358,7 +359,7 @@ func (o *optionReader) invalid(root *node, e *jsonschema.ValidationError) {
 	o.addError(n, key, n.got(), wanted(e.ErrorKind))
 }
 
-// wanted says what would satisfy the part of a schema that failed.
+// wanted describes for an error which values satisfy the failed part of a schema.
 func wanted(k jsonschema.ErrorKind) string {
 	text := func(r *big.Rat) string { return strings.TrimSuffix(strings.TrimRight(r.FloatString(6), "0"), ".") }
 	switch k := k.(type) {

@@ -10,12 +10,12 @@ import (
 	"github.com/spf13/viper"
 )
 
-// envPrefix begins the names of environment variables; the rest is a key in capitals, with _ for each dot.
+// envPrefix begins the names of environment variables; after it and _ comes the key in capitals, with _ for each dot.
 const envPrefix = "FRAMEHOST"
 
-// overlay lays environment variables and --set flags over the sections that hold single values. viper decides which goes
-// before which: flags, then the environment, then the file. It is shown nothing else of the file, for it would fold the
-// case of keys and split them at dots. A variable that is empty counts as not set.
+// overlay returns root with single values replaced by environment variables and --set flags. viper implements the precedence: flags
+// override the environment, which overrides the file. overlay gives viper only the single values of the file, because viper would fold
+// the case of keys and split keys at dots. An empty variable counts as not set.
 func overlay(root *node, opts LoadOptions) (*node, Errors, []Warning) {
 	v := viper.New()
 	v.SetEnvPrefix(envPrefix)
@@ -60,7 +60,7 @@ func overlay(root *node, opts LoadOptions) (*node, Errors, []Warning) {
 	return root, errs, warnings
 }
 
-// setValues returns the values of root that flags and variables set, as KEY=VALUE. Paths, which are relative to dir, are absolute.
+// setValues returns the values of root that flags and variables set, as KEY=VALUE. It makes paths, which are relative to dir, absolute.
 func setValues(root *node, dir string) (set []string) {
 	for _, key := range singleKeys() {
 		section, name, nested := strings.Cut(key, ".")
@@ -81,7 +81,7 @@ func setValues(root *node, dir string) (set []string) {
 	return set
 }
 
-// singleKeys returns the keys that variables and flags can set: those of single values outside lists.
+// singleKeys returns the keys that variables and flags can set: the keys of single values outside lists.
 func singleKeys() []string {
 	var keys []string
 	config := reflect.TypeFor[Config]()
@@ -131,11 +131,11 @@ func variable(key string) string {
 	return envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
-// kubernetesText matches the variables that Kubernetes makes for each container of a service called framehost.
+// kubernetesText matches the variables that Kubernetes sets in containers if there is a service called framehost.
 var kubernetesText = regexp.MustCompile(`^FRAMEHOST_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_.*)?)$`)
 
-// strayVariables warns of variables that begin with FRAMEHOST_ and set no key. They are no error, since other programs may
-// set them: for a service named framehost-metrics, Kubernetes sets FRAMEHOST_METRICS_PORT.
+// strayVariables returns warnings of environment variables that begin with FRAMEHOST_ and set no key. They are not errors, because other
+// programs may set such variables: for a service named framehost-metrics, Kubernetes sets FRAMEHOST_METRICS_PORT.
 func strayVariables(keys []string) []Warning {
 	known := map[string]bool{}
 	var names []string
@@ -161,7 +161,7 @@ func strayVariables(keys []string) []Warning {
 	return warnings
 }
 
-// listOf returns the key of the list that a variable seems to be meant for, or "".
+// listOf returns the key of the list that the variable called name was probably meant to set, or "".
 func listOf(name string) string {
 	config := reflect.TypeFor[Config]()
 	for i := range config.NumField() {
@@ -177,7 +177,7 @@ func argument(source, text string) *node {
 	return &node{kind: scalar, syntax: syntaxArgument, text: text, file: source}
 }
 
-// replace returns root with another value for key; root itself is left as it is.
+// replace returns a copy of root in which key has value. It does not change root.
 func replace(root *node, key string, value *node) *node {
 	section, name, nested := strings.Cut(key, ".")
 	if !nested {
@@ -188,7 +188,7 @@ func replace(root *node, key string, value *node) *node {
 		inner = &node{kind: mapping, file: value.file}
 	}
 	if inner.kind != mapping {
-		return root // which is reported where it is decoded
+		return root // the decoder will report that the section is not a mapping
 	}
 	return root.with(section, inner.with(name, value))
 }

@@ -18,7 +18,7 @@ func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
 	t.Setenv("FRAMEHOST_LIMITS_MAX_CONNECTIONS", "2")
 	t.Setenv("FRAMEHOST_TIMEOUTS_HALF_CLOSE", "7s")
 	t.Setenv("FRAMEHOST_DATA_PLANE", "grpc")
-	t.Setenv("FRAMEHOST_LOG_LEVEL", "") // empty: as if it were not set
+	t.Setenv("FRAMEHOST_LOG_LEVEL", "") // an empty variable counts as not set
 	c := mustParse(t, overlaid, LoadOptions{Env: true, Set: []string{
 		"limits.max_frame=4kB", "limits.max_frame=3kB", "quarantine.dir=/q=1", "log.payload_bytes=12"}})
 	if c.Limits.MaxFrame != 3000 || c.Limits.MaxConnections != 2 || c.Timeouts.HalfClose != 7*time.Second ||
@@ -34,7 +34,7 @@ func TestFlagsGoBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
 	}
 }
 
-// What is overlaid in the file need not be right there, and routes rest on what is in force.
+// A value in the file that is overridden need not be valid, and routes inherit the overriding value.
 func TestOverlaidValuesAreTheOnesThatCount(t *testing.T) {
 	c := mustParse(t, `
 timeouts: {idle: wrong}
@@ -76,9 +76,9 @@ func TestStrayVariablesAreWarnedOf(t *testing.T) {
 	t.Setenv("FRAMEHOST_METRICS_SERVICE_HOST", "10.0.0.1")
 	t.Setenv("FRAMEHOST_UNRELATED", "x")
 	t.Setenv("FRAMEHOST_ROUTES_0_NAME", "relay")
-	t.Setenv("FRAMEHOST_SERVICE_HOST", "10.0.0.1") // as Kubernetes makes them of a service called framehost
+	t.Setenv("FRAMEHOST_SERVICE_HOST", "10.0.0.1") // as Kubernetes sets it for a service called framehost
 	t.Setenv("FRAMEHOST_PORT_7001_TCP_ADDR", "10.0.0.1")
-	t.Setenv("FRAMEHOSTS", "x") // begins otherwise
+	t.Setenv("FRAMEHOSTS", "x") // does not begin with FRAMEHOST_
 	got := map[string]string{}
 	for _, w := range mustParse(t, overlaid, LoadOptions{Env: true}).Warnings {
 		if w.Key == "" {

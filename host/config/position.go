@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// Position is where something was written: a place in a file, or an environment variable or flag.
+// Position says where a value was written: a position in a file, or an environment variable or flag.
 type Position struct {
 	File         string // the file's name; or FRAMEHOST_LIMITS_MAX_FRAME, --set limits.max_frame, -o terminator
-	Line, Column int    // from 1, the column in characters; 0: File is not a file, or the place in it is not known
+	Line, Column int    // from 1, the column in characters; 0: File is not a file, or the position in it is not known
 	Key          string // the path of the key, such as routes[0].from.listen
 }
 
-// Error returns an error about what stands at p: what was got, and what was wanted.
+// Error returns an error about the value at p: got is what was written, and want is what would be accepted.
 func (p Position) Error(got, want string) *Error {
 	return &Error{File: p.File, Line: p.Line, Column: p.Column, Key: p.Key, Got: got, Want: want}
 }
 
-// String returns p as FILE:LINE:COLUMN: KEY, without what is not known.
+// String returns p as FILE:LINE:COLUMN: KEY, without the parts that are not known.
 func (p Position) String() string {
 	var parts []string
 	switch {
@@ -32,7 +32,7 @@ func (p Position) String() string {
 	return strings.Join(parts, ": ")
 }
 
-// before is the order of reports: places in files by line and column, flags and variables behind them.
+// before compares p and q in the order of reports, like strings.Compare: positions in files by line and column, then flags and variables.
 func (p Position) before(q Position) int {
 	if (p.Line == 0) != (q.Line == 0) {
 		return q.Line - p.Line
@@ -49,7 +49,7 @@ func (p Position) before(q Position) int {
 	return strings.Compare(p.Key, q.Key)
 }
 
-// where finds the position of key, or of the nearest key that encloses it.
+// where returns the position of key, or of the nearest enclosing key that has one, with Key set to key.
 func where(positions map[string]Position, file, key string) Position {
 	for k := key; ; k = parentKey(k) {
 		if p, ok := positions[k]; ok {

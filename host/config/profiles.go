@@ -11,22 +11,22 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// Profile is a ready set of options of a plugin, right for a known protocol.
+// Profile is a ready set of plugin options that suits a known protocol.
 type Profile struct {
 	At Position `config:"-"`
-	// Name is what configurations call it.
+	// Name is the name that configurations use for the profile.
 	Name string `config:"name" required:"ok"`
-	// Plugin is a plugin that is built in.
+	// Plugin is the name of a built-in plugin.
 	Plugin string `config:"plugin" required:"ok"`
-	// Options are the plugin's.
+	// Options are the options of the plugin.
 	Options Options `config:"options"`
-	// MaxFrame is the longest payload that the protocol knows. 0: it doesn't say.
+	// MaxFrame is the longest payload that the protocol allows, in bytes. 0 means that the protocol sets no limit.
 	MaxFrame Size `config:"max_frame" range:"1B..1GiB"`
-	// Description is one line: the layout.
+	// Description is the layout of a frame, in one line.
 	Description string `config:"description" required:"ok"`
-	// Source is the document that the layout is from.
+	// Source is the document that defines the layout.
 	Source string `config:"source" required:"ok"`
-	// Scope says what the profile is not for. "": no more than it seems.
+	// Scope says which uses of the protocol the profile does not cover. "" means that it covers all.
 	Scope string `config:"scope"`
 	// Examples have the exact bytes of frames. There is at least one.
 	Examples []Example `config:"examples" required:"ok"`
@@ -37,9 +37,9 @@ type Example struct {
 	At Position `config:"-"`
 	// Payload is the payload.
 	Payload codecs.Bytes `config:"payload" required:"ok" empty:"ok"`
-	// Wire is its frame.
+	// Wire is the frame that holds the payload.
 	Wire codecs.Bytes `config:"wire" required:"ok"`
-	// DecodeOnly: the encoder may write other bytes that mean the same.
+	// DecodeOnly means that the encoder may write another frame for the payload.
 	DecodeOnly bool `config:"decode_only"`
 	// Note says where the bytes are from, or what they show.
 	Note string `config:"note"`
@@ -72,10 +72,10 @@ func readProfiles(data []byte) ([]Profile, Errors) {
 	return file.Profiles, d.errs
 }
 
-// Profiles returns all profiles, in the order of their file, which puts kin together. The slice is the caller's.
+// Profiles returns all profiles in the order of their file, in which similar profiles stand together. The caller owns the slice.
 func Profiles() []Profile { return slices.Clone(profiles()) }
 
-// LookupProfile returns the profile of that name.
+// LookupProfile returns the profile called name, and whether there is one.
 func LookupProfile(name string) (*Profile, bool) {
 	for _, p := range profiles() {
 		if p.Name == name {
@@ -85,10 +85,10 @@ func LookupProfile(name string) (*Profile, bool) {
 	return nil, false
 }
 
-// Codec returns a codec of that name with the profile's options.
+// Codec returns a codec called name with the profile's options.
 func (p *Profile) Codec(name string) *Codec {
 	c := &Codec{At: Position{File: name}, Name: name, Profile: p.Name}
-	c.use(p)
+	c.applyProfile(p)
 	return c
 }
 

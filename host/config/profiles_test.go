@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Whether the examples are right is for the tests of cmd/framehost, which have the plugins.
+// TestProfiles does not check the examples; the tests of cmd/framehost, which have the plugins, do.
 func TestProfiles(t *testing.T) {
 	all, errs := readProfiles(profilesData)
 	if len(errs) > 0 {

@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxFile is the longest file that is read, in bytes.
+// maxFile is the longest configuration file that is accepted, in bytes.
 const maxFile = 1 << 20
 
-// formatOf returns the format that a file name calls for.
+// formatOf returns the format that the extension of a file name stands for: json, toml, or otherwise yaml.
 func formatOf(name string) string {
 	switch ext := strings.ToLower(strings.TrimPrefix(filepath.Ext(name), ".")); ext {
 	case "json", "toml":
@@ -21,7 +21,7 @@ func formatOf(name string) string {
 	}
 }
 
-// read reads a file into nodes. Without errors the root is a mapping.
+// read converts the contents of a file to nodes. If it returns no errors, the root is a mapping.
 func read(file, format string, data []byte) (*node, Errors) {
 	s := &source{file: file, data: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))}
 	if len(data) > maxFile {

@@ -66,7 +66,7 @@ func eitherRequired(keys ...string) (out []*jsonschema.Schema) {
 	return out
 }
 
-// leafSchema describes the types that are written as scalars.
+// leafSchema returns the schema of a type that is written as a scalar, or nil for other types.
 func leafSchema(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[Size]():
@@ -100,13 +100,13 @@ func leafSchema(t reflect.Type) *jsonschema.Schema {
 	return nil
 }
 
-// anyScalar is for texts of which the source counts: an editor takes 0x0B for a number and ~ for null.
+// anyScalar returns the schema of a text whose source text counts: an editor reads 0x0B as a number and ~ as null.
 func anyScalar() *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}, {Type: "null"}}}
 }
 
-// complete adds to the schema of type t what only its tags and the table of unbuilt parts tell, and puts keys for the names of
-// fields into the comments.
+// complete adds to the schema of type t the required keys and the keys that are not built yet. In the descriptions, it replaces the name
+// of the field by its key.
 func complete(s *jsonschema.Schema, t reflect.Type) {
 	for i := range t.NumField() {
 		field := t.Field(i)
@@ -156,7 +156,7 @@ func compileSchema(t *testing.T) *schemas.Schema {
 	return schema
 }
 
-// plain makes of a node what an editor's YAML parser would.
+// plain converts a node to the value that an editor's YAML parser would return.
 func plain(n *node) any {
 	switch n.kind {
 	case mapping:

@@ -11,22 +11,22 @@ import (
 	"strings"
 )
 
-// Settings are the values of a configuration as text, by key, such as timeouts.idle. Two configurations with the same meaning
-// have equal Settings. A running framehost sends them as JSON to `framehost check --running`. Values of the environment
-// variables of plugins are replaced by hashes.
+// Settings are the values of a configuration as text, by key, such as timeouts.idle. Two configurations with the same meaning have
+// equal Settings. A running framehost sends its Settings as JSON to `framehost check --running`. In place of the values of plugins'
+// environment variables, Settings have hashes of them.
 type Settings struct {
 	Restart map[string]string `json:"restart"` // a change of these needs a restart
 	Live    map[string]string `json:"live"`    // a reload applies a change of these at once
 	Routes  []RouteSettings   `json:"routes"`
 }
 
-// RouteSettings are the values of a route, including inherited ones, and those of its codecs and their plugins.
+// RouteSettings are the values of a route, including the inherited ones, and the values of its codecs and their plugins.
 type RouteSettings struct {
 	Name   string            `json:"name"`
 	Values map[string]string `json:"values"`
 }
 
-// Change is what happens to a route, or to the value of a key.
+// Change is what happens to a route in a reload.
 type Change string
 
 // The changes.
@@ -44,7 +44,8 @@ type RouteChange struct {
 	Values []ValueChange `json:"values,omitempty"` // only if Changed
 }
 
-// A ValueChange is a value that differs; From or To is "" where there is none. Values of environment variables are not shown.
+// A ValueChange is a value that differs. From or To is "" if the key has no value there. The values of plugins' environment variables are
+// replaced by "(not shown)".
 type ValueChange struct {
 	Key  string `json:"key"`
 	From string `json:"from"`
@@ -120,7 +121,7 @@ func (c *Config) codecSettings(values map[string]string, r *Route, codec *Codec)
 	values["plugins."+codec.Plugin+".data_plane"] = string(plane)
 }
 
-// SameEndpoint reports whether two endpoints mean the same.
+// SameEndpoint reports whether a and b have equal settings.
 func SameEndpoint(a, b *Endpoint) bool {
 	one, other := map[string]string{}, map[string]string{}
 	flatten(one, "", reflect.ValueOf(*a))
@@ -128,7 +129,7 @@ func SameEndpoint(a, b *Endpoint) bool {
 	return maps.Equal(one, other)
 }
 
-// flatten puts the values in v, which has tags, into values.
+// flatten adds the values in v to values. Their keys begin with key and follow the config tags of the fields.
 func flatten(values map[string]string, key string, v reflect.Value) {
 	if text, ok := v.Interface().(fmt.Stringer); ok && (v.Kind() != reflect.Pointer || !v.IsNil()) {
 		values[key] = text.String()
@@ -157,7 +158,7 @@ func flatten(values map[string]string, key string, v reflect.Value) {
 	case reflect.Map:
 		for _, k := range v.MapKeys() {
 			text := v.MapIndex(k).String()
-			if strings.HasSuffix(key, ".env") { // its values may be secret
+			if strings.HasSuffix(key, ".env") { // the value may be secret
 				sum := sha256.Sum256([]byte(text))
 				text = "sha256:" + hex.EncodeToString(sum[:8])
 			}
@@ -168,12 +169,12 @@ func flatten(values map[string]string, key string, v reflect.Value) {
 	}
 }
 
-// text returns the options as the configuration writes them, laid over those of the profile.
+// text returns the options of the profile and those of the configuration, as flow returns them.
 func (o *Options) text() string {
 	return strings.TrimSpace(o.base.flow() + " " + o.own.flow())
 }
 
-// flow returns n as YAML in one line; "" for nil. Keys are sorted, since their order means nothing.
+// flow returns n as YAML in one line, or "" for nil. Keys are sorted, because their order has no meaning.
 func (n *node) flow() string {
 	if n == nil {
 		return ""
@@ -196,8 +197,8 @@ func (n *node) flow() string {
 	}
 }
 
-// RestartChanges returns the differences in values that only a restart can change. If s has no values of discovery, discovery is
-// not in use, and a reload starts it with the values of to.
+// RestartChanges returns the differences in values that only a restart can change. If s has no values of discovery, discovery is not in
+// use, and a reload starts discovery with the values of to; then RestartChanges ignores those.
 func (s *Settings) RestartChanges(to *Settings) []ValueChange {
 	all := valueChanges(s.Restart, to.Restart)
 	if _, used := s.Restart["discovery.port"]; !used {
@@ -206,8 +207,8 @@ func (s *Settings) RestartChanges(to *Settings) []ValueChange {
 	return append(all, s.socketChanges(to)...)
 }
 
-// socketChanges returns the differences in the socket options of UDP listeners with flows. A route of to takes such a socket over
-// from the route of s that listens at the same address, and the options of an open socket can't be changed.
+// socketChanges returns the differences in the socket options of UDP listeners with flows. In a reload, a route of to takes over the
+// open socket of the route of s that listens at the same address, and the options of an open socket can't be changed.
 func (s *Settings) socketChanges(to *Settings) (all []ValueChange) {
 	for i := range to.Routes {
 		after := &to.Routes[i]
@@ -241,7 +242,7 @@ func (r *RouteSettings) sharesFlows(o *RouteSettings) bool {
 	return r.Values[flows] != "" && o.Values[flows] != "" && r.Values["from.listen"] == o.Values["from.listen"]
 }
 
-// route returns the route of that name, or nil.
+// route returns the route called name, or nil.
 func (s *Settings) route(name string) *RouteSettings {
 	if i := slices.IndexFunc(s.Routes, func(r RouteSettings) bool { return r.Name == name }); i >= 0 {
 		return &s.Routes[i]
@@ -265,7 +266,7 @@ func (s *Settings) Listens(address string) bool {
 // LiveChanges returns the differences in values that a reload applies at once.
 func (s *Settings) LiveChanges(to *Settings) []ValueChange { return valueChanges(s.Live, to.Live) }
 
-// RouteChanges returns what a reload does with each route: first the routes of to in their order, then those that it removes.
+// RouteChanges returns what a reload does with each route: first the routes of to in their order, then the removed routes.
 func (s *Settings) RouteChanges(to *Settings) (all []RouteChange) {
 	for _, r := range to.Routes {
 		change := RouteChange{Name: r.Name, Change: Added}

@@ -25,7 +25,7 @@ func texts(changes []ValueChange) string {
 	return strings.Join(all, "; ")
 }
 
-// The options of a socket with flows can't be changed by the route that takes it over, whatever its name.
+// A route that takes over a socket with flows can't change the socket's options, whatever the route's name is.
 func TestChangesOfSocketsWithFlows(t *testing.T) {
 	const yaml = `
 codecs: [{name: line, profile: newline}]
@@ -65,7 +65,7 @@ routes: [{name: r, from: {listen: "tcp://127.0.0.1:7001", codec: c}, to: {dial: 
 	}
 }
 
-// What flags and variables set can be set again, with the same result.
+// The values that flags and variables set can be set again, with the same result.
 func TestSetAgain(t *testing.T) {
 	t.Setenv("FRAMEHOST_TIMEOUTS_IDLE", "3s")
 	const yaml = "timeouts: {idle: 1s, drain: 2s}"

@@ -16,13 +16,13 @@ const (
 	GiB Size = 1 << 30
 )
 
-// sizeUnits are the units of sizes, those that read best first.
+// sizeUnits are the units of sizes, in the order in which String tries them.
 var sizeUnits = []struct {
 	name  string
 	bytes Size
 }{{"GiB", GiB}, {"MiB", MiB}, {"KiB", KiB}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}}
 
-// ParseSize reads a size, such as 64KiB. "0" needs no unit. An error is a *Error that has what was got and wanted.
+// ParseSize parses a size, such as 64KiB. "0" needs no unit. Every error is a *Error, with Got and Want and without a position.
 func ParseSize(text string) (Size, error) {
 	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 	n, err := strconv.ParseInt(digits, 10, 64)
@@ -48,7 +48,7 @@ func ParseSize(text string) (Size, error) {
 	return 0, &Error{Got: quote(text), Want: "a size in B, KiB, MiB, GiB, kB, MB or GB"}
 }
 
-// String returns s in the largest unit that makes it a whole number: 1MiB, 9999B.
+// String returns s as a whole number of the first of GiB, MiB, KiB, GB, MB, kB and B that divides it, such as 1MiB or 9999B.
 func (s Size) String() string {
 	for _, u := range sizeUnits {
 		if s != 0 && s%u.bytes == 0 {

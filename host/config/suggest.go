@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Nearest returns the candidate that text was probably meant to be, or "".
+// Nearest returns the candidate that text is probably a misspelling of, or "" if none is close.
 func Nearest(text string, candidates []string) string {
 	best, least := "", max(1, len(text)/3)+1
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
@@ -16,7 +16,8 @@ func Nearest(text string, candidates []string) string {
 	return best
 }
 
-// distance is the number of characters to insert, delete, replace or swap with their neighbour to make a into b.
+// distance returns the number of bytes to insert, delete, replace or swap with their neighbor to turn a into b, or 64 if a or b is
+// longer than 64 bytes.
 func distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
 		return 64
@@ -44,7 +45,7 @@ func distance(a, b string) int {
 	return prev[len(b)]
 }
 
-// oneOf describes a choice, and says which of it text was probably meant to be.
+// oneOf describes choices for an error, and adds the one that text is probably a misspelling of.
 func oneOf(text string, choices []string) string {
 	want := "one of " + strings.Join(choices, ", ")
 	switch {

@@ -12,7 +12,7 @@ import (
 // readTOML reads a TOML document.
 func (s *source) readTOML() *node {
 	root := &node{kind: mapping, syntax: syntaxTOML, file: s.file, line: 1, column: 1}
-	// The decoder knows TOML's rules about tables and keys that are given twice; the parser below knows places.
+	// The decoder checks TOML's rules about tables and keys that occur twice; the parser below provides positions.
 	var rules map[string]any
 	if err := toml.Unmarshal(s.data, &rules); err != nil {
 		var e *toml.DecodeError
@@ -56,8 +56,8 @@ type tomlReader struct {
 	parser unstable.Parser
 }
 
-// table returns the table that a header names, and its path; it makes what is missing on the way. An array table
-// appends to its array.
+// table returns the table that a header names, and its path. It makes the table and its parents if they are missing. For an array table,
+// it appends a table to the array and returns that.
 func (t *tomlReader) table(n *node, keys unstable.Iterator, array bool) (*node, string) {
 	path := ""
 	for keys.Next() {
@@ -86,7 +86,7 @@ func (t *tomlReader) table(n *node, keys unstable.Iterator, array bool) (*node, 
 	return n, path
 }
 
-// keyValue puts a value, whose key may be dotted, into table.
+// keyValue adds a key, which may be dotted, and its value to table.
 func (t *tomlReader) keyValue(table *node, path string, e *unstable.Node, depth int) {
 	keys := e.Key()
 	for keys.Next() {
@@ -108,7 +108,7 @@ func (t *tomlReader) keyValue(table *node, path string, e *unstable.Node, depth 
 	}
 }
 
-// value reads a value that begins behind offset after: the parser does not say where lists begin.
+// value converts v, which begins after the offset after. It searches for the beginning of a list, because the parser does not report it.
 func (t *tomlReader) value(v *unstable.Node, path string, after, depth int) *node {
 	offset := int(v.Raw.Offset)
 	if v.Kind == unstable.Array {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// validator checks what no single value can tell. It adds to the errors of its decoder, and stays silent about what
-// rests on a value that is at fault itself.
+// validator makes the checks that need more than one value. It adds errors to those of its decoder. It skips a check that depends on a
+// value with an error of its own.
 type validator struct {
 	*decoder
 	config  *Config
@@ -91,7 +91,7 @@ func (v *validator) codecs() {
 	for i := range all {
 		c, key := &all[i], itemKey("codecs", i)
 		if c.At.Key != key {
-			continue // it is no mapping
+			continue // not a mapping, which is reported already
 		}
 		v.name("codecs", i, c.Name, func(j int) string { return all[j].Name })
 		if c.Name == NoCodec {
@@ -116,7 +116,7 @@ func (v *validator) codecs() {
 				v.addError(v.at(key+".profile"), err.Got, err.Want)
 				continue
 			}
-			c.use(p)
+			c.applyProfile(p)
 		case c.Plugin != "" && !slices.Contains(v.pluginNames(), c.Plugin):
 			want := "a plugin that is built in or in plugins: " + oneOf(c.Plugin, v.pluginNames())
 			if _, ok := LookupProfile(c.Plugin); ok {

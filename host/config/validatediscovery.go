@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// The rules here are those of package discovery, which refuses the rest when it runs.
+// The rules in this file repeat those of package discovery, so that a mistake is reported with its position before discovery refuses it.
 
 func (v *validator) discovery() {
 	const key = "discovery.interfaces"
@@ -27,7 +27,7 @@ const (
 	maxAnnouncedName  = 63
 	maxLabel          = 255
 	maxLabels         = 16
-	maxAnnouncedTexts = 916 // all names, and labels with 2 more for each; so that the packet has at most 1200
+	maxAnnouncedTexts = 916 // all names and labels, with 2 more for each label; so that the packet has at most 1200
 )
 
 const maxAnnouncedTTL = time.Hour
@@ -88,7 +88,7 @@ func (v *validator) labels(e *Endpoint, key string) {
 	}
 }
 
-// printable reports whether text is UTF-8 without what could upset a terminal: control characters, line separators, and
+// printable reports whether text is UTF-8 without characters that could disturb a terminal: control characters, line separators, and
 // characters that change the direction of writing.
 func printable(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {

@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// The rules here are those of package dnssd, which refuses the rest when it runs.
+// The rules in this file repeat those of package dnssd, so that a mistake is reported with its position before dnssd refuses it.
 
 const (
 	// maxServiceType is the longest name of a service type (RFC 6335, section 5.1).
 	maxServiceType = 15
-	// maxTXT is the longest string of a TXT record, which is a label with its name and = between.
+	// maxTXT is the longest string of a TXT record, in bytes. Each string is NAME=VALUE of a label.
 	maxTXT = 255
-	// codecTXT is the name by which a TXT record has the codec.
+	// codecTXT is the name of the string of a TXT record that names the codec.
 	codecTXT = "codec"
 )
 
 const wantServiceType = "_NAME._tcp or _NAME._udp, where NAME is 1 to 15 letters, digits and single hyphens between them, with a letter"
 
-// dnssd checks what is announced of e by DNS-SD; key is that of the announcement.
+// dnssd checks the service type and the labels that e announces by DNS-SD. key is the key of e's announce.
 func (v *validator) dnssd(e *Endpoint, key string) {
 	at, text := v.at(key+".dns_sd"), e.Announce.DNSSD
 	name, transport, _ := strings.Cut(text, ".")
@@ -32,7 +32,7 @@ func (v *validator) dnssd(e *Endpoint, key string) {
 	v.txt(e.Announce.Labels, key+".labels")
 }
 
-// isServiceType reports whether text is the first label of a service type, with its underscore.
+// isServiceType reports whether text can be the first part of a service type: _NAME.
 func isServiceType(text string) bool {
 	name, ok := strings.CutPrefix(text, "_")
 	return ok && len(name) >= 1 && len(name) <= maxServiceType &&
@@ -43,7 +43,7 @@ func isServiceType(text string) bool {
 
 func isLetter(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
 
-// txt checks that labels can be in a TXT record (RFC 6763, section 6.4), where names are ASCII and have no case.
+// txt checks that labels fit into a TXT record (RFC 6763, section 6.4), in which names are ASCII and their case is ignored.
 func (v *validator) txt(labels map[string]string, key string) {
 	seen := map[string]string{codecTXT: ""}
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
@@ -51,7 +51,7 @@ func (v *validator) txt(labels map[string]string, key string) {
 		folded := strings.ToLower(name)
 		other, taken := seen[folded]
 		switch {
-		case name == "": // refused already
+		case name == "": // reported already
 		case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' || r == '=' }):
 			v.addError(at, fmt.Sprintf("%q", name), "a label's name of ASCII without =, for DNS-SD")
 		case folded == codecTXT:

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// endpoint checks one side of a route, by itself.
+// endpoint checks one endpoint of a route, apart from the others.
 func (v *validator) endpoint(e *Endpoint, key string) {
 	listen, dial := v.has(key+".listen"), v.has(key+".dial")
 	if e.At.Key != key {
-		return // it is missing, or no mapping
+		return // missing or not a mapping, which is reported already
 	}
 	switch {
 	case listen && dial:
@@ -36,7 +36,7 @@ func (v *validator) endpoint(e *Endpoint, key string) {
 		v.announce(e, key+".announce")
 	}
 	if e.Listen == nil && !dial {
-		return // which keys it can have rests on its address
+		return // the keys that e may have depend on its address
 	}
 	v.placed(e, key)
 	if e.Datagrams() {
@@ -44,7 +44,7 @@ func (v *validator) endpoint(e *Endpoint, key string) {
 	}
 }
 
-// placed checks that e has no keys that are for other endpoints.
+// placed reports keys of e that are only for other kinds of endpoints.
 func (v *validator) placed(e *Endpoint, key string) {
 	only := func(name, where string, ok bool) {
 		if v.has(childKey(key, name)) && !ok {
@@ -98,7 +98,7 @@ func (v *validator) codecName(name, key string) {
 	v.addError(v.at(key), quote(name), want)
 }
 
-// maxStart is the most that a starts_with rule may look at, in bytes.
+// maxStart is the longest value of starts_with, in bytes.
 const maxStart = 256
 
 func (v *validator) rule(e *Endpoint, i int, key string) {
@@ -124,7 +124,7 @@ func (v *validator) rule(e *Endpoint, i int, key string) {
 	}
 }
 
-// unbuiltRule reports whether the rule's condition is one that is refused already since it is not built.
+// unbuiltRule reports whether the rule at key has a condition that is not built yet, which is reported already.
 func (v *validator) unbuiltRule(key string) bool {
 	return slices.ContainsFunc(v.errs, func(e *Error) bool {
 		return strings.HasPrefix(e.Key, key+".") && strings.HasSuffix(e.Got, "is not built yet")

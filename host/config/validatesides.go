@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// sideKey returns the key of side i, in the order of Sides, below that of the route.
+// sideKey returns the key of side i, in the order of Sides, relative to the key of the route.
 func (r *Route) sideKey(i int) string {
 	switch {
 	case i == 0:
@@ -17,12 +17,12 @@ func (r *Route) sideKey(i int) string {
 	}
 }
 
-// sides checks what the endpoints of a route mean together.
+// sides checks the endpoints of a route against each other.
 func (v *validator) sides(r *Route, key string) {
 	sides := r.Sides()
 	for i, e := range sides {
 		if side := key + r.sideKey(i); e.At.Key != side || e.Address() == nil {
-			return // what the route is rests on them
+			return // without all endpoints and addresses, the kind of the route is not known
 		}
 	}
 	hub := r.IsHub()
@@ -63,7 +63,7 @@ func (v *validator) member(e *Endpoint, key string) {
 	}
 }
 
-// paired checks an endpoint of a route that is no hub.
+// paired checks an endpoint of a paired route.
 func (v *validator) paired(e *Endpoint, key string) {
 	const want = "it only in a hub: where to listens or is a list, or with datagrams without flows"
 	if v.has(key + ".queue") {
@@ -74,7 +74,7 @@ func (v *validator) paired(e *Endpoint, key string) {
 	}
 }
 
-// unframed checks who has no codec in a route that is no hub.
+// unframed checks which sides of a paired route have no codec.
 func (v *validator) unframed(r *Route, key string) {
 	from, to := &r.From, &r.To
 	if from.Codec == "" || to.Codec == "" {
@@ -91,7 +91,7 @@ func (v *validator) unframed(r *Route, key string) {
 	}
 }
 
-// useless checks that payloads can flow.
+// useless reports a route whose directions let no payload flow.
 func (v *validator) useless(r *Route, key string) {
 	sides := r.Sides()
 	first := sides[0].Direction
@@ -108,13 +108,13 @@ func (v *validator) useless(r *Route, key string) {
 	v.addError(v.at(at), fmt.Sprintf("%q %s", string(first), where), "a direction in which payloads can flow: no side "+what)
 }
 
-// A listener is where a route listens.
+// A listener is an endpoint with listen.
 type listener struct {
 	endpoint *Endpoint
 	key      string
 }
 
-// listeners checks that no two endpoints listen at one place, but datagrams that each of them gets.
+// listeners checks that no two endpoints listen at the same address, unless they can share it.
 func (v *validator) listeners() {
 	var seen []listener
 	for i := range v.config.Routes {
@@ -146,8 +146,8 @@ func collide(a, b *Address) bool {
 	return a.Port == b.Port && a.Port != 0 && (a.Host == b.Host || all(a.Host) || all(b.Host))
 }
 
-// shared reports whether a and b can listen at one place. Broadcast and multicast go to both; answers to a flow would go
-// to one of them.
+// shared reports whether a and b can listen at the same address: both are for datagrams and have no flows. Both get all broadcast and
+// multicast datagrams. With flows, a datagram of a flow could go to the wrong one.
 func shared(a, b *Endpoint) bool {
 	return a.Datagrams() && a.UDP.Flows == nil && b.UDP.Flows == nil
 }

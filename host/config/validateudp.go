@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// datagrams checks an endpoint of datagrams, and says of a listener that can't answer that it only receives.
+// datagrams checks an endpoint for datagrams. It sets the direction of a listener without flows to receive, because such a listener
+// can't answer.
 func (v *validator) datagrams(e *Endpoint, key string) {
 	v.interfaces(e.UDP.Interfaces, key+".udp.interfaces")
 	a, listens := e.Address(), e.Listen != nil
@@ -47,7 +48,7 @@ func (v *validator) datagrams(e *Endpoint, key string) {
 	}
 }
 
-// everyone as the host of datagrams is all addresses of this machine to listen, and 255.255.255.255 to dial.
+// everyone, as the host of a UDP address, means all addresses of this machine in listen, and 255.255.255.255 in dial.
 const everyone = "*"
 
 func (v *validator) groups(e *Endpoint, host netip.Addr, literal bool, key string) {
@@ -58,7 +59,7 @@ func (v *validator) groups(e *Endpoint, host netip.Addr, literal bool, key strin
 	for i, g := range e.UDP.Groups {
 		at, first := v.at(itemKey(key, i)), e.UDP.Groups[0]
 		switch {
-		case !g.IsValid(): // which is reported
+		case !g.IsValid(): // reported already
 		case g.Is4In6():
 			v.addError(at, quote(g.String()), "an IPv4 address written as one")
 		case g.Zone() != "":
@@ -73,11 +74,11 @@ func (v *validator) groups(e *Endpoint, host netip.Addr, literal bool, key strin
 	}
 }
 
-// interfaces checks that texts can name interfaces; whether there are such is not asked, since they come and go.
+// interfaces checks that texts can name interfaces. It does not check that these exist, because interfaces appear and disappear.
 func (v *validator) interfaces(texts []string, key string) {
 	for i, text := range texts {
 		if text == "" {
-			continue // which is reported
+			continue // reported already
 		}
 		if _, err := netip.ParseAddr(text); err == nil {
 			continue

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// warn collects what is allowed but probably not meant.
+// warn adds to c.Warnings settings that are allowed but probably not meant, and sorts them.
 func (c *Config) warn() {
 	warn := func(key, format string, args ...any) {
 		c.Warnings = append(c.Warnings, Warning{c.Where(key), fmt.Sprintf(format, args...)})
@@ -56,8 +56,8 @@ func loopback(host string) bool {
 
 func (r Reconnect) isDefault() bool { return r == defaultEndpoint().Reconnect }
 
-// warnTerminators warns of a swapterm codec whose declared terminators are so short that a payload can hold all of
-// them, and then has no frame.
+// warnTerminators warns of a swapterm codec with declared terminators so short that one payload can contain all of them. Such a payload
+// can't be framed.
 func (c *Config) warnTerminators(codec *Codec, key string, warn func(key, format string, args ...any)) {
 	if codec.Plugin != "swapterm" {
 		return
@@ -66,7 +66,7 @@ func (c *Config) warnTerminators(codec *Codec, key string, warn func(key, format
 	if n := codec.Options.merged().get("length"); n != nil {
 		v, err := strconv.Atoi(n.text)
 		if err != nil {
-			return // which the plugin will say
+			return // the plugin will report it
 		}
 		length = v
 	}
@@ -81,7 +81,7 @@ func (c *Config) warnTerminators(codec *Codec, key string, warn func(key, format
 		1<<(8*length), length, maxFrame)
 }
 
-// shadowed returns the first rule that matches whatever rule i matches, or -1.
+// shadowed returns the index of the first rule before rule i that matches every connection that rule i matches, or -1.
 func shadowed(rules []Rule, i int) int {
 	r := rules[i]
 	for j, earlier := range rules[:i] {

@@ -13,12 +13,11 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// readYAML reads one YAML document. Anchors, aliases and merge keys mean what they mean in YAML; tags, and keys that
-// are lists or mappings, are refused.
+// readYAML reads one YAML document. It supports anchors, aliases and merge keys. It refuses tags, and keys that are lists or mappings.
 func (s *source) readYAML() (root *node) {
 	none := &node{file: s.file, line: 1, column: 1}
 	defer func() {
-		// The parser is for files that people write; what it can't bear must not end a running host on reload.
+		// The parser may panic on odd input. A bad file must not end a running host that reloads its configuration.
 		if r := recover(); r != nil {
 			s.addError(Position{}, fmt.Sprintf("not YAML that can be read: %v", r), "")
 			root = none
@@ -52,7 +51,8 @@ func (s *source) readYAML() (root *node) {
 	return y.node(bodies[0], "")
 }
 
-// shallow refuses nesting that would exhaust the stack of a recursive parser.
+// shallow reports whether the nesting is no deeper than maxDepth, and otherwise adds an error. Deeper nesting could exhaust the stack of
+// the recursive parser.
 func (s *source) shallow(tokens token.Tokens) bool {
 	depth, line, nested := 0, 0, 0
 	for _, t := range tokens {
@@ -89,7 +89,7 @@ func (s *source) syntaxError(err error) {
 		message = "a tab; YAML is indented with spaces"
 	}
 	at := tokenAt(e.GetToken(), "")
-	if found := variableText.FindString(s.lineOf(at)); found != "" { // its braces are a mapping where one is open already
+	if found := variableText.FindString(s.lineOf(at)); found != "" { // inside { }, YAML reads the braces of ${...} as a mapping
 		message += "; " + fmt.Sprintf(notSubstituted, found)
 	}
 	s.addError(at, "not YAML: "+message, "")
@@ -113,10 +113,10 @@ func tokenAt(t *token.Token, key string) Position {
 
 type yamlReader struct {
 	*source
-	anchors map[string]*node // those whose value is complete
+	anchors map[string]*node // anchors with complete values
 	lines   []string
-	line    int // of which runes are the characters
-	runes   []rune
+	line    int    // number of the line whose characters are in runes
+	runes   []rune // characters of that line, for columnOf
 }
 
 func (y *yamlReader) node(n ast.Node, key string) *node {
@@ -171,7 +171,7 @@ func (y *yamlReader) convert(n ast.Node, key string) *node {
 			out.column = y.columnOf(out)
 		}
 	default:
-		// Numbers, booleans and the like: their source text is what counts.
+		// Numbers, booleans and the like: only their source text counts.
 		out.text = n.GetToken().Value
 	}
 	out.values = 1
@@ -184,7 +184,7 @@ func (y *yamlReader) convert(n ast.Node, key string) *node {
 	return out
 }
 
-// columnOf returns the column of a plain scalar. The lexer's is too large where blanks follow the scalar.
+// columnOf returns the column of a plain scalar. The lexer's column is too large if blanks follow the scalar.
 func (y *yamlReader) columnOf(n *node) int {
 	if n.line > len(y.lines) {
 		return n.column
@@ -221,7 +221,7 @@ func (y *yamlReader) mapping(out *node, values []*ast.MappingValueNode, key stri
 		}
 		y.add(out, entry{key: name, line: at.Line, column: at.Column, value: y.node(v.Value, at.Key)}, at.Key)
 	}
-	// What the mapping says itself goes before what is merged into it, and what is merged first before the rest.
+	// The mapping's own keys override those merged into it, and earlier merged mappings override later ones.
 	for _, m := range merged {
 		for _, e := range m.entries {
 			if out.get(e.key) == nil {
@@ -231,8 +231,8 @@ func (y *yamlReader) mapping(out *node, values []*ast.MappingValueNode, key stri
 	}
 }
 
-// joined reports whether a plain key and its value are written without a blank after the colon, and returns the value's
-// text. To YAML and to editors "key:value" is one key, but within braces the parser separates the two.
+// joined reports whether a plain key and its value are written without a blank after the colon, and returns the value's text. In YAML, and
+// in editors, "key:value" is one key, but within braces this parser separates the two.
 func (y *yamlReader) joined(v *ast.MappingValueNode) (text string, ok bool) {
 	name, plain := v.Key.(*ast.StringNode)
 	colon, value := v.Start, first(v.Value)
@@ -247,7 +247,7 @@ func (y *yamlReader) joined(v *ast.MappingValueNode) (text string, ok bool) {
 	return value.Value, true
 }
 
-// merged returns the mappings that << names.
+// merged returns the mappings that the merge key << names.
 func (y *yamlReader) merged(value ast.Node, at Position) []*node {
 	n := y.node(value, childKey(at.Key, "<<"))
 	nodes := []*node{n}

@@ -2,64 +2,65 @@ package pluginproc
 
 import "fmt"
 
-// A call that kills its process, hangs it, or makes it answer nonsense would do so to the next process too, for ever, and to all who
-// share it. So calls are held to account; but most calls that were under way when a process died are innocent, and must
-// neither fail for it nor wait long.
+// A call that kills its process, hangs it, or makes it answer nonsense would do the same to the next process, for ever, and
+// disturb every session that shares the process. So the host counts against each call the attempts that may have harmed a
+// process, and fails the call when there are too many. But most calls that were under way when a process died are innocent: they
+// must neither fail for the death nor wait long.
 //
-// Which calls can have been the reason follows from how the process ended and what it had begun:
+// The way a process ended, and the calls that it had begun, show which calls can have been the cause:
 //
-//   - A call that the process had not begun is innocent. Shared memory knows which those are; by gRPC it is only those that
-//     were not sent whole.
-//   - A process that the host has killed for one call's sake has ended for no other.
-//   - A process that exited, or died of a fault of its own, has most likely died of a call that it had begun.
-//   - One that was killed from outside (SIGKILL, SIGTERM and their like) was ended by an operator or by a system short of
-//     memory. That a call was under way says little: only what happens again and again counts.
+//   - A call that the process had not begun is innocent. With shared memory the host knows which calls had begun; with gRPC only
+//     a call that was not sent whole is known not to have begun.
+//   - If the host killed the process because of one call, all other calls are innocent.
+//   - A process that exited, or died of a fault of its own, most likely died of a call that it had begun.
+//   - A process that was killed from outside (SIGKILL, SIGTERM and the like) was ended by an operator or by a system short of
+//     memory. A call that was under way is hardly suspicious: it counts only when this happens to it again and again.
 //
-// Innocents are made again at once and together on the next process. Suspects are made apart: one by one, in a process of their
-// own, so that whatever they do to it nobody else notices (suspects.go). A call that is answered there is innocent. So a
-// poisonous call costs others one replay and its own session three processes:
+// Innocent calls are made again at once, and together, on the next process. Suspects are made apart: one at a time, in a process
+// of their own, so that the harm they do affects no other call (suspects.go). A suspect that is answered there is innocent. So a
+// call that kills its process costs other sessions one repeated call, and its own session three processes:
 //
-//	the process                       in company           apart        fails when
-//	died by itself                    makes it a suspect   speaks against it    the second time apart
-//	was killed from outside           twice: a suspect     counts               the 20th time apart
-//	did not answer, nor others        makes it a suspect   speaks against it    the second time in all
-//	did not answer, but others        speaks against it    the same             the second time in all
-//	answered against the contract     makes it a suspect   speaks against it    the third time in all
+//	the process                               shared with other calls   apart     the call fails
+//	died by itself                            call becomes a suspect    counts    the 2nd time apart
+//	was killed from outside                   twice: a suspect          counts    the 20th time apart
+//	answered neither this call nor others     call becomes a suspect    counts    the 2nd time in all
+//	answered others, but not this call        counts                    counts    the 2nd time in all
+//	answered against the contract             call becomes a suspect    counts    the 3rd time in all
 //
-// A call that has been under way when a hundred processes ended fails whatever they ended of: it is never going to be answered.
-// Failing is codeccall.ErrCodecFailed, which ends a session; the plugin goes on.
+// A call during which 100 processes ended fails, whatever the processes ended of: it would never be answered. A call fails with
+// codeccall.ErrCodecFailed, which ends its session; the plugin goes on.
 const (
-	deathsInCompany = 1 // after which a call is made apart
-	deathsAlone     = 2 // after which it fails
-	killsInCompany  = 2 // after which a call is made apart
+	deathsInCompany = 1 // after this many, a call is made apart
+	deathsAlone     = 2 // after this many, it fails
+	killsInCompany  = 2 // after this many, a call is made apart
 	killsAlone      = 20
 	timesOverdue    = 2
 	timesMisbehaved = 3
 	attemptsAtAll   = 100
 )
 
-// An outcome is what became of one attempt of a call.
+// An outcome is the result of one attempt of a call.
 type outcome int
 
 const (
 	answered      outcome = iota
-	failed                // finally, for a reason that another process would not change
-	notMade               // the process was gone before
-	innocent              // the process has ended, and not of this call
-	gone                  // the process died by itself, and others may have been the reason
-	goneAlone             // the process died by itself, and nothing else was under way
-	killed                // the process was killed from outside, or ended for a reason that is not known
-	killedAlone           // the same, and nothing else was under way
-	overdue               // no answer, to this call or any sent later
-	overdueItself         // no answer to this call, while the process was well or made only this
+	failed                // finally: another process would not change the result
+	notMade               // the process had ended before the attempt
+	innocent              // the process has ended, but not because of this call
+	gone                  // the process died by itself; other calls may have been the cause
+	goneAlone             // the process died by itself while it made only this call
+	killed                // the process was killed from outside, or ended for an unknown reason
+	killedAlone           // as killed, while the process made only this call
+	overdue               // neither this call nor any later one was answered
+	overdueItself         // this call was not answered, while the process answered later ones or made only this one
 	misbehaved            // the answer broke the contract
 )
 
-// A record is what speaks against one call.
+// A record counts the outcomes of one call's attempts.
 type record struct {
 	attempts                                                  int
 	gone, goneAlone, killed, killedAlone, overdue, misbehaved int
-	heldUp                                                    bool // overdue together with everything else
+	heldUp                                                    bool // an attempt ended overdue: no later call was answered either
 }
 
 // apart reports whether the next attempt is made in a process of its own.
@@ -67,7 +68,7 @@ func (r *record) apart() bool {
 	return r.gone >= deathsInCompany || r.goneAlone > 0 || r.killed >= killsInCompany || r.heldUp || r.misbehaved > 0
 }
 
-// add notes what became of an attempt. It returns why the call fails, or "" if it is made again.
+// add counts the outcome of an attempt. It returns why the call fails, or "" if it is made again.
 func (r *record) add(o outcome) string {
 	r.attempts++
 	switch o {

@@ -14,23 +14,23 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A codec is a configured codec of a plugin, on whichever process is up.
+// A codec is a configured codec of a plugin. Its calls go to the process that is up at the time.
 type codec struct {
 	plugin     *Plugin
 	options    json.RawMessage
 	maxFrame   int
-	properties atomic.Pointer[codeccall.Properties] // as the process that was configured last answered
+	properties atomic.Pointer[codeccall.Properties] // from the process that was configured last
 
-	// What follows is guarded by the plugin's mu.
-	users      int  // calls of Configure that returned it, less those of Release
-	directions int  // that are open
-	released   bool // no process has it, since there were neither
+	// The plugin's mu guards the fields below.
+	users      int  // calls of Configure that returned the codec, less calls of Release
+	directions int  // open directions
+	released   bool // no process has the codec, since it has no users and no directions
 }
 
 // Properties implements codeccall.Codec.
 func (c *codec) Properties() codeccall.Properties { return *c.properties.Load() }
 
-// Open implements codeccall.Codec. Processes keep the codec at least until the direction is closed.
+// Open implements codeccall.Codec. Processes keep the codec configured at least until the direction is closed.
 func (c *codec) Open() codeccall.Direction {
 	c.plugin.opened(c)
 	properties := c.Properties()
@@ -40,7 +40,8 @@ func (c *codec) Open() codeccall.Direction {
 	}
 }
 
-// Lend implements codeccall.Lender. The memory is that of the process that is up: bytes in it are copied for the next one.
+// Lend implements codeccall.Lender. It lends memory of the process that is up; bytes in it are copied if the call is made on another
+// process.
 func (c *codec) Lend(size int) codeccall.Loan {
 	c.plugin.mu.Lock()
 	in := c.plugin.current
@@ -51,8 +52,8 @@ func (c *codec) Lend(size int) codeccall.Loan {
 	return in.lend(size)
 }
 
-// A direction keeps its decode and its encode calls apart, since one of each may be under way, perhaps on different
-// processes.
+// A direction implements codeccall.Direction. It has separate state for decode and encode calls, because one of each may be under way
+// at a time, perhaps on different processes.
 type direction struct {
 	decoding, encoding callRetrier
 	closed             bool
@@ -73,7 +74,7 @@ func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codec
 		if first {
 			return on.Decode(ctx, in, out)
 		}
-		// What another process declared as searched, or was shown, says nothing about this one.
+		// Examined and Left describe what another process has searched and was shown; this process has seen nothing.
 		again := *in
 		again.Examined, again.Left = 0, 0
 		return on.Decode(ctx, &again, out)
@@ -96,19 +97,19 @@ func (d *direction) Close() {
 	d.decoding.codec.plugin.closedDirection(d.decoding.codec)
 }
 
-// A callRetrier makes one call after another, each on the process that is up.
+// A callRetrier makes one call at a time, on the process that is up, and repeats it on other processes as needed.
 type callRetrier struct {
 	codec      *codec
-	properties codeccall.Properties // that the caller relies on
-	on         *instance            // where the last call was made; nil before the first
-	direction  codeccall.Direction  // of that process
+	properties codeccall.Properties // the properties that the caller relies on
+	on         *instance            // the process of the last call; nil before the first
+	direction  codeccall.Direction  // opened in on
 
-	answers      uint64 // to calls of the flow
+	answers      uint64 // answered calls
 	stateVersion uint32 // of the process that answered last
 }
 
-// call makes a call, with state, until it is answered or can't be. try makes it on one process; stays says that
-// this is the process that the flow's last call was made on, with nothing in between.
+// call repeats a call until it is answered, fails for good, or ctx ends. state is the state that the call carries. try makes the call on
+// one process; stays reports whether f's last call was made on the same process.
 func (f *callRetrier) call(ctx context.Context, state []byte, try func(on codeccall.Direction, stays bool) error) error {
 	p := f.codec.plugin
 	var record record
@@ -161,8 +162,8 @@ func (f *callRetrier) call(ctx context.Context, state []byte, try func(on codecc
 	}
 }
 
-// attempt makes a call on in and tells what came of it. A process that can't be trusted any more is condemned, and has been
-// killed and reaped when attempt returns.
+// attempt makes a call on in, once, and returns its outcome and its number. If the call shows that the process can't be trusted any
+// more, attempt condemns it and returns after it was killed and reaped, or when ctx ends.
 func (f *callRetrier) attempt(ctx context.Context, in *instance, alone bool, try func() error) (o outcome, number uint64, err error) {
 	if in.condemned() {
 		if err := in.reaped(ctx); err != nil {
@@ -171,7 +172,7 @@ func (f *callRetrier) attempt(ctx context.Context, in *instance, alone bool, try
 		return notMade, 0, codeccall.ErrGone
 	}
 	if !f.codec.plugin.used.Load() {
-		f.codec.plugin.first()
+		f.codec.plugin.markUsed()
 	}
 	in.outstanding.Add(1)
 	defer in.outstanding.Add(-1)
@@ -220,9 +221,9 @@ func (f *callRetrier) attempt(ctx context.Context, in *instance, alone bool, try
 	return o, number, err
 }
 
-// outcomeOfGone is what it says of a call that it ended with err, for the process was gone. in has been reaped.
+// outcomeOfGone returns the outcome of a call that ended with err because the process was gone. in has been reaped.
 func (in *instance) outcomeOfGone(err error, alone bool) outcome {
-	byItself := in.endedByItself() || in.ofItsStreams() != ""
+	byItself := in.endedByItself() || in.streamError() != ""
 	switch {
 	case errors.Is(err, codeccall.ErrNotBegun), in.forACall.Load(), errors.Is(in.cause, codeccall.ErrOverdue),
 		status.Code(in.cause) == codes.DeadlineExceeded:
@@ -234,26 +235,27 @@ func (in *instance) outcomeOfGone(err error, alone bool) outcome {
 	case alone:
 		return killedAlone
 	case byItself:
-		in.plugin.warn()
+		in.plugin.raiseAlert()
 		return gone
 	default:
 		return killed
 	}
 }
 
-// warn notes that a call has probably taken a process down.
-func (p *Plugin) warn() {
+// raiseAlert records that a call has probably taken a process down: for alertPeriod there are extra spares.
+func (p *Plugin) raiseAlert() {
 	p.mu.Lock()
-	p.warned = time.Now()
-	if p.calm == nil {
-		p.calm = time.AfterFunc(wary, p.kick)
+	p.alertedAt = time.Now()
+	if p.alertTimer == nil {
+		p.alertTimer = time.AfterFunc(alertPeriod, p.kick)
 	}
-	p.calm.Reset(wary)
+	p.alertTimer.Reset(alertPeriod)
 	p.mu.Unlock()
 	p.kick()
 }
 
-// answerCame notes that a call was answered, for those that were sent before it.
+// answerCame raises in.latest to number, the number of an answered call: it shows that the process still answers, so an earlier call
+// without an answer hangs by itself.
 func (in *instance) answerCame(number uint64) {
 	for latest := in.latest.Load(); latest < number; latest = in.latest.Load() {
 		if in.latest.CompareAndSwap(latest, number) {
@@ -262,7 +264,7 @@ func (in *instance) answerCame(number uint64) {
 	}
 }
 
-// moveTo makes f ready for a call on in.
+// moveTo makes f ready for a call on in. It fails if the properties or the state version there do not suit f's direction.
 func (f *callRetrier) moveTo(ctx context.Context, in *instance, withState bool) error {
 	if f.on == in {
 		return nil
@@ -293,7 +295,7 @@ func (f *callRetrier) moveTo(ctx context.Context, in *instance, withState bool) 
 	return nil
 }
 
-// close releases what is kept for the flow in a process.
+// close closes f's direction in the process of its last call.
 func (f *callRetrier) close() {
 	if f.direction != nil {
 		f.direction.Close()

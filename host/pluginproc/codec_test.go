@@ -11,7 +11,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// What supervision adds to a call: nothing is allocated for it.
+// BenchmarkCall measures the time that supervision adds to a call. Supervision allocates nothing.
 func BenchmarkCall(b *testing.B) {
 	p, err := start(b.Context(), Spec{Name: "fake"}, Options{}.withDefaults(), fakes(func(int) (*fake, error) {
 		return &fake{forgets: true}, nil
@@ -38,7 +38,7 @@ func BenchmarkCall(b *testing.B) {
 	})
 }
 
-// Few patient calls are made at a time, and the others don't wait for them.
+// At most patientCalls patient calls are made at a time, and other calls do not wait for them.
 func TestPatientCallsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		goOn := make(chan struct{})

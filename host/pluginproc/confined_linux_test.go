@@ -19,17 +19,17 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// What forbid can forbid.
+// The system calls that forbid can forbid.
 const (
 	creation    = "memfd_create"
 	sharing     = "mmap, shared, of a MiB and more"
-	more        = "mmap, shared, of 4 MiB" // which is not needed before the first call
+	more        = "mmap, shared, of 4 MiB" // not needed before the first call
 	unknownCall = "memfd_create, as a kernel that does not have it"
 )
 
-// forbid has the kernel refuse system calls of this process, and of those it starts, as sandboxes do.
+// forbid makes the kernel refuse system calls of this process and of its children, as sandboxes do.
 func forbid(what string) {
-	const number, secondArgument, fourthArgument = 0, 16 + 1*8, 16 + 3*8 // where struct seccomp_data has them
+	const number, secondArgument, fourthArgument = 0, 16 + 1*8, 16 + 3*8 // offsets in struct seccomp_data
 	load := func(at uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}
 	}
@@ -56,7 +56,7 @@ func forbid(what string) {
 		},
 	}[what]
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	runtime.LockOSThread() // who asks for both is one thread; the second reaches all
+	runtime.LockOSThread() // one thread must make both calls; the second applies to all threads
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		panic(err)
@@ -67,7 +67,7 @@ func forbid(what string) {
 	}
 }
 
-// tellThePlane is a host in confinement, which tells which data plane it came to use.
+// tellThePlane runs a host in confinement that prints the data plane in use.
 func tellThePlane() {
 	forbid(os.Getenv("FORBID"))
 	p, err := Start(context.Background(), Spec{Name: "numbered", DataPlane: DataPlane(os.Getenv("PLANE"))}, Options{})
@@ -152,7 +152,7 @@ func TestPluginWithoutSharedMemory(t *testing.T) {
 	}
 }
 
-// A plugin that was written from PROTOCOL.md knows nothing of shared memory.
+// A plugin that was written from PROTOCOL.md does not know shared memory.
 func TestPluginFromTheProtocolAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bareplugin")
 	const source = "github.com/framehost/framehost/codecs/codecrpc/internal/bareplugin"
@@ -180,13 +180,13 @@ func TestPluginFromTheProtocolAlone(t *testing.T) {
 	}
 }
 
-// A process that can't map what comes later ends and says why, rather than leave calls without an answer.
+// A process that can't map memory that it gets later ends and says why. It does not leave calls without an answer.
 func TestPluginThatCanMapNoMore(t *testing.T) {
 	needsSharedMemory(t)
 	spec := by(SHM, program(t, "confined"))
 	spec.Env = map[string]string{"FORBID": more}
 	options := quick(newJournal())
-	options.CallTimeout = 0 // for ever
+	options.CallTimeout = 0 // no limit
 	p := mustStart(t, spec, options)
 	err := newTalk(mustConfigure(t, p)).say(testContext(t), "hi")
 	if !errors.Is(err, codeccall.ErrCodecFailed) {

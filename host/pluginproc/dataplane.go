@@ -12,7 +12,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecshm"
 )
 
-// shareTimeout is how long a process that offers shared memory may take to map it: longer than any does, however busy the machine is.
+// shareTimeout is how long a process that offers shared memory may take to map it. Even on a busy machine a process needs less.
 const shareTimeout = 10 * time.Second
 
 var (
@@ -20,7 +20,7 @@ var (
 	errNotOffered = errors.New("the plugin does not offer shared memory")
 )
 
-// offerPlane makes the memory that the process is to share, before it is started.
+// offerPlane makes the memory to be shared with the process. Call it before the process is started.
 func (p *osProcess) offerPlane() {
 	if p.spec.DataPlane == GRPC {
 		p.noPlane = errNotAsked
@@ -29,15 +29,15 @@ func (p *osProcess) offerPlane() {
 	p.plane, p.runner.inherited, p.noPlane = codecshm.New()
 }
 
-// inheritedPlane closes what only the process needs, after it was started.
+// inheritedPlane closes the descriptor that only the process needs. Call it after the process was started.
 func (p *osProcess) inheritedPlane() {
 	if p.runner.inherited != nil {
 		p.runner.inherited.Close()
 	}
 }
 
-// leavePlane ends the plane. It is for after the process has ended, or has no use for it.
-func (p *osProcess) leavePlane() {
+// closePlane closes the shared memory. Call it after the process has ended or if the process does not use the memory.
+func (p *osProcess) closePlane() {
 	if p.plane != nil {
 		p.plane.Close()
 	}
@@ -57,7 +57,7 @@ func (p *osProcess) negotiateDataPlane(ctx context.Context, offered []string) (D
 	case ctx.Err() != nil:
 		return "", "", ctx.Err()
 	}
-	p.leavePlane()
+	p.closePlane()
 	switch p.spec.DataPlane {
 	case GRPC:
 		return GRPC, "", nil

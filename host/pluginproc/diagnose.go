@@ -12,10 +12,10 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc"
 )
 
-// diagnose says why a process did not come up, for people: what was executed, what it did, and what it said. err is
-// how go-plugin sees it.
+// diagnose returns an error that says, for an operator, why a process did not come up: what was executed, what it did, and the end of
+// its standard error. err is go-plugin's error.
 func (p *osProcess) diagnose(ctx context.Context, err error) error {
-	return fmt.Errorf("%s: %w%s", p.spec.what(), p.whyNotUp(ctx, err), p.said())
+	return fmt.Errorf("%s: %w%s", p.spec.label(), p.whyNotUp(ctx, err), p.stderrSuffix())
 }
 
 func (p *osProcess) whyNotUp(ctx context.Context, err error) error {
@@ -47,7 +47,8 @@ func (p *osProcess) whyNotUp(ctx context.Context, err error) error {
 	}
 }
 
-// notExecuted leaves out the path of err, which may be one of our own making.
+// notExecuted returns an error for a program that could not be executed because of err. It leaves out the path in err, which may be that
+// of a copy or of sealed memory.
 func notExecuted(spec *Spec, err error) error {
 	if e := (*fs.PathError)(nil); errors.As(err, &e) {
 		err = e.Err
@@ -65,8 +66,8 @@ func notExecuted(spec *Spec, err error) error {
 	return fmt.Errorf("can't be executed: %w", err)
 }
 
-// said returns the last lines of standard error, to be appended to a message.
-func (p *osProcess) said() string {
+// stderrSuffix returns the last lines of standard error, to be appended to a message; "" if there are none.
+func (p *osProcess) stderrSuffix() string {
 	lines := p.runner.stderr.last()
 	if len(lines) == 0 {
 		return ""
@@ -82,5 +83,5 @@ func (p *osProcess) exitSummary() string {
 	} else {
 		ending = "ended with " + ending
 	}
-	return ending + p.said()
+	return ending + p.stderrSuffix()
 }

@@ -176,7 +176,7 @@ func TestFloodsOfOutput(t *testing.T) {
 	})
 }
 
-// holderSocket lets a plugin start a child that holds the plugin's output, and returns how to get hold of that child.
+// holderSocket makes spec's plugin start a child that holds the plugin's output open. It returns a listener to which the child connects.
 func holderSocket(t *testing.T, spec *Spec) net.Listener {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "holder")
@@ -221,7 +221,7 @@ func grandchildDoesNotHideThePluginsDeath(t *testing.T, plane DataPlane) {
 	spec := by(plane, program(t, "with-detached-child"))
 	l := holderSocket(t, &spec)
 	p := mustStart(t, spec, quick(newJournal()))
-	holder, err := l.Accept() // holds standard output and error until the test ends
+	holder, err := l.Accept() // the child holds standard output and error until the test ends
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func grandchildDoesNotHideThePluginsDeath(t *testing.T, plane DataPlane) {
 	if runtime.GOOS != "linux" {
 		return
 	}
-	for _, c := range []net.Conn{holder, second} { // what a plugin started ends with it, also in a session of its own
+	for _, c := range []net.Conn{holder, second} { // children end with the plugin, even in a session of their own
 		_ = c.SetReadDeadline(time.Now().Add(bound))
 		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("got %v, want the connection to end with the process that held it", err)

@@ -14,35 +14,35 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc"
 )
 
-// A fake is a process that is none: what it does is in its fields.
+// A fake implements process without a process. Its fields decide how it behaves.
 type fake struct {
 	number     int
 	info       codecs.Info
 	properties codeccall.Properties
-	configure  func() error                                                   // nil: fine
-	decode     func(ctx context.Context, f *fake, in *codeccall.Decode) error // nil: fine
-	refuses    func(ctx context.Context) error                                // of Describe; nil: fine
+	configure  func() error                                                   // nil: succeeds
+	decode     func(ctx context.Context, f *fake, in *codeccall.Decode) error // nil: succeeds
+	refuses    func(ctx context.Context) error                                // result of Describe; nil: succeeds
 
 	once    sync.Once
 	ended   chan struct{}
 	cleaned chan struct{}
 
-	fromOutside bool  // it is killed rather than dies
+	fromOutside bool  // killed from outside rather than dying by itself
 	err         error // why its connection fails
 
-	forgets bool // what it was shown
+	forgets bool // forgets the wire bytes that it was shown
 	busy    atomic.Bool
 
 	mu     sync.Mutex
 	shown  []codeccall.Decode
 	killed bool
 	held   map[*fakeCodec]bool
-	keeps  bool // it does not know how to release codecs
+	keeps  bool // can't release codecs
 }
 
-// fakes launches one fake after another, each made by next, which may return an error instead.
+// fakes returns a launch function that returns the fakes, or the errors, that next returns.
 func fakes(next func(number int) (*fake, error)) func(context.Context) (process, error) {
-	var last atomic.Int64 // two may be launched at a time
+	var last atomic.Int64 // atomic, because two processes may be launched at the same time
 	return func(context.Context) (process, error) {
 		number := int(last.Add(1))
 		f, err := next(number)
@@ -137,7 +137,7 @@ func (f *fake) Release(_ context.Context, codec codeccall.Codec) (bool, error) {
 	return true, nil
 }
 
-// holds returns the limits for payloads of the codecs that the process has, in order.
+// holds returns the payload limits of the process's codecs, sorted.
 func (f *fake) holds() []int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -178,7 +178,7 @@ func (d *fakeDirection) Encode(context.Context, *codeccall.Encode, *codeccall.En
 
 func (d *fakeDirection) Close() {}
 
-// start is Start with any way to launch a process.
+// start is Start with processes that launch returns.
 func start(ctx context.Context, spec Spec, options Options, launch func(context.Context) (process, error)) (*Plugin, error) {
 	p := newPlugin(spec, options, launch)
 	if err := p.start(ctx); err != nil {

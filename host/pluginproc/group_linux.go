@@ -8,20 +8,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownGroup makes a process the leader of a new process group, and asks for it to be killed when the thread that starts
-// it ends; see runner.run. The end of standard input says the same, but needs a plugin that listens. (A program
-// with set-user-ID or file capabilities loses the request, and has the pipe alone.)
+// ownGroup makes a process the leader of a new process group, and asks the kernel to kill it when the thread that started it ends;
+// see runner.run. The end of standard input also reports the host's death, but only to a plugin that reads it. The kernel drops the
+// request for a program with set-user-ID or file capabilities; such a plugin must watch its standard input.
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// reap returns when the process has ended, and calls ended before its number, which is its group's as well, can be
-// another's.
+// reap returns when the process has ended and was reaped. It calls ended before reaping, while no other process or group can get the
+// process number.
 func reap(cmd *exec.Cmd, ended func()) {
 	for unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
 	ended()
-	_ = cmd.Wait() // what it would say is in the state of cmd
+	_ = cmd.Wait() // cmd.ProcessState says how the process ended
 }
 
 // killGroup kills everything in the group that p leads. p has not been reaped.
@@ -33,7 +33,8 @@ func wasKilled(state *os.ProcessState) bool {
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
-// fromOutside reports whether a process was ended by a signal that is sent by others, rather than raised by what it did itself.
+// fromOutside reports whether a process was ended by a signal that other processes send, rather than by one that a fault of its own
+// raises.
 func fromOutside(state *os.ProcessState) bool {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() {

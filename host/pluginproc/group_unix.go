@@ -8,13 +8,13 @@ import (
 	"syscall"
 )
 
-// ownGroup makes a process the leader of a new process group. That its host died it learns by its standard input.
+// ownGroup makes a process the leader of a new process group. The process learns of the host's death when its standard input ends.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// reap returns when the process has ended, and calls ended. To wait without reaping is not to be had everywhere, so the
-// number of the process could, within a few instructions, be another's: numbers are not used again that soon.
+// reap returns when the process has ended and was reaped, and then calls ended. Not every system can wait without reaping, so another
+// process could have the process number when ended is called. In practice no system uses a number again that soon.
 func reap(cmd *exec.Cmd, ended func()) {
-	_ = cmd.Wait() // what it would say is in the state of cmd
+	_ = cmd.Wait() // cmd.ProcessState says how the process ended
 	ended()
 }
 
@@ -27,7 +27,8 @@ func wasKilled(state *os.ProcessState) bool {
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
-// fromOutside reports whether a process was ended by a signal that is sent by others, rather than raised by what it did itself.
+// fromOutside reports whether a process was ended by a signal that other processes send, rather than by one that a fault of its own
+// raises.
 func fromOutside(state *os.ProcessState) bool {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() {

@@ -6,22 +6,22 @@ import (
 	"syscall"
 )
 
-// ownGroup keeps the console's Ctrl-C from the process. That its host died it learns by its standard input.
+// ownGroup shields the process from the console's Ctrl-C. The process learns of the host's death when its standard input ends.
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP, HideWindow: true}
 }
 
-// reap returns when the process has ended, and calls ended.
+// reap waits for the process to end, and then calls ended.
 func reap(cmd *exec.Cmd, ended func()) {
-	_ = cmd.Wait() // what it would say is in the state of cmd
+	_ = cmd.Wait() // cmd.ProcessState says how the process ended
 	ended()
 }
 
-// killGroup kills p. Windows has no groups to be killed: what p started ends when its own pipes do.
+// killGroup kills p. Windows can't kill a process group: the processes that p started end when their own pipes end.
 func killGroup(p *os.Process) { _ = p.Kill() }
 
-// wasKilled reports whether a process may have been ended by killGroup: it then exits with status 1.
+// wasKilled reports whether killGroup may have ended a process: the process then has exit code 1.
 func wasKilled(state *os.ProcessState) bool { return state.ExitCode() == 1 }
 
-// fromOutside reports whether a process may have been ended by others.
+// fromOutside reports whether another process may have ended a process.
 func fromOutside(state *os.ProcessState) bool { return wasKilled(state) }

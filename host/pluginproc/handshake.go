@@ -12,20 +12,20 @@ import (
 // maxHandshake bounds the first line of a plugin's standard output, in bytes.
 const maxHandshake = 4096
 
-// A handshakeFilter is what stands between a process's standard output and go-plugin: it lets the first line pass, which
-// is the handshake, and drops everything behind it. go-plugin itself stops reading at a line of more than 64 KiB, and a
-// plugin that goes on writing would hang.
+// A handshakeFilter filters the standard output of a process before it reaches go-plugin: it passes on the first line, the handshake,
+// and drops everything after it. Without the filter, go-plugin would stop reading at a line of more than 64 KiB, and a plugin that
+// goes on writing would hang.
 type handshakeFilter struct {
 	log hclog.Logger
 	to  *io.PipeWriter
 
-	mu      sync.Mutex // guards line, which is asked for after the process failed to start
+	mu      sync.Mutex // guards line, which diagnose reads
 	line    []byte
 	passed  bool
 	dropped bool
 }
 
-// Write never fails.
+// Write adds p to the first line, passes the line on when it is complete or has maxHandshake bytes, and drops the rest. It never fails.
 func (f *handshakeFilter) Write(p []byte) (int, error) {
 	n := len(p)
 	if f.passed {
@@ -44,13 +44,13 @@ func (f *handshakeFilter) Write(p []byte) (int, error) {
 	f.mu.Unlock()
 	if whole {
 		f.passed = true
-		_, _ = f.to.Write(append(line[:len(line):len(line)], '\n')) // fails when go-plugin has lost interest
+		_, _ = f.to.Write(append(line[:len(line):len(line)], '\n')) // fails when go-plugin does not read any more
 		f.drop(p[min(end+1, len(p)):])
 	}
 	return n, nil
 }
 
-// Close says that the process has ended. An unfinished line is passed on for what it is.
+// Close passes on an unfinished first line and closes the output. Call it when the process has ended.
 func (f *handshakeFilter) Close() error {
 	if line := f.first(); !f.passed && line != "" {
 		_, _ = f.to.Write([]byte(line + "\n"))
@@ -65,7 +65,7 @@ func (f *handshakeFilter) drop(p []byte) {
 	}
 }
 
-// first returns the first line, as far as it was received.
+// first returns the part of the first line that has been received, without spaces at its ends.
 func (f *handshakeFilter) first() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

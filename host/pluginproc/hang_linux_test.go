@@ -43,7 +43,7 @@ func TestProcessStopsInTheMiddleOfACall(t *testing.T) { onPlanes(t, processStops
 
 func processStopsInTheMiddleOfACall(t *testing.T, plane DataPlane) {
 	options := quick(newJournal())
-	options.CallTimeout = 500 * time.Millisecond // long enough for a machine that is busy
+	options.CallTimeout = 500 * time.Millisecond // long enough on a busy machine
 	p := mustStart(t, by(plane, Spec{Name: "numbered"}), options)
 	c := mustConfigure(t, p)
 	ctx := testContext(t)

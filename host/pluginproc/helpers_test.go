@@ -15,7 +15,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// bound is how long anything in these tests may take; nothing waits for it to pass.
+// bound is the timeout for each step of these tests. No test waits for it to expire.
 const bound = 30 * time.Second
 
 func testContext(t *testing.T) context.Context {
@@ -70,7 +70,7 @@ func (j *journal) await(t *testing.T, text string) {
 	}
 }
 
-// quick are options under which restarts don't keep tests waiting.
+// quick returns options with short restart delays.
 func quick(j *journal) Options {
 	return Options{Logger: j.logger(), CallTimeout: bound, MinRestartDelay: time.Millisecond, MaxRestartDelay: 5 * time.Millisecond}
 }
@@ -99,8 +99,7 @@ func mustConfigure(t *testing.T, p *Plugin) codeccall.Codec {
 	return c
 }
 
-// A talk is one direction that encodes payloads with a codec and decodes them again, and compares all that comes
-// out, byte for byte, with what must.
+// A talk encodes payloads with a codec, decodes them again, and compares all results byte for byte.
 type talk struct {
 	direction        codeccall.Direction
 	sent             int // frames
@@ -110,7 +109,7 @@ type talk struct {
 
 func newTalk(c codeccall.Codec) *talk { return &talk{direction: c.Open()} }
 
-// say sends payloads there and back. The wire is cut inside the last frame, so that decoding takes two calls.
+// say encodes and decodes payloads. It cuts the wire inside the last frame, so that decoding takes two calls.
 func (k *talk) say(ctx context.Context, payloads ...string) error {
 	in := codeccall.Encode{State: k.encoding, Room: 1 << 20}
 	var want strings.Builder

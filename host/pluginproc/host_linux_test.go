@@ -22,11 +22,11 @@ type hostProcess struct {
 	stdout *bufio.Scanner
 }
 
-// startHost starts a host from the binary at path, with the test program plugin, or else the built-in plugin.
+// startHost starts a host from the binary at path. The host starts the test program called plugin or, if plugin is "", the built-in plugin.
 func startHost(t *testing.T, path, plugin string) *hostProcess {
 	t.Helper()
 	h := &hostProcess{cmd: exec.CommandContext(testContext(t), path, programCommand, "host")}
-	tmp, err := os.MkdirTemp("/tmp", "host") // where a host that is killed leaves the directory of its sockets
+	tmp, err := os.MkdirTemp("/tmp", "host") // a killed host leaves its socket directory here
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func (h *hostProcess) plugin(t *testing.T) int {
 	return pid
 }
 
-// A witness sees the end of a process that is not a child.
+// A witness is a descriptor of a process that need not be a child; with it, a test can wait for the end of the process.
 type witness int
 
 func watch(t *testing.T, pid int) witness {
@@ -78,7 +78,7 @@ func watch(t *testing.T, pid int) witness {
 	return witness(fd)
 }
 
-// ended waits for the end of the process, and reports whether it came.
+// ended waits for the end of the process, and reports whether it ended within that time.
 func (w witness) ended(within time.Duration) bool {
 	deadline := time.Now().Add(within)
 	for {
@@ -116,8 +116,8 @@ func TestPluginEndsWithItsHost(t *testing.T) {
 	}
 }
 
-// The kernel kills a plugin when the thread that started it ends, and Go ends threads: those that a goroutine was
-// locked to when it ended, for one.
+// The kernel kills a plugin when the thread that started it ends. Go ends threads, for example when a goroutine that is locked to its
+// thread ends.
 func TestPluginOutlivesTheThreadOfStart(t *testing.T) {
 	var p *Plugin
 	started := make(chan error)
@@ -152,7 +152,7 @@ func TestBuiltInIsTheSameProgramWhenItsFileIsGone(t *testing.T) {
 	if err := os.Remove(mine); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(mine, []byte("#!/bin/false\n"), 0o700); err != nil { // as an upgrade would
+	if err := os.WriteFile(mine, []byte("#!/bin/false\n"), 0o700); err != nil { // as an upgrade does
 		t.Fatal(err)
 	}
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {

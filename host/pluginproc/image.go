@@ -14,16 +14,16 @@ import (
 	"syscall"
 )
 
-// An image is what is executed as a plugin: the same program with each launch, until it is closed.
+// An image is the program that each launch of a plugin executes. With a hash, all launches execute the same bytes.
 type image struct {
 	spec   *Spec
-	sealed *os.File // the verified bytes in memory that nothing can change; nil without a hash, or where there is none
+	sealed *os.File // the verified bytes, in sealed memory; nil without a hash, or if the system has no sealed memory
 
 	mu  sync.Mutex  // held by start
-	dir *privateDir // with the verified bytes; nil while not needed
+	dir *privateDir // holds a copy of the verified bytes; nil while no copy is needed
 }
 
-// newImage opens, and where the spec has a hash verifies, what the spec says.
+// newImage returns the image for spec. If spec has a hash, newImage verifies the program.
 func newImage(spec *Spec) (*image, error) {
 	im := &image{spec: spec}
 	if spec.SHA256 == "" {
@@ -31,13 +31,13 @@ func newImage(spec *Spec) (*image, error) {
 	}
 	if err := im.verify(); err != nil {
 		im.close()
-		return nil, fmt.Errorf("%s: %w", spec.what(), err)
+		return nil, fmt.Errorf("%s: %w", spec.label(), err)
 	}
 	return im, nil
 }
 
-// verify copies the program while hashing it. What will be executed is the copy: a hash of a file that is opened again
-// to be executed would be a hash of what it used to be.
+// verify copies the program and hashes the copied bytes. Launches execute the copy, because the file itself could be changed between
+// hashing it and executing it.
 func (im *image) verify() error {
 	if info, err := os.Stat(im.spec.Path); err != nil {
 		return err
@@ -74,8 +74,8 @@ func (im *image) writeCopy(program io.Reader) error {
 		return err
 	}
 	im.dir = dir
-	// A process forked while the file is open for writing would hold it open until it executes, and until then the file
-	// can't be executed itself (ETXTBSY).
+	// A process forked while the file is open for writing keeps it open until that process calls exec, and until then the file can't be
+	// executed (ETXTBSY).
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	to, err := os.OpenFile(im.copied(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o500)
@@ -91,10 +91,10 @@ func (im *image) writeCopy(program io.Reader) error {
 
 func (im *image) copied() string { return filepath.Join(im.dir.path, filepath.Base(im.spec.Path)) }
 
-// start launches a process by way of start, which may be called twice: where executing sealed memory is forbidden
-// (vm.memfd_noexec, some security modules, no /proc), a private copy is executed instead. It is safe for concurrent use.
+// start calls its argument to start a process. If the system forbids executing sealed memory (vm.memfd_noexec, some security modules, no
+// /proc), start calls it a second time, to execute a private copy. It is safe for concurrent use.
 func (im *image) start(start func(*exec.Cmd) error) error {
-	im.mu.Lock() // of two launches, one makes the copy
+	im.mu.Lock() // so that only one of two launches makes the copy
 	defer im.mu.Unlock()
 	switch spec := im.spec; {
 	case spec.Path == "":
@@ -124,8 +124,8 @@ func (im *image) start(start func(*exec.Cmd) error) error {
 	return start(&exec.Cmd{Path: im.copied(), Args: append([]string{im.spec.Path}, im.spec.Args...)})
 }
 
-// self returns the path by which this very program can be executed again. On Linux that holds also when its file was
-// deleted, as "go run" does, or replaced by an upgrade: a restarted plugin must be the program that its host is.
+// self returns a path that executes this very program. On Linux the path works even after the file was deleted, as "go run" does, or
+// replaced by an upgrade: a restarted built-in plugin must run the same program as its host.
 func self() (string, error) {
 	if runtime.GOOS == "linux" {
 		return "/proc/self/exe", nil
@@ -142,10 +142,10 @@ func (im *image) close() {
 	}
 }
 
-// A stamp tells whether a program was replaced. The zero stamp is that of a program that can't be.
+// A stamp identifies one version of a program file. The zero stamp is that of a program that can't be replaced, or whose file is gone.
 type stamp struct{ file os.FileInfo }
 
-// stamp returns what the program is now.
+// stamp returns the stamp of the program as it is now.
 func (im *image) stamp() stamp {
 	if im.spec.Path == "" || im.spec.SHA256 != "" {
 		return stamp{}
@@ -157,7 +157,7 @@ func (im *image) stamp() stamp {
 	return stamp{info}
 }
 
-// replacedBy reports whether now, a later stamp, is of another program. One that is gone replaces none.
+// replacedBy reports whether now, a later stamp, is of another program. A file that is gone has not been replaced.
 func (s stamp) replacedBy(now stamp) bool {
 	if now.file == nil {
 		return false

@@ -7,7 +7,7 @@ import (
 	"os/exec"
 )
 
-// Memory that is sealed and executed is a thing of Linux; elsewhere a private copy of the program is executed.
+// Only Linux can execute sealed memory; other systems execute a private copy of the program.
 
 func newSealable(string) *os.File { return nil }
 

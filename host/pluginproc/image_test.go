@@ -44,7 +44,7 @@ func hashOf(t *testing.T, path string) string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-// replace puts another program where path is, in either of the ways that happens.
+// replace puts another program at path, in one of the ways in which upgrades do.
 func replace(t *testing.T, path string) {
 	t.Helper()
 	if err := os.Remove(path); err != nil {
@@ -55,7 +55,7 @@ func replace(t *testing.T, path string) {
 	}
 }
 
-// pinnedProgram is a test program in a file of its own, with its hash.
+// pinnedProgram returns the spec of a test program in a file of its own, with the file's hash.
 func pinnedProgram(t *testing.T, name string) Spec {
 	t.Helper()
 	spec := program(t, name)

@@ -17,7 +17,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc"
 )
 
-// An instance is a process with what is known of it while it serves.
+// An instance is a plugin process and its supervision state.
 type instance struct {
 	process
 	plugin      *Plugin
@@ -27,24 +27,24 @@ type instance struct {
 	since       time.Time
 
 	outstanding atomic.Int64
-	sent        atomic.Uint64 // numbers the calls
+	sent        atomic.Uint64 // calls sent; a call's number is the count that includes it
 	latest      atomic.Uint64 // the highest number of a call that was answered
-	died        atomic.Int64  // calls that it may have died or hung of; counted before they are no longer outstanding
-	forACall    atomic.Bool   // the host has it killed for what it did with one call
-	program     stamp         // what it executes
+	died        atomic.Int64  // calls that the process may have died or hung of; raised before outstanding falls
+	forACall    atomic.Bool   // the host kills the process because of one call
+	program     stamp         // the program that the process executes
 
 	dooming sync.Once
-	doomed  chan struct{} // closed when the process has to be killed, or is dead
-	cause   error         // why; set before doomed is closed
+	doomed  chan struct{} // closed when the process must be killed, or is dead
+	cause   error         // why doomed is closed; nil: the process died; set before doomed is closed
 
-	// Guarded by the plugin's mu.
+	// The plugin's mu guards entries and kept.
 	entries map[*codec]*entry
-	kept    map[settings]codeccall.Codec // without a user, in a process that can't release them
+	kept    map[settings]codeccall.Codec // released codecs that the process can't drop
 }
 
-// An entry is a codec configured in this process, or on the way there.
+// An entry is a codec that is configured, or being configured, in one process.
 type entry struct {
-	ready chan struct{} // closed when the rest is set
+	ready chan struct{} // closed when codec and err are set
 	codec codeccall.Codec
 	err   error
 }
@@ -56,8 +56,8 @@ func newInstance(p *Plugin, proc process) *instance {
 	}
 }
 
-// prepare does what comes before the first call: it asks the process what it is and configures all codecs. Options that
-// this process refuses fail their codec alone.
+// prepare makes the process ready for its first call: it gets the description, chooses the data plane and configures all codecs. If
+// the process refuses the options of a codec, only that codec fails.
 func (in *instance) prepare(ctx context.Context) error {
 	description, err := in.Describe(ctx)
 	if err != nil {
@@ -83,8 +83,8 @@ func (in *instance) prepare(ctx context.Context) error {
 	}
 }
 
-// unconfigured returns the first of the plugin's codecs that this process was not configured with, and its entry, which the
-// caller configures; or nil.
+// unconfigured returns the plugin's first codec without an entry in this process, and a new entry, which the caller must configure.
+// It returns nil if every codec has an entry.
 func (in *instance) unconfigured() (*codec, *entry) {
 	in.plugin.mu.Lock()
 	defer in.plugin.mu.Unlock()
@@ -98,7 +98,7 @@ func (in *instance) unconfigured() (*codec, *entry) {
 	return nil, nil
 }
 
-// entryOf returns the entry of c, and whether the caller is to configure it; nil if c has been released.
+// entryOf returns the entry of c; if isNew is true, the caller must configure it. It returns nil if c has been released.
 func (in *instance) entryOf(c *codec) (e *entry, isNew bool) {
 	in.plugin.mu.Lock()
 	defer in.plugin.mu.Unlock()
@@ -110,8 +110,8 @@ func (in *instance) entryOf(c *codec) (e *entry, isNew bool) {
 	return e, isNew
 }
 
-// configured returns c as configured in this process, and configures it if nobody has. An error is about the
-// options, unless in is condemned by then.
+// configured returns the process's codec for c, and configures it if it has none yet. An error other than ctx's concerns the options,
+// or c being released, unless the process is condemned when configured returns.
 func (in *instance) configured(ctx context.Context, c *codec) (codeccall.Codec, error) {
 	e, isNew := in.entryOf(c)
 	if e == nil {
@@ -128,7 +128,7 @@ func (in *instance) configured(ctx context.Context, c *codec) (codeccall.Codec, 
 	}
 }
 
-// configure does not follow the ctx of the one who happened to come first, since others wait for the outcome.
+// configure configures c and sets its entry e. It takes no ctx: other callers wait for e too, so the ctx of the first must not end it.
 func (in *instance) configure(c *codec, e *entry) {
 	defer close(e.ready)
 	if e.codec = in.takeKept(c); e.codec != nil {
@@ -147,12 +147,12 @@ func (in *instance) configure(c *codec, e *entry) {
 	if failsProcess(e.err) {
 		in.markFailed(e.err)
 	}
-	if option := (*codecs.OptionError)(nil); !errors.As(e.err, &option) { // those are for the caller to take apart
+	if option := (*codecs.OptionError)(nil); !errors.As(e.err, &option) { // the caller inspects option errors as they are
 		e.err = fmt.Errorf("plugin %s: %w", in.plugin.spec.Name, e.err)
 	}
 }
 
-// failsProcess reports whether err, from a control call, speaks of the process rather than of what was asked of it.
+// failsProcess reports whether err, from a control call, is the fault of the process rather than of the request.
 func failsProcess(err error) bool {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded:
@@ -161,8 +161,8 @@ func failsProcess(err error) bool {
 	return errors.Is(err, codeccall.ErrMisbehaved)
 }
 
-// markFailed has the process killed, and keeps calls from being sent to it from now on. The first cause counts; nil says
-// that it died.
+// markFailed condemns the process: it will be killed, and gets no more calls. Only the first cause is recorded; nil means that the
+// process died.
 func (in *instance) markFailed(cause error) {
 	in.dooming.Do(func() {
 		in.cause = cause
@@ -170,7 +170,7 @@ func (in *instance) markFailed(cause error) {
 	})
 }
 
-// markFailedByCall marks in as failed for what it did with one call; other calls under way are not to blame.
+// markFailedByCall condemns the process because of one call; all other calls under way are innocent.
 func (in *instance) markFailedByCall(cause error) {
 	if !in.condemned() {
 		in.forACall.Store(true)
@@ -178,7 +178,7 @@ func (in *instance) markFailedByCall(cause error) {
 	in.markFailed(cause)
 }
 
-// reaped waits until the process, which is condemned, has ended and was reaped: only then may its calls be made again.
+// reaped waits until the condemned process has ended and was reaped: only then may its calls be made again. ctx ends the wait.
 func (in *instance) reaped(ctx context.Context) error {
 	select {
 	case <-in.done():
@@ -188,11 +188,12 @@ func (in *instance) reaped(ctx context.Context) error {
 	}
 }
 
-// wasUseful reports whether the process has answered a call or can have died of one.
+// wasUseful reports whether the process has answered a call or may have died of one.
 func (in *instance) wasUseful() bool {
 	return in.latest.Load() > 0 || in.outstanding.Load()+in.died.Load() > 0
 }
 
+// condemned reports whether the process is dead or must be killed. Condemned processes get no more calls.
 func (in *instance) condemned() bool {
 	select {
 	case <-in.doomed:
@@ -202,16 +203,16 @@ func (in *instance) condemned() bool {
 	}
 }
 
-// hangsOrMisbehaves reports whether it is for what it did that the process is killed, rather than for being gone. It is
-// for after it was condemned.
+// hangsOrMisbehaves reports whether the process was condemned because it hung or broke the contract, rather than because it was gone.
+// Call it only after the process was condemned.
 func (in *instance) hangsOrMisbehaves() bool {
 	return errors.Is(in.cause, codeccall.ErrOverdue) || errors.Is(in.cause, codeccall.ErrMisbehaved) ||
 		status.Code(in.cause) == codes.DeadlineExceeded
 }
 
-// ofItsStreams returns what the plugin ended a stream of calls with, in one line, or "" if that is not how the process failed. It is for
-// after it was condemned.
-func (in *instance) ofItsStreams() string {
+// streamError returns, in one line, the status with which the plugin ended a stream of calls, or "" if the process failed in another
+// way. Call it only after the process was condemned.
+func (in *instance) streamError() string {
 	if in.cause == nil || in.hangsOrMisbehaves() {
 		return ""
 	}
@@ -231,15 +232,15 @@ func (in *instance) ofItsStreams() string {
 	}
 }
 
-// maxStreamError is how many bytes are logged of what a plugin says when it ends a stream.
+// maxStreamError is how many bytes are logged of the message with which a plugin ends a stream.
 const maxStreamError = 500
 
-// mayDieByItself waits a moment for a process that seems to be gone.
-func (in *instance) mayDieByItself(ctx context.Context) {
+// awaitExit gives a process that seems to be gone up to exitGrace to end by itself.
+func (in *instance) awaitExit(ctx context.Context) {
 	if in.hangsOrMisbehaves() || ctx.Err() != nil {
 		return
 	}
-	moment := time.NewTimer(lingering)
+	moment := time.NewTimer(exitGrace)
 	defer moment.Stop()
 	select {
 	case <-in.done():

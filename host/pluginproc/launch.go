@@ -24,7 +24,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecshm"
 )
 
-// A remote is the host's end of what a process serves; *codecrpc.Client is one.
+// A remote calls the codec that a process serves; *codecrpc.Client is one.
 type remote interface {
 	Describe(ctx context.Context) (*codecrpc.Description, error)
 	Configure(ctx context.Context, info codecs.Info, options json.RawMessage, maxFrame int) (codeccall.Codec, error)
@@ -33,14 +33,13 @@ type remote interface {
 	Err() error
 }
 
-// A process is one launched plugin process, up to its end. That supervision needs no more of it lets tests do without
-// processes.
+// A process is one launched plugin process. Supervision uses only this interface, so that tests can supervise fakes.
 type process interface {
 	remote
-	// settle chooses the data plane, of those the process says it has beside gRPC. It comes before Configure.
+	// negotiateDataPlane chooses the data plane: gRPC, or one of offered, those that the process offers besides. Call it before Configure.
 	negotiateDataPlane(ctx context.Context, offered []string) (plane DataPlane, reason string, err error)
 	pid() int
-	// connected is called when the process has answered for the first time.
+	// connected must be called when the process has answered for the first time.
 	connected()
 	// lend returns memory that the process can read, or nil if there is none; see codeccall.Lender.
 	lend(size int) codeccall.Loan
@@ -48,37 +47,37 @@ type process interface {
 	kill()
 	// done is closed when the process was reaped and its calls have ended.
 	done() <-chan struct{}
-	// endedByItself reports whether it exited or died of a fault of its own, rather than of a signal from the host or anyone else. It
-	// is for after done.
+	// endedByItself reports whether the process exited or died of a fault of its own, rather than of a signal from the host or another
+	// process. Call it only after done is closed.
 	endedByItself() bool
-	// exitSummary says how the process ended, with the last lines of its standard error. It is called after done.
+	// exitSummary says how the process ended, with the last lines of its standard error. Call it only after done is closed.
 	exitSummary() string
-	// cleanup waits for everything else that belonged to the process. It is for after done.
+	// cleanup ends and releases everything else that belonged to the process. Call it only after done is closed.
 	cleanup()
 }
 
 // An osProcess is a process that go-plugin's client has connected to.
 type osProcess struct {
-	*codecrpc.Client // nil if it did not come up
+	*codecrpc.Client // nil if the process did not come up
 	spec             *Spec
 	runner           *runner
 	client           *plugin.Client
-	dir              *privateDir // of sockets
-	mark             string      // in its environment, and in that of all that it starts
+	dir              *privateDir // holds the sockets
+	mark             string      // an environment entry of the process and of all that it starts
 	ended            chan struct{}
-	plane            *codecshm.Plane // nil: there can't be one,
-	noPlane          error           // for this reason
+	plane            *codecshm.Plane // nil: shared memory is not possible
+	noPlane          error           // why plane is nil
 
 	mu    sync.Mutex
 	conns []*grpc.ClientConn
 }
 
-// launch starts a process and returns it once it serves. The error tells what went wrong with the program; nothing is
-// left of it then. When ctx ends meanwhile, the launch fails.
+// launch starts a process and returns when it serves. If ctx ends first, launch fails. The error says what went wrong with the
+// program; after an error nothing of the process is left.
 func launch(ctx context.Context, spec *Spec, im *image, options Options) (process, error) {
 	dir, err := newSocketDir()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", spec.what(), err)
+		return nil, fmt.Errorf("%s: %w", spec.label(), err)
 	}
 	log := options.Logger.Named(spec.Name)
 	p := &osProcess{
@@ -110,7 +109,7 @@ func launch(ctx context.Context, spec *Spec, im *image, options Options) (proces
 		if p.Client != nil {
 			p.Client.Close() //nolint:staticcheck // the client's, not the process's
 		}
-		p.leavePlane()
+		p.closePlane()
 		close(p.ended)
 	}()
 	if err != nil {
@@ -122,8 +121,8 @@ func launch(ctx context.Context, spec *Spec, im *image, options Options) (proces
 	return p, nil
 }
 
-// connect has go-plugin start the process. go-plugin has deadlines for some of the steps and none for others, and a
-// process that hangs or dies on the way is noticed by each in its own time, so ctx ends the process, and thereby all.
+// connect makes go-plugin start the process. Some of go-plugin's steps have deadlines and some have none, and each notices in its own
+// time that the process hangs or has died. So when ctx ends, connect kills the process, which ends every step.
 func (p *osProcess) connect(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, p.runner.kill)
 	defer stop()
@@ -145,9 +144,9 @@ func (p *osProcess) connect(ctx context.Context) error {
 
 const brokerMethod = "/plugin.GRPCBroker/StartStream"
 
-// intercept is called for each stream that is opened to the process. It keeps hold of the connection, which go-plugin
-// forgets to close when the process dies before it was connected to, and refuses the stream of go-plugin's broker: it
-// has no use here, and starts goroutines in the host for whatever the plugin sends on it.
+// intercept is called for each stream that is opened to the process. It records the connection for cleanup, because go-plugin does not
+// close a connection to a process that died while connecting. It refuses the stream of go-plugin's broker, which framehost does not use
+// and which starts goroutines in the host for whatever the plugin sends.
 func (p *osProcess) intercept(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string,
 	stream grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
 	p.mu.Lock()
@@ -166,14 +165,14 @@ func (p *osProcess) pid() int              { return p.runner.pid() }
 func (p *osProcess) kill()                 { p.runner.kill() }
 func (p *osProcess) done() <-chan struct{} { return p.ended }
 
-// connected implements process. The connection needs the name of the socket no longer, so that nothing is left of it however the host
-// ends.
+// connected implements process. An open connection does not need the socket's file, so connected removes the directory now: then
+// nothing is left of it, however the host ends.
 func (p *osProcess) connected() { p.dir.remove() }
 
-// markVariable is in the environment of each plugin process, with a value that no other has.
+// markVariable names an environment variable that each plugin process has, each with a value of its own.
 const markVariable = "FRAMEHOST_PLUGIN_PROCESS"
 
-// cleanup lets go-plugin clean up, which it does in bounded time now that the process is gone.
+// cleanup implements process. go-plugin's Kill returns in bounded time here, because the process has ended.
 func (p *osProcess) cleanup() {
 	killStrays(p.mark)
 	p.client.Kill()

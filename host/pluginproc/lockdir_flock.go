@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDir locks a directory until the file is closed, at the latest when this process ends. It returns nil if it can't, or another
-// process has it locked.
+// lockDir locks a directory until the returned file is closed, at the latest when this process ends. It returns nil if the directory
+// can't be locked or another process has locked it.
 func lockDir(path string) *os.File {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -4,5 +4,5 @@ package pluginproc
 
 import "os"
 
-// lockDir returns nil: directories can't be locked, and so none is swept.
+// lockDir returns nil: this system can't lock directories, so sweep removes none.
 func lockDir(string) *os.File { return nil }

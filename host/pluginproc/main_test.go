@@ -18,8 +18,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc"
 )
 
-// The test binary is also every program that the tests start: a plugin built in, plugins with bad habits, and a host
-// that is killed.
+// The test binary is also every program that the tests start: a built-in plugin, faulty plugins, and a host that is killed.
 func TestMain(m *testing.M) {
 	ServeIfAsked(func(name string) (codecs.Codec, bool) { return numberedCodec("1.0.0"), name == "numbered" })
 	if len(os.Args) == 3 && os.Args[1] == programCommand {
@@ -29,10 +28,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// programCommand is the first argument that makes the test binary one of programs, which is the second.
+// programCommand is the first argument that makes the test binary run one of programs. The second argument is the program's name.
 const programCommand = "test-program"
 
-// program returns the spec of a plugin that is one of programs.
+// program returns the spec of the plugin called name in programs.
 func program(t *testing.T, name string) Spec {
 	t.Helper()
 	path, err := os.Executable()
@@ -45,12 +44,11 @@ func program(t *testing.T, name string) Spec {
 	return Spec{Name: name, Path: path, Args: []string{programCommand, name}}
 }
 
-// A numbered framing ends payloads with LF and puts their number, counted from the start of the stream, before them:
-// "hi" "ho" is "0:hi\n1:ho\n". A frame that is lost, or comes twice, makes the next a violation. Some payloads make the
-// decoder misbehave; see mischief.
+// A numbered framing puts a number, counted from the start of the stream, before each payload and LF after it: "hi" "ho" becomes
+// "0:hi\n1:ho\n". If a frame is lost or duplicated, the next frame is a violation. Some payloads make the decoder misbehave; see mischief.
 type numbered struct{}
 
-// numberedCodec returns the codec of numbered framings. Its only option is refused unless it is empty.
+// numberedCodec returns the codec of numbered framings. It refuses its only option unless that is empty.
 func numberedCodec(version string) codecs.Codec {
 	type options struct {
 		Refuse string `json:"refuse" jsonschema_description:"what to say against these options"`
@@ -67,10 +65,10 @@ func numberedCodec(version string) codecs.Codec {
 		})
 }
 
-// A heldFraming is a numbered framing that is counted as long as something refers to it.
+// A heldFraming is a numbered framing that is counted until it is garbage collected.
 type heldFraming struct {
 	numbered
-	_ [32]byte // so that it shares its memory with nothing
+	_ [32]byte // makes it too large to share an allocation
 }
 
 var held atomic.Int64
@@ -135,18 +133,18 @@ func (numbered) Encode(out *codecs.Frames, in codecs.Batch) (int, error) {
 	return in.Len(), nil
 }
 
-// mischief is what a payload with a bang makes the process do.
+// mischief executes a payload that begins with an exclamation mark as a command.
 func mischief(payload string) {
 	what, argument, _ := strings.Cut(payload, " ")
 	switch what {
 	case "!exit": // always
 		os.Exit(3)
-	case "!exit-once": // unless the file exists, which it then does
+	case "!exit-once": // unless the file exists; it creates the file
 		if f, err := os.OpenFile(argument, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
 			f.Close()
 			os.Exit(3)
 		}
-	case "!stop-once": // likewise
+	case "!stop-once": // unless the file exists; it creates the file
 		if f, err := os.OpenFile(argument, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
 			f.Close()
 			stopMyself()
@@ -157,11 +155,11 @@ func mischief(payload string) {
 			_, _ = io.Copy(io.Discard, conn)
 			conn.Close()
 		}
-	case "!held": // until the process holds so many codecs
+	case "!held": // until the process holds that many codecs
 		awaitHeld(argument)
 	case "!hang":
 		select {}
-	case "!panic-elsewhere": // where nothing recovers it
+	case "!panic-elsewhere": // in a goroutine in which no code recovers the panic
 		go panic("gone mad")
 		select {}
 	case "!print":

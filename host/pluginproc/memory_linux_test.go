@@ -14,7 +14,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// possessions are what this process has of shared memory.
+// possessions counts the shared memory mappings and files of this process.
 type possessions struct{ mappings, files int }
 
 func takeStock(t *testing.T) (p possessions) {
@@ -32,7 +32,7 @@ func takeStock(t *testing.T) (p possessions) {
 	return p
 }
 
-// expectStock closes p and sees to it that nothing is left that was not there before.
+// expectStock closes p and checks that no more shared memory is left than before.
 func expectStock(t *testing.T, p *Plugin, before possessions) {
 	t.Helper()
 	if err := p.Close(); err != nil {
@@ -43,7 +43,7 @@ func expectStock(t *testing.T, p *Plugin, before possessions) {
 	}
 }
 
-// warmUp has the runtime and libraries open what they never close.
+// warmUp makes the runtime and libraries open the files that they never close.
 func warmUp(t *testing.T) {
 	t.Helper()
 	p := mustStart(t, by(SHM, Spec{Name: "numbered"}), quick(newJournal()))
@@ -55,13 +55,13 @@ func warmUp(t *testing.T) {
 	}
 }
 
-// However processes end, their memory goes with them.
+// The host releases the memory that it shared with a process, however the process ends.
 func TestNothingIsLeftOfTheMemoryOfTheDead(t *testing.T) {
 	needsSharedMemory(t)
 	warmUp(t)
 	before := takeStock(t)
 	options := quick(newJournal())
-	options.CallTimeout = 500 * time.Millisecond // long enough for a machine that is busy
+	options.CallTimeout = 500 * time.Millisecond // long enough on a busy machine
 	p := mustStart(t, by(SHM, Spec{Name: "numbered"}), options)
 	c := mustConfigure(t, p)
 	ctx := testContext(t)
@@ -96,8 +96,8 @@ func TestNothingIsLeftOfTheMemoryOfTheDead(t *testing.T) {
 	expectStock(t, p, before)
 }
 
-// What was lent, and what was borrowed, can be read when the process that shared it is dead, and even the plugin closed;
-// and a call that shows it is made on the process that is up.
+// Lent and borrowed memory stays readable after the process that shared it is dead, and even after the plugin is closed. A call with bytes
+// in that memory is made on the process that is up.
 func TestMemoryOutlivesItsProcess(t *testing.T) {
 	needsSharedMemory(t)
 	warmUp(t)
@@ -155,7 +155,7 @@ func TestMemoryOutlivesItsProcess(t *testing.T) {
 	expectStock(t, p, before)
 }
 
-// A child that outlived its plugin, and overwrites all that the plugin shared with the host, is nobody's concern.
+// A child that outlives its plugin and overwrites all memory that the plugin shared with the host does no harm.
 func TestChildOfTheDeadScribbles(t *testing.T) {
 	needsSharedMemory(t)
 	warmUp(t)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A process is stopped as it comes up, has all calls on it, and is killed; that again and again. No call has done it.
+// Again and again, a process is stopped as it comes up, gets all calls, and is killed. No call is blamed.
 func TestKilledFromOutside(t *testing.T) { onPlanes(t, killedFromOutside) }
 
 func killedFromOutside(t *testing.T, plane DataPlane) {
@@ -45,7 +45,7 @@ func killedFromOutside(t *testing.T, plane DataPlane) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = syscall.Kill(in.pid(), syscall.SIGSTOP) // it may have been of those that were just killed
+		_ = syscall.Kill(in.pid(), syscall.SIGSTOP) // the process may have been killed just before
 		until(t, func() bool {                      // all calls are on it, but those that are made apart
 			return in.outstanding.Load() >= int64(talkers-len(failed)) || in.condemned() || suspectsNow(p) > 0
 		})
@@ -60,7 +60,7 @@ func killedFromOutside(t *testing.T, plane DataPlane) {
 	}
 }
 
-// suspectsNow returns how many calls of p wait to be made apart, or are.
+// suspectsNow returns how many calls of p are made apart or wait for that.
 func suspectsNow(p *Plugin) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,7 +70,7 @@ func suspectsNow(p *Plugin) int {
 	return 1
 }
 
-// until waits for ok.
+// until waits until ok returns true.
 func until(t testing.TB, ok func() bool) {
 	t.Helper()
 	look := time.NewTicker(time.Millisecond)
@@ -85,7 +85,7 @@ func until(t testing.TB, ok func() bool) {
 	}
 }
 
-// BenchmarkRecovery kills the process of a plugin again and again under traffic, and measures how long each of ten talkers waits.
+// BenchmarkRecovery kills the process of a plugin again and again during traffic, and measures how long each of ten talkers waits.
 func BenchmarkRecovery(b *testing.B) {
 	for _, plane := range []DataPlane{SHM, GRPC} {
 		b.Run(string(plane), func(b *testing.B) { benchmarkRecovery(b, plane) })
@@ -127,7 +127,7 @@ func benchmarkRecovery(b *testing.B, plane DataPlane) {
 	}
 	var stalls []time.Duration
 	for b.Loop() {
-		until(b, func() bool { return ready(p) }) // a single death, not a series
+		until(b, func() bool { return ready(p) }) // so that each death is a single one, not part of a series
 		mu.Lock()
 		clear(longest[:])
 		before := said
@@ -166,7 +166,7 @@ func benchmarkRecovery(b *testing.B, plane DataPlane) {
 
 func recovering() Options { return Options{CallTimeout: bound, Spares: 1} }
 
-// ready reports whether a death finds the plugin well: it has a process, and a spare.
+// ready reports whether p has a process and a spare.
 func ready(p *Plugin) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

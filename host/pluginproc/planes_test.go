@@ -6,7 +6,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecshm"
 )
 
-// onPlanes runs a test for each data plane that this system has.
+// onPlanes runs a test for each data plane that this system supports.
 func onPlanes(t *testing.T, test func(t *testing.T, plane DataPlane)) {
 	t.Helper()
 	for _, plane := range []DataPlane{GRPC, SHM} {
@@ -26,7 +26,7 @@ func needsSharedMemory(t *testing.T) {
 	}
 }
 
-// by returns spec with that data plane.
+// by returns spec with the data plane.
 func by(plane DataPlane, spec Spec) Spec {
 	spec.DataPlane = plane
 	return spec

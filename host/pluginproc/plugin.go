@@ -15,28 +15,28 @@ import (
 )
 
 const (
-	// settled is how long a process has to be up for its death not to count as one in a row.
-	settled = 10 * time.Second
-	// wary is how long, after a call has taken a process down, more spares are kept: for calls that are made apart.
-	wary = time.Minute
-	// takeover is how long after a spare took over the next spare is launched: a launch needs the processors, which calls that are
-	// made again have first.
+	// minUptime is how long a process must have been up for the host to replace it without a pause, whether or not it was of use.
+	minUptime = 10 * time.Second
+	// alertPeriod is how long the host keeps extra spares after a call has taken a process down: for calls that are made apart.
+	alertPeriod = time.Minute
+	// takeover is the time from one spare taking over to the launch of the next spare: a launch needs processor time, and the
+	// calls that are made again need it first.
 	takeover = 100 * time.Millisecond
-	// lingering is how long a process whose connection broke may take to turn out dead. That is what happened, nearly
-	// always, and if it is killed before that is known nobody learns how it died.
-	lingering = 100 * time.Millisecond
-	// closeTimeout bounds Close. It is not reached by anything that a plugin can do: only by a process that the kernel
-	// can't kill, for it waits for a device, or by a logger that blocks.
+	// exitGrace is how long a process whose connection broke may take to exit by itself. Nearly always it is dying already, and
+	// killing it now would hide how it died.
+	exitGrace = 100 * time.Millisecond
+	// closeTimeout bounds Close. No plugin can make Close take that long; only a process that the kernel can't kill because it
+	// waits for a device, or a logger that blocks.
 	closeTimeout = 10 * time.Second
 	// configureAttempts is how many processes may die of configuring a codec before Configure gives up.
 	configureAttempts = 3
 	// patientCalls is how many patient calls (codeccall.Decode) are made at a time: enough to keep a process busy, and few enough
-	// that a call which is not patient finds it, and the processors, hardly more so.
+	// that they hardly delay other calls.
 	patientCalls = 8
 )
 
-// A Plugin is a running plugin: a process that makes its calls, another when that ends, and, where Options.Spares asks for
-// it, processes that are ready to be that other one. It is safe for concurrent use.
+// A Plugin is a running plugin: one process that makes its calls, the processes that replace it when it ends, and the spares that
+// Options.Spares asks for. It is safe for concurrent use.
 type Plugin struct {
 	spec    Spec
 	options Options
@@ -46,24 +46,24 @@ type Plugin struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
-	patient chan struct{} // holds a token for each patient call that is made
+	patient chan struct{} // holds a token for each patient call under way
 
 	used     atomic.Bool   // a call was made
-	kicked   chan struct{} // has a token when supply has something to look at
+	kicked   chan struct{} // holds a token when supply should check whether processes are needed
 	suspects suspects
 
 	mu          sync.Mutex
-	current     *instance          // nil while there is none
-	spares      []*instance        // ready to take over; the first first
-	instances   map[*instance]bool // all processes, those included that are not up yet, and the one for suspects
-	warned      time.Time          // when a call last took a process down
-	calm        *time.Timer        // kicks supply when that is wary ago; nil if it never happened
-	tookOver    time.Time          // when a spare last did
-	launching   int                // processes that are being launched to be added
-	pausing     bool               // the last process ended before it was of any use
-	changed     chan struct{}      // closed when current, spares or closed change, and replaced
+	current     *instance          // makes the calls; nil while no process is up
+	spares      []*instance        // ready to take over, in this order
+	instances   map[*instance]bool // all processes, including those that are coming up and the one for suspects
+	alertedAt   time.Time          // when a call last took a process down
+	alertTimer  *time.Timer        // kicks supply alertPeriod after alertedAt; nil if no call ever took a process down
+	tookOver    time.Time          // when a spare last took over
+	launching   int                // processes that are being launched
+	pausing     bool               // the next launch waits: a launch failed, or a process ended before it was of any use
+	changed     chan struct{}      // closed and replaced when current, spares or closed change
 	closed      bool
-	description codecrpc.Description // of the last process that came up, as are:
+	description codecrpc.Description // description, dataPlane and planeReason are those of the last current process
 	dataPlane   DataPlane
 	planeReason string
 	codecs      []*codec
@@ -73,8 +73,8 @@ type Plugin struct {
 	lastErrorAt time.Time
 }
 
-// Start launches a plugin and returns when its process is up; ctx and Options.StartTimeout bound that. From then on it
-// is supervised until Close. The error says what was executed and what went wrong with it; nothing is left then.
+// Start launches a plugin and returns when its process is up; ctx and Options.StartTimeout limit the wait. The plugin is then
+// supervised until Close. The error says what was executed and what went wrong; after an error nothing is left running.
 func Start(ctx context.Context, spec Spec, options Options) (*Plugin, error) {
 	if err := spec.validate(); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func Start(ctx context.Context, spec Spec, options Options) (*Plugin, error) {
 	return p, nil
 }
 
-// newPlugin returns a plugin that is not started, with any way to launch a process.
+// newPlugin returns a plugin that is not started. It launches processes by calling launch.
 func newPlugin(spec Spec, options Options, launch func(context.Context) (process, error)) *Plugin {
 	p := &Plugin{spec: spec, options: options, log: options.Logger.Named(spec.Name), launch: launch,
 
@@ -120,23 +120,22 @@ func (p *Plugin) start(ctx context.Context) error {
 // Spec returns what the plugin was started with.
 func (p *Plugin) Spec() Spec { return p.spec }
 
-// Description returns what the process that came up last said about itself: which codec it serves, and the schema of
-// its options. Its slices must not be changed.
+// Description returns the description that the last current process gave of itself: which codec it serves, and the schema of
+// its options. The caller must not change its slices.
 func (p *Plugin) Description() codecrpc.Description {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.description
 }
 
-// Configure puts options, a JSON object (nil: all defaults), and a limit for payloads, in bytes, in force. Configuring
-// the same again returns the same codec. Each codec that is returned needs a Release. Configure waits for a process that is up;
-// ctx ends the wait. The error wraps a codecs.OptionError for each option at fault, or codeccall.ErrCodecFailed.
+// Configure returns the plugin's codec with options, a JSON object (nil: all defaults), and maxFrame, the longest payload in
+// bytes. The same arguments return the same codec. Each successful call needs one call of Release. Configure waits until a
+// process is up; ctx ends the wait. The error wraps a codecs.OptionError for each option at fault, or codeccall.ErrCodecFailed.
 //
-// The codec is configured again on each process that follows. A replaced program may answer differently: from then
-// on the codec has the new properties, and sessions that begin get them. A direction that was opened before goes on,
-// unless it relied on what no longer holds: a direction fails with codeccall.ErrCodecFailed if the options were
-// refused, the longest wire of a frame has grown, frames have come to depend on those before them, or the direction has
-// state of another state version.
+// The host configures the codec again on each later process. A replaced program may answer differently: from then on the codec
+// has the new properties, and new sessions get them. A direction that was opened earlier goes on, unless the new program breaks
+// what the direction relied on. It fails with codeccall.ErrCodecFailed if the new program refuses the options, if the longest wire
+// of a frame has grown, if frames now depend on earlier frames, or if the direction has state of another state version.
 func (p *Plugin) Configure(ctx context.Context, options json.RawMessage, maxFrame int) (codeccall.Codec, error) {
 	c := p.acquire(options, maxFrame)
 	configured, err := p.configure(ctx, c)
@@ -147,7 +146,7 @@ func (p *Plugin) Configure(ctx context.Context, options json.RawMessage, maxFram
 	return configured, nil
 }
 
-// configure is Configure for c, of which the caller is a user.
+// configure is Configure for c; the caller has been counted as a user of c.
 func (p *Plugin) configure(ctx context.Context, c *codec) (codeccall.Codec, error) {
 	for attempt := 1; ; attempt++ {
 		in, err := p.await(ctx)
@@ -169,13 +168,13 @@ func (p *Plugin) configure(ctx context.Context, c *codec) (codeccall.Codec, erro
 	}
 }
 
-// Close ends the process, and everything that was started for it, and returns when that is done. Calls under way fail.
-// The error says that something did not end in time.
+// Close ends all processes of the plugin, and everything that was started for them, and returns when all of it has ended. Calls
+// under way fail. Close returns an error if something has not ended after 10 seconds.
 func (p *Plugin) Close() error {
 	p.mu.Lock()
 	p.closed = true
-	if p.calm != nil {
-		p.calm.Stop()
+	if p.alertTimer != nil {
+		p.alertTimer.Stop()
 	}
 	p.announce()
 	p.mu.Unlock()
@@ -190,7 +189,7 @@ func (p *Plugin) Close() error {
 	select {
 	case <-ended:
 	case <-timeout.C:
-		return fmt.Errorf("%s: has not ended %v after it was killed", p.spec.what(), closeTimeout)
+		return fmt.Errorf("%s: has not ended %v after it was killed", p.spec.label(), closeTimeout)
 	}
 	if p.image != nil {
 		p.image.close()
@@ -198,7 +197,7 @@ func (p *Plugin) Close() error {
 	return nil
 }
 
-// bringUp launches a process and configures it.
+// bringUp launches a process and configures it. After an error the process has ended.
 func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
 	ctx, cancel := p.options.starting(ctx)
 	defer cancel()
@@ -222,26 +221,26 @@ func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
 	delete(p.instances, in)
 	p.mu.Unlock()
 	in.markFailed(err)
-	in.mayDieByItself(ctx)
+	in.awaitExit(ctx)
 	proc.kill()
 	<-proc.done()
 	proc.cleanup()
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return nil, fmt.Errorf("%s: %w; it %s", p.spec.what(), err, proc.exitSummary())
+	return nil, fmt.Errorf("%s: %w; it %s", p.spec.label(), err, proc.exitSummary())
 }
 
-// noteError notes err for Status. p.mu is held.
+// noteError records err for Status. p.mu is held.
 func (p *Plugin) noteError(err error) { p.lastError, p.lastErrorAt = err, time.Now() }
 
-// announce wakes those who wait for a change. p.mu is held.
+// announce wakes all goroutines that wait for a change. p.mu is held.
 func (p *Plugin) announce() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// await returns a process that serves, as soon as there is one.
+// await waits until a process makes calls, and returns it. ctx or Close ends the wait.
 func (p *Plugin) await(ctx context.Context) (*instance, error) {
 	for {
 		p.mu.Lock()

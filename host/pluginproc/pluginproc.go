@@ -6,49 +6,55 @@
 //	p, err := pluginproc.Start(ctx, pluginproc.Spec{Name: "cobs", Path: "/opt/framehost/cobs"}, options)
 //	codec, err := p.Configure(ctx, json.RawMessage(`{"delimiter": "NUL"}`), 1<<20)
 //	direction := codec.Open()                  // one for each flow of each session
-//	err = direction.Decode(ctx, &in, &out)     // on whichever process is up
+//	err = direction.Decode(ctx, &in, &out)     // on the process that is up now
 //	direction.Close()
-//	p.Release(codec)                           // processes drop it when nothing uses it any more
+//	p.Release(codec)                           // processes drop the codec when nothing uses it any more
 //	err = p.Close()
 //
-// One process makes the calls of a plugin, for all of its configured codecs and all of their directions. Beside it there may be
-// spares ([Options].Spares), which are up and configured and take over when it dies. For a minute after a call has killed a process
-// there are two more: calls that may have been the reason are made in a process of their own.
+// One process makes all calls of a plugin: for all of its configured codecs and all of their directions. Spare processes
+// ([Options].Spares), already up and configured, take over when that process dies. If spares are asked for, there are two more
+// of them for a minute after a call has killed a process: calls that may have caused the death are made in a process of their own.
 //
 // # What a caller may rely on
 //
-// A process holds nothing of any session, so it may die at any instruction. It is then killed with everything it
-// started, and reaped; a spare takes over, or another process is launched and configured; and each call that was under way is made
-// again. A call takes effect whole or not at all: nothing is lost and nothing is done twice. Directions notice only that a call
-// took longer. A call that no process could answer fails with codeccall.ErrCodecFailed; blame.go says which calls those are. Launching
-// pauses, longer each time, only while processes end before they are of any use.
+// A plugin process holds no session state, so it may die at any instruction. The host then kills everything that the process
+// started and reaps it; a spare takes over, or another process is launched and configured; and each call that was under way is
+// made again. A call takes effect whole or not at all: nothing is lost and nothing is done twice. Directions notice only that a
+// call took longer. A call that no process could answer fails with codeccall.ErrCodecFailed; blame.go says which calls those
+// are. The host pauses before it launches again, longer each time, only while launches fail or processes end before they are
+// of any use.
 //
-// A direction waits as long as it takes for a process that can't be launched: the ctx of its call ends the wait, and
-// [Plugin.Status] says why.
+// If no process can be launched, a direction waits without limit: the ctx of its call ends the wait, and [Plugin.Status] says why
+// there is no process.
 //
 // # What is executed
 //
-// A [Spec] without a path is a plugin built into this program, which then runs itself: see [ServeIfAsked]. One with a
-// path and SHA256 executes the very bytes that were hashed, also when it is launched again after the file was replaced.
-// One with a path alone is looked up again with each launch, so that replacing the file and ending the process is how
-// a plugin is upgraded (a spare whose file was replaced does not take over); see [Plugin.Configure] for what sessions see of that.
+// A [Spec] without Path names a plugin that is built into this program: the program executes itself; see [ServeIfAsked].
+//
+// A Spec with Path and SHA256 executes the very bytes that were hashed, even when the plugin is launched again after the file
+// was replaced.
+//
+// A Spec with Path alone opens the file again for each launch. To upgrade such a plugin, replace the file and end the process;
+// a spare that was started from the old file does not take over. [Plugin.Configure] says how sessions notice.
 //
 // # What a plugin process gets
 //
-// It leads a process group of its own. Its environment is minimal: PATH, HOME, TMPDIR, LANG, LC_ALL, TZ and their like,
-// what go-plugin's handshake needs, and Spec.Env. Its standard input is a pipe on which nothing is ever sent and which
-// ends with the host: a plugin exits when it reads the end. Linux also kills it the moment its host dies. It listens on
-// a Unix socket in a directory that only this user can enter, named by PLUGIN_UNIX_SOCKET_DIR, or on a loopback address. The
-// directory is removed as soon as the host is connected; one that a killed host left behind is removed by the next.
-// There is no TLS between the two (go-plugin's AutoMTLS is off): whoever can enter that directory is this user, who could
-// as well trace either process, and plugins in other languages would each have to implement it.
+// A plugin process leads a process group of its own. Its environment is minimal: PATH, HOME, TMPDIR, LANG, LC_ALL, TZ and the
+// like, the variables of go-plugin's handshake, and Spec.Env. Its standard input is a pipe on which the host sends nothing, and
+// which ends when the host ends: a plugin exits when it reads the end. Linux also kills the process the moment its host dies.
 //
-// What it writes to standard output after the handshake is dropped. What it writes to standard error is made
-// harmless, bounded in length and rate, and logged; the last lines are also part of the error when it dies.
+// The process listens on a Unix socket in the directory named by PLUGIN_UNIX_SOCKET_DIR, which only this user can enter, or on
+// a loopback address. The host removes the directory as soon as it is connected. If a host is killed before that, the next host
+// removes the directory. There is no TLS between the two (go-plugin's AutoMTLS is off): only processes of this user can enter
+// the directory, and they could as well trace either process; and plugins in other languages would each have to implement TLS.
 //
-// It is ended by SIGKILL to its group, always, and on Linux to all else that it started, which is known by a variable of the
-// environment (FRAMEHOST_PLUGIN_PROCESS): a plugin holds nothing that would need a farewell, and so its end
-// has one path only, which every restart exercises.
+// The host drops everything that the process writes to standard output after the handshake. It logs standard error, with
+// unprintable bytes escaped and with limits on the length and the rate of lines; the last lines are also part of the error when
+// the process dies.
+//
+// The host always ends a process with SIGKILL, sent to its group and, on Linux, to every other process that it started; these
+// carry the variable FRAMEHOST_PLUGIN_PROCESS in their environment. A plugin has nothing to save before it ends, so there is one
+// way to end it, which every restart exercises.
 package pluginproc
 
 import (
@@ -62,20 +68,20 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// ErrClosed is wrapped, beside codeccall.ErrCodecFailed, by the errors of calls on a plugin that was closed.
+// ErrClosed is wrapped, with codeccall.ErrCodecFailed, by the errors of calls on a closed plugin.
 var ErrClosed = errors.New("plugin is closed")
 
-// ErrStartTimeout is wrapped by the error of a Start that took longer than Options.StartTimeout. Another attempt may succeed.
+// ErrStartTimeout is wrapped by the error of Start when it takes longer than Options.StartTimeout. Another attempt may succeed.
 var ErrStartTimeout = errors.New("did not come up in time")
 
-// A DataPlane says by which way the payloads of calls travel to a plugin process and back.
+// A DataPlane is the way that the payloads of calls travel to a plugin process and back.
 type DataPlane string
 
 // The data planes that a [Spec] can ask for.
 const (
-	Auto DataPlane = "auto" // the best that the plugin's process and this one both have; also what "" means
-	GRPC DataPlane = "grpc" // messages on gRPC streams, which every plugin has
-	SHM  DataPlane = "shm"  // shared memory; a plugin that can't have it does not start
+	Auto DataPlane = "auto" // shared memory if host and plugin both support it, else gRPC; "" means the same
+	GRPC DataPlane = "grpc" // messages on gRPC streams, which every plugin supports
+	SHM  DataPlane = "shm"  // shared memory; if it is unavailable, the plugin fails to start
 )
 
 // A Spec names a plugin and says what to execute.
@@ -84,18 +90,18 @@ type Spec struct {
 	Path      string            // of the program; empty: this program, which serves the plugin Name (see ServeIfAsked)
 	SHA256    string            // of the program's bytes, 64 hex digits; empty: any
 	Args      []string          // arguments of the program
-	Env       map[string]string // added to the environment; wins over what would be there otherwise
-	DataPlane DataPlane         // by which calls travel; empty: Auto
+	Env       map[string]string // added to the environment; overrides variables passed on from the host
+	DataPlane DataPlane         // how payloads travel; empty: Auto
 }
 
 // Options concern how plugins are run. The zero value is ready.
 type Options struct {
 	Logger          hclog.Logger  // nil: nothing is logged
-	CallTimeout     time.Duration // a call without an answer for this long means that the process hangs; 0: never
+	CallTimeout     time.Duration // a process that leaves a call unanswered for this long hangs, and is killed; 0: no limit
 	StartTimeout    time.Duration // from launching to being configured; 0: 30 s; negative: no limit
-	MinRestartDelay time.Duration // before the first restart in a row, give or take a half; 0: 20 ms
-	MaxRestartDelay time.Duration // what it doubles up to; 0: 2 s
-	Spares          int           // processes that are kept ready to take over, once a call was made; 0: none
+	MinRestartDelay time.Duration // pause before the first restart in a row, varied at random by up to half; 0: 20 ms
+	MaxRestartDelay time.Duration // the pause doubles up to this; 0: 2 s, or MinRestartDelay if that is more
+	Spares          int           // processes kept ready to take over, from the first call on; 0: none
 }
 
 func (o Options) withDefaults() Options {
@@ -143,8 +149,8 @@ func (s *Spec) validate() error {
 	return nil
 }
 
-// what names the plugin and its program in errors.
-func (s *Spec) what() string {
+// label returns the name and the program of the plugin, for errors.
+func (s *Spec) label() string {
 	if s.Path == "" {
 		return fmt.Sprintf("plugin %s (built in)", s.Name)
 	}

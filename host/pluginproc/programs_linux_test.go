@@ -9,13 +9,13 @@ import (
 )
 
 func init() {
-	// The request to be killed with the parent is the main thread's.
+	// The main thread made the request to be killed with the parent.
 	if len(os.Args) == 3 && os.Args[2] == "not-reported" {
 		runtime.LockOSThread()
 	}
 }
 
-// systemPrograms are programs that only this system can run.
+// systemPrograms returns programs that only this system can run.
 func systemPrograms() map[string]func() {
 	return map[string]func(){
 		"with-scribbler": func() { startScribblerOnce(); serveNumbered() },
@@ -39,5 +39,5 @@ func forgetParentDeath() {
 
 func detachedAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
-// lockThreadForGood makes the calling goroutine take its thread along when it ends.
+// lockThreadForGood makes the thread of the calling goroutine end with the goroutine.
 func lockThreadForGood() { runtime.LockOSThread() }

@@ -18,7 +18,7 @@ import (
 // untilHostEnds returns when the host has closed standard input.
 func untilHostEnds() { _, _ = io.Copy(io.Discard, os.Stdin) }
 
-// programs are what the test binary can be. Most are plugins that get something wrong.
+// programs are the programs that the test binary can run. Most are plugins with a fault.
 var programs map[string]func()
 
 func init() {
@@ -83,7 +83,7 @@ func init() {
 			serveNumbered()
 		},
 		"floods-stdout": func() {
-			stdout := os.Stdout // go-plugin puts another in its place
+			stdout := os.Stdout // go-plugin will replace os.Stdout
 			console, handshake, err := os.Pipe()
 			if err != nil {
 				panic(err)
@@ -146,8 +146,8 @@ func init() {
 	maps.Copy(programs, systemPrograms())
 }
 
-// startHolder starts a process that holds on to standard output and standard error, and to a connection by which the
-// test sees whether it lives.
+// startHolder starts a process that holds standard output and standard error open, and a connection by which the test sees whether the
+// process is alive.
 func startHolder(detached bool) {
 	path, err := os.Executable()
 	if err != nil {

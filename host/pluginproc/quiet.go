@@ -6,9 +6,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// A quietLogger is what go-plugin logs to. What it has to say about its own doings is for debugging: that a process
-// ended is logged by its Plugin, which knows more. What the plugin itself says comes by way of a logger that go-plugin
-// names after the plugin, and keeps its level.
+// A quietLogger is the logger for go-plugin. It logs go-plugin's own messages at level debug, because the Plugin logs the end of a process
+// with more detail. go-plugin logs the plugin's own lines to a logger that it names after the plugin; these lines keep their level.
 type quietLogger struct {
 	hclog.Logger
 	plugin string

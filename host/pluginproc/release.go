@@ -13,17 +13,17 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A codec is in use while it has users (calls of Configure without their Release) or open directions. Then each process that
-// comes up is configured with it. When it is no longer in use, no call of it is under way, since a direction is closed after
-// its calls; so all processes can release it. A released codec that is used again is configured again.
+// A codec is in use while it has users (calls of Configure without their Release) or open directions. While it is in use, each process
+// that comes up is configured with it. When it is no longer in use, none of its calls is under way, because a direction is closed
+// after its calls; so all processes can release it. A released codec that is used again is configured again.
 
-// releaseTimeout is how long a process may take to release a codec. One that takes longer keeps the codec, and goes on.
+// releaseTimeout is how long a process may take to release a codec. A process that takes longer keeps the codec and goes on.
 const releaseTimeout = 10 * time.Second
 
-// errReleased says that a codec is configured nowhere, since it is not in use.
+// errReleased is the error of calls on a codec that no process has, because it is not in use.
 var errReleased = errors.New("the codec is not in use any more")
 
-// settings tell codecs of a plugin apart.
+// settings identify a codec within a plugin.
 type settings struct {
 	options  string
 	maxFrame int
@@ -31,11 +31,11 @@ type settings struct {
 
 func (c *codec) settings() settings { return settings{string(c.options), c.maxFrame} }
 
-// inUse reports whether processes have to have the codec. The plugin's mu is held.
+// inUse reports whether processes need the codec. The plugin's mu is held.
 func (c *codec) inUse() bool { return c.users+c.directions > 0 }
 
-// Release ends one use of a codec that Configure returned. When all uses have ended, and all directions are closed, the codec is
-// dropped in every process. A direction that is opened on it later configures it again.
+// Release ends one use of a codec that Configure returned. When every use has ended and every direction is closed, each process drops
+// the codec. Opening a direction later configures the codec again. Release ignores a codec of another plugin.
 func (p *Plugin) Release(configured codeccall.Codec) {
 	c, ok := configured.(*codec)
 	if !ok || c.plugin != p {
@@ -47,8 +47,8 @@ func (p *Plugin) Release(configured codeccall.Codec) {
 	p.releaseUnused(c)
 }
 
-// acquire returns the codec with these options, or a new one that processes to come are not configured with yet. The caller is
-// one of its users.
+// acquire returns the codec with these settings, or a new one, and counts the caller as a user. Future processes are not configured
+// with a new one until remember adds it.
 func (p *Plugin) acquire(options json.RawMessage, maxFrame int) *codec {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,7 +60,7 @@ func (p *Plugin) acquire(options json.RawMessage, maxFrame int) *codec {
 	return c
 }
 
-// known returns the codec with these settings that processes to come are configured with, or nil. p.mu is held.
+// known returns the codec with settings s that future processes are configured with, or nil. p.mu is held.
 func (p *Plugin) known(s settings) *codec {
 	for _, c := range p.codecs {
 		if c.settings() == s {
@@ -70,8 +70,8 @@ func (p *Plugin) known(s settings) *codec {
 	return nil
 }
 
-// remember has processes to come configured with c. Where another call of Configure was faster with the same options, that
-// one's codec gets c's user and is returned.
+// remember makes sure that future processes are configured with c, and returns c. If a concurrent Configure has added a codec with the
+// same settings first, remember moves c's user to that codec and returns that codec.
 func (p *Plugin) remember(c *codec) *codec {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,7 +89,7 @@ func (p *Plugin) remember(c *codec) *codec {
 	return c
 }
 
-// add appends c to the codecs that processes to come are configured with, and configures the spares. p.mu is held.
+// add appends c to the codecs that future processes are configured with, and configures the spares with it. p.mu is held.
 func (p *Plugin) add(c *codec) {
 	c.released = false
 	p.codecs = append(p.codecs, c)
@@ -97,11 +97,11 @@ func (p *Plugin) add(c *codec) {
 		return
 	}
 	for _, in := range p.spares {
-		p.work.Go(func() { _, _ = in.configured(p.ctx, c) }) // if it fails, it does so again when it matters
+		p.work.Go(func() { _, _ = in.configured(p.ctx, c) }) // the entry keeps an error for the first call
 	}
 }
 
-// opened counts a direction of c.
+// opened counts an opened direction of c.
 func (p *Plugin) opened(c *codec) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,7 +111,7 @@ func (p *Plugin) opened(c *codec) {
 	}
 }
 
-// closedDirection counts a direction of c no longer.
+// closedDirection counts a closed direction of c.
 func (p *Plugin) closedDirection(c *codec) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,7 +119,7 @@ func (p *Plugin) closedDirection(c *codec) {
 	p.releaseUnused(c)
 }
 
-// releaseUnused drops c in every process if it is not in use. p.mu is held.
+// releaseUnused makes every process drop c if c is not in use. p.mu is held.
 func (p *Plugin) releaseUnused(c *codec) {
 	if c.inUse() || c.released {
 		return
@@ -138,7 +138,7 @@ func (p *Plugin) releaseUnused(c *codec) {
 	}
 }
 
-// release has the process drop what e has of c.
+// release makes the process drop e's codec. If the process can't release codecs, release keeps the codec in in.kept for later use.
 func (in *instance) release(c *codec, e *entry) {
 	p := in.plugin
 	<-e.ready
@@ -163,7 +163,7 @@ func (in *instance) release(c *codec, e *entry) {
 	}
 }
 
-// takeKept returns what a process that can't release codecs has of one with the settings of c, or nil.
+// takeKept removes the codec with the settings of c from in.kept and returns it, or returns nil if there is none.
 func (in *instance) takeKept(c *codec) codeccall.Codec {
 	in.plugin.mu.Lock()
 	defer in.plugin.mu.Unlock()

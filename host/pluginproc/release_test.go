@@ -13,7 +13,7 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// A process drops a codec when it has no user and its last direction is closed, which is after the calls that were under way.
+// A process drops a codec when the codec has no user and its last direction is closed, which happens after its calls have ended.
 func TestRelease(t *testing.T) {
 	onPlanes(t, func(t *testing.T, plane DataPlane) {
 		p := mustStart(t, by(plane, program(t, "good")), quick(newJournal()))
@@ -24,7 +24,7 @@ func TestRelease(t *testing.T) {
 		defer listener.Close()
 		stays := newTalk(mustConfigure(t, p))
 		for round := range 3 {
-			c, err := p.Configure(testContext(t), json.RawMessage(`{}`), 1000) // the same again and again
+			c, err := p.Configure(testContext(t), json.RawMessage(`{}`), 1000) // the same codec each time
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,14 +50,14 @@ func TestRelease(t *testing.T) {
 				t.Errorf("a call of a direction that was open: %v", err)
 			}
 			busy.direction.Close()
-			busy.direction.Close() // to close it again does nothing
+			busy.direction.Close() // closing it again does nothing
 			if got := p.Status().Codecs; got != 1 {
 				t.Errorf("after all calls, the plugin has %d codecs, want 1", got)
 			}
 			if err := stays.say(testContext(t), "!held 1"); err != nil {
 				t.Error(err)
 			}
-			again := newTalk(c) // of a codec that is released
+			again := newTalk(c) // uses a released codec
 			if err := again.say(testContext(t), "hi"); err != nil {
 				t.Errorf("a codec that is used again: %v", err)
 			}
@@ -69,7 +69,7 @@ func TestRelease(t *testing.T) {
 	})
 }
 
-// Codecs are configured and released side by side with calls on them.
+// Codecs are configured and released while calls on them are made.
 func TestReleaseWhileOthersConfigure(t *testing.T) {
 	onPlanes(t, func(t *testing.T, plane DataPlane) {
 		p := mustStart(t, by(plane, program(t, "good")), quick(newJournal()))
@@ -115,7 +115,7 @@ func (f *fleet) add(one *fake) *fake {
 	return one
 }
 
-// expect waits until all is quiet, and compares what the processes that live hold.
+// expect waits until no goroutine has work to do, and checks the number of live processes and the codecs that each holds.
 func (f *fleet) expect(t *testing.T, what string, processes int, limits ...int) {
 	t.Helper()
 	synctest.Wait()
@@ -205,7 +205,7 @@ func TestReleaseInAllProcesses(t *testing.T) {
 		suspect := make(chan error)
 		go func() { suspect <- decode(t.Context(), first, "poison") }()
 		<-apart
-		f.expect(t, "a call is made apart", 3, 1, 4) // the current one, that for suspects, and a spare
+		f.expect(t, "a call is made apart", 3, 1, 4) // the current process, the one for suspects, and a spare
 		p.Release(all[3])
 		f.expect(t, "released in the process for suspects", 3, 1)
 		close(goOn)
@@ -218,7 +218,7 @@ func TestReleaseInAllProcesses(t *testing.T) {
 	})
 }
 
-// A process that is on its way up is not left with codecs that were released meanwhile.
+// A process that is coming up does not end up with codecs that are released in the meantime.
 func TestReleaseWhileAProcessStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began, goOn := make(chan struct{}), make(chan struct{})
@@ -243,8 +243,8 @@ func TestReleaseWhileAProcessStarts(t *testing.T) {
 		}
 		f.all[0].die()
 		<-began
-		p.Release(all[0]) // which is being configured
-		p.Release(all[2]) // which would be the last
+		p.Release(all[0]) // the codec that is being configured
+		p.Release(all[2]) // the codec that would be configured last
 		close(goOn)
 		f.expect(t, "up again", 1, 2)
 	})
@@ -274,7 +274,7 @@ func TestProcessThatCannotRelease(t *testing.T) {
 	})
 }
 
-// Options that are refused leave nothing in the plugin.
+// Refused options leave nothing in the plugin.
 func TestRefusedOptionsAreNotKept(t *testing.T) {
 	p := mustStart(t, program(t, "good"), quick(newJournal()))
 	for range 3 {

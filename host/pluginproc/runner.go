@@ -19,33 +19,33 @@ import (
 	"github.com/framehost/framehost/codecs/codecshm"
 )
 
-// drainTime is how long output is still read after a process has ended. What it wrote is in the pipe by then; only
-// a descendant that inherited the pipe, and got out of the process group, can keep it open.
+// drainTime is how long the host still reads output after a process has ended. Everything that the process wrote is in the pipe by
+// then; only a descendant that inherited the pipe and left the process group can keep the pipe open.
 const drainTime = 250 * time.Millisecond
 
-// A runner is one process, as go-plugin wants to see it (runner.Runner). go-plugin's own would wait for the output to
-// end before it waits for the process, would leave what the process started, and passes the output on unbounded.
+// A runner starts and ends one process; it is the runner.Runner that go-plugin uses. go-plugin's own runner waits for the end of the
+// output before it waits for the process, does not end what the process started, and passes on output without limit.
 type runner struct {
 	name   string
 	image  *image
 	stdout *handshakeFilter
 	stderr *stderrLog
 
-	env        []string // set before Start, as are:
-	inherited  *os.File // what the process finds by codecshm.Variable; nil: nothing
+	env        []string // env, inherited and socketDir are set before Start
+	inherited  *os.File // the process finds its descriptor in codecshm.Variable; nil: none
 	socketDir  string
-	fromStdout *io.PipeReader // go-plugin's ends
+	fromStdout *io.PipeReader // go-plugin reads from these two
 	fromStderr *io.PipeReader
 
-	exited   chan struct{} // closed when the process was reaped, or never started, and its output has been read
-	startErr error         // why it did not start; set before exited is closed, as is:
-	state    *os.ProcessState
+	exited   chan struct{}    // closed when the process was reaped, or never started, and its output has been read
+	startErr error            // why the process did not start; set before exited is closed
+	state    *os.ProcessState // how the process ended; set before exited is closed
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	process *os.Process
-	begun   bool // Start was called
+	begun   bool // Start was called, or never will be
 	killed  bool // kill was called
-	reaped  bool // the process number may be another's
+	reaped  bool // another process may have the process number
 }
 
 func newRunner(spec *Spec, im *image, log hclog.Logger) *runner {
@@ -66,9 +66,9 @@ func (r *runner) Start(context.Context) error {
 	return <-started
 }
 
-// run starts the process and stays with it to its end. Both happen on one operating system thread, for on Linux a
-// process asks to be killed when its parent dies, and the parent in question is the thread that started it: a thread
-// that the Go runtime retires would take the plugin with it.
+// run starts the process and returns after it has ended. It locks its operating system thread: on Linux the process asks to be
+// killed when its parent dies, and that parent is the thread that started it. If the Go runtime ended the thread, the plugin
+// would be killed.
 func (r *runner) run(started chan<- error) {
 	defer close(r.exited)
 	runtime.LockOSThread()
@@ -77,7 +77,7 @@ func (r *runner) run(started chan<- error) {
 	cmd, pipes, err := r.launch()
 	if err != nil {
 		r.startErr = err
-		_ = r.stdout.to.Close() // ends of pipes in this process: closing them can't fail
+		_ = r.stdout.to.Close() // closing an in-process pipe can't fail
 		_ = r.stderr.to.Close()
 		started <- err
 		return
@@ -90,16 +90,16 @@ func (r *runner) run(started chan<- error) {
 	reap(cmd, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		killGroup(cmd.Process) // what the plugin started ends with it
+		killGroup(cmd.Process) // ends the processes that the plugin started
 		r.reaped = true
 	})
 	r.state = cmd.ProcessState
 
 	pipes.stdin.Close()
 	deadline := time.Now().Add(drainTime)
-	_ = pipes.stdout.SetReadDeadline(deadline) // fails only where reading has ended
+	_ = pipes.stdout.SetReadDeadline(deadline) // fails only if reading has ended
 	_ = pipes.stderr.SetReadDeadline(deadline)
-	// A logger that blocks may hold up a pump: it is let go by closing what it writes to.
+	// A logger that blocks may block a pump. Closing the pipe that the pump writes to ends the pump.
 	letGo := time.AfterFunc(drainTime, func() { _ = r.stdout.to.Close(); _ = r.stderr.to.Close() })
 	pumps.Wait()
 	letGo.Stop()
@@ -107,13 +107,13 @@ func (r *runner) run(started chan<- error) {
 	pipes.stderr.Close()
 }
 
-// pump hands on what the process writes, until that ends, and then tells to.
+// pump copies the output of a process from from to to, and closes to when the output ends.
 func pump(to io.WriteCloser, from io.Reader) {
 	_, _ = io.Copy(to, from) // neither writer fails; reading ends with the process
 	to.Close()
 }
 
-// hostPipes are the host's ends.
+// hostPipes are one side's ends, the host's or the plugin's, of the three pipes to a process.
 type hostPipes struct{ stdin, stdout, stderr *os.File }
 
 func (r *runner) launch() (*exec.Cmd, *hostPipes, error) {
@@ -132,7 +132,7 @@ func (r *runner) launch() (*exec.Cmd, *hostPipes, error) {
 	}
 	defer plugin.close()
 
-	// Under the lock, so that Kill either prevents the start or finds the process.
+	// The lock ensures that kill either prevents the start or finds the process.
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.killed {
@@ -141,11 +141,11 @@ func (r *runner) launch() (*exec.Cmd, *hostPipes, error) {
 	}
 	var started *exec.Cmd
 	err = r.image.start(func(cmd *exec.Cmd) error {
-		// Pipes as they are, rather than io.Readers, so that exec has nothing to wait for but the process.
+		// With files, rather than io.Readers and io.Writers, cmd.Wait waits for the process only.
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = plugin.stdin, plugin.stdout, plugin.stderr
 		cmd.Env = r.env
 		if r.inherited != nil {
-			const first = 3 // behind the standard three
+			const first = 3 // after the standard three
 			cmd.Env = append(slices.Clip(cmd.Env), codecshm.Variable+"="+strconv.Itoa(first+len(cmd.ExtraFiles)))
 			cmd.ExtraFiles = append(cmd.ExtraFiles, r.inherited)
 		}
@@ -169,7 +169,7 @@ func (p *hostPipes) close() {
 	}
 }
 
-// kill ends the process and everything in its group, now. It does not wait, and may be called at any time.
+// kill ends the process and everything in its group at once, or prevents its start. It does not wait, and may be called at any time.
 func (r *runner) kill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -182,7 +182,7 @@ func (r *runner) kill() {
 	}
 }
 
-// abandon is kill for when go-plugin will not call Start any more, if it has not.
+// abandon kills the process, and closes exited if Start was not called. Call it only when go-plugin will not call Start any more.
 func (r *runner) abandon() {
 	r.kill()
 	r.mu.Lock()
@@ -193,7 +193,7 @@ func (r *runner) abandon() {
 	}
 }
 
-// ending tells how the process ended; "" where that was the host's doing. It is for after exited.
+// ending returns how the process ended, or "" if the host killed it or it was never started. Call it only after exited is closed.
 func (r *runner) ending() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -203,7 +203,7 @@ func (r *runner) ending() string {
 	return r.state.String()
 }
 
-// endedByItself reports whether the process exited, or died of a fault, rather than was killed. It is for after exited.
+// endedByItself reports whether the process exited or died of a fault, rather than being killed. Call it only after exited is closed.
 func (r *runner) endedByItself() bool { return r.state != nil && !fromOutside(r.state) }
 
 // Kill implements runner.Runner.
@@ -212,7 +212,7 @@ func (r *runner) Kill(context.Context) error {
 	return nil
 }
 
-// Wait implements runner.Runner. How the process ended is for its Plugin to tell, not for go-plugin to log.
+// Wait implements runner.Runner. It never returns an error: the Plugin logs how the process ended, so go-plugin need not.
 func (r *runner) Wait(context.Context) error {
 	<-r.exited
 	return nil
@@ -227,7 +227,7 @@ func (r *runner) Stderr() io.ReadCloser { return r.fromStderr }
 // Name implements runner.Runner.
 func (r *runner) Name() string { return r.name }
 
-// ID implements runner.Runner: the process number, or "" as long as there is no process.
+// ID implements runner.Runner. It returns the process number, or "" while there is no process.
 func (r *runner) ID() string {
 	if pid := r.pid(); pid != 0 {
 		return strconv.Itoa(pid)
@@ -244,11 +244,11 @@ func (r *runner) pid() int {
 	return r.process.Pid
 }
 
-// Diagnose implements runner.Runner. See diagnose for what is told about a plugin that did not start.
+// Diagnose implements runner.Runner. It returns nothing: osProcess.diagnose describes a plugin that did not start.
 func (r *runner) Diagnose(context.Context) string { return "" }
 
-// PluginToHost implements runner.Runner. A plugin says where it listens, and is not to make its host connect to just
-// anywhere, nor by way of a path that others could have put a socket at.
+// PluginToHost implements runner.Runner. The plugin chooses the address where it listens, so PluginToHost restricts it: a plugin must
+// not make its host connect to other machines, or to a path where another user could have put a socket.
 func (r *runner) PluginToHost(network, address string) (string, string, error) {
 	switch network {
 	case "unix":

@@ -14,10 +14,10 @@ import (
 	"github.com/framehost/framehost/host/internal/intruder"
 )
 
-// A scribbler is a child of a plugin that lives on when that dies, and then overwrites all that the plugin shared with
-// its host. The test holds a connection to it, which ends it.
+// A scribbler is a child of a plugin that outlives the plugin and then overwrites all memory that the plugin shared with its host. The test
+// has a connection to the scribbler; closing it ends the scribbler.
 
-// startScribblerOnce starts a scribbler unless SCRIBBLER_ONCE exists, which it then does.
+// startScribblerOnce starts a scribbler unless the file SCRIBBLER_ONCE exists. It creates the file.
 func startScribblerOnce() {
 	f, err := os.OpenFile(os.Getenv("SCRIBBLER_ONCE"), os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -34,7 +34,7 @@ func startScribblerOnce() {
 	}
 	theirs := os.NewFile(uintptr(pair[1]), "scribbler")
 	cmd := exec.Command(path, programCommand, "scribbler")
-	// Without what its host would know it by, so that it lives on.
+	// Without the variable by which the host would find and kill it.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(line string) bool { return strings.HasPrefix(line, markVariable+"=") })
 	cmd.Stderr, cmd.SysProcAttr, cmd.ExtraFiles = os.Stderr, detachedAttr(), []*os.File{theirs}
 	if err := cmd.Start(); err != nil {
@@ -55,7 +55,7 @@ func startScribblerOnce() {
 	}
 }
 
-// scribble is what a scribbler does. It tells the test when it has begun.
+// scribble is the main function of a scribbler. It reports to the test when it has begun.
 func scribble() {
 	conn, err := net.Dial("unix", os.Getenv("HOLDER_SOCKET"))
 	if err != nil {
@@ -82,7 +82,7 @@ func scribble() {
 	}
 }
 
-// receiveMemory maps memory that comes by socket, for writing where that can be. It returns false at the end.
+// receiveMemory receives memory from a socket and maps it, for writing if possible. It returns false at the end of the socket's data.
 func receiveMemory(socket int) bool {
 	rights := make([]byte, unix.CmsgSpace(4))
 	n, rn, _, _, err := unix.Recvmsg(socket, make([]byte, 1), rights, 0)

@@ -8,16 +8,16 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc"
 )
 
-// serveCommand is the first argument with which a program that holds built-in plugins is asked to serve one, the
-// second being its name.
+// serveCommand is the first argument that makes a program with built-in plugins serve one of them. The second argument is the plugin's
+// name.
 const serveCommand = "serve-plugin"
 
-// ServeIfAsked makes this process a plugin process if it was launched as one: if a host left its handshake in the
-// environment, and the arguments ask for a built-in plugin. It then serves the codec that lookup returns, or says that
-// there is none, and never returns; otherwise it does nothing.
+// ServeIfAsked makes this process a plugin process if it was launched as one: that is, if the environment holds the handshake of a host
+// and the arguments name a built-in plugin. It then serves the codec that lookup returns and exits the program when serving ends. If
+// lookup returns false, it writes an error to standard error and exits with status 1. Otherwise it does nothing.
 //
-// A program with built-in plugins calls it first in main, and so do the tests of packages that start such plugins, for
-// then the test binary is what is launched:
+// A program with built-in plugins calls ServeIfAsked first in main. The tests of packages that start built-in plugins must call it too,
+// because then the host launches the test binary:
 //
 //	func TestMain(m *testing.M) {
 //		pluginproc.ServeIfAsked(builtin.Lookup)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// The address of a Unix socket holds 104 bytes on the BSDs and macOS and 108 on Linux, with a final NUL. go-plugin puts
-// a directory and a socket with random names of up to 10 digits below ours.
+// The address of a Unix socket has at most 104 bytes on the BSDs and macOS and 108 on Linux, including a final NUL. Below a socket
+// directory, go-plugin creates a directory and a socket with random names of up to 10 digits.
 const (
 	maxSocketPath = 103
 	socketPattern = "framehost-"
@@ -19,11 +19,11 @@ const (
 	belowBase     = len("/"+socketPattern+"4294967295") + len("/plugin-dir4294967295") + len("/plugin4294967295")
 )
 
-// A privateDir is a directory that only this user can enter, for as long as this process needs it. It is locked as long: another
-// framehost knows by that whether its owner is gone, and then removes it.
+// A privateDir is a temporary directory that only this user can enter. This process holds a lock on it while it needs the directory.
+// Another framehost that finds the directory unlocked knows that its owner is gone, and removes it.
 type privateDir struct {
 	path string
-	lock *os.File // nil where directories can't be locked
+	lock *os.File // nil if directories can't be locked
 	once sync.Once
 }
 
@@ -36,17 +36,18 @@ func newPrivateDir(base, pattern string) (*privateDir, error) {
 	return &privateDir{path: path, lock: lockDir(path)}, nil
 }
 
-// remove removes the directory, with what is in it. To do it again does nothing.
+// remove removes the directory and everything in it. Later calls do nothing.
 func (d *privateDir) remove() {
 	d.once.Do(func() {
-		_ = os.RemoveAll(d.path) // what can't be removed is left for the system to clean up
+		_ = os.RemoveAll(d.path) // the system will clean up anything that can't be removed
 		if d.lock != nil {
 			d.lock.Close()
 		}
 	})
 }
 
-// newSocketDir makes a directory for the sockets of one process under the first of the usual places whose name is short enough.
+// newSocketDir makes a directory for the sockets of one process. It makes the directory below the temporary directory, XDG_RUNTIME_DIR
+// or /tmp: the first of these that has a short enough path and lets it make one.
 func newSocketDir() (*privateDir, error) {
 	var errs []error
 	for _, base := range []string{os.TempDir(), os.Getenv("XDG_RUNTIME_DIR"), "/tmp"} {
@@ -67,24 +68,24 @@ func newSocketDir() (*privateDir, error) {
 	return nil, fmt.Errorf("directory for plugin sockets: %w", errors.Join(errs...))
 }
 
-// leftFor is how old a directory is at least that is swept: a younger one may be about to be locked.
+// leftFor is the least age of a directory that sweep may remove: the owner of a younger one may not have locked it yet.
 const leftFor = time.Minute
 
-var swept sync.Map // places, by name
+var swept sync.Map // directories that sweepOnce has swept, by path
 
-// sweepOnce removes what processes that are gone have left in base, the first time that it is called for base.
+// sweepOnce calls sweep for base, the first time that it is called for base.
 func sweepOnce(base string) {
 	if _, done := swept.LoadOrStore(base, true); !done {
 		sweep(base, time.Now().Add(-leftFor))
 	}
 }
 
-// sweep removes the private directories in base that were made before, and whose owners are gone: a host that was killed while a plugin
-// came up could not remove them itself.
+// sweep removes the private directories in base that were last modified before before and whose owners are gone: a host that was killed
+// while a plugin came up could not remove them itself.
 func sweep(base string, before time.Time) {
 	entries, err := os.ReadDir(base)
 	if err != nil {
-		return // then none can be made there either
+		return // framehost can't make directories there either
 	}
 	for _, entry := range entries {
 		if !entry.IsDir() || !isPrivateDir(entry.Name()) {
@@ -95,14 +96,14 @@ func sweep(base string, before time.Time) {
 		if err != nil || info.ModTime().After(before) || info.Mode().Perm() != 0o700 {
 			continue
 		}
-		if lock := lockDir(path); lock != nil { // which fails for another user's too
+		if lock := lockDir(path); lock != nil { // lockDir also fails for another user's directory
 			_ = os.RemoveAll(path)
 			lock.Close()
 		}
 	}
 }
 
-// isPrivateDir reports whether name is one that newPrivateDir makes.
+// isPrivateDir reports whether name is a name that newPrivateDir gives to a directory.
 func isPrivateDir(name string) bool {
 	digits, ok := strings.CutPrefix(name, imagePattern)
 	if !ok {

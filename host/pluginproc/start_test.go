@@ -138,7 +138,7 @@ func TestStartRefusesSpecs(t *testing.T) {
 	}
 }
 
-// Whoever chose needn't be told why; whoever did not, is.
+// Status gives the reason for the data plane only if the spec does not choose it.
 func TestStatusTellsTheDataPlane(t *testing.T) {
 	for asked, reasoned := range map[DataPlane]bool{"": true, Auto: true, GRPC: false} {
 		s := mustStart(t, Spec{Name: "numbered", DataPlane: asked}, Options{}).Status()
@@ -221,7 +221,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 }
 
-// Once a plugin is connected, nothing is left to remove: not by a host that is killed, and not by its plugins either.
+// Once a plugin is connected, a host that is killed leaves nothing to remove, and neither do its plugins.
 func TestNothingToRemoveOnceConnected(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "none")
 	if err != nil {
@@ -238,7 +238,7 @@ func TestNothingToRemoveOnceConnected(t *testing.T) {
 	}
 }
 
-// What hosts that are gone have left behind is removed, and nothing else.
+// sweep removes the directories of hosts that are gone, and nothing else.
 func TestSweep(t *testing.T) {
 	base := t.TempDir()
 	old := time.Now().Add(-time.Hour)

@@ -6,25 +6,25 @@ import (
 	"github.com/framehost/framehost/codecs"
 )
 
-// A Status is how a plugin is doing at a moment.
+// A Status is the state of a plugin at one moment.
 type Status struct {
 	Name            string
 	Path            string      // of the program; empty: built in
-	Codec           codecs.Info // as the process that came up last says
-	DataPlane       string      // by which calls to the process that came up last travel: grpc or shm
-	DataPlaneReason string      // why by that one; empty: Spec.DataPlane names it
-	PID             int         // of the process; 0: none is up
-	Spares          []int       // processes that are up and take over when that one ends
-	Since           time.Time   // when it came up or, if none is up, when the last one ended
-	Restarts        int         // processes that ended without being asked to
-	LastError       error       // why the last of those ended, or why no other could be started; nil: never
-	LastErrorAt     time.Time   // zero: never
-	Outstanding     int         // calls under way in the process
-	Calls           uint64      // calls sent to the process
-	Codecs          int         // configured
+	Codec           codecs.Info // as described by the last current process
+	DataPlane       string      // of the last current process: grpc or shm
+	DataPlaneReason string      // why that data plane was chosen; empty: Spec.DataPlane names it
+	PID             int         // number of the current process, which makes the calls; 0: none is up
+	Spares          []int       // numbers of the spare processes, in the order in which they will take over
+	Since           time.Time   // when the current process came up or, if none is up, when the last one ended
+	Restarts        int         // processes, spares included, that ended although they were still needed
+	LastError       error       // why the last of these ended, or why a launch failed; nil: neither has happened
+	LastErrorAt     time.Time   // when LastError happened; zero: never
+	Outstanding     int         // calls under way in the current process
+	Calls           uint64      // calls sent to the current process so far
+	Codecs          int         // configured codecs
 }
 
-// Status tells how the plugin is doing.
+// Status returns the state of the plugin.
 func (p *Plugin) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()

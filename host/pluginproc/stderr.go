@@ -16,43 +16,42 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Bounds of what is logged of a plugin's standard error.
+// Limits on what the host logs of a plugin's standard error.
 const (
 	maxLine      = 8 << 10 // bytes of a line; the rest is dropped
 	linesBurst   = 200     // lines at once, such as the trace of a panic
 	linesPerSec  = 50      // lines a second in the long run
-	tailLines    = 10      // lines that are kept to tell what happened when the process dies
-	maxTailBytes = 300     // of each of those
+	tailLines    = 10      // last lines, kept for the error when the process dies
+	maxTailBytes = 300     // bytes kept of each of these
 )
 
-// A stderrLog is what stands between a process's standard error and go-plugin, which logs it. go-plugin takes a
-// line that is JSON for a record of hclog's, panics (and the host with it) when its "@message", "@level" or
-// "@timestamp" is anything but a string, and passes on as many lines, of any bytes, as the plugin cares to write. What
-// gets past a stderrLog is harmless: printable UTF-8 in lines of bounded length and rate, in which those three are
-// strings.
+// A stderrLog filters the standard error of a process before it reaches go-plugin, which logs it. Without the filter, go-plugin
+// parses a line of JSON as an hclog record, panics (and the host with it) if "@message", "@level" or "@timestamp" is not a string, and
+// logs as many lines, of any bytes, as the plugin writes. A stderrLog passes on printable UTF-8 only, in lines of limited length
+// and rate, in which those three values are strings.
 //
-// Two streams end in it. Standard error itself; and, since go-plugin exchanges os.Stderr in a plugin written in Go
-// for a pipe that it reads itself, what comes by way of go-plugin.
+// A stderrLog has two input streams: standard error itself; and, because in a plugin written in Go go-plugin replaces os.Stderr by a
+// pipe, the lines that go-plugin reads from that pipe.
 type stderrLog struct {
 	to *io.PipeWriter
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	limiter *rate.Limiter
-	dropped int // lines since the last that was passed on
-	tail    []string
-	reason  string // the line in which a Go program says why it died
+	dropped int      // lines dropped since the last that was passed on
+	tail    []string // last lines, oldest first
+	reason  string   // the last line with which a Go program says why it died ("panic: " or "fatal error: ")
 }
 
 func newStderrLog() *stderrLog { return &stderrLog{limiter: rate.NewLimiter(linesPerSec, linesBurst)} }
 
-// stream returns a writer for one of the streams.
+// stream returns a writer for one of the input streams.
 func (l *stderrLog) stream() *stderrStream { return &stderrStream{log: l} }
 
-// A stderrStream takes one stream apart into lines. Its Write never fails.
+// A stderrStream splits one stream into lines. Its Write never fails.
 type stderrStream struct {
 	log    *stderrLog
-	line   []byte // unfinished, at most maxLine bytes of it
-	longer int    // bytes of it that were dropped
+	line   []byte // the first maxLine bytes of the unfinished line
+	longer int    // bytes of the unfinished line that were dropped
 }
 
 func (s *stderrStream) Write(p []byte) (int, error) {
@@ -69,8 +68,7 @@ func (s *stderrStream) Write(p []byte) (int, error) {
 	}
 }
 
-// Close says that the process has ended, and nothing will follow on any stream. An unfinished line is passed on for
-// what it is.
+// Close passes on an unfinished line and closes the log. Call it when the process has ended and nothing will follow on any stream.
 func (s *stderrStream) Close() error {
 	if len(s.line) > 0 {
 		s.finish()
@@ -84,7 +82,7 @@ func (s *stderrStream) keep(p []byte) {
 	s.longer += len(p) - room
 }
 
-// finish passes on the line that has been kept.
+// finish passes on the current line and starts the next.
 func (s *stderrStream) finish() {
 	line := bytes.TrimSuffix(s.line, []byte("\r"))
 	clean := ""
@@ -101,7 +99,7 @@ func (s *stderrStream) finish() {
 	s.log.logLine(clean)
 }
 
-// logLine remembers a line and passes it on, if the rate allows.
+// logLine adds line to the tail and passes it on if the rate allows.
 func (l *stderrLog) logLine(line string) {
 	l.mu.Lock()
 	l.remember(line)
@@ -110,21 +108,21 @@ func (l *stderrLog) logLine(line string) {
 		l.mu.Unlock()
 		return
 	}
-	confession := l.droppedNotice()
+	notice := l.droppedNotice()
 	l.mu.Unlock()
-	// Not under the lock, for a logger may block. It fails when go-plugin has lost interest.
-	_, _ = io.WriteString(l.to, confession+line+"\n")
+	// Outside the lock, because a logger may block. The write fails when go-plugin does not read any more.
+	_, _ = io.WriteString(l.to, notice+line+"\n")
 }
 
 func (l *stderrLog) close() error {
 	l.mu.Lock()
-	confession := l.droppedNotice()
+	notice := l.droppedNotice()
 	l.mu.Unlock()
-	_, _ = io.WriteString(l.to, confession)
+	_, _ = io.WriteString(l.to, notice)
 	return l.to.Close()
 }
 
-// droppedNotice returns a line that says how many lines were dropped since the last one; "" if none was.
+// droppedNotice returns a line that says how many lines were dropped since the last notice, or "" if none were. l.mu is held.
 func (l *stderrLog) droppedNotice() string {
 	if l.dropped == 0 {
 		return ""
@@ -148,7 +146,8 @@ func (l *stderrLog) remember(line string) {
 	l.tail = append(l.tail, line)
 }
 
-// last returns the last lines; before them, where a trace has pushed it out, the one that says why the process died.
+// last returns the last lines. If the line that says why the process died is not among them, because a long trace followed it, last puts
+// that line and "..." first.
 func (l *stderrLog) last() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,7 +157,7 @@ func (l *stderrLog) last() []string {
 	return slices.Clone(l.tail)
 }
 
-// cleanJSON returns line as a record of hclog's that go-plugin can take, or "" if it is no JSON object.
+// cleanJSON returns line as an hclog record that go-plugin can parse, or "" if line is not a JSON object.
 func cleanJSON(line []byte) string {
 	var record map[string]any
 	if !bytes.HasPrefix(line, []byte("{")) || json.Unmarshal(line, &record) != nil {
@@ -171,7 +170,7 @@ func cleanJSON(line []byte) string {
 			record[key] = fmt.Sprint(value)
 		}
 	}
-	// A timestamp that is none would make go-plugin log the whole record as text.
+	// If it could not parse the timestamp, go-plugin would log the whole record as text.
 	if at, ok := record["@timestamp"].(string); ok {
 		if _, err := time.Parse("2006-01-02T15:04:05.000000Z07:00", at); err != nil {
 			delete(record, "@timestamp")
@@ -185,7 +184,7 @@ func cleanJSON(line []byte) string {
 	return string(clean)
 }
 
-// cleanValue makes the strings of a decoded JSON value printable, the names in it too: hclog writes them as they are.
+// cleanValue makes all strings and names in a decoded JSON value printable, because hclog writes them unchanged.
 func cleanValue(v any) any {
 	switch v := v.(type) {
 	case string:
@@ -204,8 +203,8 @@ func cleanValue(v any) any {
 	return v
 }
 
-// cleanLine writes bytes that are not printable UTF-8 as escapes, so that they can't end the line, move the cursor, or
-// make up log lines of their own. A tab becomes a blank.
+// cleanLine replaces everything that is not printable UTF-8 by escapes, so that it can't end the line, move the cursor or forge log
+// lines. A tab becomes a space.
 func cleanLine(line []byte) string {
 	var clean strings.Builder
 	for len(line) > 0 {

@@ -64,7 +64,7 @@ func TestStderrRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lines, log := passed(func(w io.WriteCloser) {
 			_, _ = io.WriteString(w, strings.Repeat("flood\n", linesBurst+1000))
-			time.Sleep(time.Second) // of the bubble
+			time.Sleep(time.Second) // fake time
 			_, _ = io.WriteString(w, "later\n"+strings.Repeat("flood\n", linesPerSec+5)+"panic: at last\n")
 		})
 		if want := linesBurst + 1 + linesPerSec + 1; len(lines) != want {

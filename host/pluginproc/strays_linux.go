@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSweeps bounds how often strays are looked for: one may start another while it is being found.
+// maxSweeps limits how often killStrays searches all processes: a stray may start another during the search.
 const maxSweeps = 10
 
-// killStrays ends what a process, which has ended, had started in sessions or groups of their own, and returns when none is left. They
-// are known by mark, a string of the environment that they inherited and that no other process has. One that gave itself
-// another environment is not found.
+// killStrays kills the processes that an ended plugin process had started in sessions or groups of their own. It returns when it finds
+// none, or after maxSweeps searches. It recognizes them by mark, an environment entry that they inherited and that no other process
+// has. It does not find a process that has changed its environment.
 func killStrays(mark string) {
 	for range maxSweeps {
 		if !killMarked(mark) {
@@ -33,12 +33,12 @@ func killMarked(mark string) (found bool) {
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		// By descriptor, so that what is killed is what was looked at, whoever has its number by then.
+		// A descriptor still refers to the process that was checked, even if another process has its number when the signal is sent.
 		fd, err := unix.PidfdOpen(pid, 0)
 		if err != nil {
 			continue
 		}
-		environment, err := os.ReadFile("/proc/" + entry.Name() + "/environ") // which fails for those of other users
+		environment, err := os.ReadFile("/proc/" + entry.Name() + "/environ") // fails for processes of other users
 		if err == nil && hasLine(environment, mark) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil {
 			found = true
 		}
@@ -47,7 +47,7 @@ func killMarked(mark string) (found bool) {
 	return found
 }
 
-// hasLine reports whether line is one of those of environment, which end with NUL.
+// hasLine reports whether line is an entry of environment, a list of entries that each end with NUL.
 func hasLine(environment []byte, line string) bool {
 	for len(environment) > 0 {
 		var one []byte

@@ -2,5 +2,5 @@
 
 package pluginproc
 
-// killStrays does nothing: what a plugin started in a group of its own ends when its pipes do.
+// killStrays does nothing: processes that a plugin started in groups of their own end when their pipes end.
 func killStrays(string) {}

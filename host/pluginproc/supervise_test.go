@@ -25,7 +25,7 @@ func decode(ctx context.Context, d codeccall.Direction, wire string) error {
 	return d.Decode(ctx, &codeccall.Decode{Wire: []byte(wire), Examined: 1, Left: 1}, &codeccall.Decoded{})
 }
 
-// dies is what a call is answered with by a process that it kills.
+// dies is the decode function of a fake that dies of each call.
 func dies(_ context.Context, f *fake, _ *codeccall.Decode) error {
 	f.die()
 	return fmt.Errorf("%w: no more", codeccall.ErrGone)
@@ -67,12 +67,12 @@ func TestBlame(t *testing.T) {
 	}
 }
 
-// Two calls kill every process they are made on, and many others are always under way with them.
+// Two calls kill every process on which they are made, while many other calls are always under way.
 func TestInnocentsAreNotBlamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		poison := func(ctx context.Context, f *fake, in *codeccall.Decode) error {
 			if string(in.Wire) == "poison" {
-				time.Sleep(time.Millisecond) // of the bubble; so that others are under way
+				time.Sleep(time.Millisecond) // fake time; so that other calls are under way
 				return dies(ctx, f, in)
 			}
 			select {
@@ -106,14 +106,14 @@ func TestInnocentsAreNotBlamed(t *testing.T) {
 	})
 }
 
-// Peers come one after the other, each with a call that kills every process it is made on. Others wait for no more than a
-// spare process to take over, or, where nobody knows which calls a process had begun, to be made apart.
+// Peers come one after the other, each with a call that kills every process on which it is made. Other calls wait only until a spare has
+// taken over or, if the host can't know which calls a process had begun, until they have been made apart.
 func TestAttackersHoldNobodyUp(t *testing.T) {
 	const attacks, others, launching = 6, 20, 100 * time.Millisecond
 	tests := []struct {
 		name        string
-		knows       bool          // the plane, which calls were begun
-		first, most time.Duration // that a call of another may take: at the first attack, and at those that follow
+		knows       bool          // whether the plane knows which calls were begun
+		first, most time.Duration // longest time that another peer's call may take: at the first attack, and at later ones
 	}{
 		{"the plane knows which calls were begun", true, 5 * time.Millisecond, 5 * time.Millisecond},
 		{"the plane does not know", false, 2 * launching, 20*time.Millisecond + others*2*time.Millisecond},
@@ -123,7 +123,7 @@ func TestAttackersHoldNobodyUp(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				answer := func(ctx context.Context, f *fake, in *codeccall.Decode) error {
 					if string(in.Wire) == "poison" {
-						time.Sleep(time.Millisecond / 2) // of the bubble; so that others are under way
+						time.Sleep(time.Millisecond / 2) // fake time; so that other calls are under way
 						return dies(ctx, f, in)
 					}
 					select {
@@ -190,8 +190,8 @@ func TestAttackersHoldNobodyUp(t *testing.T) {
 	}
 }
 
-// Peers reconnect as fast as they can, each time with a call that kills every process it is made on. They wait for processes to be
-// launched; others never do, once the first attack is over.
+// Peers reconnect as fast as they can, each time with a call that kills every process on which it is made. They wait for processes to be
+// launched; once the first attack is over, other peers never do.
 func TestAttackersThatReconnect(t *testing.T) {
 	const attackers, attacks, others, launching = 3, 5, 20, 100 * time.Millisecond
 	for name, knows := range map[string]bool{"the plane knows which calls were begun": true, "the plane does not know": false} {
@@ -199,7 +199,7 @@ func TestAttackersThatReconnect(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				answer := func(ctx context.Context, f *fake, in *codeccall.Decode) error {
 					if string(in.Wire) == "poison" {
-						time.Sleep(time.Millisecond / 2) // of the bubble; so that others are under way
+						time.Sleep(time.Millisecond / 2) // fake time; so that other calls are under way
 						return dies(ctx, f, in)
 					}
 					select {
@@ -259,7 +259,7 @@ func TestAttackersThatReconnect(t *testing.T) {
 					t.Errorf("another call was held up for %v: want less than half of the %v that a launch takes", longest, launching)
 				}
 				t.Logf("longest call of another: %v", longest)
-				time.Sleep(wary + time.Second) // of the bubble
+				time.Sleep(alertPeriod + time.Second) // fake time
 				synctest.Wait()
 				if got := len(p.Status().Spares); got != options.Spares {
 					t.Errorf("got %d spares a minute after the last attack, want %d", got, options.Spares)
@@ -269,7 +269,7 @@ func TestAttackersThatReconnect(t *testing.T) {
 	}
 }
 
-// One call always hangs. In a process with one thread it holds up all others.
+// One call always hangs. In a process with one thread, it holds up all other calls.
 func TestWhoIsOverdue(t *testing.T) {
 	const timeout = time.Second
 	for name, oneThread := range map[string]bool{"the process is well": false, "the process has one thread": true} {
@@ -319,7 +319,7 @@ func TestWhoIsOverdue(t *testing.T) {
 				}
 				all.Wait()
 				synctest.Wait()
-				// Two, and one more where at the second time nobody else was left to show that the process was well.
+				// Two; or three if, the second time, no other call was left to show that the process still answered.
 				if got := p.Status().Restarts; got > 3 {
 					t.Errorf("it cost %d processes, want 3 at most", got)
 				}
@@ -356,7 +356,7 @@ func TestCallMadeAgainHasNoMemory(t *testing.T) {
 				got = append(got, f.number, in.Examined, in.Left)
 			}
 		}
-		// The first call of a direction, and the second, which is made again apart, on the third process; and two that follow it.
+		// The first call of a direction; the second, which is made again apart, on the third process; and the next two.
 		if want := "[1 0 0 1 1 1 2 0 0 2 1 1 3 0 0]"; fmt.Sprint(got) != want {
 			t.Errorf("got process, examined, left: %v, want %v", got, want)
 		}
@@ -479,14 +479,14 @@ func TestPausesBetweenRestarts(t *testing.T) {
 				t.Errorf("pause %d took %v, want %v, give or take a half", i+1, got, most)
 			}
 		}
-		time.Sleep(settled) // of the bubble
+		time.Sleep(minUptime) // fake time
 		if got := pause(); got > 30*time.Millisecond {
 			t.Errorf("the pause after a long life took %v", got)
 		}
 	})
 }
 
-// A launch takes time that calls which are made again would have to wait for.
+// The next spare is not launched at once: the launch would take processor time from the calls that are made again.
 func TestSpareIsLaunchedAfterTheTakeover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var launched []time.Time
@@ -512,7 +512,7 @@ func TestSpareIsLaunchedAfterTheTakeover(t *testing.T) {
 		all[0].die()
 		synctest.Wait()
 		call()
-		time.Sleep(time.Second) // of the bubble
+		time.Sleep(time.Second) // fake time
 		synctest.Wait()
 		if len(launched) != 3 || launched[2].Sub(died) != takeover {
 			t.Fatalf("got launches at %v, want the third %v after %v", launched, takeover, died)
@@ -521,7 +521,7 @@ func TestSpareIsLaunchedAfterTheTakeover(t *testing.T) {
 		all[1].die()
 		synctest.Wait()
 		call()
-		all[2].die() // nothing is left to take over
+		all[2].die() // no spare is left to take over
 		synctest.Wait()
 		call()
 		if len(launched) < 4 || !launched[3].Equal(died) {
@@ -644,7 +644,8 @@ type immortal struct{ *fake }
 
 func (immortal) kill() {}
 
-// What a plugin ends a stream of calls with is in the log and in the status, made harmless; and it speaks against the call.
+// The error with which a plugin ends a stream of calls is in the log and in the status, with unprintable bytes escaped, and it counts
+// against the call.
 func TestPluginEndsAStream(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  error

@@ -9,13 +9,13 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// Why the host ends processes that have done nothing.
+// Reasons why the host ends a process that has done nothing wrong.
 var (
 	errReplaced  = errors.New("its program was replaced")
 	errNotNeeded = errors.New("not needed any more")
 )
 
-// guard stays with a process until its end, whatever it is used for, and then sees to what follows from that.
+// guard waits until the process has ended or must be ended, ends it, and takes it out of service.
 func (p *Plugin) guard(in *instance) {
 	select {
 	case <-in.done():
@@ -24,15 +24,15 @@ func (p *Plugin) guard(in *instance) {
 	case <-p.ctx.Done():
 	}
 	in.markFailed(in.Err())
-	in.mayDieByItself(p.ctx)
+	in.awaitExit(p.ctx)
 	in.kill()
 	<-in.done()
-	p.retire(in) // before the cleanup, which takes time that calls wait for
+	p.retire(in) // before the cleanup, so that calls need not wait for the cleanup
 	p.work.Go(in.cleanup)
 	p.kick()
 }
 
-// retire takes in, which has ended, out of service. If it was the current one, a spare takes over.
+// retire takes the ended process in out of service. If it was the current process, a spare takes over.
 func (p *Plugin) retire(in *instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -50,12 +50,12 @@ func (p *Plugin) retire(in *instance) {
 	if in.hangsOrMisbehaves() {
 		how = fmt.Sprintf("%v; it %s", in.cause, how)
 	}
-	if ended := in.ofItsStreams(); ended != "" {
+	if ended := in.streamError(); ended != "" {
 		how = fmt.Sprintf("%s; it %s", ended, how)
 	}
 	p.restarts++
-	p.noteError(fmt.Errorf("%s: process %d %s", p.spec.what(), in.pid(), how))
-	p.pausing = !in.wasUseful() && time.Since(in.since) < settled
+	p.noteError(fmt.Errorf("%s: process %d %s", p.spec.label(), in.pid(), how))
+	p.pausing = !in.wasUseful() && time.Since(in.since) < minUptime
 	if wasCurrent {
 		p.promote()
 	}
@@ -64,7 +64,7 @@ func (p *Plugin) retire(in *instance) {
 		"spare", p.current != nil, "error", how)
 }
 
-// promote has the first spare that is of use take over. p.mu is held.
+// promote makes the first usable spare the current process, if there is one. p.mu is held.
 func (p *Plugin) promote() {
 	if in := p.takeSpare(); in != nil {
 		p.publish(in)
@@ -73,10 +73,10 @@ func (p *Plugin) promote() {
 	}
 }
 
-// takeSpare returns the first spare that is of use, nil if there is none. p.mu is held.
+// takeSpare removes the first usable spare and returns it, or nil if there is none. p.mu is held.
 //
-// The program of a spare may have been replaced since it was started. To end a process is how a plugin is upgraded, so such a
-// spare is ended too.
+// takeSpare ends spares whose program file was replaced after they were started: an operator upgrades a plugin by replacing the file
+// and ending the process, so the process that follows must run the new program.
 func (p *Plugin) takeSpare() *instance {
 	for len(p.spares) > 0 {
 		in := p.spares[0]
@@ -101,7 +101,7 @@ func (p *Plugin) publish(in *instance) {
 	p.announce()
 }
 
-// kick has supply look whether processes are needed.
+// kick makes supply check whether processes are needed.
 func (p *Plugin) kick() {
 	select {
 	case p.kicked <- struct{}{}:
@@ -109,14 +109,14 @@ func (p *Plugin) kick() {
 	}
 }
 
-// launchesAtOnce is how many processes of a plugin are launched at a time: when one dies with no spare ready, calls in general and
-// those that are made apart would otherwise wait for one launch after the other. More would share the processors with the
-// first, which most calls wait for.
+// launchesAtOnce is how many processes of a plugin are launched at a time. With one, when a process dies and no spare is ready, ordinary
+// calls and calls made apart would wait for one launch after the other. With more than two, the launches would take processor time
+// from the first, which most calls wait for.
 const launchesAtOnce = 2
 
-// supply launches processes as they are needed: first for calls in general, then for those that are made apart, then as spares.
-// It pauses before that, longer each time, while launching fails or processes end before they are of any use; a process that
-// has answered calls, or that died of one, is replaced at once.
+// supply launches processes as they are needed: first for ordinary calls, then for calls made apart, then as spares. It pauses before
+// each launch, longer each time, while launches fail or processes end before they are of any use. It replaces at once a process that
+// has answered a call or may have died of one.
 func (p *Plugin) supply() {
 	pause := &backoff.ExponentialBackOff{
 		InitialInterval: p.options.MinRestartDelay, MaxInterval: p.options.MaxRestartDelay,
@@ -149,7 +149,7 @@ func (p *Plugin) supply() {
 	}
 }
 
-// addProcess launches a process, puts it into service, and stays with it until its end.
+// addProcess launches a process, puts it into service, and guards it until it has ended.
 func (p *Plugin) addProcess() {
 	in, err := p.bringUp(p.ctx)
 	failed := err != nil && p.ctx.Err() == nil
@@ -179,8 +179,8 @@ func (p *Plugin) addProcess() {
 	}
 }
 
-// needed reports whether another process is to be launched, beside those that are being launched, and whether that has to wait. While
-// launches pause, there is one at a time.
+// needed reports whether to launch another process, besides those being launched now, and whether to pause first. While launches
+// pause, there is one launch at a time. needed also ends spares that are not needed any more.
 func (p *Plugin) needed() (needed, pausing bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -188,13 +188,13 @@ func (p *Plugin) needed() (needed, pausing bool) {
 		p.promote()
 	}
 	wanted := p.wantedSpares()
-	if !p.isWary() && !p.suspects.judging {
+	if !p.onAlert() && !p.suspects.judging {
 		for len(p.spares) > wanted {
 			p.spares[wanted].markFailed(errNotNeeded)
 			p.spares = slices.Delete(p.spares, wanted, wanted+1)
 		}
 	}
-	if p.current != nil && p.suspects.wanted == 0 && !p.isWary() && time.Since(p.tookOver) < takeover {
+	if p.current != nil && p.suspects.wanted == 0 && !p.onAlert() && time.Since(p.tookOver) < takeover {
 		return false, false
 	}
 	missing := max(wanted-len(p.spares), 0)
@@ -213,18 +213,20 @@ func (p *Plugin) wantedSpares() int {
 	spares := 0
 	if p.options.Spares > 0 && p.used.Load() {
 		spares = p.options.Spares
-		if p.isWary() {
+		if p.onAlert() {
 			spares = p.reserve() + 1
 		}
 	}
 	return max(spares, p.suspects.wanted)
 }
 
-// isWary reports whether a call has taken a process down not long ago. p.mu is held.
-func (p *Plugin) isWary() bool { return !p.warned.IsZero() && time.Since(p.warned) < wary }
+// onAlert reports whether a call has taken a process down within the last alertPeriod. p.mu is held.
+func (p *Plugin) onAlert() bool {
+	return !p.alertedAt.IsZero() && time.Since(p.alertedAt) < alertPeriod
+}
 
-// reserve returns how many spares stay for others when a call gets a process of its own that it is likely to take down: those that
-// take over from the current process, and one for suspects that are likely to be innocent. p.mu is held.
+// reserve returns how many spares must remain when a suspect that is likely to take down its process gets one: Options.Spares, to take
+// over from the current process, and one more for suspects that are likely to be innocent. p.mu is held.
 func (p *Plugin) reserve() int {
 	if p.options.Spares == 0 {
 		return 0
@@ -232,8 +234,8 @@ func (p *Plugin) reserve() int {
 	return p.options.Spares + 1
 }
 
-// first notes that the plugin is used: from then on it has spares.
-func (p *Plugin) first() {
+// markUsed records that the plugin has been called. From the first call on supply keeps spares.
+func (p *Plugin) markUsed() {
 	if !p.used.Swap(true) {
 		p.kick()
 	}

@@ -10,36 +10,36 @@ import (
 	"github.com/framehost/framehost/codecs/codeccall"
 )
 
-// gather is how long suspects are waited for that come of the same death, so that the least suspicious is first.
+// gather is how long judge waits before each turn for more suspects of the same death, so that it can start with the least suspicious.
 const gather = time.Millisecond
 
-// suspects are calls that may have taken their process down. They are made one by one in a process of their own, while all other
-// calls go on in the plugin's current one. Those of directions that have been answered most often are made first: the peer
-// that has just connected is the likely one.
+// suspects are calls that may have taken their process down. They are made one at a time in a process of their own, while all other
+// calls go on in the plugin's current process. Calls of the directions with the most answered calls are made first: the cause is
+// most likely a peer that has just connected.
 //
-// A suspect that is likely to take down the next process too gets one only while the reserve of spares stays whole. So a peer that
-// reconnects as fast as it can, however many of them there are, waits for its own launches; others find a spare.
+// A suspect that is likely to take down the next process too gets a process only while the reserve of spares stays full. So peers that
+// reconnect as fast as they can, however many they are, wait for launches of their own; other sessions find a spare.
 type suspects struct {
 	plugin *Plugin
 
-	// Guarded by the plugin's mu.
+	// The plugin's mu guards the fields below.
 	waiting []*suspect
 	judging bool // judge runs
-	wanted  int  // how many spares there should be, of which it takes one
+	wanted  int  // how many spares judge waits for, including the one that it will take
 }
 
 // A suspect is a call that is to be made alone.
 type suspect struct {
-	history uint64 // calls of its direction that were answered
-	number  uint64 // of the attempt that made it one
-	deadly  bool   // processes ended by themselves, or answered against the contract, while they made it
-	proven  bool   // one did so while it made this call alone
+	history uint64 // answered calls of its direction
+	number  uint64 // number of the attempt that made the call a suspect
+	deadly  bool   // a process ended by itself, or answered against the contract, while it made this call
+	proven  bool   // a process ended by itself while it made only this call, or this call was answered against the contract twice
 
-	process chan *instance // receives its process when it is its turn; closed if there will be none
-	left    chan struct{}  // closed by the call when it is through
+	process chan *instance // receives the process when it is this call's turn; closed if there will be none
+	left    chan struct{}  // closed by the call when it is done with the process
 }
 
-// compare orders suspects: those that are least likely to take a process down come first.
+// compare orders suspects: the one that is least likely to take a process down comes first.
 func (a *suspect) compare(b *suspect) int {
 	switch {
 	case a.proven && !b.proven:
@@ -50,7 +50,8 @@ func (a *suspect) compare(b *suspect) int {
 	return cmp.Or(cmp.Compare(b.history, a.history), cmp.Compare(b.number, a.number))
 }
 
-// alone returns a process in which nothing else is done until leave is called, which must be done if there is no error.
+// alone waits for the call's turn and returns a process that makes no other call until leave is called. If err is nil, the caller must
+// call leave. ctx or Close ends the wait.
 func (s *suspects) alone(ctx context.Context, history, number uint64, r *record) (in *instance, leave func(), err error) {
 	p := s.plugin
 	one := &suspect{
@@ -63,7 +64,7 @@ func (s *suspects) alone(ctx context.Context, history, number uint64, r *record)
 		return nil, nil, p.closedError()
 	}
 	s.waiting = append(s.waiting, one)
-	p.announce() // one that others wait for may be the first now
+	p.announce() // next sorts again: this suspect may come before the one that next has chosen
 	if !s.judging {
 		s.judging = true
 		p.work.Go(s.judge)
@@ -80,7 +81,7 @@ func (s *suspects) alone(ctx context.Context, history, number uint64, r *record)
 		p.mu.Lock()
 		s.waiting = slices.DeleteFunc(s.waiting, func(other *suspect) bool { return other == one })
 		p.mu.Unlock()
-		leave() // in case its turn has come meanwhile
+		leave() // judge may have given this call its turn in the meantime
 		return nil, nil, ctx.Err()
 	}
 }
@@ -89,10 +90,10 @@ func (p *Plugin) closedError() error {
 	return fmt.Errorf("plugin %s: %w: %w", p.spec.Name, codeccall.ErrCodecFailed, ErrClosed)
 }
 
-// judge has the suspects make their calls, as long as there are any.
+// judge gives each suspect its turn, and returns when there are none left.
 func (s *suspects) judge() {
 	p := s.plugin
-	var in *instance // made the last call, and lives
+	var in *instance // the process that made the last call, if it survived
 	for {
 		moment := time.NewTimer(gather)
 		select {
@@ -113,8 +114,9 @@ func (s *suspects) judge() {
 	}
 }
 
-// next waits until a suspect can make its call, and returns it with the process, which is in if that is not nil and may be used for it.
-// If there are no suspects any more, or the plugin is closed, next ends judge and returns nil.
+// next waits until a suspect can make its call, and returns the suspect and a process for it. The process is in, the one used last, if
+// in is not nil and need not be kept as a spare. If there are no suspects left, or the plugin is closed, next marks judge as ended
+// and returns nil.
 func (s *suspects) next(in *instance) (*suspect, *instance) {
 	p := s.plugin
 	p.mu.Lock()
@@ -137,9 +139,9 @@ func (s *suspects) next(in *instance) (*suspect, *instance) {
 		case in != nil:
 			s.waiting = s.waiting[1:]
 			return one, in
-		case p.current != nil && !p.current.condemned() && len(p.spares) > reserve: // calls in general go first
+		case p.current != nil && !p.current.condemned() && len(p.spares) > reserve: // ordinary calls get a process first
 			in = p.takeSpare()
-			continue // since takeSpare may have passed over some
+			continue // takeSpare may have ended some spares, so check the reserve again
 		}
 		s.wanted = reserve + 1
 		changed := p.changed
@@ -161,13 +163,13 @@ func (s *suspects) next(in *instance) (*suspect, *instance) {
 	return nil, nil
 }
 
-// isLikely reports whether one, the first of those that wait, is likely to take down the process that it is made in: it has done so,
-// or nothing speaks for it, or no other is left that may have taken down the last one. The plugin's mu is held.
+// isLikely reports whether one, the first suspect in line, is likely to take down its next process: it is proven; or it is deadly, and
+// either no call of its direction was ever answered or no other suspect is left. The plugin's mu is held.
 func (s *suspects) isLikely(one *suspect) bool {
 	return one.proven || one.deadly && (one.history == 0 || len(s.waiting) == 1)
 }
 
-// giveBack makes in, which made calls apart, a spare, if one is needed and it is well, and otherwise ends it. p.mu is held.
+// giveBack makes in, which made calls apart, a spare if one is needed, and otherwise ends it. in may be nil. p.mu is held.
 func (p *Plugin) giveBack(in *instance) {
 	switch {
 	case in == nil || in.condemned():

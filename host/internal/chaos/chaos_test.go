@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A short run, with all that happens in a long one.
+// A short run, with all kinds of events of a long run.
 func TestChaos(t *testing.T) {
 	var out, progress bytes.Buffer
 	args := []string{"-seed", "1", "-frames", "30000", "-deaths", "10", "-drains", "2", "-sessions", "8", "-limit", "8m"}
@@ -50,7 +50,7 @@ func TestArgumentsThatAreRefused(t *testing.T) {
 	}
 }
 
-// What is compared with framehost's codecs is right by itself.
+// The framings that chaos implements itself are correct.
 func TestFramings(t *testing.T) {
 	all := newPayloads(1)
 	frames := [][]byte{nil, []byte("\n"), []byte("\x1b"), []byte(`\`), []byte("\x1bn"), []byte("plain")}
@@ -82,7 +82,7 @@ func TestFramings(t *testing.T) {
 	}
 }
 
-// A payload follows from the seed, the session, the direction and its number, and says whose it is.
+// A payload follows from the seed, the session, the direction and its number, and names its session and direction.
 func TestPayloads(t *testing.T) {
 	one, other := newPayloads(1), newPayloads(1)
 	for n := range 3000 {

@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// A route is one of the configuration, with the server behind it.
+// A route is a route of the configuration, with the server that it dials.
 type route struct {
 	name     string
 	from, to codec
 	address  string // where framehost listens
-	server   string // what it dials
-	spare    bool   // without sessions: it comes and goes with reloads
-	calm     bool   // without attackers, though its plugin is as fragile as another's
+	server   string // address that framehost dials
+	spare    bool   // has no sessions; reloads add and remove it
+	calm     bool   // has no attackers, although its plugin is fragile
 }
 
-// A codec is a framing by way of a plugin.
+// A codec is a framing as a plugin implements it.
 type codec struct {
 	*framing
 	plugin string
@@ -27,7 +27,7 @@ type codec struct {
 
 var planes = []string{"shm", "grpc"}
 
-// pluginName is the name of a codec's plugin for a data plane. The built-in ones are called by shared memory.
+// pluginName returns the name of a codec's plugin for a data plane. The built-in plugins are the ones that use shared memory.
 func pluginName(f *framing, plane string) string {
 	if plane == "shm" {
 		return f.plugin
@@ -35,16 +35,16 @@ func pluginName(f *framing, plane string) string {
 	return f.plugin + "-" + plane
 }
 
-// A variation is what a reload changes. Nothing of it changes a byte on the wire.
+// A variation is the part of the configuration that a reload changes. It does not change a byte on the wire.
 type variation struct {
-	n     int  // how many came before; everything depends on it
-	spare bool // whether the spare route is there
+	n     int  // number of earlier variations, from which all values follow
+	spare bool // whether the spare route exists
 }
 
-// drainTime is how long a drain lasts at most, in seconds. Sessions that hurry have ended long before.
+// drainTime is the longest duration of a drain, in seconds. Sessions in the mood hurried end long before.
 const drainTime = 20
 
-// configuration writes the file of a variation.
+// configuration returns the contents of the configuration file for a variation.
 func (w *world) configuration(v variation) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "limits: {memory: 256MiB}\ncontrol: {socket: %q}\ndata_plane: shm\n", w.socket)
@@ -63,7 +63,7 @@ func (w *world) configuration(v variation) string {
 	for i := range framings {
 		for _, plane := range planes {
 			name := pluginName(&framings[i], plane)
-			// The limit makes another codec of it, in the same process.
+			// A different limit makes a different codec in the same process.
 			fmt.Fprintf(&b, "  - {name: c-%s, plugin: %s, options: %s, max_frame: %dB}\n", name, name, framings[i].options, 1<<20+v.n%5)
 		}
 	}
@@ -79,7 +79,7 @@ func (w *world) configuration(v variation) string {
 			r.name, r.address, r.from.plugin, r.server, r.to.plugin)
 		fmt.Fprintf(&b, "    timeouts: {frame: %ds}\n", 300+v.n%3)
 	}
-	for _, f := range w.fragile { // both sides by the same plugin: others are killed and stopped, which is measured elsewhere
+	for _, f := range w.fragile { // both sides use the fragile plugin: chaos kills and stops the others, and measures that elsewhere
 		fmt.Fprintf(&b, "  - name: %s\n    from: {listen: \"tcp://%s\", codec: c-%s}\n    to: {dial: \"tcp://%s\", codec: c-%s}\n",
 			f.name, f.address, f.name, f.server, f.name)
 	}

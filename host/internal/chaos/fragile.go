@@ -11,13 +11,13 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc"
 )
 
-// fragileRole is the argument with which this program is a codec plugin: lines, one of which ends the process.
+// fragileRole is the argument that makes this program a codec plugin: its frames are lines, one of which ends the process.
 const fragileRole = "fragile"
 
 // deadly is the payload that ends a fragile plugin's process.
 const deadly = "deadly"
 
-// serveFragile does not return if the program was started as a plugin.
+// serveFragile serves the fragile plugin and exits, if the program was started as a plugin. Otherwise it returns.
 func serveFragile(args []string) {
 	if len(args) != 2 || args[1] != fragileRole {
 		return

@@ -1,30 +1,30 @@
 //go:build linux
 
-// Command chaos runs framehost under everything that goes wrong at once, and compares every byte.
+// Command chaos runs framehost while many things go wrong at the same time, and compares every byte that it relays.
 //
 //	client --codec A--> framehost --codec B--> server
 //	client <--codec A-- framehost <--codec B-- server
 //
-// It builds framehost and the codec programs from this source, and starts them as an operator would: a process with a
-// configuration file, which listens on loopback. Eight routes join the four codecs on both data planes, each codec once on
-// either side. Sessions come and go on all of them; either end of a session sends frames that follow from the seed, and
-// the other end compares them. The framings on the wire are written here once more, without the codecs' code. Meanwhile
+// It builds framehost and the codec programs from this source, and starts them as an operator would: as a process with a configuration
+// file, which listens on loopback. Eight routes connect the four codecs on both data planes, so that each codec is once on either side.
+// Sessions begin and end on all routes. Each end of a session sends frames that depend only on the seed, and the other end compares
+// them. To check the codecs, chaos has an implementation of each framing of its own. At the same time,
 //
-//   - plugin processes are killed, stopped, and stopped as they come up;
-//   - the configuration is written anew and read again, with the routes changed;
-//   - the process is drained and started again, while some sessions hurry, some fall silent and some go on;
-//   - neighbors on the same routes send garbage, keep unfinished frames, never read, and reset their connections;
-//   - on two more routes, attackers send a payload that ends the plugin's process, beside bystanders. How long those wait is
-//     compared with bystanders on two routes without attackers, since each shares the processors with everything above.
+//   - plugin processes are killed, stopped, and stopped while they come up;
+//   - the configuration file is rewritten with changed routes, and reloaded;
+//   - the framehost process is drained and started again, while some sessions finish early, some fall silent and some go on;
+//   - neighbors on the same routes send garbage, leave frames unfinished, never read, and reset their connections;
+//   - on two more routes, attackers send a payload that ends the plugin's process, while bystanders use the same routes. Their waiting
+//     times are compared with those of bystanders on two routes without attackers, because all share the processors with the rest.
 //
-// A session is judged when both of its ends have ended. Each figure that must be 0 is in the report, with the time that it
-// took a plugin to answer again after its process had died. The program fails if a figure is not 0.
+// A session is judged when both of its ends have ended. The report shows each figure that must be 0, and how long a plugin took to answer
+// again after its process had died. The program fails if such a figure is not 0.
 //
 //	go run ./host/internal/chaos
 //	go run ./host/internal/chaos -frames 50000 -deaths 30 -seed 7
 //
-// It is a program and not a test, since it takes minutes; its test is a short run of it. Traffic goes to loopback only.
-// The order of events follows from the seed, their times do not.
+// It is a program rather than a test, because it takes minutes; its test makes a short run. All traffic is on loopback. The seed
+// determines the order of events but not their times.
 package main
 
 import (
@@ -53,16 +53,16 @@ func main() {
 	}
 }
 
-// Settings are what the flags ask for.
+// Settings are the values of the flags.
 type settings struct {
 	seed     uint64
-	frames   int64 // to be delivered at least
-	deaths   int64 // of plugin processes, at least
-	drains   int64 // of the host, at least
+	frames   int64 // least number of frames to deliver
+	deaths   int64 // least number of plugin processes to end
+	drains   int64 // least number of drains of the host
 	limit    time.Duration
 	sessions int // at a time
 	programs string
-	keep     string // where the log is kept; "": it is not
+	keep     string // file for the log; "": none
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&s.programs, "programs", "", "`directory` of framehost and the codec programs, instead of building them")
 	flags.StringVar(&s.keep, "log", "", "`file` to write the log of framehost to")
 	if err := flags.Parse(args); err != nil {
-		return flag.ErrHelp // it was printed
+		return flag.ErrHelp // the message was printed already
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", flags.Arg(0))

@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// deafLetter stands where sessions have their direction: the server reads nothing more, for deafTime.
+// deafLetter, in place of a session's direction in a payload, makes the server read nothing more for deafTime.
 const (
 	deafLetter = 'n'
 	deafTime   = 5 * time.Second
 )
 
-// A neighbor is a peer that does what peers should not. What becomes of it is of no interest.
+// A neighbor is a peer that misbehaves. How its own connection ends does not matter.
 type neighbor struct {
 	count func(*tally) *atomic.Int64
 	act   func(ctx context.Context, w *world, r *route, conn *net.TCPConn, random *rand.Rand)
@@ -34,7 +34,7 @@ var neighbors = []neighbor{
 	{func(t *tally) *atomic.Int64 { return &t.resets }, resetAtOnce},
 }
 
-// annoy has one neighbor after the other connect.
+// annoy makes the neighbor connect again and again.
 func (w *world) annoy(ctx context.Context, n neighbor, random *rand.Rand) error {
 	for pause(ctx, time.Duration(random.IntN(200))*time.Millisecond) {
 		if w.draining.Load() {
@@ -77,7 +77,7 @@ func leaveUnfinished(ctx context.Context, w *world, r *route, conn *net.TCPConn,
 	}
 }
 
-// floodTheDeaf sends frames to a server that does not read.
+// floodTheDeaf sends frames and makes the server not read them.
 func floodTheDeaf(_ context.Context, w *world, r *route, conn *net.TCPConn, random *rand.Rand) {
 	payload := fmt.Appendf(nil, "%016x %c %08d ", 1, deafLetter, 0)
 	payload = append(payload, w.payloads.text[:random.IntN(1000)]...)
@@ -96,7 +96,7 @@ func resetAtOnce(_ context.Context, _ *world, r *route, conn *net.TCPConn, rando
 	}
 }
 
-// attack sends deadly payloads, in one connection after the other.
+// attack sends deadly payloads, each in a new connection.
 func (w *world) attack(ctx context.Context, r *route, random *rand.Rand) error {
 	for pause(ctx, time.Duration(200+random.IntN(600))*time.Millisecond) {
 		if w.draining.Load() {
@@ -120,7 +120,7 @@ func (w *world) attack(ctx context.Context, r *route, random *rand.Rand) error {
 	return nil
 }
 
-// standBy sends lines, one after the other, where attackers do harm or would, and notes how long each takes to come back.
+// standBy sends lines, one at a time, on a route with a fragile plugin, and records how long each takes to come back.
 func (w *world) standBy(ctx context.Context, r *route) error {
 	for ctx.Err() == nil {
 		conn, err := w.connect(ctx, r)

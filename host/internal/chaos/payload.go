@@ -9,20 +9,19 @@ import (
 	"math/rand/v2"
 )
 
-// longestPayload is that of the rare long ones, in bytes.
+// longestPayload is the length of the longest payloads, which are rare, in bytes.
 const longestPayload = 200 << 10
 
-// headLen is the length of what every payload begins with: see appendPayload.
+// headLen is the length of the head of every payload, in bytes; see payloads.append.
 const headLen = 16 + 1 + 1 + 1 + 8 + 1
 
-// alphabet is what payloads are made of: what framings give a meaning to, and other bytes; but for '~', which is left for
-// a terminator.
+// alphabet has the bytes of payloads: those with a meaning in the framings, and others. It lacks '~', which is a terminator.
 const alphabet = "\n\\n\x1b\r\x00\xff\xfeabcdefghijklmmopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 \t"
 
-// Payloads are those of all sessions of one seed.
+// Payloads makes the payloads of all sessions from one seed.
 type payloads struct {
 	seed uint64
-	text []byte // of which payloads are pieces
+	text []byte // payloads contain pieces of this text
 }
 
 func newPayloads(seed uint64) *payloads {
@@ -34,7 +33,7 @@ func newPayloads(seed uint64) *payloads {
 	return p
 }
 
-// append appends frame n that an end of a session sends: 'u' is what goes to the upstream, 'd' what goes to the downstream.
+// append appends payload n of one direction of a session: 'u' is the direction to the upstream, 'd' the one to the downstream.
 func (p *payloads) append(b []byte, session uint64, direction byte, n int) []byte {
 	b = fmt.Appendf(b, "%016x %c %08d ", session, direction, n)
 	var key [16]byte
@@ -53,7 +52,8 @@ func (p *payloads) append(b []byte, session uint64, direction byte, n int) []byt
 	return append(b, p.text[from:from+max(size-headLen, 0)]...)
 }
 
-// sessionOf returns which session a payload is of, and what it is for. It is not ok for what a neighbor made up.
+// sessionOf returns the number of the session that a payload belongs to, and its letter: a direction, or a command to the server. ok is
+// false for payloads that a neighbor invented.
 func sessionOf(payload []byte) (id uint64, letter byte, ok bool) {
 	if len(payload) < headLen {
 		return 0, 0, false

@@ -19,17 +19,17 @@ import (
 	"github.com/framehost/framehost/host"
 )
 
-// patience is how long what should happen at once may take.
+// patience is the timeout for events that should happen at once.
 const patience = 60 * time.Second
 
-// A process is framehost, as it runs between two drains.
+// A process is one process of framehost, which runs until the next drain.
 type process struct {
 	cmd    *exec.Cmd
 	socket string
 	exited chan struct{}
 
 	mu      sync.Mutex
-	lines   []entry // what watchers have not asked for yet
+	lines   []entry // log lines that await has not examined yet
 	changed chan struct{}
 }
 
@@ -42,8 +42,8 @@ type entry struct {
 	text    string
 }
 
-// start starts framehost and returns when it is ready. Each line of its log goes to keep. It ends by drain or kill: a signal
-// that comes with the end of ctx would be the second one of a drain.
+// start starts framehost and returns when it is ready. It calls keep with each line of the log. Only drain and kill end the process: if
+// the end of ctx sent a signal too, that could be the second signal in a drain.
 func start(ctx context.Context, program, file, socket, temp string, keep func(entry)) (*process, error) {
 	p := &process{socket: socket, exited: make(chan struct{}), changed: make(chan struct{})}
 	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), program, "run", "-c", file, "--log-format", "json")
@@ -80,10 +80,10 @@ func (p *process) follow(stderr io.Reader, keep func(entry)) {
 		p.changed = make(chan struct{})
 		p.mu.Unlock()
 	}
-	_ = p.cmd.Wait() // its exit code is asked for where it matters
+	_ = p.cmd.Wait() // callers that need the exit code get it from the process state
 }
 
-// await waits for a line of the log whose message begins with message, after those that were waited for before.
+// await waits for a log line whose message begins with message, after the line that the previous await found.
 func (p *process) await(message string) error {
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
@@ -116,7 +116,7 @@ func (p *process) status(ctx context.Context) (*host.Status, error) {
 	return host.QueryStatus(ctx, p.socket)
 }
 
-// pidOf returns the process of a plugin, 0 while it is down.
+// pidOf returns the process number of a plugin, or 0 while it is down.
 func (p *process) pidOf(ctx context.Context, plugin string) (int, error) {
 	s, err := p.status(ctx)
 	if err != nil {
@@ -140,7 +140,7 @@ func (p *process) reload() error {
 	return p.await("configuration reloaded")
 }
 
-// drain sends SIGTERM and waits for the end.
+// drain sends SIGTERM, waits for the process to end, and returns its exit code.
 func (p *process) drain() (code int, err error) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return 0, err

@@ -16,20 +16,21 @@ import (
 	"time"
 )
 
-// probeLetter stands where sessions have their direction: the server echoes the frame.
+// probeLetter, in place of a session's direction in a payload, makes the server echo the frame.
 const probeLetter = 'p'
 
-// A prober sends one frame after the other through a plugin, and waits for each to come back.
+// A prober sends frames through a plugin, one at a time, and waits for each to come back.
 type prober struct {
 	*world
 	route *route
 
 	mu      sync.Mutex
-	since   time.Time            // when a process died, and no frame that was sent since has come back; else zero
-	answers chan<- time.Duration // how long that took; -1: it can't be known
+	since   time.Time            // time of the last await
+	answers chan<- time.Duration // gets the time until a frame sent after since came back; -1: not known; nil: no await is pending
 }
 
-// await has the time taken that the next frame to be sent takes, counted from now.
+// await measures the time from now until a frame that is sent after now has come back. It returns a channel that gets the time, or -1 if
+// the connection ends first.
 func (p *prober) await() <-chan time.Duration {
 	answers := make(chan time.Duration, 1)
 	p.mu.Lock()
@@ -38,7 +39,7 @@ func (p *prober) await() <-chan time.Duration {
 	return answers
 }
 
-// passed notes that a frame that was sent at that time has come back; ok is false when none does any more.
+// passed records that a frame sent at sent has come back. If ok is false, no more frames will come back on the connection.
 func (p *prober) passed(sent time.Time, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,7 +69,7 @@ func (p *prober) run(ctx context.Context) error {
 	return nil
 }
 
-// converse goes on until ctx ends or the host is about to.
+// converse sends frames until ctx ends or the host begins to drain.
 func (p *prober) converse(ctx context.Context, conn net.Conn) error {
 	defer func() { _ = conn.Close() }()
 	r := bufio.NewReader(conn)
@@ -96,7 +97,7 @@ func (p *prober) converse(ctx context.Context, conn net.Conn) error {
 	return hangUp(conn, r)
 }
 
-// hangUp ends a connection in good order: both ends see a clean one.
+// hangUp ends a connection so that both ends see a clean end of the stream.
 func hangUp(conn net.Conn, r io.Reader) error {
 	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
 		return err
@@ -105,7 +106,7 @@ func hangUp(conn net.Conn, r io.Reader) error {
 	return err
 }
 
-// A killer ends the processes of a plugin, in one way or the other.
+// A killer kills or stops the processes of a plugin.
 type killer struct {
 	*world
 	prober *prober
@@ -136,7 +137,7 @@ func (k *killer) run(ctx context.Context) error {
 	return nil
 }
 
-// pid returns the plugin's process, 0 if it has none or can't be asked for.
+// pid returns the process number of the plugin, or 0 if it has no process or the number can't be found out now.
 func (k *killer) pid(ctx context.Context) int {
 	if k.draining.Load() {
 		return 0
@@ -150,7 +151,7 @@ func (k *killer) pid(ctx context.Context) int {
 	return pid
 }
 
-// signal reports whether a process was there to get it.
+// signal sends s to a process and adds 1 to count. It returns false if the process has ended.
 func (k *killer) signal(pid int, s syscall.Signal, count interface{ Add(int64) int64 }) bool {
 	if syscall.Kill(pid, s) != nil {
 		return false
@@ -159,7 +160,8 @@ func (k *killer) signal(pid int, s syscall.Signal, count interface{ Add(int64) i
 	return true
 }
 
-// measure notes how long after a death the next frame takes.
+// measure calls end, which ends a process, and adds to list the time until the next frame has come back. If end returns false, it adds
+// nothing.
 func (k *killer) measure(ctx context.Context, list *[]time.Duration, end func() bool) {
 	answers := k.prober.await()
 	if !end() {
@@ -174,7 +176,7 @@ func (k *killer) measure(ctx context.Context, list *[]time.Duration, end func() 
 	}
 }
 
-// stopAtStart stops the next process as it comes up, and kills it a little later.
+// stopAtStart kills the process, stops the next one while it comes up, and kills that a little later.
 func (k *killer) stopAtStart(ctx context.Context, pid int) {
 	if !k.signal(pid, syscall.SIGKILL, &k.tally.kills) {
 		return

@@ -16,39 +16,39 @@ import (
 	"time"
 )
 
-// A mood is what a session does when the host is about to end.
+// A mood is the behavior of a session when the host drains.
 type mood int32
 
 const (
-	lively   mood = iota // it sends what it is to send
-	hurried              // it ends both directions behind the next frame
-	silent               // it sends nothing more, and ends nothing
+	lively   mood = iota // it sends all its frames, as without a drain
+	hurried              // it ends both directions after the next frame
+	silent               // it sends nothing more, but does not end its directions
 	stubborn             // it sends until it is cut
 )
 
-// A session is a connection to framehost, and the one that framehost makes for it.
+// A session is a connection to framehost, with the connection that framehost makes for it.
 type session struct {
 	*world
 	id    uint64
 	route *route
 	mood  atomic.Int32
-	calm  bool // it pauses between frames
+	calm  bool // pauses between frames
 	plan  [2]int
 	ways  [2]way // to the upstream, to the downstream
 
-	attached chan struct{} // the server has the other end
-	served   chan struct{} // and is done with it
+	attached chan struct{} // closed when the server has the other end
+	served   chan struct{} // closed when the server is done with it
 	attach   sync.Once
 }
 
-// A way is one direction of a session. Its sender and its receiver each write their own fields, and all are read when
-// both are done.
+// A way is one direction of a session. Its sender and its receiver each write their own fields; other goroutines read the fields when both
+// are done.
 type way struct {
 	letter   byte
 	sent     int  // frames
 	finished bool // the sender ended the direction
 	received int
-	end      error // io.EOF is a clean one
+	end      error // how the direction ended; io.EOF: cleanly
 }
 
 func newSession(w *world, id uint64, r *route, random *rand.Rand) *session {
@@ -64,7 +64,7 @@ func newSession(w *world, id uint64, r *route, random *rand.Rand) *session {
 	return s
 }
 
-// run is the client's end, and judges the session when both ends are done.
+// run runs the client's end, and judges the session when both ends are done.
 func (s *session) run(ctx context.Context, conn net.Conn) {
 	s.converse(ctx, conn, &s.route.from, &s.ways[0], &s.ways[1], nil)
 	wait := time.NewTimer(patience)
@@ -88,7 +88,7 @@ func (s *session) run(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// serve is the server's end, which has read the first payload.
+// serve runs the server's end. first is the first payload, which was already read from r.
 func (s *session) serve(ctx context.Context, conn net.Conn, r *bufio.Reader, first []byte) {
 	taken := false
 	s.attach.Do(func() { taken = true })
@@ -101,13 +101,13 @@ func (s *session) serve(ctx context.Context, conn net.Conn, r *bufio.Reader, fir
 	s.converse(ctx, conn, &s.route.to, &s.ways[1], &s.ways[0], &opening{r, first})
 }
 
-// An opening is what was read of a connection before it was known which session it is of.
+// An opening is the data that the server read from a connection to find out its session.
 type opening struct {
 	reader *bufio.Reader
 	first  []byte
 }
 
-// converse sends out, and receives in, until both have ended.
+// converse sends the direction out and receives the direction in, until both have ended.
 func (s *session) converse(ctx context.Context, conn net.Conn, c *codec, out, in *way, begun *opening) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	defer func() { _ = conn.Close() }()
@@ -186,7 +186,7 @@ func (s *session) receive(conn net.Conn, c *codec, in *way, begun *opening) {
 	}
 }
 
-// check compares a payload with the one that is due.
+// check compares a payload with the payload that is due.
 func (s *session) check(in *way, payload []byte) {
 	want := s.payloads.append(nil, s.id, in.letter, in.received)
 	if !bytes.Equal(payload, want) {
@@ -199,7 +199,7 @@ func (s *session) check(in *way, payload []byte) {
 
 func head(b []byte) []byte { return b[:min(len(b), 60)] }
 
-// judge says whether the session went as it should. Both of its ends are done.
+// judge checks that the session went as it should, and counts everything that went wrong. Both ends must be done.
 func (s *session) judge(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
@@ -234,7 +234,7 @@ func (s *session) about(w *way) string {
 	return fmt.Sprintf("session %d (%s), route %s, %c", s.id, names[s.mood.Load()], s.route.name, w.letter)
 }
 
-// wrongEnd counts an end that only a session that was cut may have.
+// wrongEnd counts an unclean end. It is an error, except in a stubborn session, which framehost cuts.
 func (s *session) wrongEnd(format string, args ...any) {
 	if mood(s.mood.Load()) == stubborn {
 		s.tally.cuts.Add(1)
@@ -243,7 +243,7 @@ func (s *session) wrongEnd(format string, args ...any) {
 	s.tally.wrong(&s.tally.innocents, format, args...)
 }
 
-// pause reports whether ctx lasted.
+// pause waits for d. It returns false if ctx ends first.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

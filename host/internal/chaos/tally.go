@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A tally is what has happened. It is safe for concurrent use.
+// A tally counts events of a run. It is safe for concurrent use.
 type tally struct {
 	frames, bytes, sessions              atomic.Int64
 	kills, stops, hiccups, stopsAtStart  atomic.Int64 // of plugin processes
@@ -25,17 +25,17 @@ type tally struct {
 
 	mu         sync.Mutex
 	recoveries []time.Duration // after a kill
-	resumes    []time.Duration // after a stop, which the host has to find out
-	attacked   []time.Duration // that a bystander's line took where deadly payloads come
-	calm       []time.Duration // the same where none come: what the load of the machine makes of it
-	notes      []string        // what was wrong, the first of it
+	resumes    []time.Duration // after a stop, which the host must detect by a timeout
+	attacked   []time.Duration // times of bystanders' lines on routes with deadly payloads
+	calm       []time.Duration // times of bystanders' lines on routes without deadly payloads, for comparison
+	notes      []string        // descriptions of the first errors
 	began      time.Time
 }
 
-// deaths are those of plugin processes that were ended from outside.
+// deaths returns how many plugin processes were ended from outside.
 func (t *tally) deaths() int64 { return t.kills.Load() + t.stops.Load() + t.stopsAtStart.Load() }
 
-// wrong counts what must not happen, and keeps a note of it.
+// wrong adds 1 to count, which must be 0 at the end, and adds a note.
 func (t *tally) wrong(count *atomic.Int64, format string, args ...any) {
 	count.Add(1)
 	t.mu.Lock()
@@ -45,14 +45,14 @@ func (t *tally) wrong(count *atomic.Int64, format string, args ...any) {
 	}
 }
 
-// took appends to list, which is one of t.
+// took appends d to list, a field of t.
 func (t *tally) took(list *[]time.Duration, d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	*list = append(*list, d)
 }
 
-// zeros are the figures that must be 0.
+// zeros returns the figures that must be 0.
 func (t *tally) zeros() []figure {
 	return []figure{
 		{"payloads that differ, come twice or out of order", &t.corrupt},
@@ -75,7 +75,7 @@ type figure struct {
 	count *atomic.Int64
 }
 
-// verdict is an error if a figure that must be 0 is not.
+// verdict returns an error if a figure that must be 0 is not.
 func (t *tally) verdict() error {
 	for _, f := range t.zeros() {
 		if f.count.Load() != 0 {
@@ -109,7 +109,7 @@ func (t *tally) print(w io.Writer, seed uint64) {
 	}
 }
 
-// quantiles sorts list and describes it.
+// quantiles sorts list and returns a description of it.
 func quantiles(list []time.Duration) string {
 	if len(list) == 0 {
 		return "none was measured"

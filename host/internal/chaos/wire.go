@@ -12,7 +12,7 @@ import (
 	"io"
 )
 
-// A framing is one of the four codecs' as it is on the wire, written without their code.
+// A framing is the framing of one of the four codecs, implemented without the codec's code.
 type framing struct {
 	plugin  string
 	options string // of the codec, in YAML
@@ -102,7 +102,7 @@ func readCounted(r *bufio.Reader) ([]byte, error) {
 	return payload, nil
 }
 
-// appendSwapped ends a payload with LF, or declares a byte that it does not contain.
+// appendSwapped appends a payload that ends with LF or, if the payload contains LF, with a declared byte that it does not contain.
 func appendSwapped(wire, payload []byte) []byte {
 	if bytes.IndexByte(payload, '\n') < 0 && (len(payload) == 0 || payload[0] != escape) {
 		return append(append(wire, payload...), '\n')
@@ -128,7 +128,7 @@ func readSwapped(r *bufio.Reader) ([]byte, error) {
 	return payload, noEOFAfter(err, first == escape)
 }
 
-// readTo returns a copy of what precedes end, of at most what the longest frame can take.
+// readTo returns a copy of the bytes before end. It fails if there are more than the longest frame can have.
 func readTo(r *bufio.Reader, end byte) ([]byte, error) {
 	var line []byte
 	for {
@@ -148,7 +148,7 @@ func readTo(r *bufio.Reader, end byte) ([]byte, error) {
 
 func noEOF(err error) error { return noEOFAfter(err, true) }
 
-// noEOFAfter makes an end inside a frame of an end.
+// noEOFAfter returns err, or io.ErrUnexpectedEOF if err is io.EOF and inside says that a frame is unfinished.
 func noEOFAfter(err error, inside bool) error {
 	if inside && errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

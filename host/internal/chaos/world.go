@@ -19,11 +19,11 @@ import (
 	"time"
 )
 
-// A world is framehost and everything around it.
+// A world is framehost with all its peers.
 type world struct {
 	settings settings
-	self     string // this program
-	dir      string // of everything that is written
+	self     string // path of this program
+	dir      string // directory of all files that chaos writes
 	temp     string // the temporary directory of framehost
 	file     string // its configuration
 	socket   string // its control socket
@@ -32,10 +32,10 @@ type world struct {
 	progress io.Writer
 	log      *os.File // nil: the log is not kept
 	routes   []*route
-	fragile  []*route // with plugins that a payload ends; the calm ones get none of those
+	fragile  []*route // routes with fragile plugins; the calm ones get no deadly payloads
 	servers  []net.Listener
 
-	// gate is held by whoever dials framehost or asks it, and taken by a drain.
+	// gate is read-locked to dial framehost or to ask for its status, and locked by a drain.
 	gate     sync.RWMutex
 	draining atomic.Bool
 	process  *process
@@ -80,8 +80,8 @@ func newWorld(ctx context.Context, s settings, progress io.Writer) (w *world, er
 	return w, w.addRoutes()
 }
 
-// addRoutes makes a route from each codec on each data plane to the next codec on the other one, a spare one, and those
-// with fragile plugins.
+// addRoutes adds a route from each codec on each data plane to the next codec on the other data plane, a spare route, and the routes with
+// fragile plugins.
 func (w *world) addRoutes() error {
 	for i := range framings {
 		for k, plane := range planes {
@@ -112,7 +112,7 @@ func (w *world) addRoutes() error {
 		r.address, r.server = free.Addr().String(), server.Addr().String()
 		w.servers = append(w.servers, free, server)
 	}
-	for i := 0; i < len(w.servers); i += 2 { // all ports are known, so that none is given twice
+	for i := 0; i < len(w.servers); i += 2 { // not earlier, so that the system gives out no port twice
 		_ = w.servers[i].Close()
 	}
 	return nil
@@ -131,7 +131,7 @@ func (w *world) close() {
 	_ = os.RemoveAll(w.dir)
 }
 
-// run lets everything happen until there was enough of it.
+// run starts framehost and all its peers, and ends them when the least numbers in the settings are reached or ctx ends.
 func (w *world) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -187,7 +187,7 @@ func (w *world) run(ctx context.Context) error {
 	return errors.Join(err, context.Cause(ctx))
 }
 
-// conduct reloads and drains until there was enough of everything.
+// conduct reloads and drains framehost until the least numbers in the settings are reached or ctx ends.
 func (w *world) conduct(ctx context.Context) error {
 	random := rand.New(rand.NewPCG(w.settings.seed, 3))
 	for {
@@ -227,7 +227,7 @@ func (w *world) begin(ctx context.Context) (err error) {
 	return err
 }
 
-// read looks at a line of the log.
+// read checks a log line for errors that must not happen.
 func (w *world) read(e entry) {
 	if w.log != nil {
 		_, _ = fmt.Fprintln(w.log, e.text)
@@ -252,13 +252,13 @@ func (w *world) reload() error {
 	return w.process.reload()
 }
 
-// drain ends framehost with SIGTERM. The gate stays shut until it has begun again. Some sessions go on until they are cut,
-// if that is wanted.
+// drain ends framehost with SIGTERM. The gate stays locked until framehost has been started again. If cut is true, some sessions go on
+// until framehost cuts them.
 func (w *world) drain(ctx context.Context, cut bool) error {
 	random := rand.New(rand.NewPCG(w.settings.seed, uint64(10+w.tally.drains.Load())))
 	w.draining.Store(true) // probers and bystanders leave
 	w.gate.Lock()
-	for _, s := range w.sessions() { // what was accepted by the system alone would be reset with the listener
+	for _, s := range w.sessions() { // the system resets connections that framehost has not accepted when the listener closes
 		select {
 		case <-s.attached:
 		case <-ctx.Done():
@@ -268,7 +268,7 @@ func (w *world) drain(ctx context.Context, cut bool) error {
 	}
 	stay := 0
 	if cut {
-		stay = 4 // some of them have sent all that they had to
+		stay = 4 // more than one, because some of them may have sent all their frames
 	}
 	for _, s := range w.sessions() {
 		switch {
@@ -295,7 +295,7 @@ func (w *world) drain(ctx context.Context, cut bool) error {
 	return nil
 }
 
-// lookAround looks for what framehost should have taken away.
+// lookAround checks that framehost left no files and no processes.
 func (w *world) lookAround(children []int) {
 	files, err := os.ReadDir(w.temp)
 	if err != nil {
@@ -311,7 +311,7 @@ func (w *world) lookAround(children []int) {
 	}
 }
 
-// childrenOf returns the processes that framehost has started.
+// childrenOf returns the numbers of the child processes of a process.
 func childrenOf(pid int) (children []int) {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	for field := range strings.FieldsSeq(string(text)) {
@@ -332,7 +332,7 @@ func (w *world) sessions() (all []*session) {
 	return all
 }
 
-// visit makes one session after the other, until there was enough.
+// visit runs sessions, one at a time, until ctx ends.
 func (w *world) visit(ctx context.Context, visitor uint64) error {
 	random := rand.New(rand.NewPCG(w.settings.seed, 5000+visitor))
 	for pause(ctx, time.Duration(random.IntN(50))*time.Millisecond) {
@@ -348,7 +348,7 @@ func (w *world) visit(ctx context.Context, visitor uint64) error {
 	return nil
 }
 
-// open begins a session, which is nil if there was enough or framehost refused it.
+// open begins a session. It returns nil if ctx has ended or if framehost refused the connection.
 func (w *world) open(ctx context.Context, random *rand.Rand) (*session, net.Conn) {
 	w.gate.RLock()
 	defer w.gate.RUnlock()
@@ -368,7 +368,7 @@ func (w *world) open(ctx context.Context, random *rand.Rand) (*session, net.Conn
 	return s, conn
 }
 
-// dial connects to framehost, which never refuses while the gate is open. The caller holds the gate.
+// dial connects to framehost. The caller has the gate read-locked, and then framehost must not refuse.
 func (w *world) dial(r *route) (*net.TCPConn, error) {
 	conn, err := net.Dial("tcp", r.address)
 	if err != nil {
@@ -378,7 +378,7 @@ func (w *world) dial(r *route) (*net.TCPConn, error) {
 	return conn.(*net.TCPConn), nil
 }
 
-// connect is dial, for those who do not hold the gate; it waits a moment before an error.
+// connect read-locks the gate and calls dial. After an error it pauses for 100 ms before it returns.
 func (w *world) connect(ctx context.Context, r *route) (*net.TCPConn, error) {
 	w.gate.RLock()
 	defer w.gate.RUnlock()
@@ -389,7 +389,7 @@ func (w *world) connect(ctx context.Context, r *route) (*net.TCPConn, error) {
 	return conn, err
 }
 
-// serveAll accepts what framehost dials, and returns what ends that.
+// serveAll accepts the connections that framehost makes. stop ends all servers.
 func (w *world) serveAll(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
@@ -418,7 +418,7 @@ func (w *world) serveAll(ctx context.Context) (stop func()) {
 	}
 }
 
-// serve finds out by its first payload what a connection is for.
+// serve serves a connection according to its first payload.
 func (w *world) serve(ctx context.Context, r *route, conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
@@ -451,7 +451,7 @@ func (w *world) serve(ctx context.Context, r *route, conn net.Conn) {
 	}
 }
 
-// echo sends back what comes.
+// echo sends back everything that it receives.
 func echo(ctx context.Context, conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()

@@ -11,17 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A File is one that the host handed over, as far as it matters here.
+// A File is a kind of file that the host passes to the plugin.
 type File int
 
-// The files that a host hands over.
+// The kinds of files that a host passes to the plugin.
 const (
 	Other    File = iota // a pipe, say
 	Writable             // memory that this process may write
-	ReadOnly             // memory that it may only read
+	ReadOnly             // memory that this process may only read
 )
 
-// KindOf tells what f is.
+// KindOf returns the kind of f.
 func KindOf(f *os.File) File {
 	seals, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
 	switch {
@@ -34,8 +34,8 @@ func KindOf(f *os.File) File {
 	}
 }
 
-// Attack tries whatever might change the size of the memory in f, or loosen its seals, and, where this process may only
-// read it, whatever might write to it. It returns how many ways were tried, and which of them led anywhere.
+// Attack tries every way to change the size of the memory in f or to loosen its seals and, if this process may only read the memory, every
+// way to write to it. It returns how many ways it tried, and which of them succeeded.
 func Attack(f *os.File) (tried int, breaches []string) {
 	fd := int(f.Fd())
 	size, err := f.Seek(0, 2)
@@ -59,7 +59,7 @@ func Attack(f *os.File) (tried int, breaches []string) {
 	return len(ways), breaches
 }
 
-// A way in. It is barred if it ends with an error.
+// A way is one attack. If try returns an error, the attack failed.
 type way struct {
 	name string
 	try  func() error
@@ -106,7 +106,7 @@ func openedAgain(name string, flags int, then func(fd int) error) error {
 	return then(fd)
 }
 
-// mapFor succeeds if fd can be mapped with that protection, and then with another.
+// mapFor succeeds if fd can be mapped with protection and then changed to the protection then.
 func mapFor(fd, size, protection, then int) error {
 	memory, err := unix.Mmap(fd, 0, size, protection, unix.MAP_SHARED)
 	if err != nil {
@@ -178,7 +178,7 @@ func byMapping(memory []byte) []way {
 	}
 }
 
-// store writes to memory as any program would.
+// store writes to memory with an ordinary assignment.
 func store(memory []byte) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

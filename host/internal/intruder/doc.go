@@ -1,6 +1,5 @@
-// Package intruder is what a hostile plugin process does with the memory that its host shares with it. Tests link it into
-// plugins.
+// Package intruder attacks the memory that a host shares with its plugin process, as a hostile plugin would. Tests link it into plugins.
 //
-// [Intercept] gets hold of every descriptor that the host hands over, [Attack] tries whatever might do to the memory what
-// the process may not do, and [Flip] overwrites what it may. None of it needs privileges.
+// [Intercept] gets every descriptor that the host passes to the plugin. [Attack] tries every way to do what the process must not be
+// able to do to the memory. [Flip] overwrites memory that the process may write. None of them needs privileges.
 package intruder

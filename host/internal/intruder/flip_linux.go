@@ -10,11 +10,10 @@ import (
 	"unsafe"
 )
 
-// lineSize is the size of the pieces that are looked at for something to overwrite, in bytes.
+// lineSize is the size of the pieces in which Flip searches for data to overwrite, in bytes.
 const lineSize = 64
 
-// Regions returns the memory of the host that is mapped in this process, and that it may write. It may be unmapped at any
-// time.
+// Regions returns the memory of the host that is mapped in this process and writable. It may be unmapped at any time.
 func Regions() ([][]byte, error) {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -37,10 +36,10 @@ func Regions() ([][]byte, error) {
 	return regions, nil
 }
 
-// Flip overwrites n random bytes of regions, half of them where something has been written before.
+// Flip overwrites n random bytes of regions, half of them in places that hold data.
 func Flip(random *rand.Rand, regions [][]byte, n int) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() { _ = recover() }() // of what was unmapped meanwhile
+	defer func() { _ = recover() }() // memory may have been unmapped in the meantime
 	var used [][]byte
 	for _, region := range regions {
 		for at := 0; at+lineSize <= len(region); at += lineSize {

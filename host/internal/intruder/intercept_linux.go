@@ -11,9 +11,9 @@ import (
 	"github.com/framehost/framehost/codecs/codecshm"
 )
 
-// Intercept puts itself between the host and the SDK of this plugin process. It is called before codecrpc.Serve, in a
-// process that was offered shared memory. take is given each file that the host hands over, which is take's to close, and
-// nil when there will be no more. The SDK gets the same files afterwards, and everything else that is said.
+// Intercept puts itself between the host and the SDK of this plugin process. Call it before codecrpc.Serve, in a process that was offered
+// shared memory. Intercept calls take with each file that the host passes, which take must close, and with nil when there will be no
+// more. It passes the same files, and all messages, on to the SDK.
 func Intercept(take func(*os.File)) error {
 	host, err := strconv.Atoi(os.Getenv(codecshm.Variable))
 	if err != nil {
@@ -46,7 +46,7 @@ func Intercept(take func(*os.File)) error {
 
 var errEnd = errors.New("end")
 
-// passOn hands messages on until there are no more. It shows the descriptors that come with them first.
+// passOn copies messages from from to to until there are no more. It calls show with each descriptor in a message before passing it on.
 func passOn(from, to int, show func(fd int)) error {
 	message, rights := make([]byte, 4<<10), make([]byte, unix.CmsgSpace(64*4))
 	for {

@@ -33,14 +33,14 @@ func memory(t *testing.T, seals int) (*os.File, []byte) {
 	return f, mapped
 }
 
-// That nothing is found open in what is sealed says something, since what is open is found where it is not.
+// Attack finds the ways into memory that is not sealed. This shows that its finding none in sealed memory is meaningful.
 func TestAttackFindsWhatIsOpen(t *testing.T) {
 	const whole = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 	tests := []struct {
 		name  string
 		seals int
 		kind  File
-		want  []string // some of what is found
+		want  []string // some of the breaches found
 	}{
 		{"sealed whole, for reading", whole | unix.F_SEAL_FUTURE_WRITE, ReadOnly, nil},
 		{"sealed whole, for writing", whole, Writable, nil},

@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asMachine is the environment variable of a process that is a machine.
+// asMachine is an environment variable that is set in the processes of machines.
 const asMachine = "FRAMEHOST_TEST_MACHINE"
 
-// done is what a machine answers when it has done what it was told.
+// done is a machine's answer when it has finished a command.
 const done = "done"
 
-// A Machine is a process in a network of its own: the test binary, which runs one test alone, that serves as machine.
+// A Machine is a process in a network of its own. It is the test binary, which runs only the test that calls [Serve].
 type Machine struct {
 	t       testing.TB
 	cmd     *exec.Cmd
@@ -28,8 +28,7 @@ type Machine struct {
 	killed  bool
 }
 
-// NewMachine starts a machine without any cable. test is the name of the test that calls [Serve]. The machine ends with
-// t.
+// NewMachine starts a machine without any cable. test is the name of the test that calls [Serve]. The machine ends with t.
 func NewMachine(t testing.TB, test string) *Machine {
 	t.Helper()
 	m := &Machine{t: t, cmd: exec.Command("/proc/self/exe", "-test.run=^"+test+"$", "-test.timeout=100s")}
@@ -55,7 +54,7 @@ func NewMachine(t testing.TB, test string) *Machine {
 
 // end waits until the machine has ended.
 func (m *Machine) end() {
-	_ = m.in.Close() // that ends it
+	_ = m.in.Close() // the machine ends when its input ends
 	said := m.rest()
 	if err := m.cmd.Wait(); err != nil && !m.killed {
 		m.t.Errorf("machine: %v", err)
@@ -65,7 +64,7 @@ func (m *Machine) end() {
 	}
 }
 
-// rest returns what the machine says until it ends.
+// rest returns the remaining output of the machine, up to its end.
 func (m *Machine) rest() string {
 	var said strings.Builder
 	for m.answers.Scan() {
@@ -74,8 +73,8 @@ func (m *Machine) rest() string {
 	return said.String()
 }
 
-// Plug lays a cable from a bridge of the test to the machine. Its end at the bridge is called cable, that at the machine
-// has the name and the address, such as eth0 and 10.1.0.2/24.
+// Plug connects a cable from a bridge of the test to the machine. The interface at the bridge is called cable; the one at the machine has
+// the given name and address, such as eth0 and 10.1.0.2/24.
 func (m *Machine) Plug(bridge, cable, name, address string) {
 	m.t.Helper()
 	IP(m.t, fmt.Sprintf("link add %s type veth peer name %s netns %d", cable, name, m.cmd.Process.Pid))
@@ -85,8 +84,8 @@ func (m *Machine) Plug(bridge, cable, name, address string) {
 	m.Tell("ip link set " + name + " up")
 }
 
-// Tell has the machine do something, in one line that begins with a verb, and waits until that is done. The verb ip runs
-// ip(8) there; the others are those that it was given to [Serve].
+// Tell sends the machine a command, one line that begins with a verb, and waits until it is done. The verb ip runs ip(8) on the machine;
+// the others are the verbs given to [Serve].
 func (m *Machine) Tell(line string) {
 	m.t.Helper()
 	if _, err := io.WriteString(m.in, line+"\n"); err != nil {
@@ -97,7 +96,7 @@ func (m *Machine) Tell(line string) {
 	}
 }
 
-// Kill ends the machine at once, like a loss of power: nothing in it is told.
+// Kill ends the machine at once, without a warning, like a loss of power.
 func (m *Machine) Kill() {
 	m.t.Helper()
 	m.killed = true
@@ -106,8 +105,9 @@ func (m *Machine) Kill() {
 	}
 }
 
-// Serve is what a machine does: it calls a verb for each line that it is told, with the rest of the line, until the test
-// has no more. A verb that fails t ends the machine, and the test that told it. Where t is not a machine, it is skipped.
+// Serve runs in the process of a machine. For each command it calls the function of the verb, with the rest of the line, until there are
+// no more commands. A verb that fails t ends the machine, and fails the test that sent the command. If the process is not a machine,
+// Serve skips t.
 func Serve(t *testing.T, verbs map[string]func(rest string)) {
 	if os.Getenv(asMachine) == "" {
 		t.Skip("is a machine of other tests")

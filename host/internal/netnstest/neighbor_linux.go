@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Neighbor is another machine with one interface, eth0, whose sockets the test has: a network namespace of a thread.
+// A Neighbor is another machine with one interface, eth0. It is a network namespace of a thread of the test, which has its sockets.
 type Neighbor struct {
 	t    testing.TB
 	do   func(f func())
 	path string // of the namespace
 }
 
-// NewNeighbor lays a cable to a new neighbor. Its end here is called name; address is that of the other end, such as
-// 10.0.0.2/24. The neighbor ends with t.
+// NewNeighbor connects a cable to a new neighbor. name is the interface at the test's end; address is the neighbor's, such as 10.0.0.2/24.
+// The neighbor ends with t.
 func NewNeighbor(t testing.TB, name, address string) *Neighbor {
 	t.Helper()
 	work, ready := make(chan func()), make(chan error)
@@ -52,7 +52,7 @@ func NewNeighbor(t testing.TB, name, address string) *Neighbor {
 	return n
 }
 
-// Plug lays the cable again, after its end here was deleted.
+// Plug connects the cable again, after the interface at the test's end was deleted.
 func (n *Neighbor) Plug(name, address string) {
 	n.t.Helper()
 	IP(n.t, "link add "+name+" type veth peer name eth0 netns "+n.path)
@@ -60,7 +60,7 @@ func (n *Neighbor) Plug(name, address string) {
 	n.IP("link set eth0 up")
 }
 
-// IP runs ip(8) over there.
+// IP runs ip(8) in the neighbor's network.
 func (n *Neighbor) IP(args string) {
 	n.t.Helper()
 	var err error
@@ -70,7 +70,7 @@ func (n *Neighbor) IP(args string) {
 	}
 }
 
-// Reach waits until what is sent to address, which is one of n's, arrives.
+// Reach waits until datagrams that the test sends to address, one of n's addresses, arrive.
 func (n *Neighbor) Reach(address string) {
 	n.t.Helper()
 	const probe = 9
@@ -83,7 +83,7 @@ func (n *Neighbor) Reach(address string) {
 	defer here.Close()
 	b := make([]byte, 10)
 	for late := time.Now().Add(patience); time.Now().Before(late); {
-		_, _ = here.Write([]byte("hello?")) // it fails while the way is not known
+		_, _ = here.Write([]byte("hello?")) // fails while there is no route
 		if err := there.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
 			n.t.Fatal(err)
 		}
@@ -94,13 +94,13 @@ func (n *Neighbor) Reach(address string) {
 	n.t.Fatalf("%s can't be reached", address)
 }
 
-// Listen listens on a UDP port over there.
+// Listen listens on a UDP port of the neighbor.
 func (n *Neighbor) Listen(port int) Listener {
 	n.t.Helper()
 	return n.listen(func() (*net.UDPConn, error) { return net.ListenUDP("udp4", &net.UDPAddr{Port: port}) })
 }
 
-// Join listens on a UDP port over there, to what is sent to a multicast group.
+// Join listens on a UDP port of the neighbor for datagrams to a multicast group.
 func (n *Neighbor) Join(port int, group string) Listener {
 	n.t.Helper()
 	return n.listen(func() (*net.UDPConn, error) {
@@ -150,7 +150,7 @@ type Listener struct {
 	*net.UDPConn
 }
 
-// Hear returns the next datagram and the address that it came from.
+// Hear returns the next datagram and its sender's address.
 func (l Listener) Hear() (payload, sender string) {
 	l.t.Helper()
 	if err := l.SetReadDeadline(time.Now().Add(patience)); err != nil {
@@ -164,7 +164,7 @@ func (l Listener) Hear() (payload, sender string) {
 	return string(b[:n]), from.Addr().Unmap().String()
 }
 
-// Expect hears payloads from sender, and nothing between.
+// Expect receives exactly payloads, in order, from sender. Any other datagram fails the test.
 func (l Listener) Expect(sender string, payloads ...string) {
 	l.t.Helper()
 	for _, want := range payloads {

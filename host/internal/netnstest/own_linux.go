@@ -15,14 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long is waited for what should happen at once.
+// patience is the timeout for events that should happen at once.
 const patience = 20 * time.Second
 
-// inNamespace is the environment variable that names the test which is run in a network of its own.
+// inNamespace is the environment variable with the name of the test that runs in a network of its own.
 const inNamespace = "FRAMEHOST_TEST_NAMESPACE"
 
-// Own reports whether the test is in a network of its own, which has loopback and nothing else. Where it is not, it was
-// run there, in another process, and is done. It runs in parallel with other tests.
+// Own reports whether the test runs in a network of its own, which has only loopback. If it does not, Own runs the test there, in another
+// process and in parallel with other tests, and returns false when that has ended.
 func Own(t *testing.T) bool {
 	t.Helper()
 	impossible := t.Skipf
@@ -30,7 +30,7 @@ func Own(t *testing.T) bool {
 		impossible = t.Fatalf
 	}
 	if os.Getenv(inNamespace) == t.Name() {
-		// A system may allow the namespace and then nothing in it (AppArmor).
+		// A system may allow the namespace but forbid everything in it (AppArmor).
 		if err := ip("link set lo up"); err != nil {
 			impossible("needs to be root, or user namespaces with their rights: %v", err)
 		}
@@ -52,7 +52,7 @@ func Own(t *testing.T) bool {
 	}
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
-	runtime.LockOSThread() // Pdeathsig is about the thread
+	runtime.LockOSThread() // Pdeathsig kills the process when this thread ends
 	defer runtime.UnlockOSThread()
 	err := cmd.Start()
 	if notAllowed(err) {
@@ -69,7 +69,7 @@ func Own(t *testing.T) bool {
 	return false
 }
 
-// notAllowed reports whether err says that this user gets no namespaces here.
+// notAllowed reports whether err means that this user may not create namespaces here.
 func notAllowed(err error) bool {
 	for _, errno := range []error{syscall.EPERM, syscall.EACCES, syscall.ENOSPC, syscall.EINVAL} {
 		if errors.Is(err, errno) {
@@ -79,7 +79,7 @@ func notAllowed(err error) bool {
 	return false
 }
 
-// IP runs ip(8) with args, which blanks separate, in the network of the test.
+// IP runs ip(8) in the network of the test. args are separated by spaces.
 func IP(t testing.TB, args string) {
 	t.Helper()
 	if err := ip(args); err != nil {
@@ -95,10 +95,11 @@ func ip(args string) error {
 	return nil
 }
 
-// NewBridge makes a bridge, on which the test has an address, such as 10.1.0.1/24.
+// NewBridge makes a bridge and gives the test an address on it, such as 10.1.0.1/24.
 func NewBridge(t testing.TB, name, address string) {
 	t.Helper()
-	// Left alone it takes the hardware address of a cable, and another one when that is gone: nobody would reach it for seconds.
+	// Without a fixed hardware address, the bridge would use that of a cable, and change it when the cable is gone: then other machines
+	// could not reach the bridge for seconds.
 	IP(t, "link add "+name+" address 02:00:00:00:00:01 type bridge forward_delay 0 mcast_snooping 0")
 	IP(t, "addr add "+address+" brd + dev "+name)
 	IP(t, "link set "+name+" up")

@@ -12,7 +12,8 @@ import (
 	"sync/atomic"
 )
 
-// A flooding is sent block by block, on all connections, and ends with all that was sent having arrived.
+// A flooding is the traffic of a load of kind flood. It sends block after block on all connections, and waits at the end until everything
+// has arrived.
 type flooding struct {
 	*traffic
 	block   *block
@@ -53,7 +54,7 @@ func runFlood(t *traffic) (r result, err error) {
 	return r, f.finish()
 }
 
-// finish ends the streams, and sees to it that nothing was lost.
+// finish ends the streams, and returns an error if anything was lost.
 func (f *flooding) finish() error {
 	f.stopped.Store(true)
 	ended := make(chan struct{})
@@ -87,11 +88,11 @@ func (f *flooding) send(conn *net.TCPConn) error {
 
 const (
 	sinkBuffer  = 256 * kib
-	comparedAt  = 64 * kib // bytes at once, so that long payloads need no memory of their own
-	countedFrom = 64 * kib // payload bytes on, for counting each would cost as much as reading it
+	comparedAt  = 64 * kib // bytes compared at a time, so that long payloads need no buffer of their own
+	countedFrom = 64 * kib // payload bytes counted at a time: counting each payload would cost as much as reading it
 )
 
-// read reads a stream to its end as any receiver would: frame by frame.
+// read reads a stream to its end, frame by frame, as any receiver would.
 func (f *flooding) read(conn net.Conn) error {
 	defer conn.Close()
 	r := bufio.NewReaderSize(conn, sinkBuffer)
@@ -113,7 +114,7 @@ func (f *flooding) read(conn net.Conn) error {
 			if !bytes.Equal(part, due[:len(part)]) {
 				return fmt.Errorf("corrupt frame %d: got %.100q, want %.100q", number, part, due[:len(part)])
 			}
-			_, _ = r.Discard(len(part)) // they are there
+			_, _ = r.Discard(len(part)) // can't fail: the bytes are buffered
 			due = due[len(part):]
 			if counted += int64(len(part)); counted >= countedFrom {
 				f.arrived.Add(counted)

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 )
 
-// runIdle opens all connections, has each carry a frame, and then looks what they take.
+// runIdle opens all connections, sends one frame on each, and then measures the CPU time and memory that the idle relay uses.
 func runIdle(t *traffic) (r result, err error) {
 	payload := newPayload(&t.load, 0)
 	frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(payload))), payload...)
@@ -50,7 +50,7 @@ func runIdle(t *traffic) (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	if err := t.pass(t.Warmup); err != nil { // what it took to get here is not idle
+	if err := t.pass(t.Warmup); err != nil { // the relay is not idle before
 		return r, err
 	}
 	if r, err = t.observe(func() float64 { return 0 }); err != nil {

@@ -16,50 +16,50 @@ import (
 
 const loadRole = "load"
 
-// A kind says what is sent, and what is measured.
+// A kind is a kind of load: it decides which frames are sent and what is measured.
 type kind string
 
 const (
-	flood kind = "flood" // as much as the relay takes
-	ping  kind = "ping"  // a frame on each connection, which the next one waits for
-	idle  kind = "idle"  // a frame on each connection, and no other
+	flood kind = "flood" // as many frames as the relay accepts
+	ping  kind = "ping"  // one frame at a time on each connection
+	idle  kind = "idle"  // one frame in all on each connection
 )
 
-// A load is what a relay has to carry.
+// A load describes the traffic that a relay must carry.
 type load struct {
 	Kind           kind
 	Conns          int
 	Size           int // of a payload, in bytes
-	Escapes        int // how many percent of it are to be escaped
+	Escapes        int // percentage of its bytes that need an escape
 	Escaped        bool
 	Warmup, Length time.Duration
 }
 
-// A target is the relay that a load goes to.
+// A target is the relay that a load is sent to.
 type target struct {
 	Address string
 	PID     int
 }
 
-// A result is what was measured in Seconds. What a kind of load does not measure is zero.
+// A result has the figures measured in Seconds. A figure that the kind of load does not measure is zero.
 type result struct {
 	Seconds  float64
-	Frames   float64 // that arrived; the last one of them in part
-	CPU      float64 // seconds of it that the relay's processes took
+	Frames   float64 // frames that arrived, with the fraction of an unfinished one
+	CPU      float64 // seconds of CPU time that the relay's processes used
 	P50, P99 float64 // seconds from sending a frame to its arrival
-	PSS      int64   // bytes of memory of the relay's processes
+	PSS      int64   // memory of the relay's processes, in bytes
 }
 
-// A loadProcess is a process that is load and sink.
+// A loadProcess is a process that sends a load and receives it as the sink.
 type loadProcess struct {
 	cmd    *exec.Cmd
 	in     *json.Encoder
 	out    *json.Decoder
-	sink   string // where it listens
+	sink   string // address where the sink listens
 	cancel context.CancelFunc
 }
 
-// startLoad starts a load's process; measure puts it on a relay.
+// startLoad starts the process of a load. The load begins with measure.
 func startLoad(ctx context.Context, l load) (p *loadProcess, err error) {
 	settings, err := json.Marshal(l)
 	if err != nil {
@@ -88,7 +88,7 @@ func startLoad(ctx context.Context, l load) (p *loadProcess, err error) {
 	return p, nil
 }
 
-// measure returns when the load has ended, and all of its connections with it.
+// measure sends the load to a relay. It returns when the load and all its connections have ended.
 func (p *loadProcess) measure(t target) (r result, err error) {
 	if err := p.in.Encode(t); err != nil {
 		return r, fmt.Errorf("load: %w", err)
@@ -103,7 +103,7 @@ func (p *loadProcess) measure(t target) (r result, err error) {
 	return a.Result, nil
 }
 
-// An answer is what a load's process says in the end.
+// An answer is the output of a load's process.
 type answer struct {
 	Result result
 	Failed string // why there is no result
@@ -114,7 +114,7 @@ func (p *loadProcess) end() {
 	_ = p.cmd.Wait()
 }
 
-// runLoad is the process.
+// runLoad is the main function of a load's process.
 func runLoad(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want its settings")
@@ -143,7 +143,7 @@ func runLoad(args []string) error {
 	return out.Encode(a)
 }
 
-// A traffic is a load under way. The process ends with it, which closes what it opened.
+// A traffic is a load under way. The process ends after it, which closes everything that it opened.
 type traffic struct {
 	load
 	target
@@ -157,7 +157,7 @@ func newTraffic(l load, t target, sink net.Listener) *traffic {
 	return &traffic{load: l, target: t, sink: sink, ctx: ctx, failed: cancel}
 }
 
-// accept hands each connection that arrives to read, in a goroutine of its own.
+// accept calls read with each accepted connection, in a new goroutine.
 func (t *traffic) accept(read func(net.Conn) error) {
 	for range t.Conns {
 		conn, err := t.sink.Accept()
@@ -185,7 +185,7 @@ func (t *traffic) dial() (conns []*net.TCPConn, err error) {
 	return conns, nil
 }
 
-// pass lets time pass, unless something fails.
+// pass waits for d, or until something fails.
 func (t *traffic) pass(d time.Duration) error {
 	select {
 	case <-time.After(d):
@@ -195,7 +195,7 @@ func (t *traffic) pass(d time.Duration) error {
 	}
 }
 
-// await waits for what should happen at once.
+// await waits until what is closed, or something fails. After patience, it returns the result of otherwise.
 func (t *traffic) await(what <-chan struct{}, otherwise func() error) error {
 	select {
 	case <-what:
@@ -207,7 +207,7 @@ func (t *traffic) await(what <-chan struct{}, otherwise func() error) error {
 	}
 }
 
-// observe returns what the relay carries and takes while time passes. carried counts frames.
+// observe returns the frames that the relay carries, and the CPU time that it uses, during t.Length. carried counts frames.
 func (t *traffic) observe(carried func() float64) (r result, err error) {
 	before, err := cpuOf(t.PID)
 	if err != nil {

@@ -45,7 +45,8 @@ func TestPayloads(t *testing.T) {
 	}
 }
 
-// A faulty relay does something else than a twin with one frame, of those that it has a number for.
+// A faulty returns the wire bytes with which a faulty relay answers a payload, and whether the relay then ends the stream. nil wire means
+// no fault.
 type faulty func(number int, payload []byte) (wire []byte, end bool)
 
 func frameOf(payload []byte) []byte {
@@ -94,7 +95,7 @@ func TestLoadNotices(t *testing.T) {
 	}
 }
 
-// startFaulty starts a relay that treats the nth frame of each connection as fault says; nil wire is no fault.
+// startFaulty starts a relay that calls fault for the nth frame of each connection.
 func startFaulty(t *testing.T, nth int, fault faulty) (address string, sink net.Listener) {
 	t.Helper()
 	listen := func() net.Listener {

@@ -1,33 +1,32 @@
 //go:build linux
 
-// Command relaybench says what framehost's process boundary costs. It sends the same load through
+// Command relaybench measures what framehost's process boundary costs. It sends the same load through
 //
-//   - framehost, built from this source as it is installed: one process, and one more for each codec,
-//   - and its twin: the same relay in plain Go with its codecs compiled in, without limits, timeouts, violations, status
-//     or the other direction. A framework could do no better.
+//   - framehost, built from this source as it is installed: one process, and one more for each codec;
+//   - a twin: the same relay in plain Go with the codecs compiled in, without limits, timeouts, violations, status or the other direction.
+//     No framework could be faster.
 //
-// Both accept lines (ended by LF; in some rows with backslash escapes) and hand on payloads behind four bytes of length,
-// big-endian:
+// Both accept lines (ended by LF; in some rows with backslash escapes) and send each payload on with a prefix of four bytes, its length in
+// big-endian order:
 //
 //	load --"hello\n"--> framehost --decode--> escape
 //	                              --encode--> lenprefix
 //	sink <--"\0\0\0\5hello"--
 //
-// The two take turns, A B A B, each started anew for each turn, so that a ratio holds also while the machine is not as
-// fast as it was: the ratio shown is the median of the rounds' ratios, the figures are medians of their own. Load and sink
-// are a third process. The sink compares every byte of every payload, with what is due at that place of the stream. A load
-// that floods ends by the end of its streams, and then as many frames must have arrived as were sent. A difference, a
-// plugin that was started again, or a relay that ends early fails the run. Figures that miss their target do not: they are
-// marked.
+// The two relays take turns, A B A B, and are started anew for each turn, so that a ratio is valid even if the speed of the machine
+// changes between rounds. The ratio shown is the median of the rounds' ratios; the other figures are medians too. A third process is
+// load and sink. The sink compares every byte of every payload with the byte that is due there. A flood ends with the end of its streams,
+// and then the number of frames received must equal the number sent. A difference, a restarted plugin, or a relay that ends early
+// fails the run. Figures that miss their targets do not fail the run: they are marked.
 //
 //	go run ./host/internal/relaybench
 //	go run ./host/internal/relaybench -rows 'flood-*,ping-1' -rounds 3 -seconds 1 -data-plane grpc
 //
-// CPU time is that of a relay's processes together, user and system. Memory is their PSS, in which what processes share
-// counts once. Both are of /proc, so relaybench runs on Linux alone.
+// CPU time is the user and system time of all processes of a relay. Memory is their PSS, in which shared memory counts once. Both come from
+// /proc, so relaybench runs on Linux only.
 //
-// It is a program and not a benchmark of package testing, since what it measures are processes, against each other and by
-// turns; it is inside host since nobody but this repository is to run it.
+// It is a program rather than a benchmark of package testing, because it measures processes against each other, in turns. It is in
+// host/internal because it is meant for this repository only.
 package main
 
 import (
@@ -59,10 +58,10 @@ func main() {
 	}
 }
 
-// self is this program, also if its file is gone.
+// self is the path of this program. It works even after the program's file was deleted.
 const self = "/proc/self/exe"
 
-// takeRole does not return if the program was started by itself, as one of the processes of a turn.
+// takeRole runs one of the processes of a turn and exits, if this program was started by itself for that purpose. Otherwise it returns.
 func takeRole(args []string) {
 	if len(args) < 2 {
 		return
@@ -83,7 +82,7 @@ func takeRole(args []string) {
 	os.Exit(0)
 }
 
-// A bench is what the flags ask for.
+// A bench holds the values of the flags.
 type bench struct {
 	rounds         int
 	warmup, length time.Duration
@@ -105,7 +104,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&b.program, "framehost", "", "`program` to measure instead of the one that is built from this source")
 	markdown := flags.Bool("markdown", false, "print the table as Markdown")
 	if err := flags.Parse(args); err != nil {
-		return flag.ErrHelp // it was printed
+		return flag.ErrHelp // the message was printed already
 	}
 	b.length = time.Duration(*seconds * float64(time.Second))
 	switch {
@@ -135,7 +134,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *markdown {
 		text = report.markdown()
 	}
-	_, printing := io.WriteString(stdout, text) // also what was measured before an error
+	_, printing := io.WriteString(stdout, text) // after an error, the rows measured before it
 	return errors.Join(err, printing)
 }
 
@@ -148,7 +147,7 @@ func buildFramehost(ctx context.Context, dir string) (path string, err error) {
 	return path, nil
 }
 
-// measureAll measures also the rows behind one that failed.
+// measureAll measures all chosen rows, even if one of them fails.
 func (b *bench) measureAll(ctx context.Context, chosen []*row, report *report) error {
 	var errs []error
 	for i, row := range chosen {
@@ -174,7 +173,7 @@ func (b *bench) measureAll(ctx context.Context, chosen []*row, report *report) e
 	return errors.Join(errs...)
 }
 
-// A round is a turn of each relay.
+// A round has the results of one turn of each relay.
 type round struct{ framehost, twin result }
 
 func (b *bench) measure(ctx context.Context, row *row, report *report) (rounds []round, err error) {

@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A short run of two rows, with all processes of a long one.
+// A short run of two rows, with all processes of a long run.
 func TestRun(t *testing.T) {
 	var out, progress bytes.Buffer
 	args := []string{"-rows", "flood-256,ping-1", "-rounds", "1", "-seconds", "0.2", "-warmup", "50ms", "-markdown"}

@@ -14,27 +14,27 @@ import (
 	"time"
 )
 
-// pinging is one frame on its way on each connection.
+// A pinging is the traffic of a load of kind ping: one frame at a time on each connection.
 type pinging struct {
 	*traffic
 	pingers  []pinger
-	measured atomic.Bool // whether what arrives now counts
+	measured atomic.Bool // whether frames that arrive now count
 	stopped  atomic.Bool
 	arrived  atomic.Int64 // frames
 }
 
-// A pinger is a connection with the frame that is on its way. Payloads begin with its index in pingers.
+// A pinger is a connection with its current frame. Payloads begin with its index in pingers.
 type pinger struct {
 	arrived chan struct{}
 
 	mu      sync.Mutex
-	due     bool // no payload is while none was sent
+	due     bool // whether a payload was sent and has not arrived
 	payload []byte
 	sent    time.Time
 	took    []time.Duration
 }
 
-// indexDigits are the first bytes of a payload.
+// indexDigits is the number of digits of the index at the beginning of a payload.
 const indexDigits = 4
 
 func runPing(t *traffic) (r result, err error) {
@@ -79,7 +79,7 @@ func runPing(t *traffic) (r result, err error) {
 	return r, p.latencies(&r)
 }
 
-// send sends frame after frame, each when the one before has arrived.
+// send sends frames, each after the previous one has arrived.
 func (p *pinging) send(g *pinger, conn *net.TCPConn) error {
 	var line []byte
 	for number := 0; !p.stopped.Load(); number++ {
@@ -122,12 +122,12 @@ func (p *pinging) read(conn net.Conn) error {
 		if err := p.pingers[index].arrive(payload, now, p.measured.Load()); err != nil {
 			return err
 		}
-		_, _ = r.Discard(p.Size) // they are there
+		_, _ = r.Discard(p.Size) // can't fail: the bytes are buffered
 		p.arrived.Add(1)
 	}
 }
 
-// arrive compares a payload with the one that is due.
+// arrive compares a payload with the payload that is due.
 func (g *pinger) arrive(payload []byte, now time.Time, measured bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -138,7 +138,7 @@ func (g *pinger) arrive(payload []byte, now time.Time, measured bool) error {
 	if measured {
 		g.took = append(g.took, now.Sub(g.sent))
 	}
-	g.arrived <- struct{}{} // there is room, since only one is due
+	g.arrived <- struct{}{} // never blocks, since only one payload is due
 	return nil
 }
 

@@ -9,16 +9,16 @@ import (
 	"strconv"
 )
 
-// clockTicks are those of /proc in a second, of which Linux tells every program the same number.
+// clockTicks is the number of clock ticks in /proc per second. It is the same on every Linux system.
 const clockTicks = 100
 
-// A stat is what /proc says of a process.
+// A stat has the values of a process that are read from /proc.
 type stat struct {
 	parent int
 	cpu    float64 // seconds, user and system
 }
 
-// readStat reads the stat of a process. Fields count from the one behind the name, which may contain anything.
+// readStat reads the stat file of a process. It counts the fields from the one after the name, because the name may contain any bytes.
 func readStat(pid string) (s stat, err error) {
 	text, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
@@ -38,7 +38,7 @@ func readStat(pid string) (s stat, err error) {
 	return stat{numbers[0], float64(numbers[1]+numbers[2]) / clockTicks}, nil
 }
 
-// cpuOf returns the CPU time of a process and of all that descend from it, by their ids.
+// cpuOf returns the CPU time of a process and of each of its descendants, in seconds, by process number.
 func cpuOf(root int) (map[int]float64, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -50,7 +50,7 @@ func cpuOf(root int) (map[int]float64, error) {
 		if err != nil {
 			continue
 		}
-		if s, err := readStat(e.Name()); err == nil { // it may have ended meanwhile
+		if s, err := readStat(e.Name()); err == nil { // the process may have ended in the meantime
 			stats[pid] = s
 		}
 	}
@@ -71,7 +71,7 @@ func cpuOf(root int) (map[int]float64, error) {
 	return tree, nil
 }
 
-// cpuBetween returns how much was used from before to after.
+// cpuBetween returns the CPU time used between two results of cpuOf, in seconds.
 func cpuBetween(before, after map[int]float64) (sum float64, err error) {
 	for pid, cpu := range after {
 		sum += cpu - before[pid]
@@ -84,7 +84,7 @@ func cpuBetween(before, after map[int]float64) (sum float64, err error) {
 	return sum, nil
 }
 
-// pssOf returns the memory of a process and of all that descend from it, in bytes. What some of them share counts once.
+// pssOf returns the memory of a process and all its descendants, in bytes. Memory that they share counts once.
 func pssOf(root int) (sum int64, err error) {
 	tree, err := cpuOf(root)
 	if err != nil {

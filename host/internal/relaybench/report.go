@@ -13,16 +13,16 @@ import (
 	"unicode/utf8"
 )
 
-// A report is the table, and what one has to know of it.
+// A report is the table of results and the notes on it.
 type report struct {
 	bench    *bench
-	planes   string             // of framehost's plugins
+	planes   string             // data planes of framehost's plugins
 	measured map[string][]round // by name of the row
 	lines    []line
 	skipped  []string
 }
 
-// A line is a figure of a row.
+// A line is one line of the table: one figure of a row.
 type line struct {
 	load, measure, framehost, twin, ratio, target, cpu string
 }
@@ -82,7 +82,7 @@ func (f *figure) line(title string, framehost, twin []float64) line {
 	return l
 }
 
-// line compares bytes a second, round by round.
+// line returns the line that compares bytes per second of long and short, round by round.
 func (c *comparison) line(long, short []round) line {
 	size := func(name string) float64 {
 		for i := range rows {
@@ -114,12 +114,12 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// circumstances say what the figures hold for.
+// circumstances returns the conditions under which the figures were measured.
 func (r *report) circumstances() []string {
 	kernel := "of an unknown version"
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		parts := strings.SplitN(string(text), ".", 3)
-		kernel = strings.Join(parts[:min(2, len(parts))], ".") // the rest is its builder's
+		kernel = strings.Join(parts[:min(2, len(parts))], ".") // the rest depends on the distribution
 	}
 	return slices.Concat([]string{
 		fmt.Sprintf("%d processors, Linux %s, %s; medians of %d rounds of %v", runtime.NumCPU(), kernel, runtime.Version(),
@@ -128,7 +128,7 @@ func (r *report) circumstances() []string {
 	}, r.skipped)
 }
 
-// text aligns the cells.
+// text returns the table with aligned cells.
 func (r *report) text() string {
 	lines := slices.Insert(slices.Clone(r.lines), 0, header)
 	widths := make([]int, len(header.cells()))
@@ -167,7 +167,7 @@ func (r *report) markdown() string {
 	return b.String()
 }
 
-// What follows prints three digits that count.
+// The functions below print numbers with three significant digits.
 
 func printDigits(v float64) string {
 	if v <= 0 {

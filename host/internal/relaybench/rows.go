@@ -9,21 +9,20 @@ import (
 	"syscall"
 )
 
-// A row is a load, and what is to be shown of it.
+// A row is a load and the figures to show for it.
 type row struct {
 	name, title string
 	load        load
-	large       bool // frames are longer than those that relays accept by default
+	large       bool // frames are longer than relays accept by default
 	figures     []figure
 }
 
-// A figure is what is taken of a result, and what has to come of it.
+// A figure is a number computed from a result, with its targets.
 type figure struct {
 	name  string // with its unit
 	of    func(*row, result) float64
 	print func(float64) string
-	// What must be reached: at least that ratio to the twin; at most that ratio; at most that value of framehost's. Zero:
-	// is not asked for.
+	// Targets: the least and the greatest ratio of framehost to the twin, and the greatest value of framehost. Zero means no target.
 	least, most, value float64
 }
 
@@ -32,7 +31,7 @@ const (
 	mib = 1 << 20
 )
 
-// largestFrame is what rows with large frames need of relays.
+// largestFrame is the frame size that relays must accept for rows with large frames, in bytes.
 const largestFrame = 16 * mib
 
 var rows = []row{
@@ -75,14 +74,14 @@ func largeRow(name, title string, l load) row {
 	}}
 }
 
-// A comparison is of two rows that differ in the length of frames alone. Where work is linear in the frame, both carry as
-// many bytes.
+// A comparison compares two rows that differ only in the length of frames. If the work is linear in the length, both carry the same
+// number of bytes per second.
 type comparison struct {
 	title, long, short string
 	figure             figure
 }
 
-// Work that grew with the square of the length would carry a quarter.
+// If the work grew with the square of the length, the long frames would carry a quarter of the bytes per second.
 var comparisons = []comparison{{
 	title: "16 MiB against 4 MiB", long: "flood-16m", short: "flood-4m",
 	figure: figure{name: "bytes/s, ratio", print: printRatio, least: 0.75},
@@ -92,7 +91,7 @@ func framesPerSecond(_ *row, r result) float64     { return r.Frames / r.Seconds
 func mibPerSecond(w *row, r result) float64        { return r.Frames * float64(w.load.Size) / mib / r.Seconds }
 func memoryPerConnection(w *row, r result) float64 { return float64(r.PSS) / float64(w.load.Conns) }
 
-// chooseRows returns the rows of which the name matches one of the patterns, separated by commas.
+// chooseRows returns the rows whose name matches one of the patterns, which are separated by commas.
 func chooseRows(patterns string) (chosen []*row, err error) {
 	all := strings.Split(patterns, ",")
 	matched := make([]bool, len(all))
@@ -126,15 +125,15 @@ func rowNames() string {
 	return strings.Join(names, " ")
 }
 
-// allowDescriptors lets processes that are started from now on have as many descriptors as a row takes: two a connection,
-// in any of them.
+// allowDescriptors raises the limit on open descriptors, for processes that are started from now on, to the number that each of them needs
+// for a row: two per connection.
 func allowDescriptors(w *row) error {
 	need := 2*uint64(w.load.Conns) + 200
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
-	raised := syscall.Rlimit{Cur: max(limit.Cur, need), Max: max(limit.Max, need)} // the latter is for who may
+	raised := syscall.Rlimit{Cur: max(limit.Cur, need), Max: max(limit.Max, need)} // raising Max needs privileges
 	if raised == limit {
 		return nil
 	}

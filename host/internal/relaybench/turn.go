@@ -18,24 +18,24 @@ import (
 	"time"
 )
 
-// patience is how long what should happen at once may take.
+// patience is the timeout for events that should happen at once.
 const patience = 30 * time.Second
 
-// A relay is one that runs.
+// A relay is a running relay process.
 type relay struct {
 	address string // where it listens
 	cmd     *exec.Cmd
 	exited  chan struct{}
-	check   func(context.Context) (string, error) // whether nothing went wrong, and by which data planes; nil: nothing to check
+	check   func(context.Context) (string, error) // returns the data planes, and an error if anything went wrong; nil: nothing to check
 
 	mu  sync.Mutex
-	log bytes.Buffer // its standard error
+	log bytes.Buffer // standard error of the process
 }
 
 // A starter starts a relay that dials upstream.
 type starter func(ctx context.Context, w *row, upstream string) (*relay, error)
 
-// turn puts a load on a relay of its own.
+// turn starts a relay and measures a load on it.
 func (b *bench) turn(ctx context.Context, w *row, start starter) (r result, planes string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.warmup+b.length+4*patience)
 	defer cancel()
@@ -60,7 +60,8 @@ func (b *bench) turn(ctx context.Context, w *row, start starter) (r result, plan
 	return r, planes, err
 }
 
-// launch starts a relay, which says where it listens in a line of its standard error that ready knows.
+// launch starts a relay. It calls ready with each line of the relay's standard error until ready reports that the relay is ready, and
+// where it listens.
 func launch(ctx context.Context, ready func(line []byte) (address string, ok bool), program string, args ...string) (*relay, error) {
 	r := &relay{cmd: exec.CommandContext(ctx, program, args...), exited: make(chan struct{})}
 	r.cmd.Cancel = func() error { return r.cmd.Process.Signal(syscall.SIGTERM) }
@@ -85,7 +86,7 @@ func launch(ctx context.Context, ready func(line []byte) (address string, ok boo
 				listening <- address
 			}
 		}
-		_ = r.cmd.Wait() // by a signal, as a rule
+		_ = r.cmd.Wait() // usually fails, because a signal ended the process
 	}()
 	select {
 	case r.address = <-listening:
@@ -95,7 +96,7 @@ func launch(ctx context.Context, ready func(line []byte) (address string, ok boo
 	}
 }
 
-// said is for error messages.
+// said returns the relay's standard error, for error messages.
 func (r *relay) said() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,7 +105,7 @@ func (r *relay) said() string {
 
 // end ends the relay and waits for it.
 func (r *relay) end() {
-	_ = r.cmd.Cancel() // it fails if there is nothing left to do
+	_ = r.cmd.Cancel() // fails if the process has ended
 	kill := time.AfterFunc(patience, func() { _ = r.cmd.Process.Kill() })
 	defer kill.Stop()
 	<-r.exited
@@ -142,7 +143,7 @@ func (b *bench) startFramehost(ctx context.Context, w *row, upstream string) (*r
 			Message string `json:"@message"`
 			From    string `json:"from"`
 		}
-		_ = json.Unmarshal(line, &entry) // what is not JSON has no message
+		_ = json.Unmarshal(line, &entry) // lines that are not JSON leave Message empty
 		if entry.Message == "route started" {
 			address = strings.TrimPrefix(entry.From, "listen tcp://")
 		}
@@ -156,8 +157,8 @@ func (b *bench) startFramehost(ctx context.Context, w *row, upstream string) (*r
 	return r, nil
 }
 
-// checkStatus returns by which data planes plugins are called. A figure is worth nothing if one of them was started
-// again.
+// checkStatus returns the data planes of the plugins. It returns an error if a plugin was restarted, because then the figures are not
+// valid.
 func (b *bench) checkStatus(ctx context.Context, socket string) (planes string, err error) {
 	out, err := exec.CommandContext(ctx, b.program, "status", "--json", "--socket", socket).Output()
 	if err != nil {

@@ -20,14 +20,14 @@ const (
 	twinBuffer  = 128 * kib
 )
 
-// A twin is a relay whose codecs are compiled in. It is what one would write for the purpose.
+// A twin is a relay with its codecs compiled in, as one would write it for this purpose alone.
 type twin struct {
 	Upstream string
 	Escaped  bool
-	Longest  int // line that it has to be ready for
+	Longest  int // longest line that it must accept, in bytes
 }
 
-// runTwin is the twin's process, until a signal ends it.
+// runTwin is the main function of the twin's process, which runs until a signal ends it.
 func runTwin(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want its settings")
@@ -80,7 +80,7 @@ func (t *twin) carry(down net.Conn) error {
 			}
 		}
 		binary.BigEndian.PutUint32(length[:], uint32(len(payload)))
-		_, _ = frames.Write(length[:]) // Flush fails after either of them failed
+		_, _ = frames.Write(length[:]) // if a Write fails, Flush fails too
 		_, _ = frames.Write(payload)
 		if lines.Buffered() == 0 {
 			if err := frames.Flush(); err != nil {
@@ -90,7 +90,7 @@ func (t *twin) carry(down net.Conn) error {
 	}
 }
 
-// unescape undoes escapes where they stand.
+// unescape removes the escapes from line in place.
 func unescape(line []byte) ([]byte, error) {
 	at := bytes.IndexByte(line, '\\')
 	if at < 0 {

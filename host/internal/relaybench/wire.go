@@ -11,10 +11,10 @@ import (
 	"io"
 )
 
-// headerSize is that of the length in front of a payload that arrives.
+// headerSize is the size of the length prefix of a received payload, in bytes.
 const headerSize = 4
 
-// newPayload returns letters with a number at their end, and LF in place of as many percent of them as are to be escaped.
+// newPayload returns a payload of letters with number at its end. l.Escapes percent of its bytes are LF, which needs an escape.
 func newPayload(l *load, number int) []byte {
 	payload := make([]byte, l.Size)
 	for i := range payload {
@@ -30,7 +30,7 @@ func newPayload(l *load, number int) []byte {
 
 const digits = 8
 
-// setNumber replaces the number at the end of a payload, or what of it there is room for.
+// setNumber replaces the number at the end of a payload, or as many of its last digits as fit.
 func setNumber(payload []byte, number int) {
 	for i := len(payload) - 1; i >= max(0, len(payload)-digits); i-- {
 		payload[i] = '0' + byte(number%10)
@@ -38,7 +38,7 @@ func setNumber(payload []byte, number int) {
 	}
 }
 
-// appendLine appends a payload as it is sent.
+// appendLine appends the line that is sent for a payload.
 func appendLine(dst, payload []byte, escaped bool) []byte {
 	for escaped {
 		at := bytes.IndexAny(payload, "\n\\")
@@ -56,7 +56,7 @@ func appendLine(dst, payload []byte, escaped bool) []byte {
 	return append(append(dst, payload...), '\n')
 }
 
-// longestLine is how long what appendLine appends for a payload of a load may be.
+// longestLine returns the greatest length of a line that appendLine appends for a payload of the load, in bytes.
 func longestLine(l *load) int {
 	if l.Escaped {
 		return 2*l.Size + 1
@@ -64,13 +64,13 @@ func longestLine(l *load) int {
 	return l.Size + 1
 }
 
-// A block is what a flood sends again and again, so that the sink knows each payload that is due.
+// A block is a sequence of payloads that a flood sends again and again, so that the sink knows which payload is due.
 type block struct {
 	payloads [][]byte
 	lines    []byte
 }
 
-// blockSize is what is sent at once, if a line is not longer.
+// blockSize is how many bytes a flood sends at a time, or more if a single line is longer.
 const blockSize = 256 * kib
 
 func newBlock(l *load) *block {
@@ -83,8 +83,8 @@ func newBlock(l *load) *block {
 	return b
 }
 
-// readHeader reads the length of a payload, and fails if it is not the one that is due. io.EOF means that the stream ended
-// before it.
+// readHeader reads the length prefix of a payload, and returns an error if the length is not due. The error is io.EOF if the stream ended
+// before the prefix.
 func readHeader(r *bufio.Reader, due int) error {
 	header, err := r.Peek(headerSize)
 	if err == io.EOF && len(header) > 0 {
@@ -96,6 +96,6 @@ func readHeader(r *bufio.Reader, due int) error {
 	if got := binary.BigEndian.Uint32(header); int64(got) != int64(due) {
 		return fmt.Errorf("corrupt frame: got length %d, want %d", got, due)
 	}
-	_, _ = r.Discard(headerSize) // they are there
+	_, _ = r.Discard(headerSize) // can't fail: the bytes are buffered
 	return nil
 }
