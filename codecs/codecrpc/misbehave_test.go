@@ -74,7 +74,9 @@ func connect(t testing.TB, register func(*grpc.Server), options ...grpc.ServerOp
 // startFake returns the client of a fake, and the codec that it configured.
 func startFake(t *testing.T, timeout time.Duration, lane func(codecpb.Codec_LaneServer) error) (*Client, codeccall.Codec) {
 	t.Helper()
-	conn := connect(t, func(s *grpc.Server) { codecpb.RegisterCodecServer(s, &fake{lane: lane}) }, grpc.MaxRecvMsgSize(maxMessage))
+	const window = 64 << 10 // fixed, so that a plugin that does not receive has no room for a call
+	conn := connect(t, func(s *grpc.Server) { codecpb.RegisterCodecServer(s, &fake{lane: lane}) }, grpc.MaxRecvMsgSize(maxMessage),
+		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window))
 	client := NewClient(conn)
 	t.Cleanup(client.Close)
 	client.SetTimeout(timeout)
