@@ -1,6 +1,6 @@
 package config
 
-// NoCodec, as the name of a codec, means that there is no codec: bytes pass unframed.
+// NoCodec is the codec name that means no codec: bytes pass unframed.
 const NoCodec = "none"
 
 // DataPlane is how payloads travel to and from plugin processes.

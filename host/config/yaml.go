@@ -217,7 +217,8 @@ func (y *yamlReader) mapping(out *node, values []*ast.MappingValueNode, key stri
 		}
 		at.Key = childKey(key, name)
 		if value, ok := y.joined(v); ok && braces {
-			y.addError(at, fmt.Sprintf("a key called %s", quote(name+":"+value)), fmt.Sprintf("a blank after the colon: %s: %s", name, value))
+			y.addError(at, fmt.Sprintf("a key called %s", quote(name+":"+value)),
+				fmt.Sprintf("a blank after the colon: %s: %s", name, value))
 		}
 		y.add(out, entry{key: name, line: at.Line, column: at.Column, value: y.node(v.Value, at.Key)}, at.Key)
 	}

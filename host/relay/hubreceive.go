@@ -124,7 +124,8 @@ func (r *datagramReceiver) decode(all []Datagram) {
 		r.found = append(r.found, datagramResult{})
 	}
 	for len(r.lanes) < min(len(all), datagramLanes) {
-		r.lanes = append(r.lanes, &datagramLane{transport: r.transport, decoder: codecstream.Decoder{Direction: r.transport.config.Codec.Open()}})
+		direction := r.transport.config.Codec.Open()
+		r.lanes = append(r.lanes, &datagramLane{transport: r.transport, decoder: codecstream.Decoder{Direction: direction}})
 	}
 	var next atomic.Int32
 	work := func(lane *datagramLane) {
