@@ -114,11 +114,13 @@ type watchedDirection struct {
 }
 
 func (d watchedDirection) Decode(ctx context.Context, in *codeccall.Decode, out *codeccall.Decoded) error {
-	return d.watch.call(func() error { return d.Direction.Decode(ctx, in, out) })
+	call := *in // a call that is given up goes on with it
+	return d.watch.call(func() error { return d.Direction.Decode(ctx, &call, out) })
 }
 
 func (d watchedDirection) Encode(ctx context.Context, in *codeccall.Encode, out *codeccall.Encoded) error {
-	return d.watch.call(func() error { return d.Direction.Encode(ctx, in, out) })
+	call := *in // a call that is given up goes on with it
+	return d.watch.call(func() error { return d.Direction.Encode(ctx, &call, out) })
 }
 
 // unwatched returns the direction inside d, for calls whose time is measured.
