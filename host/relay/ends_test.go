@@ -46,7 +46,7 @@ func TestViolations(t *testing.T) {
 			[]violation{{3, 5, 1, codecs.ErrTruncated, "ho"}}, "", FlowStats{Violations: 1, DroppedTails: 1, BytesSkipped: 2}},
 		{"a truncated tail is kept", "hi\n|h|o", Quarantine, hi, Fin,
 			[]violation{{3, 5, 1, codecs.ErrTruncated, "ho"}}, "ho", FlowStats{Violations: 1, DroppedTails: 1, BytesSkipped: 2}},
-		{"a violation behind a good frame", "hi\n!bad....ho\n", CloseSession, hi, Violated,
+		{"a violation after a good frame", "hi\n!bad....ho\n", CloseSession, hi, Violated,
 			[]violation{{3, 3, 1, codecs.ErrMalformed, "!bad....ho\n"}}, "", FlowStats{Violations: 1}},
 		{"a violation is skipped", "hi\n!bad....ho\n", Skip, hi + ho, Fin,
 			[]violation{{3, 3, 1, codecs.ErrMalformed, "!bad....ho\n"}}, "", FlowStats{Violations: 1, BytesSkipped: 8}},

@@ -48,7 +48,7 @@ func skipping(t *testing.T, single bool, limits Timeouts) (*relayed, *calling, *
 	var reported []string
 	config.Downstream.Codec, config.OnViolation, config.Timeouts = from, Skip, limits
 	config.Violation = func(v Violation) {
-		reported = append(reported, fmt.Sprintf("%d at %d behind %d: %s %t", v.Offset, v.At, v.Frame, v.Bytes, v.Skipped))
+		reported = append(reported, fmt.Sprintf("%d at %d after %d: %s %t", v.Offset, v.At, v.Frame, v.Bytes, v.Skipped))
 	}
 	return start(t.Context(), t, config, 1<<20), from, &reported
 }

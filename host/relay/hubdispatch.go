@@ -99,11 +99,10 @@ func (d *dispatcher) sendGroup(g *group, b *batch) error {
 	if err == nil {
 		return d.frames.violation
 	}
-	if lost := len(b.found.Refs) - done; !d.frames.taken {
-		g.countStarved(lost)
-		if d.member.over() {
-			d.member.counts.framesNotDelivered.Add(int64(lost))
-		}
+	lost := len(b.found.Refs) - done
+	g.countStarved(lost)
+	if d.member.over() {
+		d.member.counts.framesNotDelivered.Add(int64(lost))
 	}
 	if d.frames.failed {
 		return err
@@ -130,7 +129,6 @@ type groupFrames struct {
 	group      *group
 	batch      *batch
 	failed     bool  // an error is due to a lack of memory, and not to the codec
-	taken      bool  // the frames that could not be queued were already encoded
 	violation  error // the first violation that is not skipped
 }
 
@@ -151,7 +149,7 @@ func (s *groupFrames) Frames(out *codeccall.Encoded, first int) (done int, err e
 	b.encoded(d.member.account)
 	defer b.written(d.member.account)
 	if err := d.deliver(s.group, out.Wire, out.Ends, first); err != nil {
-		s.failed, s.taken = true, true
+		s.failed = true
 		return 0, err
 	}
 	return len(out.Ends), nil

@@ -196,3 +196,26 @@ func TestOutboxIsCharged(t *testing.T) {
 		}
 	})
 }
+
+// Frames that were encoded for an outbox and found no memory for their queue are counted, as those that were not encoded are.
+func TestOutboxCountsWhatFindsNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 1 << 20
+		memory := NewMemory(size, time.Minute)
+		h := NewHub(memory)
+		config := boxed(t, h, Queue{})
+		sender := join(t, h, with(codec(t, lines{}, 1000)), 1<<20)
+		synctest.Wait()
+		other := memory.open("", 0)
+		other.must(size)
+		go sender.send([]byte(strings.Repeat(numbered(0, 1), 10_000)))
+		got := sender.ended(t, MemoryShort).Stats
+		box := config.Outbox.Stats()
+		if box.Starved == 0 || got.FramesIn != int64(box.QueuedFrames)+box.DroppedFrames+box.Starved {
+			t.Errorf("of %d frames %d wait, %d were dropped and %d starved", got.FramesIn, box.QueuedFrames, box.DroppedFrames, box.Starved)
+		}
+		other.give(size)
+		other.close()
+		config.Outbox.Close()
+	})
+}
