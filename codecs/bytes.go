@@ -45,7 +45,7 @@ func ParseBytes(text string) (Bytes, error) {
 	if digits, ok := strings.CutPrefix(text, "0x"); ok {
 		b, err := hex.DecodeString(digits)
 		if err != nil || len(b) == 0 {
-			return "", &OptionError{Got: fmt.Sprintf("%q", text), Want: "two hex digits for each byte behind 0x"}
+			return "", &OptionError{Got: fmt.Sprintf("%q", text), Want: "two hex digits for each byte after 0x"}
 		}
 		return Bytes(b), nil
 	}

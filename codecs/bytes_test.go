@@ -19,9 +19,9 @@ func TestParseBytes(t *testing.T) {
 		{text: "0X0A", want: "0X0A"},
 		{text: `\n`, want: `\n`},
 		{text: "", want: ""},
-		{text: "0x", fault: "two hex digits for each byte behind 0x"},
-		{text: "0x0", fault: "two hex digits for each byte behind 0x"},
-		{text: "0x0G", fault: "two hex digits for each byte behind 0x"},
+		{text: "0x", fault: "two hex digits for each byte after 0x"},
+		{text: "0x0", fault: "two hex digits for each byte after 0x"},
+		{text: "0x0G", fault: "two hex digits for each byte after 0x"},
 		{text: "é", fault: "such as 0xC3A9 for UTF-8"},
 	}
 	for _, test := range tests {

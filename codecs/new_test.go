@@ -65,7 +65,7 @@ func TestOptionsRefused(t *testing.T) {
 		{`{"end": null}`, `option end: got null, want a value, or the option left out`},
 		{`{"end": 10}`, `option end: got 10, want a string: a name such as LF, hex such as 0x0A, or text`},
 		{`{"list": "LF"}`, `option list: got "LF", want a list`},
-		{`{"list": ["0x1"]}`, `option list: got "0x1", want two hex digits for each byte behind 0x`},
+		{`{"list": ["0x1"]}`, `option list: got "0x1", want two hex digits for each byte after 0x`},
 		{`{"map": {"LF": "nn"}}`, `option map.LF: got "nn", 2 bytes, want one byte`},
 		{`{"name": "both at fault"}`, "option on: want another\noption name: want another"},
 	}

@@ -47,7 +47,7 @@ func TestDecide(t *testing.T) {
 		{"a later rule waits for an earlier", []config.Rule{startsWith("ab", "a"), startsWith("a", "b")}, "10.0.0.1", "a", false, undecided},
 		{"the earlier did not come about", []config.Rule{startsWith("ab", "a"), startsWith("a", "b")}, "10.0.0.1", "a", true, "b"},
 		{"the earlier is out of the question", []config.Rule{startsWith("ab", "a"), startsWith("b", "b")}, "10.0.0.1", "b", false, "b"},
-		{"an address behind undecided bytes", []config.Rule{startsWith("ab", "a"), from("10.0.0.0/8", "b")}, "10.0.0.1", "", false, undecided},
+		{"an address after undecided bytes", []config.Rule{startsWith("ab", "a"), from("10.0.0.0/8", "b")}, "10.0.0.1", "", false, undecided},
 		{"an address before bytes", []config.Rule{from("10.0.0.0/8", "b"), startsWith("ab", "a")}, "10.0.0.1", "", false, "b"},
 	}
 	for _, test := range tests {

@@ -100,6 +100,6 @@ func compareLines(t *testing.T, from io.Reader, seed uint64) {
 		}
 	}
 	if _, err := r.ReadByte(); err != io.EOF {
-		t.Errorf("session %d: got %v behind the last line, want %v", seed, err, io.EOF)
+		t.Errorf("session %d: got %v after the last line, want %v", seed, err, io.EOF)
 	}
 }

@@ -25,7 +25,7 @@ type counted struct {
 }
 
 type countedOptions struct {
-	Tag string `json:"tag" jsonschema_description:"tells codecs apart"`
+	Tag string `json:"tag" jsonschema_description:"makes codecs differ"`
 }
 
 var countedHeld atomic.Int64

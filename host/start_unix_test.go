@@ -18,7 +18,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 )
 
-// A start that fails half-way leaves nothing behind: no listener, no socket file, no plugin process.
+// A start that fails half-way leaves nothing: no listener, no socket file, no plugin process.
 func TestStartFailsHalfWay(t *testing.T) {
 	taken := listenUpstream(t)
 	_, takenPort, _ := net.SplitHostPort(taken.Addr().String())
@@ -88,7 +88,7 @@ routes:
 	expectNoProcess(t)
 }
 
-// A start that is canceled returns an error, and leaves nothing behind either.
+// A start that is canceled returns an error, and leaves nothing either.
 func TestStartIsCancelled(t *testing.T) {
 	var book logBook
 	ctx, cancel := context.WithCancel(t.Context())

@@ -36,7 +36,7 @@ func TestAlign(t *testing.T) {
 		{"XOR", "1~}!", "~1}^}]}Z~", -1, nil, "<~>1[}^=~][}]=}][}Z=!]<~>"},
 		{"a map of the escape", "a~", "<a~.>", -1, []string{"<b>", "<cd>"}, "<<>a[~.=~]<>>"},
 		{"doubled", "A/B", "/(A//B/)", -1, nil, "</(>A[//=/]B</)>"},
-		{"a dot is doubled behind a line's end", "a\n.b\n", "a\n..b\n.\n", -1, nil, "a\n[..=.]b\n<.\n>"},
+		{"a dot is doubled after a line's end", "a\n.b\n", "a\n..b\n.\n", -1, nil, "a\n[..=.]b\n<.\n>"},
 		{"framing that is a payload byte as well", "a;b;", `a\;b\;;`, -1, nil, `a[\;=;]b[\;=;]<;>`},
 		{"the payload is transformed as a whole", "foo", "Zm9v;", -1, []string{"YQ==;", "YmM=;"}, "[Zm9v=foo]<;>"},
 		{"and all frames begin alike", "foob", "^Zm9vYg==;", -1, []string{"^YQ==;", "^Z2hp;"}, "<^>[Zm9vYg===foob]<;>"},

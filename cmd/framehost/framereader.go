@@ -218,9 +218,9 @@ func bytesAt(b []byte, at int, end string) string {
 	case len(b) == 0:
 		return end
 	case len(b) > excerpt:
-		return fmt.Sprintf("%s behind … % X", end, b[len(b)-excerpt:])
+		return fmt.Sprintf("%s after … % X", end, b[len(b)-excerpt:])
 	default:
-		return fmt.Sprintf("%s behind % X", end, b)
+		return fmt.Sprintf("%s after % X", end, b)
 	}
 }
 

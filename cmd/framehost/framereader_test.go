@@ -61,7 +61,7 @@ func TestFramePlaces(t *testing.T) {
 		{"the end of the input ends a frame", "escape", `{"unterminated": "deliver"}`, "hi\nho", []read{{0, "hi"}, {3, "ho"}}, ""},
 		{"state from frame to frame", "swapterm", `{"scope": "stream"}`, "hi\n\x1b|a\nb|c|\x1b\nd\ne\n",
 			[]read{{0, "hi"}, {3, "a\nb"}, {9, "c"}, {11, "d"}, {15, "e"}}, ""},
-		{"a fault behind frames", "escape", "", "hi\na\\q\n", []read{{0, "hi"}},
+		{"a fault after frames", "escape", "", "hi\na\\q\n", []read{{0, "hi"}},
 			`malformed frame at offset 5 (its frame begins at offset 3): got 61 5C 71 `},
 		{"an unfinished frame", "lenprefix", "", "\x00\x00\x00\x02hi\x00\x00\x00\x03h", []read{{0, "hi"}},
 			"truncated frame at offset 11 (its frame begins at offset 6): got 00 00 00 03 68 \"\\x00\\x00\\x00\\x03h\" and the end of the stream, want "},
@@ -176,7 +176,7 @@ func TestPayloadFaults(t *testing.T) {
 				t.Fatalf("got %v, want a fault", err)
 			}
 			if got := fmt.Sprintf("%d: %v", fault.Index, fault); !strings.HasPrefix(got, tt.want) || wire.String() != tt.wire {
-				t.Errorf("got %s behind %q\nwant %s behind %q", got, wire.String(), tt.want, tt.wire)
+				t.Errorf("got %s after %q\nwant %s after %q", got, wire.String(), tt.want, tt.wire)
 			}
 		})
 	}

@@ -95,7 +95,7 @@ func compare(r *bufio.Reader, want *lines) error {
 		}
 		if string(got) == "the last line\n" {
 			if _, err := r.ReadByte(); !errors.Is(err, io.EOF) {
-				return fmt.Errorf("behind the last line: got %w, want the end", err)
+				return fmt.Errorf("after the last line: got %w, want the end", err)
 			}
 			return nil
 		}

@@ -9,7 +9,7 @@ func newRoot() *cobra.Command {
 		Use:   "framehost",
 		Short: "Relay strings between systems that frame them differently",
 		Long: `framehost carries strings between endpoints that frame them differently: what one side ends
-with a newline the other wants behind a four-digit length. The framings are codec plugins, which
+with a newline the other wants after a four-digit length. The framings are codec plugins, which
 run as processes of their own and are chosen for each connection by a page of YAML.
 
   framehost demo                       see it work

@@ -142,7 +142,7 @@ func TestSendIsCutAtAFault(t *testing.T) {
 		t.Errorf("got %+v, want exit code %d and %q", got, exitFault, want)
 	}
 	if p.err == nil {
-		t.Errorf("the peer saw a clean end behind %q, want a reset", p.received)
+		t.Errorf("the peer saw a clean end after %q, want a reset", p.received)
 	}
 }
 

@@ -123,11 +123,11 @@ func (in *Decode) checkSkipped(p *Properties, out *Decoded) error {
 		case f.Err != codecs.ErrTooLong && f.Err != codecs.ErrMalformed:
 			return Misbehaved("skipped a fault for %v", f.Err)
 		case f.Payloads < payloads || f.Payloads > len(out.Refs):
-			return Misbehaved("a skipped fault behind %d payloads, not between %d and %d", f.Payloads, payloads, len(out.Refs))
+			return Misbehaved("a skipped fault after %d payloads, not between %d and %d", f.Payloads, payloads, len(out.Refs))
 		case f.Offset < end || f.Resume <= f.Offset || f.Resume > out.Consumed:
-			return Misbehaved("skipped %d..%d behind %d, consumed %d bytes", f.Offset, f.Resume, end, out.Consumed)
+			return Misbehaved("skipped %d..%d after %d, consumed %d bytes", f.Offset, f.Resume, end, out.Consumed)
 		case f.Dropped < 0 || f.Dropped > out.Consumed-f.Resume:
-			return Misbehaved("dropped %d bytes behind %d, consumed %d", f.Dropped, f.Resume, out.Consumed)
+			return Misbehaved("dropped %d bytes after %d, consumed %d", f.Dropped, f.Resume, out.Consumed)
 		case f.Resume == len(in.Wire) && in.EOF:
 			return Misbehaved("skipped the fault at %d to the end of the stream", f.Offset)
 		case p.announces(&f.Fault):
@@ -236,7 +236,7 @@ func (in *Encode) Check(p *Properties, out *Encoded) error {
 		}
 		switch {
 		case len(out.Ends) == len(in.Refs):
-			return Misbehaved("a fault behind the last payload")
+			return Misbehaved("a fault after the last payload")
 		case !errors.Is(f.Err, codecs.ErrUnrepresentable) && !errors.Is(f.Err, codecs.ErrTooLong):
 			return Misbehaved("encoding is at fault for %v", f.Err)
 		case f.At < 0 || f.At > int(in.Refs[len(out.Ends)].Len):

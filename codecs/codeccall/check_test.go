@@ -188,8 +188,8 @@ func TestCheckEncode(t *testing.T) {
 		{"a fault", false, Encoded{Wire: make([]byte, 4), Ends: []uint32{4}, Fault: unrepresentable(3)}, ""},
 		{"a fault and wire after the last frame", false, Encoded{Wire: make([]byte, 5), Ends: []uint32{4}, Fault: unrepresentable(3)},
 			"1 bytes are written after the last frame"},
-		{"a fault behind its payload", false, Encoded{Fault: unrepresentable(4)}, "fault at 4 of a payload of 3 bytes"},
-		{"a fault of no payload", false, Encoded{Wire: make([]byte, 9), Ends: []uint32{4, 8, 9}, Fault: unrepresentable(0)}, "a fault behind the last payload"},
+		{"a fault after its payload", false, Encoded{Fault: unrepresentable(4)}, "fault at 4 of a payload of 3 bytes"},
+		{"a fault of no payload", false, Encoded{Wire: make([]byte, 9), Ends: []uint32{4, 8, 9}, Fault: unrepresentable(0)}, "a fault after the last payload"},
 		{"a fault of a decoder", false, Encoded{Fault: &codecs.Fault{Err: codecs.ErrMalformed}}, "encoding is at fault for malformed"},
 	}
 	for _, tt := range tests {

@@ -247,11 +247,11 @@ func TestWrongDecodes(t *testing.T) {
 		{"a skipped fault of an unknown kind", skipped(&codecpb.SkippedFault{Kind: 5, Offset: 10, At: 11, Resume: 12}), false},
 		{"a skipped fault that wants what is not there",
 			skipped(&codecpb.SkippedFault{Kind: codecpb.Fault_MALFORMED, Offset: 10, At: 11, Resume: 12, Want: 1}), false},
-		{"a skipped fault behind what was consumed",
+		{"a skipped fault after what was consumed",
 			skipped(&codecpb.SkippedFault{Kind: codecpb.Fault_MALFORMED, Offset: 10, At: 11, Resume: 21}), false},
 		{"a skipped fault near 4 GiB",
 			skipped(&codecpb.SkippedFault{Kind: codecpb.Fault_MALFORMED, Offset: math.MaxUint32, At: math.MaxUint32, Resume: math.MaxUint32}), false},
-		{"a skipped fault behind more payloads than there are",
+		{"a skipped fault after more payloads than there are",
 			skipped(&codecpb.SkippedFault{Kind: codecpb.Fault_MALFORMED, Offset: 10, At: 11, Resume: 12, Payloads: math.MaxUint32}), false},
 		{"a skipped fault of the stream's end",
 			skipped(&codecpb.SkippedFault{Kind: codecpb.Fault_TRUNCATED, Offset: 10, At: 11, Resume: 12}), false},
@@ -303,7 +303,7 @@ func TestWrongEncodes(t *testing.T) {
 		{"more frames than announced, in parts", parts{{Head: &head{Payloads: 2}, Ends: []uint32{0}}, {Ends: []uint32{0, 0}}}},
 		{"fewer frames than payloads", one(&head{}, 9, 1, 2)},
 		{"ends that go back", one(&head{}, 9, 4, 3, 9)},
-		{"an end behind what was written", one(&head{}, 9, 3, 6, 10)},
+		{"an end after what was written", one(&head{}, 9, 3, 6, 10)},
 		{"a frame longer than max_wire", one(&head{}, 2500, 2001, 2200, 2500)},
 		{"nothing for a payload", one(&head{}, 9, 3, 3, 9)},
 		{"wire after the last frame", one(&head{}, 10, 3, 6, 9)},
@@ -314,8 +314,8 @@ func TestWrongEncodes(t *testing.T) {
 		{"more for more than a frame", one(&head{More: true, RoomNeeded: fakeWire + 1}, 0)},
 		{"more and a fault", one(&head{More: true, Fault: &codecpb.Fault{Kind: codecpb.Fault_UNREPRESENTABLE}}, 9, 9)},
 		{"too much state", one(&head{State: make([]byte, codecs.MaxState+1)}, 9, 3, 6, 9)},
-		{"a fault behind the last payload", one(&head{Fault: &codecpb.Fault{Kind: codecpb.Fault_UNREPRESENTABLE}}, 9, 3, 6, 9)},
-		{"a fault behind its payload", one(&head{Fault: &codecpb.Fault{Kind: codecpb.Fault_UNREPRESENTABLE, At: 3}}, 9, 9)},
+		{"a fault after the last payload", one(&head{Fault: &codecpb.Fault{Kind: codecpb.Fault_UNREPRESENTABLE}}, 9, 3, 6, 9)},
+		{"a fault after its payload", one(&head{Fault: &codecpb.Fault{Kind: codecpb.Fault_UNREPRESENTABLE, At: 3}}, 9, 9)},
 		{"an encode at fault as decodes are", one(&head{Fault: &codecpb.Fault{Kind: codecpb.Fault_TRUNCATED}}, 9, 9)},
 		{"resend", one(&head{Resend: true}, 0)},
 	}
@@ -373,7 +373,7 @@ func failsItsCall(t *testing.T, answer parts, want error, call func(codeccall.Co
 		}
 		for range 2 * lanesPerProcess {
 			if err := decodeShown(t, codec, false); err != nil {
-				t.Errorf("a call behind it: %v", err)
+				t.Errorf("a call after it: %v", err)
 			}
 		}
 		if err := client.Err(); err != nil {
@@ -428,7 +428,7 @@ func endsClient(t *testing.T, want error, lane func(codecpb.Codec_LaneServer) er
 			t.Errorf("the client failed with %v, want %v", err, want)
 		}
 		if err := decodeShown(t, codec, false); !errors.Is(err, codeccall.ErrGone) {
-			t.Errorf("a call behind it: got %v, want %v", err, codeccall.ErrGone)
+			t.Errorf("a call after it: got %v, want %v", err, codeccall.ErrGone)
 		}
 	})
 }

@@ -62,7 +62,7 @@ func TestFaultsAreSkippedInOneCall(t *testing.T) {
 				want := codecs.Fault{Offset: at, At: at, Err: codecs.ErrMalformed, Resume: at + 1}
 				want.Want = []string{"no punctuation", ""}[i%2]
 				if f.Payloads != i/2+1 || f.Fault != want {
-					t.Fatalf("fault %d: got %+v, want %+v behind %d payloads", i, f, want, i/2+1)
+					t.Fatalf("fault %d: got %+v, want %+v after %d payloads", i, f, want, i/2+1)
 				}
 			}
 			if end := codeccall.MaxSkips/2*3 + 1; out.Fault == nil || out.Fault.Offset != end || out.Consumed != end {

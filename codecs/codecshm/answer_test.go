@@ -181,7 +181,7 @@ func TestSkippedFaultsThatBreakTheContract(t *testing.T) {
 			[]faultEntry{{kind: math.MaxUint32, offset: 1, at: 1, resume: 2}}, []wantEntry{lf}, false},
 		{"a kind that is not skipped", answerHead{consumed: 2, examined: 2, faults: 1, wants: 1},
 			[]faultEntry{{kind: 3, offset: 1, at: 1, resume: 2}}, []wantEntry{lf}, false},
-		{"a place behind what was consumed", answerHead{consumed: 1, examined: 1, faults: 1, wants: 1}, []faultEntry{one}, []wantEntry{lf}, false},
+		{"a place after what was consumed", answerHead{consumed: 1, examined: 1, faults: 1, wants: 1}, []faultEntry{one}, []wantEntry{lf}, false},
 		{"a place far away", answerHead{consumed: 2, examined: 2, faults: 1, wants: 1},
 			[]faultEntry{{kind: 2, offset: math.MaxUint32, at: math.MaxUint32, resume: math.MaxUint32}}, []wantEntry{lf}, false},
 		{"bytes dropped that are not there", answerHead{consumed: 2, examined: 2, faults: 1, wants: 1},

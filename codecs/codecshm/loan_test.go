@@ -62,7 +62,7 @@ func TestLent(t *testing.T) {
 		{"all of it", fill(loan.bytes), loan, false},
 		{"one byte", loan.bytes[3:4], loan, false},
 		{"beyond its end", beyond, loan, true},
-		{"behind it", beyond[smallestBlock:], loan, true},
+		{"after it", beyond[smallestBlock:], loan, true},
 		{"elsewhere", []byte("abc\n"), loan, true},
 		{"not said to be lent", fill(loan.bytes[:8]), nil, true},
 		{"another plane's", fill(foreign.Bytes()[:8]), foreign, true},

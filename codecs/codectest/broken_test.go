@@ -149,7 +149,7 @@ func TestBrokenCodecsFail(t *testing.T) {
 		{"reason depends on the cut", decodeFault(func(f *codecs.Fault, _ *codecs.Payloads, in codecs.Wire) {
 			f.Want = fmt.Sprintf("no byte %d", len(in.Bytes))
 		}), `faults: stream .* cut at`, false},
-		{"goes on behind a faulty frame where its end is there, else within", decodeFault(
+		{"goes on after a faulty frame where its end is there, else within", decodeFault(
 			func(f *codecs.Fault, out *codecs.Payloads, in codecs.Wire) {
 				if i := bytes.Index(in.Bytes[min(f.Resume, len(in.Bytes)):], crlf); i >= 0 {
 					f.Resume += i + len(crlf)
@@ -166,7 +166,7 @@ func TestBrokenCodecsFail(t *testing.T) {
 		{"searches all of a frame again", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			in.Examined = 0
 			return lines{}.Decode(out, in)
-		}}, `linear: decode of 16 bytes behind \d+ that were examined takes`, true},
+		}}, `linear: decode of 16 bytes after \d+ that were examined takes`, true},
 		{"drops what is too long in silence", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			if errors.Is(err, codecs.ErrTooLong) {
@@ -215,12 +215,12 @@ func TestBrokenCodecsFail(t *testing.T) {
 			copy(in.Bytes, bytes.ToUpper(in.Bytes))
 			return lines{}.Decode(out, in)
 		}}, `the wire it was shown was changed to`, false},
-		{"writes behind what it is shown", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
+		{"writes after what it is shown", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			if cap(in.Bytes) > len(in.Bytes) {
 				_ = append(in.Bytes, '!')
 			}
 			return lines{}.Decode(out, in)
-		}}, `memory behind the wire it was shown was changed`, false},
+		}}, `memory after the wire it was shown was changed`, false},
 		{"changes payloads", mutant{encode: func(out *codecs.Frames, in codecs.Batch) (int, error) {
 			for i := range in.Len() {
 				copy(in.At(i), bytes.ToUpper(in.At(i)))
@@ -233,7 +233,7 @@ func TestBrokenCodecsFail(t *testing.T) {
 				return len(in.Bytes), nil
 			}
 			return n, err
-		}}, `cuts: stream .* ends after \d+ bytes: got \[\] behind .*, want a truncated frame`, false},
+		}}, `cuts: stream .* ends after \d+ bytes: got \[\] after .*, want a truncated frame`, false},
 		{"calls the end malformed", decodeFault(func(f *codecs.Fault, _ *codecs.Payloads, _ codecs.Wire) {
 			if f.Err == codecs.ErrTruncated {
 				f.Err = codecs.ErrMalformed
@@ -242,7 +242,7 @@ func TestBrokenCodecsFail(t *testing.T) {
 		{"calls a prefix malformed", mutant{decode: func(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			n, err := lines{}.Decode(out, in)
 			if err == nil && !in.EOF && bytes.HasSuffix(in.Bytes[n:], []byte("\r")) {
-				return n, &codecs.Fault{Offset: n, At: len(in.Bytes) - 1, Err: codecs.ErrMalformed, Want: "LF behind CR", Resume: codecs.Never}
+				return n, &codecs.Fault{Offset: n, At: len(in.Bytes) - 1, Err: codecs.ErrMalformed, Want: "LF after CR", Resume: codecs.Never}
 			}
 			return n, err
 		}}, `cuts: the first \d+ bytes of stream .*: got .*fault`, false},

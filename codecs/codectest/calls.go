@@ -100,7 +100,7 @@ func outcome(out *codeccall.Decoded) string {
 	fault := "none"
 	for i := range out.SkippedFaults {
 		f := &out.SkippedFaults[i]
-		fault = fmt.Sprintf("%s; skipped behind %d payloads, dropping %d bytes: %s", fault, f.Payloads, f.Dropped, describe(&f.Fault))
+		fault = fmt.Sprintf("%s; skipped after %d payloads, dropping %d bytes: %s", fault, f.Payloads, f.Dropped, describe(&f.Fault))
 	}
 	if f := out.Fault; f != nil {
 		fault = fmt.Sprintf("%s; %v at %d of %d, want %s, resume %d", fault, f.Err, f.At, f.Offset, f.Want, f.Resume)

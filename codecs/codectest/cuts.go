@@ -71,7 +71,7 @@ func (s *suite) endAt(e *encoding, k int, r *reader) {
 	case truncated && len(more) == 1 && !e.endsAt(k):
 	case len(more) == 0 && between:
 	default:
-		s.t.Fatalf("stream %s ends after %d bytes: got %v behind %s, want a truncated frame, or none between frames",
+		s.t.Fatalf("stream %s ends after %d bytes: got %v after %s, want a truncated frame, or none between frames",
 			quote(e.wire), k, list(more, event.String), quoteAll(e.payloads()[:e.whole(k)]))
 	}
 }

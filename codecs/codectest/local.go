@@ -87,7 +87,7 @@ func (s *suite) linear() {
 				return
 			}
 		}
-		s.t.Fatalf("decode of %d bytes behind %d that were examined takes %v, %.0f times as long as behind %d: "+
+		s.t.Fatalf("decode of %d bytes after %d that were examined takes %v, %.0f times as long as after %d: "+
 			"want the search to go on where it stopped (see Payloads.SetExamined and SetNeed)",
 			arrives, long, many, float64(many)/float64(few), short)
 	}

@@ -191,7 +191,7 @@ func untouched(in *codeccall.Decode, call func() error) error {
 	case !bytes.Equal(wire, shown.Wire):
 		return fmt.Errorf("the wire it was shown was changed to %s", quote(wire))
 	case string(memory[len(wire):]) != behind:
-		return errors.New("memory behind the wire it was shown was changed")
+		return errors.New("memory after the wire it was shown was changed")
 	case !bytes.Equal(state, shown.State):
 		return fmt.Errorf("the state it was given was changed to %q", state)
 	}

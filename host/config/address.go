@@ -103,7 +103,7 @@ func ParseAddress(text, dir string, listen bool) (*Address, error) {
 func parseHostPort(text, scheme, rest string, listen bool) (*Address, error) {
 	bad := func(want string) (*Address, error) { return nil, &Error{Got: quote(text), Want: want} }
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		return bad("nothing behind the port")
+		return bad("nothing after the port")
 	}
 	if strings.Contains(rest, "@") {
 		return bad("a host without a user")

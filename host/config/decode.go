@@ -425,7 +425,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	case prefix.Addr().Is4In6():
 		return bad("an IPv4 address written as one")
 	case prefix != prefix.Masked():
-		return bad(prefix.Masked().String() + ", with no bits behind the prefix")
+		return bad(prefix.Masked().String() + ", with no bits after the prefix")
 	}
 	return prefix, nil
 }

@@ -221,7 +221,7 @@ func TestPluginsHaveTheirOwnDataPlaneOrThatOfAll(t *testing.T) {
 	}{
 		{"nothing is said", plugins, "", nil, []DataPlane{"auto", "auto", "grpc", "auto"}},
 		{"the file says shm", "data_plane: shm\n" + plugins, "", nil, []DataPlane{"shm", "shm", "grpc", "auto"}},
-		{"behind the plugins", plugins + "data_plane: shm\n", "", nil, []DataPlane{"shm", "shm", "grpc", "auto"}},
+		{"after the plugins", plugins + "data_plane: shm\n", "", nil, []DataPlane{"shm", "shm", "grpc", "auto"}},
 		{"a variable says grpc", "data_plane: shm\n" + plugins, "grpc", nil, []DataPlane{"grpc", "grpc", "grpc", "auto"}},
 		{"a flag says shm", plugins, "grpc", []string{"data_plane=shm"}, []DataPlane{"shm", "shm", "grpc", "auto"}},
 	}

@@ -103,10 +103,10 @@ func TestBadOptions(t *testing.T) {
 			`f.yaml:4:91: codecs[0].options.nested.deep: got a mapping, want a bytes value: a name such as LF, hex such as 0x0A, or text`}},
 		{"octal or not", "yaml", `{width: 010}`, []string{`f.yaml:4:20: codecs[0].options.width: got "010", want a whole number`}},
 		{"bytes values", "yaml", `{terminator: 0x0, also_accept: [LF, ü], map: {0xZZ: n}}`, []string{
-			`f.yaml:4:25: codecs[0].options.terminator: got "0x0", want two hex digits for each byte behind 0x`,
+			`f.yaml:4:25: codecs[0].options.terminator: got "0x0", want two hex digits for each byte after 0x`,
 			`f.yaml:4:48: codecs[0].options.also_accept[1]: got "ü", want a name, hex, or text up to U+007F; ` +
 				`write the bytes in hex, such as 0xC3BC for UTF-8`,
-			`f.yaml:4:64: codecs[0].options.map.0xZZ: got "0xZZ", want two hex digits for each byte behind 0x`}},
+			`f.yaml:4:64: codecs[0].options.map.0xZZ: got "0xZZ", want two hex digits for each byte after 0x`}},
 		{"what the schema says", "yaml", `{width: 9, style: mapp, control: [1, 2, 3]}`, []string{
 			`f.yaml:4:20: codecs[0].options.width: got "9", want at most 8`,
 			`f.yaml:4:30: codecs[0].options.style: got "mapp", want one of map, xor; did you mean map?`,
@@ -230,7 +230,7 @@ func TestCodecsFromArguments(t *testing.T) {
 	c, _ = NewCodec("escape", "escape", "", []string{"terminator=0x0", "width=four", "widht=4", "map={LF: ü}"})
 	_, err = c.OptionsJSON(testCodec.Schema())
 	want = `-o map: map.LF: got "ü", want a name, hex, or text up to U+007F; write the bytes in hex, such as 0xC3BC for UTF-8
--o terminator: got "0x0", want two hex digits for each byte behind 0x
+-o terminator: got "0x0", want two hex digits for each byte after 0x
 -o widht: got an unknown option, want one of abort, also_accept, control, map, nested, pool, style, terminator, width; did you mean width?
 -o width: got "four", want a whole number`
 	if err == nil || err.Error() != want {

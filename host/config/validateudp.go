@@ -36,10 +36,10 @@ func (v *validator) datagrams(e *Endpoint, key string) {
 	}
 	switch {
 	case !listens && e.Direction == Receive:
-		v.addError(v.at(key+".direction"), quote(string(Receive)), "both or send: nobody answers a UDP dialer that never sends")
+		v.addError(v.at(key+".direction"), quote(string(Receive)), "both or send: a UDP dialer that never sends gets no answers")
 	case listens && e.UDP.Flows == nil && !v.has(key+".udp.flows"):
 		if e.Direction == Send {
-			v.addError(v.at(key+".direction"), quote(string(Send)), "receive: a UDP listener without flows knows nobody to send to")
+			v.addError(v.at(key+".direction"), quote(string(Send)), "receive: a UDP listener without flows has no peer to send to")
 		}
 		e.Direction = Receive
 	}
@@ -86,7 +86,7 @@ func (v *validator) interfaces(texts []string, key string) {
 		at := itemKey(key, i)
 		if p, err := netip.ParsePrefix(text); err == nil {
 			if p != p.Masked() {
-				v.addError(v.at(at), quote(text), p.Masked().String()+", with no bits behind the prefix")
+				v.addError(v.at(at), quote(text), p.Masked().String()+", with no bits after the prefix")
 			}
 		} else if strings.ContainsAny(text, "/: \t\r\n\x00") {
 			v.addError(v.at(at), quote(text), "the name of an interface, an address, or a network such as 192.168.1.0/24")

@@ -99,7 +99,7 @@ func TestHostInConfinement(t *testing.T) {
 		want      string
 	}{
 		{creation, Auto, "grpc (memfd_create: operation not permitted)\n"},
-		{unknownCall, Auto, "grpc (memfd_create: function not implemented)\n"},
+		{unknownCall, Auto, "grpc (memfd_create: " + unix.ENOSYS.Error() + ")\n"},
 		{creation, GRPC, "grpc ()\n"},
 		{creation, SHM, "plugin numbered (built in): data plane shm: memfd_create: operation not permitted; it "},
 		{sharing, Auto, "grpc (mmap: operation not permitted)\n"},

@@ -29,7 +29,7 @@ func TestPoolStartsAgain(t *testing.T) {
 		{"it comes up at the third attempt", true, []error{late, late, nil}, nil},
 		{"once it was late, whatever happens is tried again", true, []error{late, other, nil}, nil},
 		{"what is wrong at once stays wrong", true, []error{other}, other},
-		{"nobody is patient", false, []error{late}, late},
+		{"a pool that is not patient", false, []error{late}, late},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -187,5 +187,5 @@ func (f *framing) wantTerminator() string {
 	if len(f.terminator) == 0 {
 		return "the end of the text"
 	}
-	return codecs.Bytes(f.terminator).String() + " behind the text"
+	return codecs.Bytes(f.terminator).String() + " after the text"
 }

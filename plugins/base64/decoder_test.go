@@ -29,7 +29,7 @@ func alike(t *testing.T, name string, both [2]decoder, digits []byte) {
 		n, err := d.Decode(memory[:size], digits)
 		got[i].dst, got[i].ok = memory[:size], err == nil && n == size
 		if behind := bytes.Trim(memory[size:], "z"); len(behind) > 0 {
-			t.Fatalf("%s: decoding %q writes %x behind the %d bytes that it makes", name, digits, behind, size)
+			t.Fatalf("%s: decoding %q writes %x after the %d bytes that it makes", name, digits, behind, size)
 		}
 	}
 	if got[0].ok != got[1].ok || got[0].ok && !bytes.Equal(got[0].dst, got[1].dst) {

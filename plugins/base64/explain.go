@@ -61,7 +61,7 @@ func (r *reading) read(written []byte) (wrong mistake, found bool) {
 			continue
 		case r.strict && r.wrap > 0 && r.column == r.wrap:
 			if c != r.lineEnd[r.inLineEnd] {
-				return malformed(i, fmt.Sprintf("%v behind %d characters", codecs.Bytes(r.lineEnd), r.wrap)), true
+				return malformed(i, fmt.Sprintf("%v after %d characters", codecs.Bytes(r.lineEnd), r.wrap)), true
 			}
 			if r.inLineEnd++; r.inLineEnd == len(r.lineEnd) {
 				r.column, r.inLineEnd = 0, 0
@@ -138,9 +138,9 @@ func (r *reading) tooLong(at int) mistake {
 
 const (
 	wantDigit    = "a base64 digit"
-	wantNothing  = "nothing behind the padding"
+	wantNothing  = "nothing after the padding"
 	wantPadding  = "padding up to 4 characters"
-	wantLine     = "another line behind the end of a line"
+	wantLine     = "another line after the end of a line"
 	wantZeroBits = "a last digit whose unused bits are zero"
 )
 

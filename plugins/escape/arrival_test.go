@@ -18,7 +18,7 @@ func TestArrival(t *testing.T) {
 		want                []string // payloads in quotes, and faults
 	}{
 		{name: "read cut inside an escape pair", wire: `a\|nb` + "\n", want: []string{`"a\nb"`}},
-		{name: "read cut behind an escaped escape", wire: `a\\|n` + "\n", want: []string{`"a\\n"`}},
+		{name: "read cut after an escaped escape", wire: `a\\|n` + "\n", want: []string{`"a\\n"`}},
 		{name: "read cut inside a terminator", options: crlf, wire: "a\r|\nb\r\n", want: []string{`"a"`, `"b"`}},
 		{name: "read cut inside what looks like a terminator", options: mllp, wire: "\x0ba\x1c|\x1c|\r", want: []string{`"a\x1c"`}},
 		{name: "payload that ends like its terminator", wire: `a\n` + "|\n", want: []string{`"a\n"`}},
@@ -27,11 +27,11 @@ func TestArrival(t *testing.T) {
 		{name: "read cut inside the last line", options: smtpData, wire: "a\r|\n.|\r|\n", want: []string{`"a\r\n"`}},
 		{name: "end of stream inside a frame", wire: "hi\n|ho", want: []string{`"hi"`, "truncated frame at 5 of 3"}},
 		{name: "end of stream between frames", wire: "hi\n|", want: []string{`"hi"`}},
-		{name: "frames behind one that is too long", maxFrame: 3, options: crlf, wire: "abc|d\r|\nabc\r\n",
+		{name: "frames after one that is too long", maxFrame: 3, options: crlf, wire: "abc|d\r|\nabc\r\n",
 			want: []string{"frame too long at 3 of 0", `"abc"`}},
-		{name: "frames behind one that never seems to end", maxFrame: 3, wire: `\n\n\n|` + `\n\n\n\n\n\n|\n\|\|` + "\nabc\n",
+		{name: "frames after one that never seems to end", maxFrame: 3, wire: `\n\n\n|` + `\n\n\n\n\n\n|\n\|\|` + "\nabc\n",
 			want: []string{"frame too long at 7 of 0", `"abc"`}},
-		{name: "frames behind a broken one", options: slip, wire: "\xc0a\xdb|b\xc0|\xc0c\xc0",
+		{name: "frames after a broken one", options: slip, wire: "\xc0a\xdb|b\xc0|\xc0c\xc0",
 			want: []string{"malformed frame at 3 of 1", `"c"`}},
 	}
 	for _, tt := range tests {

@@ -19,7 +19,7 @@ func newDoubled(o *rules) *doubled {
 func (s *doubled) machine() *machine {
 	m := &machine{ignore: s.o.ignore}
 	m.addTerminators(nil) // only the state text
-	want := fmt.Sprintf("%s or the rest of a terminator behind %s", one(s.escape), one(s.escape))
+	want := fmt.Sprintf("%s or the rest of a terminator after %s", one(s.escape), one(s.escape))
 	escaped := m.addEscape(s.escape, want, func(c byte) uint16 {
 		if c == s.escape {
 			return text

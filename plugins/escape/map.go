@@ -52,7 +52,7 @@ func (s *mapped) want() string {
 		}
 		list = append(list, one(byte(c)))
 	}
-	return fmt.Sprintf("%s behind %s", strings.Join(list, " or "), one(s.escape))
+	return fmt.Sprintf("%s after %s", strings.Join(list, " or "), one(s.escape))
 }
 
 func one(c byte) string { return codecs.Bytes([]byte{c}).String() }

@@ -11,7 +11,7 @@ type Options struct {
 
 	Style  Style          `json:"style" jsonschema:"enum=map,enum=xor,enum=double,enum=line_dot,enum=none" jsonschema_description:"how payloads are kept free of terminators: map (the escape and what the map has for the byte), xor (the escape and the byte with bits inverted), double (the escape twice), line_dot (as in mail), none (not at all: other payloads are refused)"`
 	Escape *codecs.Bytes  `json:"escape,omitempty" jsonschema_description:"styles map, xor and double: takes the next byte with it; 1 byte, a backslash unless given"`
-	Map    codecs.ByteMap `json:"map,omitempty" jsonschema_description:"style map: what stands behind the escape for each byte that can't stand for itself; one to one, with the escape and every byte of every accepted terminator; {LF: n, escape: escape} unless given, where LF is the only terminator"`
+	Map    codecs.ByteMap `json:"map,omitempty" jsonschema_description:"style map: what stands after the escape for each byte that can't stand for itself; one to one, with the escape and every byte of every accepted terminator; {LF: n, escape: escape} unless given, where LF is the only terminator"`
 	Xor    *codecs.Bytes  `json:"xor,omitempty" jsonschema_description:"style xor: the bits that are inverted in an escaped byte; 1 byte, 0x20 unless given"`
 	Also   []Range        `json:"also,omitempty" jsonschema_description:"style xor: more bytes to escape; single bytes, and ranges such as 00-1F"`
 	Ignore []Range        `json:"ignore,omitempty" jsonschema_description:"bytes that are dropped when they arrive unescaped; single bytes, and ranges such as 00-1F"`

@@ -20,7 +20,7 @@ func newXored(o *rules) *xored {
 func (s *xored) machine() *machine {
 	m := &machine{ignore: s.o.ignore}
 	m.addTerminators(s.o.terminators)
-	escaped := m.addEscape(s.escape, "a byte behind "+one(s.escape), func(byte) uint16 { return text })
+	escaped := m.addEscape(s.escape, "a byte after "+one(s.escape), func(byte) uint16 { return text })
 	if s.o.abort {
 		m.grow(escaped, s.o.terminators, func(string) uint16 { return abandons })
 	}

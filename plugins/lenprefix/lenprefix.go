@@ -35,7 +35,7 @@ import (
 var Codec = codecs.New(codecs.Info{
 	Name:        "lenprefix",
 	Version:     "1.0.0",
-	Description: "each payload behind its length: binary, decimal, hex or packed decimal",
+	Description: "each payload after its length: binary, decimal, hex or packed decimal",
 }, Options{
 	Width: 4, Pad: PadZero, Counts: CountsPayload, Control: []uint64{}, Empty: codecs.EmptyDeliver,
 }, configure)

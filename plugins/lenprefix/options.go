@@ -17,11 +17,11 @@ type Options struct {
 	Counts     Counts       `json:"counts" jsonschema:"enum=payload,enum=frame" jsonschema_description:"what the length counts: what follows it (and after, or separator) up to the trailer, or everything from the first byte of before to the last of trailer"`
 	Adjust     int64        `json:"adjust" jsonschema:"minimum=-2147483648,maximum=2147483647" jsonschema_description:"what is announced is what is counted plus this"`
 	Before     codecs.Bytes `json:"before" jsonschema_description:"constant bytes at the front of each frame; up to 64"`
-	After      codecs.Bytes `json:"after" jsonschema_description:"constant bytes behind the length; up to 64; not with width 0"`
-	Trailer    codecs.Bytes `json:"trailer" jsonschema_description:"constant bytes behind each payload; up to 64"`
+	After      codecs.Bytes `json:"after" jsonschema_description:"constant bytes after the length; up to 64; not with width 0"`
+	Trailer    codecs.Bytes `json:"trailer" jsonschema_description:"constant bytes after each payload; up to 64"`
 	Separator  codecs.Bytes `json:"separator" jsonschema_description:"constant bytes that end a count of width 0, the first of them not a digit; 1 to 64"`
 	KeepHeader bool         `json:"keep_header" jsonschema_description:"the header is part of the payload: everything in front of the trailer is delivered, and an encoder checks the length it finds instead of writing one"`
-	Offset     int          `json:"offset" jsonschema:"minimum=0,maximum=4096" jsonschema_description:"with keep_header, where the length begins, counted in bytes from the frame's first; what lies between before and it may be anything; 0: directly behind before"`
+	Offset     int          `json:"offset" jsonschema:"minimum=0,maximum=4096" jsonschema_description:"with keep_header, where the length begins, counted in bytes from the frame's first; what lies between before and it may be anything; 0: directly after before"`
 	Control    []uint64     `json:"control" jsonschema:"maxItems=64" jsonschema_description:"with keep_header, announced values that mean a bare header: nothing follows it, no trailer either"`
 	Empty      codecs.Empty `json:"empty" jsonschema_description:"an empty payload is carried, or dropped and counted, or a fault"`
 }
@@ -236,8 +236,8 @@ func (o *Options) wants(f *framing) {
 		f.wantHeader = fmt.Sprintf("%d bytes, then %s", f.offset, f.wantLength)
 	}
 	f.wantBefore = fmt.Sprintf("%v at the frame's start", o.Before)
-	f.wantAfter = fmt.Sprintf("%v behind the length", o.After)
-	f.wantTrailer = fmt.Sprintf("%v behind the payload", o.Trailer)
+	f.wantAfter = fmt.Sprintf("%v after the length", o.After)
+	f.wantTrailer = fmt.Sprintf("%v after the payload", o.Trailer)
 	shortest := f.adjust
 	if f.countsAll {
 		shortest += int64(f.around + max(o.Width, 1))

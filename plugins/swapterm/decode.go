@@ -69,7 +69,7 @@ func (f *framing) Decode(out *codecs.Payloads, in codecs.Wire) (int, error) {
 			discard(out, fr.terminator)
 			return begin, &codecs.Fault{
 				Offset: begin, At: begin + most - 1, Err: codecs.ErrTooLong,
-				Want:   fmt.Sprintf("the terminator %s behind at most %d bytes of payload", name(fr.terminator), in.MaxFrame),
+				Want:   fmt.Sprintf("the terminator %s after at most %d bytes of payload", name(fr.terminator), in.MaxFrame),
 				Resume: begin + most - len(fr.terminator) + 1,
 			}
 		case in.EOF:
@@ -128,7 +128,7 @@ func (f *framing) begin(rest, inForce []byte) (fr frame, ok bool, fault *codecs.
 	t, suffix := declared[:f.length], declared[f.length:]
 	if f.stream && alike(t, f.marker) {
 		return frame{}, false, malformed(len(f.marker)+f.length-1,
-			fmt.Sprintf("a terminator such that neither it nor the marker %s is a prefix of the other", name(f.marker)))
+			fmt.Sprintf("a terminator that is no prefix of the marker %s, nor the marker of it", name(f.marker)))
 	}
 	for i, b := range f.suffix {
 		if i == len(suffix) {
@@ -136,7 +136,7 @@ func (f *framing) begin(rest, inForce []byte) (fr frame, ok bool, fault *codecs.
 		}
 		if suffix[i] != b {
 			return frame{}, false, malformed(len(f.marker)+f.length+i,
-				fmt.Sprintf("%s behind the declared terminator", name(f.suffix)))
+				fmt.Sprintf("%s after the declared terminator", name(f.suffix)))
 		}
 	}
 	return frame{terminator: t, declared: true, head: f.header()}, true, nil

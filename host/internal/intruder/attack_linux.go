@@ -71,7 +71,7 @@ func anyMemory(fd int, size int64) []way {
 		{"truncated to nothing", func() error { return unix.Ftruncate(fd, 0) }},
 		{"truncated a little", func() error { return unix.Ftruncate(fd, size-1) }},
 		{"made longer", func() error { return unix.Ftruncate(fd, size+1) }},
-		{"allocated behind the end", func() error { return unix.Fallocate(fd, 0, size, 4096) }},
+		{"allocated after the end", func() error { return unix.Fallocate(fd, 0, size, 4096) }},
 		{"opened again and truncated", func() error { return openedAgain(again, unix.O_RDWR|unix.O_TRUNC, nil) }},
 		{"truncated by name", func() error { return unix.Truncate(again, 0) }},
 		{"sealed further", func() error {

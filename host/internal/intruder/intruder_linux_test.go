@@ -45,7 +45,7 @@ func TestAttackFindsWhatIsOpen(t *testing.T) {
 		{"sealed whole, for reading", whole | unix.F_SEAL_FUTURE_WRITE, ReadOnly, nil},
 		{"sealed whole, for writing", whole, Writable, nil},
 		{"may shrink", unix.F_SEAL_GROW | unix.F_SEAL_SEAL, Writable, []string{"truncated to nothing", "opened again and truncated"}},
-		{"may grow", unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL, Writable, []string{"made longer", "allocated behind the end"}},
+		{"may grow", unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL, Writable, []string{"made longer", "allocated after the end"}},
 		{"may be sealed", unix.F_SEAL_SHRINK | unix.F_SEAL_GROW, Writable, []string{"sealed further"}},
 	}
 	for _, test := range tests {

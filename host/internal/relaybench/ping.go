@@ -108,7 +108,7 @@ func (p *pinging) read(conn net.Conn) error {
 			if p.stopped.Load() {
 				return nil
 			}
-			return fmt.Errorf("behind a frame: %w", err)
+			return fmt.Errorf("after a frame: %w", err)
 		}
 		payload, err := r.Peek(p.Size)
 		if err != nil {

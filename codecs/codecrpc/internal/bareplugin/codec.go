@@ -121,7 +121,7 @@ func bytesValue(text string) ([]byte, error) {
 	if digits, ok := strings.CutPrefix(text, "0x"); ok {
 		b, err := hex.DecodeString(digits)
 		if err == nil && len(b) == 0 {
-			err = fmt.Errorf("no digits behind 0x")
+			err = fmt.Errorf("no digits after 0x")
 		}
 		return b, err
 	}

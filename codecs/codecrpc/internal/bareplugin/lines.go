@@ -67,7 +67,7 @@ func (l lines) decode(in *codecpb.CallHead, wire []byte) answer {
 		case end-from > l.maxFrame:
 			at := from + l.maxFrame
 			out.head.Fault = &codecpb.Fault{Kind: codecpb.Fault_TOO_LONG, Offset: uint32(from), At: uint32(at),
-				Want: fmt.Sprintf("a terminator behind at most %d bytes", l.maxFrame), Resume: int64(at)}
+				Want: fmt.Sprintf("a terminator after at most %d bytes", l.maxFrame), Resume: int64(at)}
 			out.head.State = []byte(discarding)
 		case n < 0 && in.Eof && from < len(wire):
 			out.head.Fault = &codecpb.Fault{Kind: codecpb.Fault_TRUNCATED, Offset: uint32(from), At: uint32(len(wire)),
