@@ -133,7 +133,7 @@ type memoryAccount struct {
 	address  string
 	peer     *sharers                  // nil: no address is known
 	progress func() (time.Time, int64) // when the last byte was read or written, and the number of bytes so far; nil: unknown
-	end      func(error)               // ends the direction; nil: there is nothing to end
+	end      func(error)               // ends the direction, and does nothing once it has ended; nil: there is nothing to end
 
 	// The account holds reserved - free bytes. This changes without a lock as long as free stays at least 0.
 	reserved atomic.Int64 // charged to the budget

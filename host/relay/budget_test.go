@@ -27,7 +27,12 @@ func (m *Memory) party(peer string) *party {
 		defer p.lock.Unlock()
 		return p.last, p.moved
 	}
-	p.end = func(err error) { p.ended <- err }
+	p.end = func(err error) {
+		select {
+		case p.ended <- err:
+		default: // it is ended already
+		}
+	}
 	return p
 }
 
