@@ -81,12 +81,13 @@ func withoutBlank(text string, keys []string) (got, want string, ok bool) {
 	return fmt.Sprintf("the text %s", quote(text)), fmt.Sprintf("a blank after the colon: %s: %s", key, value), true
 }
 
-var variableText = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
+// variableText matches ${NAME}, and $NAME/ at the beginning of a path.
+var variableText = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}|^\$[A-Za-z_][A-Za-z0-9_]*/`)
 
 const notSubstituted = "%s is taken as it is written: variables are not substituted in a file"
 
-// variables handles values that contain ${VARIABLE}. It adds to each error about such a value that variables are not substituted, and
-// returns a warning for each such value without an error.
+// variables handles values that contain a variable, as ${HOME}/x and $HOME/x do. It adds to each error about such a value that
+// variables are not substituted, and returns a warning for each such value without an error.
 func variables(root *node, errs Errors) (warnings []Warning) {
 	seen := map[*node]bool{}
 	var walk func(n *node, key string)
@@ -134,8 +135,9 @@ func inDays(text string) (string, bool) {
 }
 
 var (
-	escapedBytes = regexp.MustCompile(`^(\\[nrt0]|\\x[0-9A-Fa-f]{2})+$`)
-	escapedByte  = regexp.MustCompile(`\\[nrt0]|\\x[0-9A-Fa-f]{2}`)
+	escapedByte  = regexp.MustCompile(`\\x[0-9A-Fa-f]{2}|\\[0-3][0-7]{2}|\\[nrt0]|\^[@-_]`)
+	escapedBytes = regexp.MustCompile(`^(?:` + escapedByte.String() + `)+$`)
+	joinedNames  = regexp.MustCompile(`^[A-Za-z0-9]{2,4}(?:[ ,+]+[A-Za-z0-9]{2,4})+$`)
 	hexDigits    = regexp.MustCompile(`^(?:[0-9A-Fa-f]{2})+$`)
 	hexMarked    = regexp.MustCompile(`^(?:0X|\\x|x|\$|#)((?:[0-9A-Fa-f]{2})+)$|^((?:[0-9A-Fa-f]{2})+)[hH]$`)
 	bracketed    = regexp.MustCompile(`^[<\[]([A-Za-z]{2,4})[>\]]$`)
@@ -161,22 +163,21 @@ func intendedBytes(text string) (string, bool) {
 	if m := bracketed.FindStringSubmatch(text); m != nil {
 		return named(m[1])
 	}
+	if joinedNames.MatchString(text) {
+		var joined codecs.Bytes
+		for _, name := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" ,+", r) }) {
+			b, err := codecs.ParseBytes(strings.ToUpper(name))
+			if err != nil || string(b) == strings.ToUpper(name) {
+				return "", false
+			}
+			joined += b
+		}
+		return joined.String(), true
+	}
 	if escapedBytes.MatchString(text) {
 		var bytes []byte
 		for _, one := range escapedByte.FindAllString(text, -1) {
-			switch one[1] {
-			case 'n':
-				bytes = append(bytes, '\n')
-			case 'r':
-				bytes = append(bytes, '\r')
-			case 't':
-				bytes = append(bytes, '\t')
-			case '0':
-				bytes = append(bytes, 0)
-			default:
-				b, _ := hex.DecodeString(one[2:]) // the expression ensures two hex digits
-				bytes = append(bytes, b...)
-			}
+			bytes = append(bytes, unescaped(one))
 		}
 		return codecs.Bytes(bytes).String(), true
 	}
@@ -193,6 +194,22 @@ func intendedBytes(text string) (string, bool) {
 		return codecs.Bytes(b).String(), true
 	}
 	return "", false
+}
+
+// unescaped returns the byte that one match of escapedByte stands for.
+func unescaped(text string) byte {
+	switch named := strings.IndexByte("nrt0", text[1]); {
+	case text[0] == '^':
+		return text[1] - '@'
+	case text[1] == 'x':
+		b, _ := strconv.ParseUint(text[2:], 16, 8) // the expression ensures two hex digits
+		return byte(b)
+	case len(text) == 4:
+		b, _ := strconv.ParseUint(text[1:], 8, 8) // the expression ensures three octal digits, of at most 255
+		return byte(b)
+	default:
+		return "\n\r\t\x00"[named]
+	}
 }
 
 // bytesWarning returns a warning if text, a bytes value, was probably meant as another one.

@@ -14,6 +14,9 @@ func TestMeantBytes(t *testing.T) {
 		{`\n`, "LF"}, {`\r\n`, "CRLF"}, {`\t`, "TAB"}, {`\0`, "NUL"}, {`\x1c\x0d`, "0x1C0D"},
 		{"lf", "LF"}, {"Crlf", "CRLF"}, {"stx", "STX"}, {"<LF>", "LF"}, {"[etx]", "ETX"},
 		{"0A", "LF"}, {"0d0a", "CRLF"}, {"1C0D", "0x1C0D"}, {"0X0A", "0x0A"}, {"0Ah", "0x0A"}, {"x0A", "0x0A"}, {"$0D", "0x0D"},
+		{"^J", "LF"}, {"^M^J", "CRLF"}, {"^@", "NUL"}, {`\012`, "LF"}, {`\015\012`, "CRLF"}, {`\377`, "0xFF"},
+		{"LF CR", "0x0A0D"}, {"CR LF", "CRLF"}, {"CR+LF", "CRLF"}, {"fs, cr", "0x1C0D"},
+		{"^", ""}, {"^j", ""}, {`\400`, ""}, {"OR IF", ""}, {"a+b", ""},
 		{"LF", ""}, {"0x0A", ""}, {`\`, ""}, {"n", ""}, {"ab", ""}, {"42", ""}, {"10", "DLE"}, {"2025", ""}, {"MSH", ""}, {`a\n`, ""},
 		{"<x>", ""}, {"", ""}, {"\n", ""},
 	}
@@ -38,7 +41,7 @@ func TestHintsAreWarnings(t *testing.T) {
   - {name: a, plugin: escape, options: {terminator: '\n', also_accept: [lf, CRLF], map: {0A: n}, style: lf}}
   - {name: b, plugin: escape, options: {terminator: "\n"}}
 plugins:
-  - {name: p, path: ./p, args: ["${HOME}/x", $HOME]}
+  - {name: p, path: ./p, args: ["${HOME}/x", $HOME, $HOME/x, a$HOME/x]}
 routes:
   - name: r
     from: {listen: "tcp://:1", codec: a, select: [{starts_with: stx, codec: b}]}
@@ -58,6 +61,7 @@ routes:
 	}
 	want := []string{
 		`test.yaml:5:33: plugins[0].args[0]: ${HOME} is taken as it is written: variables are not substituted in a file`,
+		`test.yaml:5:53: plugins[0].args[2]: $HOME/ is taken as it is written: variables are not substituted in a file`,
 		`test.yaml:8:65: routes[0].from.select[0].starts_with: "stx" is a text of 3 characters; did you mean STX?`,
 		`test.yaml:2:53: codecs[0].options.terminator: "\n" is a text of 2 characters; did you mean LF?`,
 		`test.yaml:2:73: codecs[0].options.also_accept[0]: "lf" is a text of 2 characters; did you mean LF?`,
