@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/discovery"
 )
 
@@ -87,22 +88,9 @@ func (r *route) startLAN() {
 	}
 }
 
-// AnnouncedStatus is a service that a route announces.
-type AnnouncedStatus struct {
-	Service   string   `json:"service"`
-	Network   string   `json:"network"`
-	Port      int      `json:"port"`
-	Addresses []string `json:"addresses"` // at present; none: the addresses that packets come from
-	ID        string   `json:"id"`
-	Announced int64    `json:"announced"` // packets sent, without answers and goodbyes
-	Queries   int64    `json:"queries"`   // received for the service
-	Answers   int64    `json:"answers"`
-	DNSSD     string   `json:"dns_sd,omitempty"` // instance name; "": the service is not announced by DNS-SD
-}
-
-func (a *announcer) status() AnnouncedStatus {
+func (a *announcer) status() control.AnnouncedStatus {
 	s, stats := &a.options.Service, a.Stats()
-	return AnnouncedStatus{
+	return control.AnnouncedStatus{
 		Service: s.Name, Network: s.Network.String(), Port: int(s.Port), Addresses: addressTexts(a.options.Addresses()),
 		ID: a.ID().String(), Announced: stats.Announced, Queries: stats.Queries, Answers: stats.Answers,
 		DNSSD: a.dnssd.instance(),

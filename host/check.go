@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/plugins"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -24,11 +25,11 @@ func Check(ctx context.Context, c *config.Config, log hclog.Logger) error {
 
 // CheckReload is like Check, for a configuration that running is to reload: an address that running itself uses does not
 // count as in use, and an address that another process uses is an error.
-func CheckReload(ctx context.Context, c *config.Config, running *Running, log hclog.Logger) error {
+func CheckReload(ctx context.Context, c *config.Config, running *control.Running, log hclog.Logger) error {
 	return check(ctx, c, running, log)
 }
 
-func check(ctx context.Context, c *config.Config, running *Running, log hclog.Logger) (err error) {
+func check(ctx context.Context, c *config.Config, running *control.Running, log hclog.Logger) (err error) {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}

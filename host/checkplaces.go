@@ -12,19 +12,16 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 )
-
-// queryPatience is how long a query waits for an answer from a running framehost.
-const queryPatience = 2 * time.Second
 
 // checkPlaces reports whether c could run on this machine: whether its sockets and directories can be made. It makes none.
 // An address in use is only a warning, because a framehost that already runs c may be using it; a missing interface is only
 // a warning, because it may appear later. If running is not nil, it is the framehost that is to reload c: see [CheckReload].
-func checkPlaces(ctx context.Context, c *config.Config, running *Running) ([]config.Warning, error) {
+func checkPlaces(ctx context.Context, c *config.Config, running *control.Running) ([]config.Warning, error) {
 	p := placeCheck{config: c, reloads: running}
 	if running != nil {
 		p.status = running.Status
@@ -54,8 +51,8 @@ func checkPlaces(ctx context.Context, c *config.Config, running *Running) ([]con
 
 type placeCheck struct {
 	config   *config.Config
-	reloads  *Running // the framehost that is to reload config; nil: config is to be started
-	status   *Status  // of the framehost that serves the control socket; nil: there is none
+	reloads  *control.Running // the framehost that is to reload config; nil: config is to be started
+	status   *control.Status  // of the framehost that serves the control socket; nil: there is none
 	warnings []config.Warning
 	errs     config.Errors
 }
@@ -72,11 +69,11 @@ func (p *placeCheck) addError(at config.Position, err error) {
 func (p *placeCheck) running(ctx context.Context) {
 	path := p.config.Control.Socket
 	if path == "" {
-		path = DefaultControlSocket()
+		path = control.DefaultSocket()
 	}
-	ctx, cancel := context.WithTimeout(ctx, queryPatience)
+	ctx, cancel := context.WithTimeout(ctx, control.QueryPatience)
 	defer cancel()
-	if status, err := QueryStatus(ctx, path); err == nil {
+	if status, err := control.QueryStatus(ctx, path); err == nil {
 		p.status = status
 	}
 }
@@ -88,7 +85,7 @@ func (p *placeCheck) control(ctx context.Context) {
 	}
 	at := p.config.Where("control.socket")
 	if p.status != nil {
-		p.warn(at, "in use by %s", runner(p.status))
+		p.warn(at, "in use by %s", p.status.Process())
 		return
 	}
 	if _, err := os.Lstat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
@@ -148,7 +145,7 @@ func (p *placeCheck) probe(ctx context.Context, at config.Position, address endp
 	case !errors.Is(err, endpoint.ErrInUse):
 		p.addError(at, err)
 	case p.status != nil && p.listensAt(text):
-		p.warn(at, "in use by %s", runner(p.status))
+		p.warn(at, "in use by %s", p.status.Process())
 	case p.reloads != nil && exclusive:
 		p.addError(at, errors.New("in use by another process"))
 	default:
@@ -177,15 +174,6 @@ func networkAndPort(url string) (network, port string) {
 		return network, address
 	}
 	return network, address[strings.LastIndex(address, ":")+1:]
-}
-
-// runner describes the framehost that reported s.
-func runner(s *Status) string {
-	what := s.Config
-	if what == "" {
-		what = "the embedded default configuration"
-	}
-	return fmt.Sprintf("framehost, process %d, which runs %s", s.PID, what)
 }
 
 func (p *placeCheck) interfaces(key string, names []string) {

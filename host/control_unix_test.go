@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/host/control"
 )
 
 // A default directory for the control socket that other users can change is not used; framehost then runs without the socket.
@@ -41,7 +43,7 @@ func TestControlSocketWhereOthersCanChangeIt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = QueryStatus(t.Context(), DefaultControlSocket())
+			_, err = control.QueryStatus(t.Context(), control.DefaultSocket())
 			if used := err == nil; used != test.used {
 				t.Errorf("used: got %v (%v), want %v", used, err, test.used)
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/framehost/framehost/codecs/codecshm"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/pluginproc"
 )
 
@@ -53,7 +54,7 @@ routes:
 func processes(t *testing.T, h *Host) map[string]int {
 	t.Helper()
 	pids := map[string]int{}
-	waitFor(t, h, func(s *Status) bool {
+	waitFor(t, h, func(s *control.Status) bool {
 		clear(pids)
 		for _, p := range s.Plugins {
 			pids[p.Name] = p.PID

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/internal/netnstest"
 )
 
@@ -365,7 +366,7 @@ func TestNetworkDNSSDWithoutItsPort(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = h.Shutdown(context.Background()) })
 	const message = "DNS-SD is not working everywhere; it is tried again"
-	waitFor(t, h, func(*Status) bool { return len(book.find(t, message)) > 0 })
+	waitFor(t, h, func(*control.Status) bool { return len(book.find(t, message)) > 0 })
 	if why := fmt.Sprint(book.find(t, message)[0]["error"]); !strings.Contains(why, "address already in use") {
 		t.Errorf("got %q, want that the address is in use", why)
 	}

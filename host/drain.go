@@ -3,69 +3,23 @@ package host
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/relay"
 )
-
-// ErrNoRoute is wrapped by the error of a request that names a route which the host does not have.
-var ErrNoRoute = errors.New("there is no route")
-
-// A DrainReport lists the sessions that a drain of one route ended, as `framehost drain` shows it. Its JSON is stable: fields
-// are added, not changed.
-type DrainReport struct {
-	Route string           `json:"route"`
-	Ended []DrainedSession `json:"ended"` // in the order of their IDs
-	// Cut is how many of the ended sessions were cut by timeouts.drain before they had delivered everything.
-	Cut int `json:"cut"`
-	// Left is how many sessions have not ended: their peers were reset, and each waits for a plugin to answer a call.
-	Left int `json:"left"`
-	// What the ended sessions did not deliver: frames that were decoded and not written, and bytes.
-	FramesNotDelivered int64 `json:"frames_not_delivered"`
-	BytesNotDelivered  int64 `json:"bytes_not_delivered"`
-}
-
-// DrainedSession is a session or a hub connection that a drain ended.
-type DrainedSession struct {
-	ID         uint64 `json:"id"`
-	Downstream string `json:"downstream,omitempty"` // of a session, as is Upstream
-	Upstream   string `json:"upstream,omitempty"`
-	Endpoint   string `json:"endpoint,omitempty"` // of a hub connection, as is Peer
-	Peer       string `json:"peer,omitempty"`
-
-	Age                time.Duration `json:"age_ns"`
-	Reason             string        `json:"reason"`
-	FramesNotDelivered int64         `json:"frames_not_delivered"`
-	BytesNotDelivered  int64         `json:"bytes_not_delivered"`
-}
-
-// Reasons lists how many sessions ended for each reason, the most frequent first.
-func (d *DrainReport) Reasons() string {
-	closed := map[string]int64{}
-	for i := range d.Ended {
-		closed[d.Ended[i].Reason]++
-	}
-	return Reasons(closed)
-}
-
-// wasCut reports whether the session was cut before it had delivered everything.
-func (s *DrainedSession) wasCut() bool {
-	return s.Reason == string(relay.DrainTimeout) && (s.FramesNotDelivered > 0 || s.BytesNotDelivered > 0)
-}
 
 // A drain ends the live sessions of one route value. Sessions that opened before a reload belong to another route value, with
 // its own timeouts.drain, and have a drain of their own. The ledger's mu guards waits, ended and cut.
 type drain struct {
 	route *route
 	waits map[uint64]drainable // the sessions that have not ended
-	ended []DrainedSession
+	ended []control.DrainedSession
 	cut   int           // how many of ended were cut before they had delivered everything
 	idle  chan struct{} // closed when waits is empty
 }
@@ -85,7 +39,7 @@ type drainable interface {
 //
 // Drain returns when all of these sessions have ended. When ctx ends, it returns early and the drain goes on. It fails with
 // ErrNoRoute, or when the host is ending.
-func (h *Host) Drain(ctx context.Context, name string, outdated bool) (*DrainReport, error) {
+func (h *Host) Drain(ctx context.Context, name string, outdated bool) (*control.DrainReport, error) {
 	drains, err := h.beginDrain(name, outdated)
 	if err != nil {
 		return nil, err
@@ -156,11 +110,11 @@ func (h *Host) noRoute(name string) error {
 	names = slices.Compact(names)
 	switch near := config.Nearest(name, names); {
 	case len(names) == 0:
-		return fmt.Errorf("%w %q: the host has no routes", ErrNoRoute, name)
+		return fmt.Errorf("%w %q: the host has no routes", control.ErrNoRoute, name)
 	case near != "":
-		return fmt.Errorf("%w %q; did you mean %s? want one of %s", ErrNoRoute, name, near, strings.Join(names, ", "))
+		return fmt.Errorf("%w %q; did you mean %s? want one of %s", control.ErrNoRoute, name, near, strings.Join(names, ", "))
 	}
-	return fmt.Errorf("%w %q, want one of %s", ErrNoRoute, name, strings.Join(names, ", "))
+	return fmt.Errorf("%w %q, want one of %s", control.ErrNoRoute, name, strings.Join(names, ", "))
 }
 
 // beginDrain returns a drain of the sessions of r; nil if there is nothing to drain. current is the route with the same name
@@ -245,29 +199,9 @@ func (d *drain) run() {
 		"frames_not_delivered", report.FramesNotDelivered, "bytes_not_delivered", report.BytesNotDelivered)
 }
 
-// Err returns an error that wraps ErrCut if the drain cut sessions before they had delivered everything, or left some that
-// have not ended; otherwise nil.
-func (d *DrainReport) Err() error {
-	if d.Cut == 0 && d.Left == 0 {
-		return nil
-	}
-	frames, bytes := int64(0), int64(0)
-	for i := range d.Ended {
-		if one := &d.Ended[i]; one.wasCut() {
-			frames += one.FramesNotDelivered
-			bytes += one.BytesNotDelivered
-		}
-	}
-	err := fmt.Errorf("%w: %d cut, %d frames and %d bytes not delivered", ErrCut, d.Cut+d.Left, frames, bytes)
-	if d.Left > 0 {
-		err = fmt.Errorf("%w; of %d it is not known yet what, for their plugin has not answered", err, d.Left)
-	}
-	return err
-}
-
 // reportOf returns one report of drains, which are those of the route of that name.
-func reportOf(name string, drains []*drain) *DrainReport {
-	report := &DrainReport{Route: name, Ended: []DrainedSession{}}
+func reportOf(name string, drains []*drain) *control.DrainReport {
+	report := &control.DrainReport{Route: name, Ended: []control.DrainedSession{}}
 	for _, d := range drains {
 		d.route.mu.Lock()
 		report.Ended = append(report.Ended, d.ended...)
@@ -279,19 +213,19 @@ func reportOf(name string, drains []*drain) *DrainReport {
 		report.FramesNotDelivered += report.Ended[i].FramesNotDelivered
 		report.BytesNotDelivered += report.Ended[i].BytesNotDelivered
 	}
-	slices.SortFunc(report.Ended, func(a, b DrainedSession) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(report.Ended, func(a, b control.DrainedSession) int { return cmp.Compare(a.ID, b.ID) })
 	return report
 }
 
 // drained records in the ledger's drains that a session or a hub connection has ended. The caller holds mu.
-func (l *ledger) drained(one *DrainedSession) {
+func (l *ledger) drained(one *control.DrainedSession) {
 	l.drains = slices.DeleteFunc(l.drains, func(d *drain) bool {
 		if d.waits[one.ID] == nil {
 			return false
 		}
 		delete(d.waits, one.ID)
 		d.ended = append(d.ended, *one)
-		if one.wasCut() {
+		if one.WasCut() {
 			d.cut++
 		}
 		if len(d.waits) == 0 {

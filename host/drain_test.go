@@ -14,11 +14,13 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/host/control"
 )
 
 // drained is the result of Host.Drain.
 type drained struct {
-	report *DrainReport
+	report *control.DrainReport
 	err    error
 }
 
@@ -31,7 +33,7 @@ func beginDrain(t *testing.T, h *Host, book *logBook, route string, outdated boo
 		report, err := h.Drain(context.Background(), route, outdated)
 		over <- drained{report, err}
 	}()
-	waitFor(t, h, func(*Status) bool { return len(book.find(t, drainBegins)) > before })
+	waitFor(t, h, func(*control.Status) bool { return len(book.find(t, drainBegins)) > before })
 	return over
 }
 
@@ -73,7 +75,7 @@ func TestDrainRoute(t *testing.T) {
 	quiet, quietPeer := open("r")
 	other, otherPeer := open("other")
 	send(t, busy, "unfin") // an unfinished frame: the session is not at rest
-	waitFor(t, h, func(s *Status) bool {
+	waitFor(t, h, func(s *control.Status) bool {
 		return s.Routes[0].ToUpstream.BytesWaiting == int64(len("unfin"))
 	})
 	over := beginDrain(t, h, book, "r", false)
@@ -127,8 +129,8 @@ routes:
 	expect(t, peer, long("hi"))
 	got, err := h.Drain(t.Context(), "r", false)
 	drained{got, err}.wants(t, "1 drain_timeout")
-	if err := got.Err(); !errors.Is(err, ErrCut) || !strings.Contains(err.Error(), "1 cut, 0 frames and 10 bytes not delivered") {
-		t.Errorf("got %v, want %v and 10 bytes", err, ErrCut)
+	if err := got.Err(); !errors.Is(err, control.ErrCut) || !strings.Contains(err.Error(), "1 cut, 0 frames and 10 bytes not delivered") {
+		t.Errorf("got %v, want %v and 10 bytes", err, control.ErrCut)
 	}
 	expectEnd(t, down, syscall.ECONNRESET)
 	expectEnd(t, peer, syscall.ECONNRESET)
@@ -183,9 +185,9 @@ func TestDrainOutdated(t *testing.T) {
 	over = drain("gone", true)
 	ended(gone, gonePeer)
 	(<-over).wants(t, "1 drained")
-	waitFor(t, h, func(*Status) bool { // the removed route ends with its last session
+	waitFor(t, h, func(*control.Status) bool { // the removed route ends with its last session
 		_, err := h.Drain(t.Context(), "gone", false)
-		return errors.Is(err, ErrNoRoute)
+		return errors.Is(err, control.ErrNoRoute)
 	})
 	send(t, third, "still\n")
 	expect(t, thirdPeer, long("still"))
@@ -215,7 +217,7 @@ routes:
 	send(t, sender, "a\nunfin")
 	expect(t, receiver, long("a"))
 	expect(t, dialed, "a\n")
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.BytesWaiting == int64(len("unfin")) })
+	waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].Hub.BytesWaiting == int64(len("unfin")) })
 
 	over := beginDrain(t, h, book, "hub", false)
 	expectEnd(t, receiver, io.EOF)
@@ -224,7 +226,7 @@ routes:
 	dialed.Close()
 	dialed = up.accept()
 	receiver = dialAt(t, h, "hub", 1)
-	waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Hub.Live) == 4 && len(s.Routes[0].Hub.Away) == 0 })
+	waitFor(t, h, func(s *control.Status) bool { return len(s.Routes[0].Hub.Live) == 4 && len(s.Routes[0].Hub.Away) == 0 })
 	talker.say("b\n")
 	expect(t, sender, "b\n")
 	expect(t, receiver, long("b"))
@@ -246,7 +248,7 @@ routes:
 	// A reload passes on a dialed side with its connection, which is not outdated; connections to listeners are outdated.
 	reload(t, h, fmt.Sprintf(yaml, "2h", up.Addr()))
 	after := dialAt(t, h, "hub", 1)
-	waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Hub.Live) == 4 })
+	waitFor(t, h, func(s *control.Status) bool { return len(s.Routes[0].Hub.Live) == 4 })
 	over = beginDrain(t, h, book, "hub", true)
 	expectEnd(t, receiver, io.EOF)
 	receiver.Close()
@@ -304,14 +306,14 @@ routes:
 		expect(t, peer, long("hi"))
 		downs, peers = append(downs, down), append(peers, peer)
 	}
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].ToUpstream.BytesWaiting == 10 })
+	waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].ToUpstream.BytesWaiting == 10 })
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan error, 1)
 	go func() {
-		_, err := RequestDrain(ctx, socket, "scales", false)
+		_, err := control.RequestDrain(ctx, socket, "scales", false)
 		left <- err
 	}()
-	waitFor(t, h, func(*Status) bool { return len(book.find(t, drainBegins)) == 1 })
+	waitFor(t, h, func(*control.Status) bool { return len(book.find(t, drainBegins)) == 1 })
 	cancel()
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
@@ -322,18 +324,18 @@ routes:
 	expectEnd(t, peers[0], io.EOF)
 	downs[0].Close()
 	peers[0].Close()
-	waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Sessions) == 1 })
+	waitFor(t, h, func(s *control.Status) bool { return len(s.Routes[0].Sessions) == 1 })
 
 	answered := make(chan drained, 1)
 	go func() {
-		report, err := RequestDrain(t.Context(), socket, "scales", false)
+		report, err := control.RequestDrain(t.Context(), socket, "scales", false)
 		answered <- drained{report, err}
 	}()
-	waitFor(t, h, func(*Status) bool { return len(book.find(t, drainBegins)) == 2 })
+	waitFor(t, h, func(*control.Status) bool { return len(book.find(t, drainBegins)) == 2 })
 	ended, end := context.WithCancel(t.Context())
 	end() // cut at once
-	if err := h.Shutdown(ended); !errors.Is(err, ErrCut) {
-		t.Errorf("got %v, want %v", err, ErrCut)
+	if err := h.Shutdown(ended); !errors.Is(err, control.ErrCut) {
+		t.Errorf("got %v, want %v", err, control.ErrCut)
 	}
 	got := <-answered
 	got.wants(t, "1 drain_timeout")
@@ -377,7 +379,7 @@ routes:
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			request, err := http.NewRequestWithContext(t.Context(), tt.method, "http://framehost"+drainPath+tt.query, nil)
+			request, err := http.NewRequestWithContext(t.Context(), tt.method, "http://framehost/v1/drain"+tt.query, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -447,7 +449,7 @@ routes:
 	}
 	relays()
 	reload(t, h, fmt.Sprintf(yaml, "2h", "0"))
-	waitFor(t, h, func(*Status) bool { // the old route has ended
+	waitFor(t, h, func(*control.Status) bool { // the old route has ended
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		return len(h.retired) == 0

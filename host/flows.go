@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -191,11 +192,11 @@ func (f *udpListener) addr() endpoint.Address {
 	return endpoint.Address{Network: "udp", Address: f.conn.Addr().String()}
 }
 
-func (f *udpListener) status() *FlowsStatus {
+func (f *udpListener) status() *control.FlowsStatus {
 	stats := f.table.Stats()
-	status := &FlowsStatus{Live: stats.Live, Refused: stats.Refused, Dropped: stats.Dropped}
+	status := &control.FlowsStatus{Live: stats.Live, Refused: stats.Refused, Dropped: stats.Dropped}
 	status.Datagrams.Endpoint = "listen " + f.addr().String()
-	status.Datagrams.add(f.conn)
+	addSocket(&status.Datagrams, f.conn)
 	return status
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 )
 
@@ -41,7 +42,7 @@ routes:
 	}
 	// The end of the upstream ends the session: the next datagram begins a new one.
 	first.Close()
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["fin"] == 1 })
+	waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].Closed["fin"] == 1 })
 	one.say("again")
 	expect(t, service.accept(), long("again"))
 	if got := h.Status().Routes[0].ToUpstream; got.FramesIn != 6 {
@@ -76,7 +77,7 @@ routes:
 	}
 	one.hear("c\n", "d\n")
 	other.say("no room\n")
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Flows.Refused == 1 })
+	waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].Flows.Refused == 1 })
 }
 
 func TestFlowEndsWhenIdle(t *testing.T) {
@@ -92,7 +93,9 @@ routes:
 	expect(t, c, long("a"))
 	expectEnd(t, c, io.EOF)
 	c.Close()
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["idle_timeout"] == 1 && s.Routes[0].Flows.Live == 0 })
+	waitFor(t, h, func(s *control.Status) bool {
+		return s.Routes[0].Closed["idle_timeout"] == 1 && s.Routes[0].Flows.Live == 0
+	})
 }
 
 func TestFlowWithoutUpstream(t *testing.T) {
@@ -108,7 +111,7 @@ routes:
     to: {dial: "tcp://%s", codec: long}
 `, l.Addr()))
 	talkTo(t, netip.MustParseAddrPort(h.Addr("ask").Address)).say("a")
-	waitFor(t, h, func(s *Status) bool {
+	waitFor(t, h, func(s *control.Status) bool {
 		return s.Routes[0].Closed["connect_failed"] > 0 && s.Routes[0].Flows.Live == 0
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/framehost/framehost/codecs/codeccall"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -192,9 +193,9 @@ func between(from, to *relay.FlowStats) relay.FlowStats {
 	return joined
 }
 
-func (s *flowSession) status() SessionStatus {
+func (s *flowSession) status() control.SessionStatus {
 	stats := s.stats()
-	return SessionStatus{
+	return control.SessionStatus{
 		ID: s.id, Downstream: s.downstream, Upstream: s.upstream,
 		DownstreamCodec: s.codecs[0], UpstreamCodec: s.codecs[1],
 		Age: stats.Age, ToUpstream: stats.ToUpstream, ToDownstream: stats.ToDownstream,

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/net/ipv4"
+
+	"github.com/framehost/framehost/host/control"
 )
 
 // garbage makes datagrams of random lengths and contents, some of which begin like valid ones.
@@ -64,7 +66,7 @@ type target struct {
 	turn int
 	sent int64
 	// accounted returns how many datagrams the host has accounted for; nil if it can't account for all.
-	accounted func(*Status) int64
+	accounted func(*control.Status) int64
 }
 
 // send sends n datagrams to each target, in batches.

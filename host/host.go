@@ -51,7 +51,6 @@ import (
 	"errors"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -60,6 +59,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/pluginproc"
 	"github.com/framehost/framehost/host/plugins"
@@ -72,9 +72,6 @@ const memoryPatience = 5 * time.Second
 
 // descriptorsPerSession counts the file descriptors of a session: one connection on each side.
 const descriptorsPerSession = 2
-
-// ErrCut is wrapped by the error of a Shutdown or a drain that cut sessions before they had delivered everything.
-var ErrCut = errors.New("sessions were cut before they had delivered everything")
 
 // Options say how to run a configuration. The zero value is ready to use.
 type Options struct {
@@ -97,7 +94,7 @@ type Host struct {
 	wireBytes    int                              // how many bytes of a violation are shown
 	quarantine   atomic.Pointer[quarantine.Store] // nil: no route has had that policy
 	violations   sync.Map                         // *violations by the route's name
-	control      *control                         // nil: there is none
+	control      *control.Server                  // nil: there is none
 	lan          *lan                             // nil: no route has needed it; guarded by mu
 	sessions     atomic.Uint64
 	origins      endpoint.Origins // of the datagrams that this host sent
@@ -168,9 +165,9 @@ func (h *Host) open(ctx context.Context, control bool) error {
 func (h *Host) openControl(ctx context.Context, path string) error {
 	asked := path != ""
 	if !asked {
-		path = DefaultControlSocket()
+		path = control.DefaultSocket()
 	}
-	c, err := listenControl(ctx, path, !asked, h)
+	c, err := control.Listen(ctx, path, !asked, h)
 	if err != nil && asked {
 		return err
 	}
@@ -185,18 +182,13 @@ func (h *Host) openControl(ctx context.Context, path string) error {
 
 // warnOfOther logs that this host could not listen at path, the default control socket, and which process listens there.
 func (h *Host) warnOfOther(ctx context.Context, path string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, queryPatience)
-	defer cancel()
-	var other *Status
-	if checkDir(filepath.Dir(path)) == nil { // otherwise any user may have made the socket
-		other, _ = QueryStatus(ctx, path)
-	}
+	other := control.OtherStatus(ctx, path)
 	if other == nil {
 		h.log.Warn("framehost status will not find this process", "error", err)
 		return
 	}
 	h.log.Warn("framehost status shows another process, which has the default control socket; set control.socket to see this one",
-		"path", path, "other", runner(other))
+		"path", path, "other", other.Process())
 }
 
 // openQuarantine opens the quarantine if a route of c needs it and the host has not opened it yet.
@@ -272,7 +264,7 @@ func (h *Host) close() error {
 	h.closeLAN()
 	h.network.close()
 	if h.control != nil {
-		h.control.close()
+		h.control.Close()
 	}
 	errs := []error{h.codecs.Close()}
 	for _, codecs := range h.earlier {
@@ -306,13 +298,13 @@ func (h *Host) Addrs(route string) []endpoint.Address {
 }
 
 // Status returns the present state of the host.
-func (h *Host) Status() *Status {
+func (h *Host) Status() *control.Status {
 	h.mu.Lock()
 	routes, retired := h.routes, h.retired
-	status := &Status{
+	status := &control.Status{
 		Version: h.version, PID: os.Getpid(), Started: h.started, Config: h.config.File, Draining: h.draining,
-		Connections: h.connections.Live(), Memory: MemoryStatus{Used: h.memory.Used(), Limit: h.memoryLimit},
-		Plugins: []PluginStatus{}, Routes: []RouteStatus{}, Discovery: h.lan.status(),
+		Connections: h.connections.Live(), Memory: control.MemoryStatus{Used: h.memory.Used(), Limit: h.memoryLimit},
+		Plugins: []control.PluginStatus{}, Routes: []control.RouteStatus{}, Discovery: h.lan.status(),
 	}
 	h.mu.Unlock()
 	for _, p := range h.pool.Running() {
@@ -320,7 +312,7 @@ func (h *Host) Status() *Status {
 	}
 	late := h.pool.Late()
 	for _, name := range slices.Sorted(maps.Keys(late)) {
-		status.Plugins = append(status.Plugins, PluginStatus{Name: name, LastError: late[name].Error()})
+		status.Plugins = append(status.Plugins, control.PluginStatus{Name: name, LastError: late[name].Error()})
 	}
 	for _, r := range routes {
 		status.Routes = append(status.Routes, r.status())

@@ -17,6 +17,7 @@ import (
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/pluginproc"
 )
@@ -131,7 +132,7 @@ func startWith(t *testing.T, yaml string, options Options) *Host {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if err := h.Shutdown(ctx); err != nil && !errors.Is(err, ErrCut) {
+		if err := h.Shutdown(ctx); err != nil && !errors.Is(err, control.ErrCut) {
 			t.Error(err)
 		}
 	})
@@ -365,7 +366,7 @@ func TestConnectFailed(t *testing.T) {
 routes:
   - {name: r, from: {listen: "tcp://127.0.0.1:0", codec: line}, to: {dial: "tcp://%s", codec: long}}`, address))
 	expectReset(t, h, "r")
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["connect_failed"] == 1 })
+	waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].Closed["connect_failed"] == 1 })
 }
 
 func TestRefused(t *testing.T) {
@@ -381,7 +382,7 @@ routes:
 	expectReset(t, h, "denied")
 	first.Close()
 	peer.Close()
-	waitFor(t, h, func(s *Status) bool {
+	waitFor(t, h, func(s *control.Status) bool {
 		return s.Routes[0].Refused == 1 && s.Routes[1].Refused == 1 && s.Connections == 0
 	})
 }
@@ -415,7 +416,7 @@ routes:
 		expectEnd(t, peer, io.EOF)
 		peer.Close()
 	}
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["fin"] >= 2 })
+	waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].Closed["fin"] >= 2 })
 }
 
 // Frames received before the drain arrive, and both peers see a clean end.
@@ -508,7 +509,7 @@ routes:
 	down := dialRoute(t, h, "r")
 	send(t, down, "hi\n")
 	expect(t, up.accept(), "\x00\x00\x00\x02hi")
-	status, err := QueryStatus(t.Context(), socket)
+	status, err := control.QueryStatus(t.Context(), socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -518,10 +519,10 @@ routes:
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := h.Shutdown(ctx); !errors.Is(err, ErrCut) {
-		t.Errorf("got %v, want %v", err, ErrCut)
+	if err := h.Shutdown(ctx); !errors.Is(err, control.ErrCut) {
+		t.Errorf("got %v, want %v", err, control.ErrCut)
 	}
-	if _, err := QueryStatus(t.Context(), socket); err == nil || !strings.Contains(err.Error(), "does not exist") {
+	if _, err := control.QueryStatus(t.Context(), socket); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("got %v, want that the socket does not exist", err)
 	}
 }
@@ -559,7 +560,7 @@ routes:
 const patience = time.Minute
 
 // waitFor waits until ok returns true for the status of h.
-func waitFor(t testing.TB, h *Host, ok func(*Status) bool) {
+func waitFor(t testing.TB, h *Host, ok func(*control.Status) bool) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()

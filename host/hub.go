@@ -13,6 +13,7 @@ import (
 
 	"github.com/framehost/framehost/codecs/codeccall"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -51,8 +52,8 @@ type side interface {
 	retire()                                         // ends a datagram member; streams go on
 	close()                                          // closes what open opened; start need not have been called
 	listening() (*config.Endpoint, endpoint.Address) // nil if the side only dials
-	kernel() *DatagramStatus                         // nil for streams
-	away() *MemberStatus                             // the frames that wait for a connection; nil: no connection is missing
+	kernel() *control.DatagramStatus                 // nil for streams
+	away() *control.MemberStatus                     // the frames that wait for a connection; nil: no connection is missing
 	same(s side) bool                                // reports whether this side can go on unchanged in place of s
 	passTo(h *hub, s side) side                      // makes this side a side of h, in place of s
 	describe() string
@@ -286,7 +287,7 @@ func (h *hub) run(m *member) relay.MemberResult {
 	}
 	r.mu.Lock()
 	r.closed[string(result.Reason)]++
-	r.drained(&DrainedSession{
+	r.drained(&control.DrainedSession{
 		ID: m.id, Endpoint: m.endpoint, Peer: m.peer, Age: result.Stats.Age, Reason: string(result.Reason),
 		FramesNotDelivered: result.Stats.FramesNotDelivered, BytesNotDelivered: result.Stats.BytesNotDelivered,
 	})
@@ -298,9 +299,9 @@ func (h *hub) run(m *member) relay.MemberResult {
 	return result
 }
 
-func (h *hub) status(status *RouteStatus) {
+func (h *hub) status(status *control.RouteStatus) {
 	stats := h.Stats()
-	status.Hub = &HubStatus{MemberCounts: stats.MemberCounts}
+	status.Hub = &control.HubStatus{MemberCounts: stats.MemberCounts}
 	for _, s := range h.current() {
 		if kernel := s.kernel(); kernel != nil {
 			status.Hub.Datagrams = append(status.Hub.Datagrams, *kernel)
@@ -313,15 +314,15 @@ func (h *hub) status(status *RouteStatus) {
 	members := slices.Collect(maps.Values(h.members))
 	h.mu.Unlock()
 	slices.SortFunc(members, func(a, b *member) int { return cmp.Compare(a.id, b.id) })
-	status.Hub.Live = []MemberStatus{}
+	status.Hub.Live = []control.MemberStatus{}
 	for _, m := range members {
 		status.Hub.Live = append(status.Hub.Live, m.status())
 	}
 }
 
-func (m *member) status() MemberStatus {
+func (m *member) status() control.MemberStatus {
 	stats := m.Stats()
-	return MemberStatus{
+	return control.MemberStatus{
 		ID: m.id, Endpoint: m.endpoint, Peer: m.peer, Codec: m.codec, Age: stats.Age, MemberCounts: stats.MemberCounts,
 		HalfClosed: stats.HalfClosed, QueuedFrames: stats.QueuedFrames, QueuedBytes: stats.QueuedBytes,
 	}

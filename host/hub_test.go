@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 )
 
@@ -104,7 +105,7 @@ func dialAt(t *testing.T, h *Host, route string, place int) *net.TCPConn {
 // members waits until the hub of the host's first route has n members.
 func members(t *testing.T, h *Host, n int) {
 	t.Helper()
-	waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Hub.Live) == n })
+	waitFor(t, h, func(s *control.Status) bool { return len(s.Routes[0].Hub.Live) == n })
 }
 
 func long(payload string) string {
@@ -137,7 +138,7 @@ routes:
 	ship.say("$GPGGA\n") // a repeated frame of a sender passes
 	expect(t, one, long("$GPGGA"))
 	expect(t, other, long("$GPGGA"))
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.Own == 1 })
+	waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].Hub.Own == 1 })
 	if got := h.Status().Routes[0].Hub; got.DatagramsIn != 3 || got.DatagramsOut != 1 || len(got.Datagrams) != 1 {
 		t.Errorf("got %+v, want 3 datagrams in, 1 out, by one place", got)
 	}
@@ -178,7 +179,7 @@ routes:
 		ship.say(payload)
 		said++
 		// Both hosts receive all that each of them sent, and then nothing more is sent.
-		waitFor(t, hosts[0], func(*Status) bool {
+		waitFor(t, hosts[0], func(*control.Status) bool {
 			one, other := hosts[0].Status().Routes[0].Hub, hosts[1].Status().Routes[0].Hub
 			return one.DatagramsOut >= said && other.DatagramsOut >= said &&
 				one.Own == one.DatagramsOut && one.DatagramsIn == said+other.DatagramsOut &&
@@ -232,14 +233,14 @@ routes:
 	for i, payload := range []string{"first", "again"} {
 		feed := source.accept()
 		c := dialAt(t, h, "hub", 0)
-		waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Hub.Live) == 2 })
+		waitFor(t, h, func(s *control.Status) bool { return len(s.Routes[0].Hub.Live) == 2 })
 		send(t, feed, payload+"\n")
 		expect(t, c, long(payload))
 		for _, end := range []*net.TCPConn{c, feed} { // the dialed side dials again
 			_ = end.SetLinger(0)
 			end.Close()
 		}
-		waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["reset"] == int64(2*(i+1)) })
+		waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].Closed["reset"] == int64(2*(i+1)) })
 	}
 }
 
@@ -266,9 +267,9 @@ routes:
 			got := make(chan int)
 			go func() { got <- countLong(t, fast, "the end") }()
 			if policy == "disconnect" {
-				waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["slow_receiver"] == 1 })
+				waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].Closed["slow_receiver"] == 1 })
 			} else {
-				waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.DroppedFrames > 0 })
+				waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].Hub.DroppedFrames > 0 })
 			}
 			close(lost)
 			work.Wait()
@@ -332,8 +333,8 @@ routes:
 	sent, full := 0, make(chan struct{})
 	var work sync.WaitGroup
 	work.Go(func() { sent = sendUntil(t, sender, strings.Repeat("x", size), full) })
-	waitFor(t, h, func(s *Status) bool {
-		return slices.ContainsFunc(s.Routes[0].Hub.Live, func(m MemberStatus) bool { return m.QueuedFrames == 1 })
+	waitFor(t, h, func(s *control.Status) bool {
+		return slices.ContainsFunc(s.Routes[0].Hub.Live, func(m control.MemberStatus) bool { return m.QueuedFrames == 1 })
 	})
 	close(full)
 	got := countLong(t, slow, "the end")
@@ -450,7 +451,7 @@ routes:
 	if err := h.Reload(t.Context(), parse(t, yaml("64s"))); err != nil { // the route with 63s had no members
 		t.Fatal(err)
 	}
-	waitFor(t, h, func(*Status) bool { // the route with 63s has ended
+	waitFor(t, h, func(*control.Status) bool { // the route with 63s has ended
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		return len(h.retired) == 1
@@ -471,7 +472,7 @@ routes:
 `)
 	members(t, h, 1)
 	talkTo(t, netip.MustParseAddrPort(h.Addr("hub").Address)).say("a\n")
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Refused == 1 && s.Routes[0].Hub.DatagramsIn == 0 })
+	waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].Refused == 1 && s.Routes[0].Hub.DatagramsIn == 0 })
 }
 
 func TestHubErrors(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/framehost/framehost/host/control"
 )
 
 // away returns a TCP address at which nothing listens, and which no outgoing connection is assigned meanwhile.
@@ -36,11 +38,11 @@ func listenAgain(t *testing.T, address string) upstream {
 	return upstream{t, l}
 }
 
-func awayHub(s *Status) *MemberStatus {
+func awayHub(s *control.Status) *control.MemberStatus {
 	if hub := s.Routes[0].Hub; len(hub.Away) == 1 {
 		return &hub.Away[0]
 	}
-	return new(MemberStatus)
+	return new(control.MemberStatus)
 }
 
 // Frames that come while the collector is down arrive when it is up, and so they do when it is down a second time.
@@ -55,7 +57,10 @@ routes:
 	device := talkTo(t, netip.MustParseAddrPort(h.Addr("hub").Address))
 	for _, said := range []string{"a", "b"} {
 		device.say(said, said+said)
-		waitFor(t, h, func(s *Status) bool { away := awayHub(s); return away.QueuedFrames == 2 && away.DroppedFrames == 0 })
+		waitFor(t, h, func(s *control.Status) bool {
+			away := awayHub(s)
+			return away.QueuedFrames == 2 && away.DroppedFrames == 0
+		})
 		l := listenAgain(t, collector)
 		c := l.accept()
 		expect(t, c, long(said)+long(said+said))
@@ -64,7 +69,7 @@ routes:
 		_ = c.SetLinger(0)
 		c.Close()
 		l.Close()
-		waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Hub.Live) == 1 && len(s.Routes[0].Hub.Away) == 1 })
+		waitFor(t, h, func(s *control.Status) bool { return len(s.Routes[0].Hub.Live) == 1 && len(s.Routes[0].Hub.Away) == 1 })
 	}
 }
 
@@ -91,7 +96,7 @@ routes:
 `, collector, tt.policy))
 			device := dialAt(t, h, "hub", 0)
 			send(t, device, "1\n2\n3\n4\n5\n")
-			waitFor(t, h, func(s *Status) bool {
+			waitFor(t, h, func(s *control.Status) bool {
 				return s.Routes[0].Hub.FramesIn == 5 && awayHub(s).DroppedFrames == tt.dropped && awayHub(s).QueuedFrames > 0
 			})
 			c := listenAgain(t, collector).accept()
@@ -102,7 +107,7 @@ routes:
 			expect(t, c, want.String())
 			send(t, device, "end\n")
 			expect(t, c, long("end"))
-			waitFor(t, h, func(s *Status) bool {
+			waitFor(t, h, func(s *control.Status) bool {
 				hub := s.Routes[0].Hub
 				return hub.DroppedFrames == tt.dropped && len(hub.Live) == 2 && hub.Live[1].DroppedFrames+hub.Live[0].DroppedFrames == tt.dropped
 			})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/framehost/framehost/codecs/codeccall"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -162,7 +163,7 @@ func (s *datagramSide) open(ctx context.Context) error {
 
 func (s *datagramSide) prepare() error { return nil }
 
-func (s *datagramSide) away() *MemberStatus { return nil }
+func (s *datagramSide) away() *control.MemberStatus { return nil }
 
 func (s *datagramSide) start() {
 	s.begun = true
@@ -277,7 +278,7 @@ func (s *datagramSide) listening() (*config.Endpoint, endpoint.Address) {
 	return s.listens, endpoint.Address{Network: "udp", Address: s.sockets.in.Addr().String()}
 }
 
-func (s *datagramSide) kernel() *DatagramStatus {
+func (s *datagramSide) kernel() *control.DatagramStatus {
 	s.mu.Lock()
 	sockets := s.sockets
 	s.mu.Unlock()

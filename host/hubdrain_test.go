@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/relay"
 )
 
@@ -28,7 +29,7 @@ routes:
 	members(t, h, 2)
 	ended := make(chan error, 1)
 	go func() { ended <- h.Shutdown(t.Context()) }()
-	waitFor(t, h, func(s *Status) bool { return s.Draining })
+	waitFor(t, h, func(s *control.Status) bool { return s.Draining })
 	send(t, from, "a\n")
 	expect(t, to, long("a"))
 	expectEnd(t, to, io.EOF)
@@ -59,16 +60,16 @@ routes:
 `, away(t)), Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Info})})
 	sender, slow := dialAt(t, h, "hub", 0), dialAt(t, h, "hub", 1)
 	members(t, h, 2)
-	full := func(s *Status) bool {
-		return slices.ContainsFunc(s.Routes[0].Hub.Live, func(m MemberStatus) bool { return m.QueuedFrames >= 50 })
+	full := func(s *control.Status) bool {
+		return slices.ContainsFunc(s.Routes[0].Hub.Live, func(m control.MemberStatus) bool { return m.QueuedFrames >= 50 })
 	}
 	for i := 0; !full(h.Status()) && i < 10_000; i++ {
 		send(t, sender, long(strings.Repeat("x", size)))
 	}
 	waitFor(t, h, full)
 	err := h.Shutdown(context.Background())
-	if !errors.Is(err, ErrCut) {
-		t.Errorf("got %v, want %v", err, ErrCut)
+	if !errors.Is(err, control.ErrCut) {
+		t.Errorf("got %v, want %v", err, control.ErrCut)
 	}
 	_ = slow.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.Copy(io.Discard, slow); err == nil {

@@ -6,13 +6,15 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+
+	"github.com/framehost/framehost/host/control"
 )
 
 // joined waits until c is a member of the hub of the host's first route.
 func joined(t *testing.T, h *Host, c *net.TCPConn) {
 	t.Helper()
-	waitFor(t, h, func(s *Status) bool {
-		return slices.ContainsFunc(s.Routes[0].Hub.Live, func(m MemberStatus) bool { return m.Peer == c.LocalAddr().String() })
+	waitFor(t, h, func(s *control.Status) bool {
+		return slices.ContainsFunc(s.Routes[0].Hub.Live, func(m control.MemberStatus) bool { return m.Peer == c.LocalAddr().String() })
 	})
 }
 
@@ -28,7 +30,7 @@ routes:
 `)
 	halfClosed := func(n int) {
 		t.Helper()
-		waitFor(t, h, func(s *Status) bool {
+		waitFor(t, h, func(s *control.Status) bool {
 			got := 0
 			for _, m := range s.Routes[0].Hub.Live {
 				if m.HalfClosed {
@@ -79,10 +81,10 @@ routes:
 	members(t, h, 1)
 	for i := range 120 {
 		dialAt(t, h, "hub", 1).Close()
-		waitFor(t, h, func(s *Status) bool { // the hub notices each that goes
+		waitFor(t, h, func(s *control.Status) bool { // the hub notices each that goes
 			live := s.Routes[0].Hub.Live
 			return s.Routes[0].Accepted == int64(i+2) && len(live) == min(i+2, 50) &&
-				!slices.ContainsFunc(live[1:], func(m MemberStatus) bool { return !m.HalfClosed })
+				!slices.ContainsFunc(live[1:], func(m control.MemberStatus) bool { return !m.HalfClosed })
 		})
 	}
 	reader := dialAt(t, h, "hub", 1)
@@ -116,7 +118,7 @@ routes:
 	if err := c.(*net.UnixConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Hub.Live[0].HalfClosed })
+	waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].Hub.Live[0].HalfClosed })
 	c.Close()
-	waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Hub.Live) == 0 && s.Routes[0].Closed["fin"] == 1 })
+	waitFor(t, h, func(s *control.Status) bool { return len(s.Routes[0].Hub.Live) == 0 && s.Routes[0].Closed["fin"] == 1 })
 }

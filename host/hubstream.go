@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -145,13 +146,13 @@ func (s *streamSide) waiting() *relay.Outbox {
 	return s.outbox
 }
 
-func (s *streamSide) away() *MemberStatus {
+func (s *streamSide) away() *control.MemberStatus {
 	outbox := s.waiting()
 	if outbox == nil || outbox.Connected() {
 		return nil
 	}
 	stats := outbox.Stats()
-	return &MemberStatus{
+	return &control.MemberStatus{
 		Endpoint: s.describe(), Codec: s.config.Codec, MemberCounts: stats.MemberCounts,
 		QueuedFrames: stats.QueuedFrames, QueuedBytes: stats.QueuedBytes,
 	}
@@ -319,7 +320,7 @@ func (s *streamSide) listening() (*config.Endpoint, endpoint.Address) {
 	return s.config, s.listener.Addr()
 }
 
-func (s *streamSide) kernel() *DatagramStatus { return nil }
+func (s *streamSide) kernel() *control.DatagramStatus { return nil }
 
 func (s *streamSide) describe() string {
 	if s.listener != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/framehost/framehost/codecs/codecrpc"
 	"github.com/framehost/framehost/codecs/codecshm"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/internal/intruder"
 )
 
@@ -208,7 +209,7 @@ func TestIntruders(t *testing.T) {
 	shutDown := func() error {
 		cut, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if err := h.Shutdown(cut); err != nil && !errors.Is(err, ErrCut) {
+		if err := h.Shutdown(cut); err != nil && !errors.Is(err, control.ErrCut) {
 			return err
 		}
 		return nil
@@ -262,7 +263,9 @@ func TestIntruders(t *testing.T) {
 	traffic.Wait()
 	duration = time.Since(began)
 
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["fin"] == goodSessions && len(s.Routes[0].Closed) == 1 })
+	waitFor(t, h, func(s *control.Status) bool {
+		return s.Routes[0].Closed["fin"] == goodSessions && len(s.Routes[0].Closed) == 1
+	})
 	closed := map[string]int64{}
 	restarts := 0
 	for _, p := range h.Status().Plugins {

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/discovery"
 	"github.com/framehost/framehost/host/endpoint"
 )
@@ -204,28 +205,12 @@ func isOwn(a netip.Addr) bool {
 	})
 }
 
-// DiscoveryStatus describes the discovery socket and counts its packets.
-type DiscoveryStatus struct {
-	Port       int      `json:"port"`
-	Interfaces []string `json:"interfaces"` // as configured; none: all
-	Signed     bool     `json:"signed"`     // a key file is configured
-	Sent       int64    `json:"sent"`
-	SendFailed int64    `json:"send_failed"` // of Sent, those that failed on at least one interface
-	Received   int64    `json:"received"`    // including the ignored packets counted by the next four fields
-	// Ignored packets, by reason.
-	Malformed     int64 `json:"malformed"`
-	OtherVersions int64 `json:"other_versions"`
-	Unsigned      int64 `json:"unsigned"`
-	Forged        int64 `json:"forged"`
-	OffLink       int64 `json:"off_link"` // from outside the networks of the interfaces; not counted in Received
-}
-
-func (l *lan) status() *DiscoveryStatus {
+func (l *lan) status() *control.DiscoveryStatus {
 	if l == nil {
 		return nil
 	}
 	s := l.station.Stats()
-	return &DiscoveryStatus{
+	return &control.DiscoveryStatus{
 		Port: l.settings.Port, Interfaces: append([]string{}, l.settings.Interfaces...), Signed: l.settings.KeyFile != "",
 		Sent: s.Sent, SendFailed: s.SendFailed, Received: s.Received,
 		Malformed: s.Malformed, OtherVersions: s.OtherVersions, Unsigned: s.Unsigned, Forged: s.Forged, OffLink: l.socket.OffLink(),

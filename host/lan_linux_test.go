@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/discovery"
 )
 
@@ -48,8 +49,8 @@ const looking = `  - name: looks
 `
 
 // knows returns a condition: whether the last route of the host knows n services.
-func knows(n int) func(*Status) bool {
-	return func(s *Status) bool { return len(s.Routes[len(s.Routes)-1].Services) == n }
+func knows(n int) func(*control.Status) bool {
+	return func(s *control.Status) bool { return len(s.Routes[len(s.Routes)-1].Services) == n }
 }
 
 // stranger starts an announcer of scales outside any host. goodbye ends the announcer with a goodbye, vanish without one, as
@@ -175,7 +176,7 @@ func TestVanished(t *testing.T) {
 	vanish()
 	waitFor(t, looks, knows(0))
 	expectReset(t, looks, "looks")
-	waitFor(t, looks, func(s *Status) bool { return s.Routes[0].Closed["connect_failed"] == 1 })
+	waitFor(t, looks, func(s *control.Status) bool { return s.Routes[0].Closed["connect_failed"] == 1 })
 }
 
 // A route that announces what it dials does not relay to itself.
@@ -231,7 +232,7 @@ func TestLANWithKey(t *testing.T) {
 	looks := start(t, head("ours")+"routes:\n"+looking)
 	start(t, head("theirs")+"routes:\n"+announcing("a", up))
 	start(t, lanHead(lan, "")+"routes:\n"+announcing("b", up))
-	waitFor(t, looks, func(s *Status) bool { return s.Discovery.Forged > 0 && s.Discovery.Unsigned > 0 })
+	waitFor(t, looks, func(s *control.Status) bool { return s.Discovery.Forged > 0 && s.Discovery.Unsigned > 0 })
 	start(t, head("ours")+"routes:\n"+announcing("c", up))
 	waitFor(t, looks, knows(1))
 	if s := looks.Status().Routes[0].Services[0]; !s.Signed {

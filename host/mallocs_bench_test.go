@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 )
 
 // BenchmarkHostMallocs shows that a host in its steady state allocates nothing for a frame. It runs a host with the plugins
@@ -177,8 +178,8 @@ func (t *mallocsLoad) ping(b *testing.B, frames int) int {
 func (t *mallocsLoad) count(b *testing.B, carry func(frames int) int) {
 	b.Helper()
 	carry(mallocsWarmup) // the first call of a plugin starts its spare process
-	waitFor(b, t.host, func(s *Status) bool {
-		return !slices.ContainsFunc(s.Plugins, func(p PluginStatus) bool { return len(p.Spares) == 0 })
+	waitFor(b, t.host, func(s *control.Status) bool {
+		return !slices.ContainsFunc(s.Plugins, func(p control.PluginStatus) bool { return len(p.Spares) == 0 })
 	})
 	carry(mallocsWarmup * len(t.down))
 	var before, after runtime.MemStats

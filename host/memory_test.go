@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/framehost/framehost/host/control"
 )
 
 // Peers that send only the beginning of a frame leave other routes the memory that those need, and status shows how much memory
@@ -21,7 +23,7 @@ routes:
 		u.accept()
 		send(t, c, strings.Repeat("x", each))
 	}
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].ToUpstream.BytesRead == peers*each })
+	waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].ToUpstream.BytesRead == peers*each })
 	if memory := h.Status().Memory; memory.Used < peers*each || memory.Used > 3*peers*each || memory.Limit != 1<<30 {
 		t.Errorf("%d peers with %d bytes each hold %+v, want that or up to three times that, of 1 GiB", peers, each, memory)
 	} else {

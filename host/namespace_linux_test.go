@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/internal/netnstest"
 )
@@ -57,12 +58,12 @@ func TestMachine(t *testing.T) {
 		"members": func(n string) { members(t, h, number(n)) },
 		"knows":   func(n string) { waitFor(t, h, knows(number(n))) },
 		"ignores": func(string) {
-			waitFor(t, h, func(s *Status) bool { return s.Discovery.Unsigned > 0 && s.Discovery.Forged > 0 })
+			waitFor(t, h, func(s *control.Status) bool { return s.Discovery.Unsigned > 0 && s.Discovery.Forged > 0 })
 		},
 		// logged N MESSAGE waits until MESSAGE was logged N times, and fails if it was logged more often.
 		"logged": func(what string) {
 			n, message, _ := strings.Cut(what, " ")
-			waitFor(t, h, func(*Status) bool { return len(book.find(t, message)) >= number(n) })
+			waitFor(t, h, func(*control.Status) bool { return len(book.find(t, message)) >= number(n) })
 			if got := len(book.find(t, message)); got != number(n) {
 				t.Fatalf("%q was logged %d times, want %s", message, got, n)
 			}

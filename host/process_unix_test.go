@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/framehost/framehost/host/control"
 )
 
 // Killing plugins under traffic only costs time: every byte arrives, once and in order, both ways.
@@ -41,12 +43,14 @@ routes:
 			if err := syscall.Kill(plugin.PID, syscall.SIGKILL); err != nil {
 				t.Error(err)
 			}
-			waitFor(t, h, func(s *Status) bool { return s.Plugins[i].Up && s.Plugins[i].PID != plugin.PID })
+			waitFor(t, h, func(s *control.Status) bool { return s.Plugins[i].Up && s.Plugins[i].PID != plugin.PID })
 		}
 	}
 	enough()
 	traffic.Wait()
-	waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["fin"] == sessions && len(s.Routes[0].Closed) == 1 })
+	waitFor(t, h, func(s *control.Status) bool {
+		return s.Routes[0].Closed["fin"] == sessions && len(s.Routes[0].Closed) == 1
+	})
 	for _, plugin := range h.Status().Plugins {
 		if plugin.Restarts != kills {
 			t.Errorf("plugin %s: got %d restarts, want %d", plugin.Name, plugin.Restarts, kills)

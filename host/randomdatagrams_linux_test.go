@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/host/control"
 )
 
 const (
@@ -64,15 +66,15 @@ routes:
 
 	for i, name := range []string{toFramed: "framed", toPlain: "plain"} {
 		u.readers = append(u.readers, readLong(t, dialAt(t, u.h, name, 1), meantBegin))
-		waitFor(t, u.h, func(s *Status) bool { return len(s.Routes[i].Hub.Live) == 2 })
-		u.targets[i] = target{from: senders(t, 1, u.h.Addr(name).Address), accounted: func(s *Status) int64 {
+		waitFor(t, u.h, func(s *control.Status) bool { return len(s.Routes[i].Hub.Live) == 2 })
+		u.targets[i] = target{from: senders(t, 1, u.h.Addr(name).Address), accounted: func(s *control.Status) int64 {
 			hub := s.Routes[i].Hub
 			kernel := hub.Datagrams[0]
 			return hub.DatagramsIn + int64(kernel.DroppedBySystem+kernel.Truncated+kernel.Elsewhere+kernel.Strangers)
 		}}
 	}
 	// One sender more than there may be flows; it gets no flow.
-	u.targets[toFlows] = target{from: senders(t, garbageFlows+1, u.h.Addr("flows").Address), accounted: func(s *Status) int64 {
+	u.targets[toFlows] = target{from: senders(t, garbageFlows+1, u.h.Addr("flows").Address), accounted: func(s *control.Status) int64 {
 		f := s.Routes[toFlows].Flows
 		return s.Routes[toFlows].ToUpstream.FramesIn + int64(f.Refused+f.Dropped+f.Datagrams.DroppedBySystem+f.Datagrams.Truncated)
 	}}
@@ -112,7 +114,7 @@ func (u *underFire) works(text string) {
 // accounted waits until all but underWay of the datagrams to each target are accounted for.
 func (u *underFire) accounted(underWay int64) {
 	u.t.Helper()
-	waitFor(u.t, u.h, func(s *Status) bool {
+	waitFor(u.t, u.h, func(s *control.Status) bool {
 		for i := range u.targets {
 			if to := &u.targets[i]; to.accounted != nil && to.accounted(s) < to.sent-underWay {
 				return false
@@ -126,14 +128,14 @@ func (u *underFire) accounted(underWay int64) {
 func (u *underFire) atRest(used int64) {
 	u.t.Helper()
 	u.accounted(0)
-	waitFor(u.t, u.h, func(s *Status) bool {
+	waitFor(u.t, u.h, func(s *control.Status) bool {
 		for i := range s.Plugins {
 			if s.Plugins[i].Outstanding > 0 {
 				return false
 			}
 		}
 		for _, i := range []int{toFramed, toPlain} {
-			if slices.ContainsFunc(s.Routes[i].Hub.Live, func(m MemberStatus) bool { return m.QueuedFrames > 0 }) {
+			if slices.ContainsFunc(s.Routes[i].Hub.Live, func(m control.MemberStatus) bool { return m.QueuedFrames > 0 }) {
 				return false
 			}
 		}
@@ -152,8 +154,8 @@ func TestRandomDatagrams(t *testing.T) {
 	h := u.h
 	u.works("before")
 	u.atRest(math.MaxInt64)
-	waitFor(t, h, func(s *Status) bool {
-		return !slices.ContainsFunc(s.Plugins, func(p PluginStatus) bool { return len(p.Spares) != 1 })
+	waitFor(t, h, func(s *control.Status) bool {
+		return !slices.ContainsFunc(s.Plugins, func(p control.PluginStatus) bool { return len(p.Spares) != 1 })
 	})
 	g := newGarbage()
 	before, heapBefore, goroutines := statusTree(t, h), heap(), runtime.NumGoroutine()
@@ -184,7 +186,7 @@ func TestRandomDatagrams(t *testing.T) {
 		if hub.FramesIn != hub.FramesOut+hub.DroppedFrames {
 			t.Errorf("route %d: %d frames came in, %d went out, and %d were dropped", i, hub.FramesIn, hub.FramesOut, hub.DroppedFrames)
 		}
-		waitFor(t, h, func(*Status) bool { return u.readers[i].frames.Load() == hub.FramesOut })
+		waitFor(t, h, func(*control.Status) bool { return u.readers[i].frames.Load() == hub.FramesOut })
 	}
 	// Discovery does not know how many packets the system drops. It ignored every packet that it received, except those of the
 	// host itself, and counted the reason.
@@ -196,20 +198,20 @@ func TestRandomDatagrams(t *testing.T) {
 			u.targets[toDiscovery].sent, heard, ignored, own)
 	}
 
-	waitFor(t, h, func(*Status) bool { return runtime.NumGoroutine() <= goroutines+garbageGoroutines })
+	waitFor(t, h, func(*control.Status) bool { return runtime.NumGoroutine() <= goroutines+garbageGoroutines })
 	if grown := heap() - heapBefore; grown > garbageHeap {
 		t.Errorf("the heap has grown by %d bytes, want %d at most", grown, garbageHeap)
 	}
 	if lines, most := strings.Count(u.book.text(), "\n"), garbageLines+int(took.Seconds())*linesAtOnce; lines > most {
 		t.Errorf("got %d lines in the log, want %d at most", lines, most)
 	}
-	hubs := []*HubStatus{status.Routes[toFramed].Hub, status.Routes[toPlain].Hub}
+	hubs := []*control.HubStatus{status.Routes[toFramed].Hub, status.Routes[toPlain].Hub}
 	t.Logf("%d datagrams in %v; the system dropped %d, %d and %d of %d each; %d violations; discovery ignored %d",
 		count, took.Round(time.Millisecond), hubs[toFramed].Datagrams[0].DroppedBySystem, hubs[toPlain].Datagrams[0].DroppedBySystem,
 		status.Routes[toFlows].Flows.Datagrams.DroppedBySystem, each, hubs[toFramed].Violations, ignored)
 }
 
-func discoveryCounts(s *DiscoveryStatus) (heard, ignored, own int64) {
+func discoveryCounts(s *control.DiscoveryStatus) (heard, ignored, own int64) {
 	return s.Received, s.Malformed + s.OtherVersions + s.Unsigned + s.Forged, s.Sent
 }
 

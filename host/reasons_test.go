@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/host/control"
 )
 
 // For each way in which a session can end, log and status have a reason of its own, and the log the direction.
@@ -71,9 +73,11 @@ routes:
 			}
 			down := dialRoute(t, h, "r")
 			up := l.accept()
-			waitFor(t, h, func(s *Status) bool { return len(s.Routes[0].Sessions) == 1 })
+			waitFor(t, h, func(s *control.Status) bool { return len(s.Routes[0].Sessions) == 1 })
 			test.happen(t, down, up)
-			waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed[test.reason] == 1 && len(s.Routes[0].Closed) == 1 })
+			waitFor(t, h, func(s *control.Status) bool {
+				return s.Routes[0].Closed[test.reason] == 1 && len(s.Routes[0].Closed) == 1
+			})
 			if err := h.Shutdown(context.Background()); err != nil {
 				t.Error(err)
 			}

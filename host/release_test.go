@@ -15,6 +15,7 @@ import (
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codecshm"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 )
 
 // counted is line, and countedHeld counts its values that are still referenced. Decoding a frame "held 2" waits until the process
@@ -80,7 +81,7 @@ routes:
 			t.Cleanup(func() {
 				ended, cancel := context.WithCancel(context.Background())
 				cancel()
-				if err := h.Shutdown(ended); err != nil && !errors.Is(err, ErrCut) {
+				if err := h.Shutdown(ended); err != nil && !errors.Is(err, control.ErrCut) {
 					t.Error(err)
 				}
 			})
@@ -97,7 +98,7 @@ routes:
 			old := up.accept()
 			holds := func(n int) {
 				t.Helper()
-				waitFor(t, h, func(*Status) bool { return held() == n })
+				waitFor(t, h, func(*control.Status) bool { return held() == n })
 				frame := fmt.Sprintf("held %d", n)
 				send(t, ask, frame+"\n")
 				expect(t, old, "\x00\x00\x00"+string(rune(len(frame)))+frame)

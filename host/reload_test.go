@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/host/control"
 )
 
 // reload reloads another configuration, and expects success.
@@ -22,7 +24,7 @@ func reload(t *testing.T, h *Host, yaml string) {
 }
 
 // pluginNames returns the names of the running plugins.
-func pluginNames(s *Status) string {
+func pluginNames(s *control.Status) string {
 	var names []string
 	for _, p := range s.Plugins {
 		names = append(names, p.Name)
@@ -57,7 +59,7 @@ routes:
 	}
 	before.Close()
 	peer.Close()
-	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" }) // no session uses long any more
+	waitFor(t, h, func(s *control.Status) bool { return pluginNames(s) == "line" }) // no session uses long any more
 }
 
 // A change of a value that all routes inherit does not affect live sessions, and a removed route only stops listening.
@@ -199,7 +201,7 @@ routes:
 	reload(t, h, strings.NewReplacer("UP", up.Addr().String()).Replace(kept))
 	again.Close()
 	peer.Close()
-	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" }) // nothing of the failed route is left
+	waitFor(t, h, func(s *control.Status) bool { return pluginNames(s) == "line" }) // nothing of the failed route is left
 }
 
 // A plugin ends when the last session that uses it ends, and not before.
@@ -221,7 +223,7 @@ routes:
 	}
 	down.Close()
 	peer.Close()
-	waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" })
+	waitFor(t, h, func(s *control.Status) bool { return pluginNames(s) == "line" })
 }
 
 // A session that goes on keeps its own plugins running, and not those that only other routes used.
@@ -239,7 +241,7 @@ func TestReloadKeepsNoPluginOfOthers(t *testing.T) {
 		send(t, down, line)
 		expect(t, peer, line)
 		reload(t, h, "routes:\n"+route("kept", "line"))
-		waitFor(t, h, func(s *Status) bool { return pluginNames(s) == "line" })
+		waitFor(t, h, func(s *control.Status) bool { return pluginNames(s) == "line" })
 	}
 	again := dialRoute(t, h, "kept")
 	send(t, again, "three\n")
@@ -386,13 +388,13 @@ routes:
 		}
 	}()
 	stuck := int64(-1)
-	waitFor(t, h, func(s *Status) bool { // the receiver accepts nothing more
+	waitFor(t, h, func(s *control.Status) bool { // the receiver accepts nothing more
 		last := stuck
 		stuck = s.Routes[0].ToUpstream.BytesWritten
 		return stuck > 0 && stuck == last
 	})
-	if err := h.Shutdown(context.Background()); !errors.Is(err, ErrCut) {
-		t.Errorf("got %v, want %v", err, ErrCut)
+	if err := h.Shutdown(context.Background()); !errors.Is(err, control.ErrCut) {
+		t.Errorf("got %v, want %v", err, control.ErrCut)
 	}
 	if err := <-flooded; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("the sender: got %v, want a reset", err)

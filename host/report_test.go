@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/host/control"
 )
 
 // A violation is reported with route, peer, direction, offset, the bytes found and what was wanted, whether the session goes on
@@ -46,7 +48,7 @@ routes:
 					down.Close()
 					peer.Close()
 				} else {
-					waitFor(t, h, func(s *Status) bool { return s.Routes[0].Closed["violation"] == 1 })
+					waitFor(t, h, func(s *control.Status) bool { return s.Routes[0].Closed["violation"] == 1 })
 				}
 				if err := h.Shutdown(context.Background()); err != nil {
 					t.Error(err)
@@ -114,11 +116,11 @@ routes:
 	if len(ended) != 1 || ended[0]["@level"] != "warn" || ended[0]["violations_to_upstream"] != float64(many) {
 		t.Errorf("got %v, want a warning with %d violations", ended, many)
 	}
-	all, ok := h.Violations("r")
-	if !ok || len(all) != keptViolations || all[0].Frame != 0 || all[len(all)-1].Offset != 2*(many-1) {
+	all, err := h.Violations("r")
+	if err != nil || len(all) != keptViolations || all[0].Frame != 0 || all[len(all)-1].Offset != 2*(many-1) {
 		t.Errorf("%d violations are kept, want the last %d", len(all), keptViolations)
 	}
-	if _, ok := h.Violations("s"); ok {
+	if _, err := h.Violations("s"); err == nil {
 		t.Error("violations of a route that does not exist")
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/discovery"
 	"github.com/framehost/framehost/host/endpoint"
 )
@@ -69,34 +69,21 @@ func (r *route) dialService(ctx context.Context, e *config.Endpoint) (*endpoint.
 	}
 }
 
-// ServiceStatus is a service that a route dials by name and has found.
-type ServiceStatus struct {
-	Service   string            `json:"service"`
-	Network   string            `json:"network"`
-	Addresses []string          `json:"addresses"` // IP:PORT, best first
-	Codec     string            `json:"codec"`
-	Labels    map[string]string `json:"labels"`
-	ID        string            `json:"id"`
-	Interface string            `json:"interface"` // on which its announcements arrive
-	Signed    bool              `json:"signed"`    // with the key of this host
-	Expires   time.Time         `json:"expires"`   // unless another announcement arrives before
-}
-
 // services returns the services that the route dials and has found.
-func (r *route) services() []ServiceStatus {
-	var all []ServiceStatus
+func (r *route) services() []control.ServiceStatus {
+	var all []control.ServiceStatus
 	for _, resolver := range r.resolvers {
 		for _, f := range resolver.Browser().Services() {
 			labels := f.Labels
 			if labels == nil {
 				labels = map[string]string{}
 			}
-			all = append(all, ServiceStatus{
+			all = append(all, control.ServiceStatus{
 				Service: f.Name, Network: f.Network.String(), Addresses: addressTexts(f.Addresses), Codec: f.Codec, Labels: labels,
 				ID: f.ID.String(), Interface: f.Origin.Interface, Signed: f.Signed, Expires: f.Expires,
 			})
 		}
 	}
-	slices.SortFunc(all, func(a, b ServiceStatus) int { return strings.Compare(a.Service+a.ID, b.Service+b.ID) })
+	slices.SortFunc(all, func(a, b control.ServiceStatus) int { return strings.Compare(a.Service+a.ID, b.Service+b.ID) })
 	return all
 }

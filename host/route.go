@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/discovery"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/plugins"
@@ -94,7 +95,7 @@ func newLedger(memory *relay.Memory, limits *config.Limits) *ledger {
 // A liveSession is a session between connections or one that answers datagrams.
 type liveSession interface {
 	drainable
-	status() SessionStatus
+	status() control.SessionStatus
 }
 
 // newRoute returns a route. The caller must listen and start it, or stop it. l is the ledger of the routes with its name.
@@ -291,7 +292,7 @@ func (r *route) leave(id uint64, result relay.Result) {
 	one := r.live[id].status()
 	delete(r.live, id)
 	r.closed[string(result.Reason)]++
-	r.drained(&DrainedSession{
+	r.drained(&control.DrainedSession{
 		ID: id, Downstream: one.Downstream, Upstream: one.Upstream, Age: result.Stats.Age, Reason: string(result.Reason),
 		FramesNotDelivered: result.Stats.ToUpstream.FramesNotDelivered + result.Stats.ToDownstream.FramesNotDelivered,
 		BytesNotDelivered:  result.Stats.ToUpstream.BytesNotDelivered + result.Stats.ToDownstream.BytesNotDelivered,
@@ -576,13 +577,13 @@ func describe(e *config.Endpoint) string {
 	return "dial " + e.Dial.String()
 }
 
-func (r *route) status() RouteStatus {
+func (r *route) status() control.RouteStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	status := RouteStatus{
+	status := control.RouteStatus{
 		Name: r.config.Name, From: r.from(), To: r.to(), Accepted: r.accepted, Refused: r.refused,
 		Closed: maps.Clone(r.closed), ToUpstream: r.done.ToUpstream, ToDownstream: r.done.ToDownstream,
-		Sessions: []SessionStatus{}, Services: r.services(), NotReady: r.notReady,
+		Sessions: []control.SessionStatus{}, Services: r.services(), NotReady: r.notReady,
 	}
 	for _, a := range r.announcers {
 		status.Announced = append(status.Announced, a.status())
@@ -593,7 +594,7 @@ func (r *route) status() RouteStatus {
 		status.ToDownstream.Add(&one.ToDownstream)
 		status.Sessions = append(status.Sessions, one)
 	}
-	slices.SortFunc(status.Sessions, func(a, b SessionStatus) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(status.Sessions, func(a, b control.SessionStatus) int { return cmp.Compare(a.ID, b.ID) })
 	switch {
 	case r.hub != nil:
 		r.hub.status(&status)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 )
 
 // A reload does what its preview says, and a preview changes nothing.
@@ -24,9 +25,9 @@ func TestPreview(t *testing.T) {
 		send(t, dialRoute(t, h, name), "hi\n")
 		expect(t, up.accept(), "hi\n")
 	}
-	preview := func(yaml string) *Preview {
+	preview := func(yaml string) *control.Preview {
 		t.Helper()
-		running, err := QueryRunning(t.Context(), socket)
+		running, err := control.QueryRunning(t.Context(), socket)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +100,7 @@ func TestCheckReloadOfAddresses(t *testing.T) {
 	h := start(t, "routes:\n"+route("r", "127.0.0.1:0"))
 	address := h.Addr("r").Address
 	reload(t, h, "routes:\n"+route("r", "127.0.0.1:0")+route("own", "127.0.0.1:0"))
-	running := h.running()
+	running := h.Running()
 	running.Status = h.Status()
 	running.Settings.Routes[0].Values["from.listen"] = "tcp://" + address // as if the file had named it
 	c := parse(t, "routes:\n"+route("r", address))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/framehost/framehost/codecs/codeccall"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -109,9 +110,9 @@ func (s *session) run() relay.Result {
 	return result
 }
 
-func (s *session) status() SessionStatus {
+func (s *session) status() control.SessionStatus {
 	stats := s.Stats()
-	return SessionStatus{
+	return control.SessionStatus{
 		ID: s.id, Downstream: s.downstream, Upstream: s.upstream, DownstreamCodec: s.codecs[0], UpstreamCodec: s.codecs[1],
 		Age: stats.Age, ToUpstream: stats.ToUpstream, ToDownstream: stats.ToDownstream,
 	}

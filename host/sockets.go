@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -156,13 +157,27 @@ func (s *sockets) Close() error {
 	return err
 }
 
-func (s *sockets) status(name string) *DatagramStatus {
-	status := &DatagramStatus{Endpoint: name}
-	status.add(s.in)
+func (s *sockets) status(name string) *control.DatagramStatus {
+	status := &control.DatagramStatus{Endpoint: name}
+	addSocket(status, s.in)
 	if s.out != s.in {
-		status.add(s.out)
+		addSocket(status, s.out)
 	}
 	return status
+}
+
+// addSocket adds the counts of c, which may be nil, to s.
+func addSocket(s *control.DatagramStatus, c *endpoint.DatagramConn) {
+	if c == nil {
+		return
+	}
+	stats := c.Stats()
+	s.DroppedBySystem += stats.Dropped
+	s.Truncated += stats.Truncated
+	s.Elsewhere += stats.Elsewhere
+	s.Strangers += stats.Strangers
+	s.CopiesSent += stats.Sent
+	s.CopiesNotSent += stats.Unsent
 }
 
 // listenDatagrams opens a UDP listener.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/framehost/framehost/codecs/codecrpc"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 )
 
 const gateVariable = "GATE"
@@ -95,7 +96,7 @@ func TestPluginComesUpLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := h.Shutdown(t.Context()); err != nil && !errors.Is(err, ErrCut) {
+		if err := h.Shutdown(t.Context()); err != nil && !errors.Is(err, control.ErrCut) {
 			t.Error(err)
 		}
 	})
@@ -158,7 +159,7 @@ func TestRoutesStartMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	relaysAt(t, up, dialRoute(t, h, "waits"))
-	if err := h.Shutdown(t.Context()); err != nil && !errors.Is(err, ErrCut) {
+	if err := h.Shutdown(t.Context()); err != nil && !errors.Is(err, control.ErrCut) {
 		t.Error(err)
 	}
 }

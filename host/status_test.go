@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/relay"
 )
 
@@ -48,9 +49,9 @@ func TestStatusJSONIsStable(t *testing.T) {
 			want = append(want, in+"to_upstream."+key, in+"to_downstream."+key)
 		}
 	}
-	status := Status{
-		Plugins: []PluginStatus{{DataPlaneReason: "any", LastError: "any", LastErrorAt: time.Unix(1, 0)}},
-		Routes:  []RouteStatus{{Closed: map[string]int64{"fin": 1}, Sessions: []SessionStatus{{Age: time.Second}}}},
+	status := control.Status{
+		Plugins: []control.PluginStatus{{DataPlaneReason: "any", LastError: "any", LastErrorAt: time.Unix(1, 0)}},
+		Routes:  []control.RouteStatus{{Closed: map[string]int64{"fin": 1}, Sessions: []control.SessionStatus{{Age: time.Second}}}},
 	}
 	text, err := json.Marshal(status)
 	if err != nil {
@@ -125,7 +126,7 @@ routes:
 			peer.Close()
 		}
 	}
-	waitFor(t, h, func(s *Status) bool {
+	waitFor(t, h, func(s *control.Status) bool {
 		r := s.Routes[0]
 		return len(r.Sessions) == 1 && r.Closed["fin"] == 1 && r.ToUpstream.FramesIn == 2 && r.ToUpstream.BytesWritten == 12
 	})

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/relay"
 )
 
@@ -27,12 +27,12 @@ func (t *totals) add(l *ledger) {
 		return
 	}
 	l.added = true
-	t.addStatus(&RouteStatus{Accepted: l.accepted, Refused: l.refused, Closed: l.closed,
+	t.addStatus(&control.RouteStatus{Accepted: l.accepted, Refused: l.refused, Closed: l.closed,
 		ToUpstream: l.done.ToUpstream, ToDownstream: l.done.ToDownstream})
 }
 
 // addStatus adds the counts of a route.
-func (t *totals) addStatus(s *RouteStatus) {
+func (t *totals) addStatus(s *control.RouteStatus) {
 	t.accepted += s.Accepted
 	t.refused += s.Refused
 	if t.closed == nil {
@@ -67,7 +67,7 @@ func (h *Host) totals() (t totals) {
 
 // removed returns the status of the retired routes whose ledger no route in routes has: those that a reload removed and whose
 // sessions go on. It returns one status for each ledger, that of the last such route.
-func removed(routes, retired []*route) (all []RouteStatus) {
+func removed(routes, retired []*route) (all []control.RouteStatus) {
 	seen := map[*ledger]bool{}
 	for _, r := range routes {
 		seen[r.ledger] = true
@@ -89,7 +89,7 @@ func (t *totals) log(log hclog.Logger, up time.Duration) {
 	if t.all.FramesNotDelivered > 0 || t.all.BytesNotDelivered > 0 {
 		line = log.Warn
 	}
-	line("stopped", "up", up.Round(time.Millisecond), "accepted", t.accepted, "refused", t.refused, "ended", Reasons(t.closed),
+	line("stopped", "up", up.Round(time.Millisecond), "accepted", t.accepted, "refused", t.refused, "ended", control.Reasons(t.closed),
 		"frames_in", t.all.FramesIn, "frames_out", t.all.FramesOut, "bytes_in", t.all.BytesRead, "bytes_out", t.all.BytesWritten,
 		"frames_not_delivered", t.all.FramesNotDelivered, "bytes_not_delivered", t.all.BytesNotDelivered)
 }
@@ -103,19 +103,5 @@ func (t *totals) cutSince(before *totals, atOnce bool) error {
 	if cut == 0 || frames == 0 && bytes == 0 && !atOnce {
 		return nil
 	}
-	return fmt.Errorf("%w: %d cut, %d frames and %d bytes not delivered", ErrCut, cut, frames, bytes)
-}
-
-// Reasons lists how many sessions ended for each reason, the most frequent first, as in "3 fin, 1 reset".
-func Reasons(closed map[string]int64) string {
-	names := slices.SortedFunc(maps.Keys(closed), func(a, b string) int {
-		if closed[a] != closed[b] {
-			return int(closed[b] - closed[a])
-		}
-		return strings.Compare(a, b)
-	})
-	for i, name := range names {
-		names[i] = fmt.Sprintf("%d %s", closed[name], name)
-	}
-	return strings.Join(names, ", ")
+	return fmt.Errorf("%w: %d cut, %d frames and %d bytes not delivered", control.ErrCut, cut, frames, bytes)
 }

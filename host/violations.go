@@ -6,41 +6,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/quarantine"
 	"github.com/framehost/framehost/host/relay"
 )
 
 // keptViolations is how many violations of each route are kept for `framehost violations`. They are the last ones.
 const keptViolations = 64
-
-// ViolationStatus is one of the last violations of a route, as `framehost violations` shows it. Its JSON is stable: fields are
-// added, not changed. README.md explains them.
-type ViolationStatus struct {
-	Time      time.Time `json:"time"`
-	Route     string    `json:"route"`
-	Session   uint64    `json:"session"` // ID of the session, or of the member of a hub
-	Peer      string    `json:"peer"`    // the sender; for a datagram its source
-	Codec     string    `json:"codec"`   // of the peer
-	Direction string    `json:"direction"`
-	Error     string    `json:"error"`
-	Offset    int64     `json:"offset"` // of the first byte of the frame, in what the peer sent
-	At        int64     `json:"at"`     // offset of the byte at which the violation became certain
-	Frame     int64     `json:"frame"`  // how many frames came before this one
-	// PayloadAt is the offset of that byte in the payload, if the receiver's framing can't carry the payload.
-	PayloadAt *int64 `json:"payload_at,omitempty"`
-	Held      int    `json:"held,omitempty"`      // bytes of an unfinished frame
-	Announced uint64 `json:"announced,omitempty"` // payload bytes that the frame announces
-	Length    uint64 `json:"length,omitempty"`    // of a payload that is too long
-	Got       string `json:"got"`                 // the first bytes in hex, log.wire_bytes of them at most
-	Text      string `json:"text"`                // the same as quoted text
-	GotAt     string `json:"got_at,omitempty"`    // the bytes at At, in hex, if Got does not reach that far
-	Want      string `json:"want"`
-	Allow     string `json:"allow,omitempty"` // the option that would allow the frame
-	Skipped   bool   `json:"skipped"`         // the session goes on
-	// Quarantined is the file with the dropped bytes. The last NotKept of the dropped bytes are not in the file.
-	Quarantined string `json:"quarantined,omitempty"`
-	NotKept     int64  `json:"not_kept,omitempty"`
-}
 
 // violations keeps the last violations of a route. The zero value is ready to use; violations is safe for concurrent use.
 type violations struct {
@@ -66,23 +38,23 @@ func (k *violations) add(by *reporter, v *relay.Violation) {
 }
 
 // status returns the kept violations, the oldest first.
-func (k *violations) status() []ViolationStatus {
+func (k *violations) status() []control.ViolationStatus {
 	k.mu.Lock()
 	kept := slices.Clone(k.last)
 	if len(kept) == keptViolations {
 		kept = append(kept[k.next:], kept[:k.next]...)
 	}
 	k.mu.Unlock()
-	all := make([]ViolationStatus, 0, len(kept))
+	all := make([]control.ViolationStatus, 0, len(kept))
 	for i := range kept {
 		all = append(all, kept[i].status())
 	}
 	return all
 }
 
-func (k *keptViolation) status() ViolationStatus {
+func (k *keptViolation) status() control.ViolationStatus {
 	v, sender := &k.v, k.by.direction(k.v.Direction)
-	s := ViolationStatus{
+	s := control.ViolationStatus{
 		Time: k.at, Route: k.by.route.config.Name, Session: k.by.id, Peer: k.by.peers[sender], Codec: k.by.codecs[sender],
 		Direction: v.Direction.String(), Error: v.Err.Error(), Offset: v.Offset, At: v.At, Frame: v.Frame, Held: v.Held,
 		Announced: v.Announced, Got: hex.EncodeToString(v.Bytes), GotAt: hex.EncodeToString(v.BytesAt), Want: v.Want,
@@ -109,19 +81,22 @@ func (h *Host) violationsOf(name string) *violations {
 	return kept.(*violations)
 }
 
-// Violations returns the last violations of the route of that name, or of all routes if name is "", the oldest first. ok is
-// false if there is no such route.
-func (h *Host) Violations(name string) (all []ViolationStatus, ok bool) {
+// Violations returns the last violations of the route of that name, or of all routes if name is "", the oldest first. It
+// fails with [control.ErrNoRoute].
+func (h *Host) Violations(name string) ([]control.ViolationStatus, error) {
 	h.mu.Lock()
 	routes := slices.Clone(h.routes)
 	h.mu.Unlock()
-	all = []ViolationStatus{}
+	all, found := []control.ViolationStatus{}, name == ""
 	for _, r := range routes {
 		if name == "" || r.config.Name == name {
-			ok = true
+			found = true
 			all = append(all, r.violations.status()...)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b ViolationStatus) int { return a.Time.Compare(b.Time) })
-	return all, ok || name == ""
+	if !found {
+		return nil, h.noRoute(name)
+	}
+	slices.SortStableFunc(all, func(a, b control.ViolationStatus) int { return a.Time.Compare(b.Time) })
+	return all, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/framehost/framehost/host"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 )
 
 // checkRunning implements check --running.
@@ -20,7 +21,7 @@ func checkRunning(ctx context.Context, s *source, socket string, asJSON bool, ou
 	}
 	asking, cancel := context.WithTimeout(ctx, statusPatience)
 	defer cancel()
-	running, err := host.QueryRunning(asking, path)
+	running, err := control.QueryRunning(asking, path)
 	if err != nil {
 		if s.file != "" { // reports a mistake in the file first
 			if wrong := check(ctx, s, io.Discard, stderr); wrong != nil {
@@ -60,7 +61,7 @@ func checkRunning(ctx context.Context, s *source, socket string, asJSON bool, ou
 }
 
 // refusal returns an error if a reload would be refused.
-func refusal(p *host.Preview) error {
+func refusal(p *control.Preview) error {
 	if p.Accepted {
 		return nil
 	}
@@ -82,7 +83,7 @@ func refusal(p *host.Preview) error {
 const longestShown = 80
 
 // printPreview writes p as text.
-func printPreview(w io.Writer, p *host.Preview) error {
+func printPreview(w io.Writer, p *control.Preview) error {
 	runs := p.Runs
 	if runs == "" {
 		runs = "the embedded default configuration"
@@ -119,7 +120,7 @@ func printChanges(w *strings.Builder, prefix string, changes []config.ValueChang
 }
 
 // happens describes what a reload does with a route's sessions.
-func happens(r *host.RoutePreview) string {
+func happens(r *control.RoutePreview) string {
 	live := count(r.Sessions, "session")
 	if r.Members > 0 {
 		live = count(r.Members, "member")

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 // checked runs check --running against the process, with FILE unless it is "".
@@ -82,7 +82,7 @@ removed: route gone: it stops listening; 1 session keeps the values that it bega
 	if got := p.checked(next); got.code != exitOK || got.stdout != want || got.stderr != "" {
 		t.Errorf("got %+v, want 0 and\n%s", got, want)
 	}
-	var preview host.Preview
+	var preview control.Preview
 	got := p.checked(next, "--json")
 	if err := json.Unmarshal([]byte(got.stdout), &preview); err != nil || got.code != exitOK || !preview.Accepted ||
 		len(preview.Routes) != 4 || preview.Routes[1].Values[0].Key != "timeouts.idle" || preview.Routes[3].Sessions != 1 {

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 // The second signal ends what the first signal waits for: here, a stopped plugin.
@@ -24,7 +24,7 @@ func aSecondSignalCuts(t *testing.T, plane string) {
 	expect(t, upstream, "3:one,")
 	stop(t, p.plugin("lenprefix"))
 	send(t, conn, "two\n")
-	p.awaitStatus("two frames", func(s *host.Status) bool { return s.Routes[0].ToUpstream.FramesIn == 2 })
+	p.awaitStatus("two frames", func(s *control.Status) bool { return s.Routes[0].ToUpstream.FramesIn == 2 })
 	p.signal(syscall.SIGTERM)
 	p.awaitMessage("ending")
 	p.signal(syscall.SIGTERM)
@@ -79,7 +79,7 @@ func TestDrainDoesNotWaitForAPlugin(t *testing.T) {
 	expect(t, upstream, "3:one,")
 	stop(t, p.plugin("lenprefix"))
 	send(t, conn, "two\n")
-	p.awaitStatus("two frames", func(s *host.Status) bool { return s.Routes[0].ToUpstream.FramesIn == 2 })
+	p.awaitStatus("two frames", func(s *control.Status) bool { return s.Routes[0].ToUpstream.FramesIn == 2 })
 	framehost(t, "", "drain", "relay", "--socket", p.socket).wants(t, exitFailed,
 		"route relay: 0 sessions ended; 1 reset, and waiting for a plugin that does not answer\n",
 		"1 cut, 0 frames and 0 bytes not delivered; of 1 it is not known yet what, for their plugin has not answered\n")

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 func newDrain() *cobra.Command {
@@ -50,7 +50,7 @@ delivered everything, if the route does not exist, or if no framehost answers at
 			if err != nil {
 				return err
 			}
-			report, err := host.RequestDrain(cmd.Context(), path, args[0], outdated)
+			report, err := control.RequestDrain(cmd.Context(), path, args[0], outdated)
 			if cmd.Context().Err() != nil {
 				return failed(fmt.Errorf("interrupted; framehost goes on to drain route %s, if it had begun to: see framehost status",
 					args[0]))
@@ -89,7 +89,7 @@ func completeRoutes(socket *string, s *source) cobra.CompletionFunc {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		status, err := host.QueryStatus(ctx, path)
+		status, err := control.QueryStatus(ctx, path)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -102,7 +102,7 @@ func completeRoutes(socket *string, s *source) cobra.CompletionFunc {
 }
 
 // printDrain writes d as text.
-func printDrain(w io.Writer, d *host.DrainReport) error {
+func printDrain(w io.Writer, d *control.DrainReport) error {
 	what := "session"
 	if len(d.Ended) > 0 && d.Ended[0].Endpoint != "" {
 		what = "connection"

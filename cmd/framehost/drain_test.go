@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 // twoRoutes returns a configuration with routes a and b, which have these settings.
@@ -64,14 +64,14 @@ func drainCommand(t *testing.T, plane string) {
 	}
 	over = drain("a", "--json")
 	endWell(fresh)
-	var report host.DrainReport
+	var report control.DrainReport
 	got = <-over
 	if err := json.Unmarshal([]byte(got.stdout), &report); err != nil || got.code != exitOK || report.Reasons() != "1 drained" {
 		t.Errorf("got %+v and %v, want one drained", got, err)
 	}
 
 	send(t, other[0], "unfin")
-	p.awaitStatus("an unfinished frame", func(s *host.Status) bool { return s.Routes[1].ToUpstream.BytesWaiting == 5 })
+	p.awaitStatus("an unfinished frame", func(s *control.Status) bool { return s.Routes[1].ToUpstream.BytesWaiting == 5 })
 	got = <-drain("b")
 	got.wants(t, exitFailed, "route b: 1 session ended: 1 drain_timeout\n",
 		"framehost: sessions were cut before they had delivered everything: 1 cut, 0 frames and 5 bytes not delivered\n")
@@ -94,7 +94,7 @@ func TestDrainInterrupted(t *testing.T) {
 	send(t, conn, "hi\nunfin")
 	upstream := u.accept()
 	expect(t, upstream, "2:hi,")
-	p.awaitStatus("an unfinished frame", func(s *host.Status) bool { return s.Routes[0].ToUpstream.BytesWaiting == 5 })
+	p.awaitStatus("an unfinished frame", func(s *control.Status) bool { return s.Routes[0].ToUpstream.BytesWaiting == 5 })
 	cmd := exec.CommandContext(t.Context(), "framehost", "drain", "relay", "--socket", p.socket)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 // Plugins that are killed under traffic cost only time: all bytes of all sessions arrive, once and in order.
@@ -44,7 +44,7 @@ func pluginsAreKilledUnderTraffic(t *testing.T, plane string) {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 				t.Error(err)
 			}
-			p.awaitStatus("another process of "+name, func(s *host.Status) bool {
+			p.awaitStatus("another process of "+name, func(s *control.Status) bool {
 				for _, plugin := range s.Plugins {
 					if plugin.Name == name {
 						return plugin.Up && plugin.PID != pid

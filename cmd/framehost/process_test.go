@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/framehost/framehost/codecs/codecshm"
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 // patience is how long a test waits for an event that should happen at once, before the test fails.
@@ -253,13 +253,13 @@ func (p *process) awaitExit() int {
 }
 
 // status returns the status of the process, from the real command.
-func (p *process) status() *host.Status {
+func (p *process) status() *control.Status {
 	p.Helper()
 	out, err := exec.CommandContext(p.Context(), "framehost", "status", "--json", "--socket", p.socket).Output()
 	if err != nil {
 		p.Fatalf("status: %v", err)
 	}
-	var s host.Status
+	var s control.Status
 	if err := json.Unmarshal(out, &s); err != nil {
 		p.Fatal(err)
 	}
@@ -267,7 +267,7 @@ func (p *process) status() *host.Status {
 }
 
 // awaitStatus asks for the status until it is as wanted.
-func (p *process) awaitStatus(what string, matches func(*host.Status) bool) *host.Status {
+func (p *process) awaitStatus(what string, matches func(*control.Status) bool) *control.Status {
 	p.Helper()
 	limit := time.Now().Add(patience)
 	for {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/framehost/framehost/host"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/relay"
 )
 
@@ -48,7 +48,7 @@ members sent and received.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), statusPatience)
 			defer cancel()
-			status, err := host.QueryStatus(ctx, path)
+			status, err := control.QueryStatus(ctx, path)
 			if err != nil {
 				return failed(err)
 			}
@@ -74,17 +74,17 @@ func controlSocket(ctx context.Context, socket string, s *source) (string, error
 		if err != nil {
 			return "", err
 		}
-		return cmp.Or(c.Control.Socket, host.DefaultControlSocket()), nil
+		return cmp.Or(c.Control.Socket, control.DefaultSocket()), nil
 	}
 	path, err := config.ControlSocket(ctx, s.file, config.LoadOptions{Set: s.set, Env: true})
 	if err != nil {
 		return "", err
 	}
-	return cmp.Or(path, host.DefaultControlSocket()), nil
+	return cmp.Or(path, control.DefaultSocket()), nil
 }
 
 // printStatus writes s as text.
-func printStatus(w io.Writer, s *host.Status, now time.Time) error {
+func printStatus(w io.Writer, s *control.Status, now time.Time) error {
 	configuration, limit := s.Config, "no limit"
 	if configuration == "" {
 		configuration = "the embedded default configuration"
@@ -111,7 +111,7 @@ func printElsewhere(w io.Writer) error {
 	return err
 }
 
-func printPlugins(w io.Writer, plugins []host.PluginStatus, now time.Time) error {
+func printPlugins(w io.Writer, plugins []control.PluginStatus, now time.Time) error {
 	fmt.Fprintln(w)
 	t := newTable(w, "PLUGIN", "VERSION", "PROCESS", "SINCE", "DATA PLANE", "RESTARTS", "LAST ERROR")
 	for i := range plugins {
@@ -136,7 +136,7 @@ func dataPlane(name, reason string) string {
 	return fmt.Sprintf("%s (%s)", name, oneLine(reason))
 }
 
-func printRoutes(w io.Writer, routes []host.RouteStatus) error {
+func printRoutes(w io.Writer, routes []control.RouteStatus) error {
 	fmt.Fprintln(w)
 	t := newTable(w, "ROUTE", "FROM", "TO", "SESSIONS", "ACCEPTED", "REFUSED", "TO UPSTREAM", "TO DOWNSTREAM", "DROPPED", "ENDED")
 	for i := range routes {
@@ -146,7 +146,7 @@ func printRoutes(w io.Writer, routes []host.RouteStatus) error {
 			toUpstream, toDownstream = brought(&r.Hub.FlowStats), received(&r.Hub.FlowStats)
 		}
 		t.row(r.Name, r.From, r.To, len(r.Sessions), r.Accepted, r.Refused, toUpstream, toDownstream, routeDropped(r),
-			host.Reasons(r.Closed))
+			control.Reasons(r.Closed))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -159,8 +159,8 @@ func printRoutes(w io.Writer, routes []host.RouteStatus) error {
 	return nil
 }
 
-func printSessions(w io.Writer, routes []host.RouteStatus) error {
-	if !slices.ContainsFunc(routes, func(r host.RouteStatus) bool { return len(r.Sessions) > 0 }) {
+func printSessions(w io.Writer, routes []control.RouteStatus) error {
+	if !slices.ContainsFunc(routes, func(r control.RouteStatus) bool { return len(r.Sessions) > 0 }) {
 		return nil
 	}
 	fmt.Fprintln(w)
@@ -207,7 +207,7 @@ func listed(texts ...string) string {
 }
 
 // routeDropped describes what was dropped on a route, and why.
-func routeDropped(r *host.RouteStatus) string {
+func routeDropped(r *control.RouteStatus) string {
 	counts := relay.MemberCounts{FlowStats: sum(&r.ToUpstream, &r.ToDownstream)}
 	if r.Hub != nil {
 		counts = r.Hub.MemberCounts

@@ -5,28 +5,28 @@ import (
 	"testing"
 	"time"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/relay"
 )
 
 func TestPrintStatus(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	s := &host.Status{
+	s := &control.Status{
 		Version: "v1.2.3", PID: 12, Started: now.Add(-90 * time.Second), Draining: true, Connections: 2,
-		Memory: host.MemoryStatus{Used: 1536},
-		Plugins: []host.PluginStatus{
+		Memory: control.MemoryStatus{Used: 1536},
+		Plugins: []control.PluginStatus{
 			{
 				Name: "cobs", Path: "/opt/cobs", Since: now.Add(-time.Second), DataPlane: "grpc", DataPlaneReason: "it has no other",
 				Restarts: 3, LastError: "exit code 1\nand more",
 			},
 			{Name: "escape", Version: "1.0.0", Up: true, PID: 34, Spares: []int{35, 36}, Since: now.Add(-time.Hour), DataPlane: "grpc"},
 		},
-		Routes: []host.RouteStatus{
+		Routes: []control.RouteStatus{
 			{
 				Name: "scales", From: "listen tcp://127.0.0.1:7001", To: "dial unix:///run/a.sock", Accepted: 12, Refused: 1,
 				Closed:     map[string]int64{"reset": 1, "fin": 7, "drained": 1},
 				ToUpstream: relay.FlowStats{FramesOut: 1, BytesWritten: 1 << 20, Violations: 3, DroppedTails: 1, BytesSkipped: 7, BytesWaiting: 3}, ToDownstream: relay.FlowStats{BytesWritten: 5},
-				Sessions: []host.SessionStatus{{
+				Sessions: []control.SessionStatus{{
 					ID: 9, Downstream: "10.0.0.1:5", Upstream: "unix", DownstreamCodec: "line", UpstreamCodec: "none", Age: 61 * time.Second,
 					ToUpstream: relay.FlowStats{FramesOut: 2, BytesWritten: 3 << 40, Unrepresentable: 1, BytesUnwritten: 5},
 				}},

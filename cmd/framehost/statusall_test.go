@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 // A filler gives each number and each text of a status a distinct value.
@@ -83,7 +83,7 @@ func TestStatusTextHasAll(t *testing.T) {
 		// no traffic.
 		skip = append(skip, ".violations", ".away.peer", ".away.bytes_waiting", ".away.bytes_unwritten", ".away.bytes_written", ".away.frames_out")
 		f := &filler{next: 100, skip: skip, values: map[string]string{}}
-		s := &host.Status{}
+		s := &control.Status{}
 		f.fill(reflect.ValueOf(s).Elem(), "")
 		var text strings.Builder
 		if err := printStatus(&text, s, time.Now()); err != nil {

@@ -4,15 +4,15 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 // printDatagrams writes what the system did with the datagrams of each endpoint that has any.
-func printDatagrams(w io.Writer, routes []host.RouteStatus) error {
+func printDatagrams(w io.Writer, routes []control.RouteStatus) error {
 	t := newTable(w, "DATAGRAMS", "ROUTE", "SENT", "NOT SENT", "DROPPED BY SYSTEM", "CUT", "ELSEWHERE", "STRANGERS")
 	some := false
 	for _, r := range routes {
-		var all []host.DatagramStatus
+		var all []control.DatagramStatus
 		if r.Hub != nil {
 			all = r.Hub.Datagrams
 		}

@@ -4,16 +4,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 func TestPrintDatagrams(t *testing.T) {
-	routes := []host.RouteStatus{
+	routes := []control.RouteStatus{
 		{Name: "paired"},
-		{Name: "nmea", Hub: &host.HubStatus{
-			Datagrams: []host.DatagramStatus{{Endpoint: "listen udp://[::]:10110", DroppedBySystem: 5, Truncated: 1}},
+		{Name: "nmea", Hub: &control.HubStatus{
+			Datagrams: []control.DatagramStatus{{Endpoint: "listen udp://[::]:10110", DroppedBySystem: 5, Truncated: 1}},
 		}},
-		{Name: "ask", Flows: &host.FlowsStatus{Datagrams: host.DatagramStatus{Endpoint: "listen udp://[::]:53", CopiesSent: 9}}},
+		{Name: "ask", Flows: &control.FlowsStatus{Datagrams: control.DatagramStatus{Endpoint: "listen udp://[::]:53", CopiesSent: 9}}},
 	}
 	var got strings.Builder
 	if err := printDatagrams(&got, routes); err != nil {

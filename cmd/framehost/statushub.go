@@ -6,13 +6,13 @@ import (
 	"slices"
 	"time"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/relay"
 )
 
 // printHubs writes the members of hubs, and the dialled endpoints that are not connected.
-func printHubs(w io.Writer, routes []host.RouteStatus) error {
-	if !slices.ContainsFunc(routes, func(r host.RouteStatus) bool { return r.Hub != nil && len(r.Hub.Live)+len(r.Hub.Away) > 0 }) {
+func printHubs(w io.Writer, routes []control.RouteStatus) error {
+	if !slices.ContainsFunc(routes, func(r control.RouteStatus) bool { return r.Hub != nil && len(r.Hub.Live)+len(r.Hub.Away) > 0 }) {
 		return nil
 	}
 	fmt.Fprintln(w)

@@ -5,14 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/relay"
 )
 
 func TestPrintHubs(t *testing.T) {
-	routes := []host.RouteStatus{
+	routes := []control.RouteStatus{
 		{Name: "paired"},
-		{Name: "feed", Hub: &host.HubStatus{Live: []host.MemberStatus{
+		{Name: "feed", Hub: &control.HubStatus{Live: []control.MemberStatus{
 			{
 				ID: 1, Endpoint: "listen udp://0.0.0.0:10110", Codec: "nmea", Age: time.Minute,
 				MemberCounts: relay.MemberCounts{FlowStats: relay.FlowStats{FramesIn: 12}, Own: 2},
@@ -21,7 +21,7 @@ func TestPrintHubs(t *testing.T) {
 				ID: 2, Endpoint: "listen tcp://0.0.0.0:10110", Peer: "192.0.2.7:5000", Codec: "nmea", Age: time.Second,
 				MemberCounts: relay.MemberCounts{FlowStats: relay.FlowStats{FramesOut: 1}, DroppedFrames: 5, Starved: 1}, QueuedFrames: 6,
 			},
-		}, Away: []host.MemberStatus{
+		}, Away: []control.MemberStatus{
 			{
 				Endpoint: "dial tcp://192.0.2.9:601", Codec: "counts",
 				MemberCounts: relay.MemberCounts{DroppedFrames: 7}, QueuedFrames: 1024, QueuedBytes: 2048,

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 // printDiscovery writes the announcements of routes, and the services that routes know, if there are any.
-func printDiscovery(w io.Writer, s *host.Status, now time.Time) error {
+func printDiscovery(w io.Writer, s *control.Status, now time.Time) error {
 	d := s.Discovery
 	if d == nil {
 		return nil
@@ -22,7 +22,7 @@ func printDiscovery(w io.Writer, s *host.Status, now time.Time) error {
 }
 
 // ignored describes how many packets were ignored, by reason.
-func ignored(d *host.DiscoveryStatus) string {
+func ignored(d *control.DiscoveryStatus) string {
 	var all []string
 	for _, one := range []struct {
 		n    int64
@@ -41,8 +41,8 @@ func ignored(d *host.DiscoveryStatus) string {
 	return "; " + strings.Join(all, ", ")
 }
 
-func printAnnounced(w io.Writer, routes []host.RouteStatus) error {
-	if !slices.ContainsFunc(routes, func(r host.RouteStatus) bool { return len(r.Announced) > 0 }) {
+func printAnnounced(w io.Writer, routes []control.RouteStatus) error {
+	if !slices.ContainsFunc(routes, func(r control.RouteStatus) bool { return len(r.Announced) > 0 }) {
 		return nil
 	}
 	fmt.Fprintln(w)
@@ -57,8 +57,8 @@ func printAnnounced(w io.Writer, routes []host.RouteStatus) error {
 	return t.Flush()
 }
 
-func printServices(w io.Writer, routes []host.RouteStatus, now time.Time) error {
-	if !slices.ContainsFunc(routes, func(r host.RouteStatus) bool { return len(r.Services) > 0 }) {
+func printServices(w io.Writer, routes []control.RouteStatus, now time.Time) error {
+	if !slices.ContainsFunc(routes, func(r control.RouteStatus) bool { return len(r.Services) > 0 }) {
 		return nil
 	}
 	fmt.Fprintln(w)

@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 // A framehost whose messages are not read goes on relaying, restarts a plugin, and ends when it gets a signal.
@@ -284,11 +284,11 @@ func (r *unread) awaitSessions(n int) {
 	}
 }
 
-func (r *unread) status() *host.Status {
+func (r *unread) status() *control.Status {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	status, err := host.QueryStatus(ctx, r.socket)
+	status, err := control.QueryStatus(ctx, r.socket)
 	if err != nil {
 		r.Fatal(err)
 	}

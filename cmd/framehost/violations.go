@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 func newViolations() *cobra.Command {
@@ -53,7 +53,7 @@ path. The exit code is 1 if no framehost answers there.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), statusPatience)
 			defer cancel()
-			all, err := host.QueryViolations(ctx, path, strings.Join(args, ""))
+			all, err := control.QueryViolations(ctx, path, strings.Join(args, ""))
 			if err != nil {
 				return failed(err)
 			}
@@ -71,7 +71,7 @@ path. The exit code is 1 if no framehost answers there.`,
 }
 
 // printViolations writes all as text.
-func printViolations(w io.Writer, all []host.ViolationStatus) error {
+func printViolations(w io.Writer, all []control.ViolationStatus) error {
 	if len(all) == 0 {
 		_, err := fmt.Fprintln(w, "no violations")
 		return err
@@ -87,7 +87,7 @@ func printViolations(w io.Writer, all []host.ViolationStatus) error {
 	return err
 }
 
-func printViolation(w *strings.Builder, v *host.ViolationStatus) {
+func printViolation(w *strings.Builder, v *control.ViolationStatus) {
 	outcome := "ended its session"
 	if v.Skipped {
 		outcome = "skipped"

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 // skippedWires are wires of which all bytes before good are skipped.
@@ -71,7 +71,7 @@ func TestQuarantineKeepsEveryByte(t *testing.T) {
 			t.Errorf("%d files are kept, %v, want %d", len(files), err, len(skippedWires))
 		}
 
-		var all []host.ViolationStatus
+		var all []control.ViolationStatus
 		if err := json.Unmarshal([]byte(p.ask("violations", "--json")), &all); err != nil || len(all) != len(skippedWires) {
 			t.Fatalf("got %d violations, %v, want %d", len(all), err, len(skippedWires))
 		}

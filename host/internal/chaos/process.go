@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/framehost/framehost/host"
+	"github.com/framehost/framehost/host/control"
 )
 
 // patience is the timeout for events that should happen at once.
@@ -110,10 +110,10 @@ func (p *process) await(message string) error {
 	}
 }
 
-func (p *process) status(ctx context.Context) (*host.Status, error) {
+func (p *process) status(ctx context.Context) (*control.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return host.QueryStatus(ctx, p.socket)
+	return control.QueryStatus(ctx, p.socket)
 }
 
 // pidOf returns the process number of a plugin, or 0 while it is down.

@@ -1,28 +1,29 @@
-package host
+// Package control is the control socket of a running framehost: what it can be asked, what it answers, and who may ask.
+//
+// A host serves the socket with [Listen], and answers as a [Host]. The commands `framehost status`, `violations`, `drain` and
+// `check --running` ask with [QueryStatus], [QueryViolations], [RequestDrain] and [QueryRunning]. The types of the answers are
+// here, and the rooms of a host fill them in.
+package control
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/framehost/framehost/host/endpoint"
 )
 
-// DefaultControlSocket returns the path of the control socket when the configuration names none: in $XDG_RUNTIME_DIR if that
+// DefaultSocket returns the path of the control socket when the configuration names none: in $XDG_RUNTIME_DIR if that
 // is set, in /run for root on Linux, and otherwise in a directory for the user under the directory for temporary files.
-func DefaultControlSocket() string {
+func DefaultSocket() string {
 	const name = "framehost.sock"
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 		return filepath.Join(dir, name)
@@ -33,7 +34,7 @@ func DefaultControlSocket() string {
 	return filepath.Join(os.TempDir(), "framehost-"+strconv.Itoa(os.Getuid()), name)
 }
 
-// A control serves `framehost status`, `violations`, `drain` and `check --running` by HTTP over a Unix socket. Only the user
+// A Server serves `framehost status`, `violations`, `drain` and `check --running` by HTTP over a Unix socket. Only the user
 // that runs the host may connect to it.
 //
 //	GET  /v1/status                        a Status
@@ -43,10 +44,23 @@ func DefaultControlSocket() string {
 //
 // Answers are JSON. Only drain changes anything, and it requires POST. Errors are text: 400 for a missing or wrong
 // parameter, 404 for an unknown route, 405 for a wrong method, 503 when the host is ending.
-type control struct {
+type Server struct {
 	listener *endpoint.Listener
 	server   *http.Server
 	done     chan struct{}
+}
+
+// A Host answers what is asked at its control socket. Its methods may be called at the same time.
+type Host interface {
+	Status() *Status
+	// Running describes the running configuration.
+	Running() *Running
+	// Violations returns the last violations of a route, or of all routes if route is "", the oldest first. Its error wraps
+	// ErrNoRoute.
+	Violations(route string) ([]ViolationStatus, error)
+	// Drain ends the live sessions of a route and returns when they have ended. Its error wraps ErrNoRoute if there is no such
+	// route; any other error means that the host can't drain now.
+	Drain(ctx context.Context, route string, outdated bool) (*DrainReport, error)
 }
 
 const (
@@ -67,9 +81,9 @@ const answerPatience = 10 * time.Second
 // closePatience is how long the control socket stays open for its last answers when the host ends.
 const closePatience = time.Second
 
-// listenControl listens at path. If path is the default, other users must not be able to change its directory, except on
-// Windows.
-func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*control, error) {
+// Listen serves the control socket of host at path, until Close. It makes the directory of path if it is missing. If path is the
+// default, Listen fails if other users can change its directory, except on Windows.
+func Listen(ctx context.Context, path string, isDefault bool, host Host) (*Server, error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
@@ -90,36 +104,36 @@ func listenControl(ctx context.Context, path string, isDefault bool, h *Host) (*
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(h.Status()) // an error means that the client is gone
+		_ = json.NewEncoder(w).Encode(host.Status()) // an error means that the client is gone
 	})
 	mux.HandleFunc("GET "+settingsPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(h.running()) // an error means that the client is gone
+		_ = json.NewEncoder(w).Encode(host.Running()) // an error means that the client is gone
 	})
 	mux.HandleFunc("GET "+violationsPath, func(w http.ResponseWriter, r *http.Request) {
 		name := r.URL.Query().Get("route")
-		all, ok := h.Violations(name)
-		if !ok {
-			http.Error(w, h.noRoute(name).Error(), http.StatusNotFound)
+		all, err := host.Violations(name)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusNotFound)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(all) // an error means that the client is gone
 	})
-	mux.HandleFunc("POST "+drainPath, func(w http.ResponseWriter, r *http.Request) { serveDrain(h, w, r) })
-	c := &control{listener: listener, done: make(chan struct{})}
-	c.server = &http.Server{Handler: mux,
+	mux.HandleFunc("POST "+drainPath, func(w http.ResponseWriter, r *http.Request) { serveDrain(host, w, r) })
+	s := &Server{listener: listener, done: make(chan struct{})}
+	s.server = &http.Server{Handler: mux,
 		ReadHeaderTimeout: 10 * time.Second, WriteTimeout: answerPatience, IdleTimeout: time.Minute,
 	}
 	go func() {
-		defer close(c.done)
-		_ = c.server.Serve(netListener{listener}) // ends with Close
+		defer close(s.done)
+		_ = s.server.Serve(netListener{listener}) // ends with Close
 	}()
-	return c, nil
+	return s, nil
 }
 
 // serveDrain drains a route and answers when the drain is over. If the client disconnects first, the drain goes on.
-func serveDrain(h *Host, w http.ResponseWriter, r *http.Request) {
+func serveDrain(host Host, w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	name, outdated := query.Get("route"), false
 	if name == "" {
@@ -135,7 +149,7 @@ func serveDrain(h *Host, w http.ResponseWriter, r *http.Request) {
 	}
 	writing := http.NewResponseController(w)
 	_ = writing.SetWriteDeadline(time.Time{}) // no limit for the drain; an error means that the connection is broken
-	report, err := h.Drain(r.Context(), name, outdated)
+	report, err := host.Drain(r.Context(), name, outdated)
 	_ = writing.SetWriteDeadline(time.Now().Add(answerPatience))
 	switch {
 	case errors.Is(err, ErrNoRoute):
@@ -161,13 +175,14 @@ func checkDir(dir string) error {
 	return nil
 }
 
-func (c *control) close() {
+// Close answers requests that have been served, and closes the socket.
+func (s *Server) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
-	_ = c.server.Shutdown(ctx) // lets serveDrain answer for a drain that ended with the host
-	_ = c.server.Close()
-	_ = c.listener.Close()
-	<-c.done
+	_ = s.server.Shutdown(ctx) // lets serveDrain answer for a drain that ended with the host
+	_ = s.server.Close()
+	_ = s.listener.Close()
+	<-s.done
 }
 
 // netListener makes an endpoint.Listener a net.Listener for net/http.
@@ -183,76 +198,4 @@ func (l netListener) Accept() (net.Conn, error) {
 
 func (l netListener) Addr() net.Addr {
 	return &net.UnixAddr{Name: l.Listener.Addr().Address, Net: "unix"}
-}
-
-// QueryStatus returns the status of the framehost that serves the control socket at path.
-func QueryStatus(ctx context.Context, path string) (*Status, error) {
-	status := &Status{}
-	if err := query(ctx, path, http.MethodGet, statusPath, status); err != nil {
-		return nil, err
-	}
-	return status, nil
-}
-
-// QueryViolations returns the last violations of the named route, or of all routes if route is "", from the framehost that
-// serves the control socket at path.
-func QueryViolations(ctx context.Context, path, route string) ([]ViolationStatus, error) {
-	what := violationsPath
-	if route != "" {
-		what += "?route=" + url.QueryEscape(route)
-	}
-	all := []ViolationStatus{}
-	err := query(ctx, path, http.MethodGet, what, &all)
-	return all, err
-}
-
-// RequestDrain asks the framehost that serves the control socket at path to drain a route, as [Host.Drain] does, and waits
-// until the drain is over. When ctx ends, RequestDrain returns and the drain goes on.
-func RequestDrain(ctx context.Context, path, route string, outdated bool) (*DrainReport, error) {
-	report := &DrainReport{}
-	values := url.Values{"route": {route}}
-	if outdated {
-		values.Set("outdated", "true")
-	}
-	if err := query(ctx, path, http.MethodPost, drainPath+"?"+values.Encode(), report); err != nil {
-		return nil, err
-	}
-	return report, nil
-}
-
-// query sends a request to the framehost that serves the control socket at path, and decodes the JSON answer.
-func query(ctx context.Context, path, method, what string, into any) error {
-	client := http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
-		},
-		DisableKeepAlives: true,
-	}}
-	request, err := http.NewRequestWithContext(ctx, method, "http://framehost"+what, nil)
-	if err != nil {
-		return err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("no framehost runs here with the control socket %s: it does not exist", path)
-		}
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			return fmt.Errorf("no framehost runs here with the control socket %s: no process listens on it", path)
-		}
-		return fmt.Errorf("control socket %s: %w", path, errors.Unwrap(err))
-	}
-	defer response.Body.Close()
-	switch response.StatusCode {
-	case http.StatusOK:
-	case http.StatusNotFound, http.StatusBadRequest, http.StatusServiceUnavailable:
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
-		return fmt.Errorf("control socket %s: %s", path, strings.TrimSpace(string(text)))
-	default:
-		return fmt.Errorf("control socket %s: got status %s", path, response.Status)
-	}
-	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
-		return fmt.Errorf("control socket %s: %w", path, err)
-	}
-	return nil
 }

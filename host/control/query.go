@@ -1,0 +1,104 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// OtherStatus returns the status of the framehost that has the default control socket, at path. It returns nil if none answers,
+// or if any user could have made the socket.
+func OtherStatus(ctx context.Context, path string) *Status {
+	if checkDir(filepath.Dir(path)) != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, QueryPatience)
+	defer cancel()
+	other, _ := QueryStatus(ctx, path)
+	return other
+}
+
+// QueryStatus returns the status of the framehost that serves the control socket at path.
+func QueryStatus(ctx context.Context, path string) (*Status, error) {
+	status := &Status{}
+	if err := query(ctx, path, http.MethodGet, statusPath, status); err != nil {
+		return nil, err
+	}
+	return status, nil
+}
+
+// QueryViolations returns the last violations of the named route, or of all routes if route is "", from the framehost that
+// serves the control socket at path.
+func QueryViolations(ctx context.Context, path, route string) ([]ViolationStatus, error) {
+	what := violationsPath
+	if route != "" {
+		what += "?route=" + url.QueryEscape(route)
+	}
+	all := []ViolationStatus{}
+	err := query(ctx, path, http.MethodGet, what, &all)
+	return all, err
+}
+
+// RequestDrain asks the framehost that serves the control socket at path to drain a route, as [Host.Drain] does, and waits
+// until the drain is over. When ctx ends, RequestDrain returns and the drain goes on.
+func RequestDrain(ctx context.Context, path, route string, outdated bool) (*DrainReport, error) {
+	report := &DrainReport{}
+	values := url.Values{"route": {route}}
+	if outdated {
+		values.Set("outdated", "true")
+	}
+	if err := query(ctx, path, http.MethodPost, drainPath+"?"+values.Encode(), report); err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+// query sends a request to the framehost that serves the control socket at path, and decodes the JSON answer.
+func query(ctx context.Context, path, method, what string, into any) error {
+	client := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+		DisableKeepAlives: true,
+	}}
+	request, err := http.NewRequestWithContext(ctx, method, "http://framehost"+what, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("no framehost runs here with the control socket %s: it does not exist", path)
+		}
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("no framehost runs here with the control socket %s: no process listens on it", path)
+		}
+		return fmt.Errorf("control socket %s: %w", path, errors.Unwrap(err))
+	}
+	defer response.Body.Close()
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound, http.StatusBadRequest, http.StatusServiceUnavailable:
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		return fmt.Errorf("control socket %s: %s", path, strings.TrimSpace(string(text)))
+	default:
+		return fmt.Errorf("control socket %s: got status %s", path, response.Status)
+	}
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		return fmt.Errorf("control socket %s: %w", path, err)
+	}
+	return nil
+}
+
+// queryPatience is how long a query waits for an answer from a running framehost.
+const QueryPatience = 2 * time.Second
