@@ -10,6 +10,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/discovery/dnssd"
 	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/loglimit"
 )
 
 // A dnssdResponder announces by DNS-SD for all routes, from the first route that needs it until the host ends.
@@ -21,14 +22,14 @@ type dnssdResponder struct {
 }
 
 func openDNSSD(d config.Discovery, interfaces *endpoint.Interfaces, log hclog.Logger) *dnssdResponder {
-	var failures, ignored logLimiter
+	var failures, ignored loglimit.Limiter
 	r := &dnssdResponder{
 		Responder: dnssd.NewResponder(dnssd.Options{
 			Interfaces: d.Interfaces,
 			Failed: func(err error) {
-				failures.log(log.Warn, "DNS-SD is not working everywhere; it is tried again", "error", err)
+				failures.Log(log.Warn, "DNS-SD is not working everywhere; it is tried again", "error", err)
 			},
-			Ignored: func(why string) { ignored.log(log.Debug, "multicast DNS is ignored", "why", why) },
+			Ignored: func(why string) { ignored.Log(log.Debug, "multicast DNS is ignored", "why", why) },
 		}),
 		ended: make(chan struct{}),
 	}

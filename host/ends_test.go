@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/loglimit"
 	"github.com/framehost/framehost/host/relay"
 )
 
@@ -29,24 +30,24 @@ func TestEndsAreLoggedSometimes(t *testing.T) {
 			end(id, relay.Reset)
 		}
 		end(storm, relay.CodecFailed)
-		time.Sleep(2 * linesPause)
+		time.Sleep(2 * loglimit.Pause)
 		synctest.Wait()
 		lines := strings.Split(strings.TrimSpace(text.String()), "\n")
-		if len(lines) != linesAtOnce+2 {
-			t.Fatalf("got %d lines, want %d:\n%s", len(lines), linesAtOnce+2, text.String())
+		if len(lines) != loglimit.Burst+2 {
+			t.Fatalf("got %d lines, want %d:\n%s", len(lines), loglimit.Burst+2, text.String())
 		}
-		if got := lines[linesAtOnce]; !strings.Contains(got, "[ERROR]") || !strings.Contains(got, "reason=codec_failed") {
+		if got := lines[loglimit.Burst]; !strings.Contains(got, "[ERROR]") || !strings.Contains(got, "reason=codec_failed") {
 			t.Errorf("got %q, want the end for another reason", got)
 		}
-		left := fmt.Sprintf("more_since_the_last_line=%d reason=reset", storm-linesAtOnce)
-		if got := lines[linesAtOnce+1]; !strings.Contains(got, left) || strings.Contains(got, "session=") {
+		left := fmt.Sprintf("more_since_the_last_line=%d reason=reset", storm-loglimit.Burst)
+		if got := lines[loglimit.Burst+1]; !strings.Contains(got, left) || strings.Contains(got, "session=") {
 			t.Errorf("got %q, want %q, of the route and of no session", got, left)
 		}
 		text.Reset()
-		for id := range uint64(linesAtOnce + 3) {
+		for id := range uint64(loglimit.Burst + 3) {
 			end(id, relay.Reset)
 		}
-		r.ends.flush()
+		r.ends.Flush()
 		if n := strings.Count(text.String(), "\n"); n == 0 || !strings.Contains(text.String(), "more_since_the_last_line") {
 			t.Errorf("when the route ends: got %q, want what was left out", text.String())
 		}

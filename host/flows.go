@@ -74,7 +74,7 @@ func (f *udpListener) listen(ctx context.Context) error {
 		Max: e.UDP.Flows.Max, Idle: e.UDP.Flows.Idle,
 		Refused: func(peer netip.AddrPort) {
 			r := f.owner()
-			r.refusals.log(r.log.Warn, "datagram refused", "source", peer, "reason", string(relay.Refused),
+			r.refusals.Log(r.log.Warn, "datagram refused", "source", peer, "reason", string(relay.Refused),
 				"why", fmt.Sprintf("%d flows, which is udp.flows.max", r.config.From.UDP.Flows.Max))
 		},
 	})
@@ -109,7 +109,7 @@ func (f *udpListener) receive() {
 			return
 		}
 		if err != nil {
-			r.failures.log(r.log.Warn, "datagrams could not be received", "error", err)
+			r.failures.Log(r.log.Warn, "datagrams could not be received", "error", err)
 			if !pause(r.ctx, readAgainAfter) {
 				return
 			}

@@ -170,7 +170,7 @@ func (s *flowSession) run() relay.Result {
 	}
 	result.Stats = s.stats()
 	for _, r := range s.reports {
-		r.lines.flush()
+		r.lines.Flush()
 	}
 	reports.sessionEnded(s.upstream, &result)
 	return result

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/control"
+	"github.com/framehost/framehost/host/loglimit"
 )
 
 const (
@@ -202,7 +203,7 @@ func TestRandomDatagrams(t *testing.T) {
 	if grown := heap() - heapBefore; grown > garbageHeap {
 		t.Errorf("the heap has grown by %d bytes, want %d at most", grown, garbageHeap)
 	}
-	if lines, most := strings.Count(u.book.text(), "\n"), garbageLines+int(took.Seconds())*linesAtOnce; lines > most {
+	if lines, most := strings.Count(u.book.text(), "\n"), garbageLines+int(took.Seconds())*loglimit.Burst; lines > most {
 		t.Errorf("got %d lines in the log, want %d at most", lines, most)
 	}
 	hubs := []*control.HubStatus{status.Routes[toFramed].Hub, status.Routes[toPlain].Hub}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/loglimit"
 	"github.com/framehost/framehost/host/quarantine"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -26,7 +27,7 @@ type reporter struct {
 	// The senders and their codecs: index 0 sends to upstream, 1 to downstream. For a member of a hub both are that member.
 	peers, codecs [2]string
 
-	lines logLimiter
+	lines loglimit.Limiter
 }
 
 // sessionReporter returns the reporter of a session between two connections.
@@ -57,7 +58,7 @@ func (*reporter) direction(d relay.Direction) int {
 func (p *reporter) violation(v relay.Violation) {
 	p.route.violations.add(p, &v)
 	if v.Skipped {
-		p.lines.logWith(p.log.Warn, p.message, func() []any {
+		p.lines.LogWith(p.log.Warn, p.message, func() []any {
 			return append([]any{"direction", v.Direction.String()}, p.violationFields(&v)...)
 		})
 	}
@@ -181,7 +182,7 @@ func droppedFields(s *relay.FlowStats, suffix string) (fields []any) {
 // Before that, ended logs how many lines about violations were held back. A peer can cause an end with each connection, so
 // not all ends are logged; all are counted.
 func (p *reporter) ended(message string, reason relay.Reason, direction relay.Direction, err error, fields []any, lost bool) {
-	p.lines.flush()
+	p.lines.Flush()
 	if direction != relay.Neither {
 		fields = append(fields, "direction", direction.String())
 	}
@@ -195,7 +196,7 @@ func (p *reporter) ended(message string, reason relay.Reason, direction relay.Di
 	case relay.CodecFailed, relay.MemoryShort, relay.IOError:
 		level = hclog.Error
 	}
-	p.route.ends.log(p.route.log, p.log, level, message, string(reason), fields)
+	p.route.ends.Log(p.route.log, p.log, level, message, string(reason), fields)
 }
 
 // quarantines returns a function that returns where to keep the bytes of a violation of the session or member id; nil if

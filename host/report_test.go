@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/control"
+	"github.com/framehost/framehost/host/loglimit"
 )
 
 // A violation is reported with route, peer, direction, offset, the bytes found and what was wanted, whether the session goes on
@@ -98,7 +99,7 @@ routes:
 		t.Error(err)
 	}
 	lines := book.find(t, "violation skipped")
-	if got := len(lines); got < linesAtOnce || got > many/2 {
+	if got := len(lines); got < loglimit.Burst || got > many/2 {
 		t.Errorf("got %d lines about %d violations, want some", got, many)
 	}
 	told := 0

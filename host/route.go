@@ -18,6 +18,7 @@ import (
 	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/discovery"
 	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/loglimit"
 	"github.com/framehost/framehost/host/plugins"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -50,10 +51,10 @@ type route struct {
 	announcers []*announcer
 	resolvers  map[string]*discovery.Resolver // by service
 
-	refusals logLimiter // for each kind of log line that peers can cause
-	cuts     logLimiter
-	failures logLimiter
-	ends     ends
+	refusals loglimit.Limiter // for each kind of log line that peers can cause
+	cuts     loglimit.Limiter
+	failures loglimit.Limiter
+	ends     loglimit.ByReason
 
 	violations *violations // the last ones, also those of routes with this name before a reload
 
@@ -356,7 +357,7 @@ func (r *route) refuse(remote net.Addr, reason string) {
 	r.mu.Lock()
 	r.refused++
 	r.mu.Unlock()
-	r.refusals.log(r.log.Warn, "connection refused", "downstream", remote.String(), "reason", string(relay.Refused), "why", reason)
+	r.refusals.Log(r.log.Warn, "connection refused", "downstream", remote.String(), "reason", string(relay.Refused), "why", reason)
 }
 
 // retire stops listening, dialing and announcing. Sessions go on.
@@ -490,7 +491,7 @@ func (r *route) stop() {
 		r.flows.abandon(r)
 	}
 	r.work.Wait()
-	r.ends.flush()
+	r.ends.Flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.stopped {

@@ -75,7 +75,7 @@ func (s *sockets) Receive(into []relay.Datagram) (int, error) {
 			return 0, err
 		}
 		if err != nil {
-			s.route.failures.log(s.route.log.Warn, "datagrams could not be received", "error", err)
+			s.route.failures.Log(s.route.log.Warn, "datagrams could not be received", "error", err)
 			if !pause(s.ctx, readAgainAfter) {
 				return 0, net.ErrClosed
 			}
@@ -109,7 +109,7 @@ func (r *route) admits(a *endpoint.Admission, d *endpoint.Datagram) bool {
 	r.mu.Lock()
 	r.refused++
 	r.mu.Unlock()
-	r.refusals.log(r.log.Warn, "datagram refused", "source", d.Remote, "reason", string(relay.Refused), "why", why)
+	r.refusals.Log(r.log.Warn, "datagram refused", "source", d.Remote, "reason", string(relay.Refused), "why", why)
 	return false
 }
 
@@ -209,7 +209,7 @@ func (r *route) datagramOptions(e *config.Endpoint) (endpoint.DatagramOptions, e
 	return endpoint.DatagramOptions{
 		Interfaces: e.UDP.Interfaces, ReceiveBuffer: int(e.UDP.ReceiveBuffer), Watch: interfaces, Origins: &r.host.origins,
 		Truncated: func(from netip.AddrPort, size, room int) {
-			r.cuts.log(log.Warn, "datagram dropped: the kernel has truncated it", "source", from, "bytes", size, "room", room)
+			r.cuts.Log(log.Warn, "datagram dropped: the kernel has truncated it", "source", from, "bytes", size, "room", room)
 		},
 		SendFailed: func(to netip.AddrPort, err error) {
 			switch {

@@ -1,4 +1,4 @@
-package host
+package loglimit
 
 import (
 	"sync/atomic"
@@ -9,7 +9,7 @@ import (
 
 func TestLogLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s logLimiter
+		var s Limiter
 		lines := func(asked int) (written, leftOut int) {
 			for range asked {
 				if left, ok := s.allow(); ok {
@@ -23,11 +23,11 @@ func TestLogLimiter(t *testing.T) {
 			pause                   time.Duration
 			asked, written, leftOut int
 		}{
-			{0, linesAtOnce + 5, linesAtOnce, 0},
-			{linesPause / 2, 3, 0, 0},
-			{linesPause / 2, 2, 1, 5 + 3},
-			{3 * linesPause, 4, 3, 1},
-			{time.Hour, 2 * linesAtOnce, linesAtOnce, 1},
+			{0, Burst + 5, Burst, 0},
+			{Pause / 2, 3, 0, 0},
+			{Pause / 2, 2, 1, 5 + 3},
+			{3 * Pause, 4, 3, 1},
+			{time.Hour, 2 * Burst, Burst, 1},
 		} {
 			<-time.After(step.pause)
 			if written, leftOut := lines(step.asked); written != step.written || leftOut != step.leftOut {
@@ -41,7 +41,7 @@ func TestLogLimiter(t *testing.T) {
 // The number of lines held back is logged after a pause, unless another line has logged it before.
 func TestLogLimiterSaysWhatItHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s logLimiter
+		var s Limiter
 		var logged, more atomic.Int64 // atomic, because a timer writes lines too
 		write := func(_ string, fields ...any) {
 			logged.Add(1)
@@ -53,7 +53,7 @@ func TestLogLimiterSaysWhatItHeldBack(t *testing.T) {
 		}
 		burst := func(n int) {
 			for range n {
-				s.log(write, "refused")
+				s.Log(write, "refused")
 			}
 		}
 		expect := func(when string, lines, about int64) {
@@ -63,14 +63,14 @@ func TestLogLimiterSaysWhatItHeldBack(t *testing.T) {
 				t.Fatalf("%s: got %d lines about %d more, want %d about %d", when, logged.Load(), more.Load(), lines, about)
 			}
 		}
-		burst(linesAtOnce + 5)
-		expect("at once", linesAtOnce, 0)
-		<-time.After(linesPause + 1)
-		expect("after a pause", linesAtOnce+1, 5)
+		burst(Burst + 5)
+		expect("at once", Burst, 0)
+		<-time.After(Pause + 1)
+		expect("after a pause", Burst+1, 5)
 		burst(3)
-		s.flush()
-		expect("at the end", linesAtOnce+2, 8)
+		s.Flush()
+		expect("at the end", Burst+2, 8)
 		<-time.After(time.Hour)
-		expect("much later", linesAtOnce+2, 8)
+		expect("much later", Burst+2, 8)
 	})
 }
