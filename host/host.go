@@ -61,6 +61,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/lan"
 	"github.com/framehost/framehost/host/pluginproc"
 	"github.com/framehost/framehost/host/plugins"
 	"github.com/framehost/framehost/host/quarantine"
@@ -95,10 +96,10 @@ type Host struct {
 	quarantine   atomic.Pointer[quarantine.Store] // nil: no route has had that policy
 	violations   sync.Map                         // *violations by the route's name
 	control      *control.Server                  // nil: there is none
-	lan          *lan                             // nil: no route has needed it; guarded by mu
+	lan          *lan.LAN                         // nil: no route has needed it; guarded by mu
 	sessions     atomic.Uint64
 	origins      endpoint.Origins // of the datagrams that this host sent
-	network      network
+	network      endpoint.Network
 
 	reloading sync.Mutex // held by Reload
 	changing  sync.Mutex // held while the routes change, and while the host begins to end
@@ -205,6 +206,39 @@ func (h *Host) openQuarantine(c *config.Config) error {
 	return nil
 }
 
+// openLAN opens discovery if a route of c uses it and the host has not opened it yet.
+func (h *Host) openLAN(ctx context.Context, c *config.Config) error {
+	h.mu.Lock()
+	there := h.lan != nil
+	h.mu.Unlock()
+	if there || !lan.Uses(c) {
+		return nil
+	}
+	interfaces, err := h.network.Interfaces()
+	if err != nil {
+		return err
+	}
+	l, err := lan.Open(ctx, c, interfaces, h.log.With("part", "discovery"))
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lan = l
+	return nil
+}
+
+// closeLAN closes discovery, if it is open. The routes that used it must have ended.
+func (h *Host) closeLAN() {
+	h.mu.Lock()
+	l := h.lan
+	h.lan = nil
+	h.mu.Unlock()
+	if l != nil {
+		l.Close()
+	}
+}
+
 // connectionsAllowed returns how many connections may be open: limits.max_connections of c, or fewer if the system does not
 // have the file descriptors for as many.
 func (h *Host) connectionsAllowed(c *config.Config) int {
@@ -262,7 +296,7 @@ func (h *Host) close() error {
 	h.retiring.Wait()
 	h.drains.Wait()
 	h.closeLAN()
-	h.network.close()
+	h.network.Close()
 	if h.control != nil {
 		h.control.Close()
 	}
@@ -304,7 +338,7 @@ func (h *Host) Status() *control.Status {
 	status := &control.Status{
 		Version: h.version, PID: os.Getpid(), Started: h.started, Config: h.config.File, Draining: h.draining,
 		Connections: h.connections.Live(), Memory: control.MemoryStatus{Used: h.memory.Used(), Limit: h.memoryLimit},
-		Plugins: []control.PluginStatus{}, Routes: []control.RouteStatus{}, Discovery: h.lan.status(),
+		Plugins: []control.PluginStatus{}, Routes: []control.RouteStatus{}, Discovery: h.lan.Status(),
 	}
 	h.mu.Unlock()
 	for _, p := range h.pool.Running() {

@@ -80,7 +80,7 @@ func (h *hub) isBroadcast(ip netip.Addr) bool {
 	if ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return true
 	}
-	interfaces, err := h.route.host.network.interfaces()
+	interfaces, err := h.route.host.network.Interfaces()
 	if err != nil {
 		return false // the same error is reported when the endpoint is opened
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -16,8 +17,8 @@ import (
 
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/control"
-	"github.com/framehost/framehost/host/discovery"
 	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/lan"
 	"github.com/framehost/framehost/host/loglimit"
 	"github.com/framehost/framehost/host/plugins"
 	"github.com/framehost/framehost/host/relay"
@@ -48,8 +49,7 @@ type route struct {
 	retired chan struct{} // closed when a reload has removed or replaced the route
 	work    sync.WaitGroup
 
-	announcers []*announcer
-	resolvers  map[string]*discovery.Resolver // by service
+	presence *lan.Presence // nil: the route neither announces itself nor looks for a service
 
 	refusals loglimit.Limiter // for each kind of log line that peers can cause
 	cuts     loglimit.Limiter
@@ -105,7 +105,7 @@ func newRoute(h *Host, c *config.Route, codecs *plugins.Set, l *ledger) *route {
 		ledger: l, host: h, config: c, codecs: codecs, log: h.log.With("route", c.Name),
 		chooser:    newChooser(&c.From, c.Timeouts.Select),
 		violations: h.violationsOf(c.Name), retired: make(chan struct{}),
-		live: map[uint64]liveSession{}, resolvers: map[string]*discovery.Resolver{},
+		live: map[uint64]liveSession{},
 	}
 	codecs.Use()
 	l.mu.Lock()
@@ -127,10 +127,13 @@ func newRoute(h *Host, c *config.Route, codecs *plugins.Set, l *ledger) *route {
 // discovery.
 func (r *route) listen(ctx context.Context) error {
 	err := r.open(ctx)
+	if err == nil {
+		r.presence, err = r.host.lan.Join(r.config, r.bound, r.log)
+	}
 	if err != nil {
 		return fmt.Errorf("route %s: %w", r.config.Name, err)
 	}
-	return r.joinLAN(r.bound)
+	return nil
 }
 
 func (r *route) open(ctx context.Context) (err error) {
@@ -187,7 +190,7 @@ func (r *route) listenOptions(e *config.Endpoint) endpoint.ListenOptions {
 
 // start begins to relay.
 func (r *route) start() {
-	r.startLAN()
+	r.presence.Run(r.dials, r.work.Go)
 	r.log.Info("route started", "from", r.from(), "to", r.to())
 	switch {
 	case r.hub != nil:
@@ -347,6 +350,25 @@ func (r *route) dial(ctx context.Context, e *config.Endpoint) (*endpoint.Conn, e
 		return r.dialService(ctx, e)
 	}
 	return endpoint.Dial(ctx, addressOfEndpoint(e.Dial), endpoint.DialOptions{Timeout: r.config.Timeouts.Connect, Keepalive: r.keepalive()})
+}
+
+// dialService connects to the service of e, at the first of its addresses that answers. The wait for an address and all attempts
+// together may take timeouts.connect: an address that does not answer may use up all of it, but then the next call tries another
+// one.
+func (r *route) dialService(ctx context.Context, e *config.Endpoint) (conn *endpoint.Conn, err error) {
+	if limit := r.config.Timeouts.Connect; limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
+		defer cancel()
+	}
+	err = r.presence.Find(ctx, e.Dial.Service, func(at netip.AddrPort) (err error) {
+		conn, err = endpoint.Dial(ctx, endpoint.Address{Network: "tcp", Address: at.String()}, endpoint.DialOptions{Keepalive: r.keepalive()})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", e.Dial, err)
+	}
+	return conn, nil
 }
 
 func (r *route) keepalive() endpoint.Keepalive {
@@ -584,10 +606,7 @@ func (r *route) status() control.RouteStatus {
 	status := control.RouteStatus{
 		Name: r.config.Name, From: r.from(), To: r.to(), Accepted: r.accepted, Refused: r.refused,
 		Closed: maps.Clone(r.closed), ToUpstream: r.done.ToUpstream, ToDownstream: r.done.ToDownstream,
-		Sessions: []control.SessionStatus{}, Services: r.services(), NotReady: r.notReady,
-	}
-	for _, a := range r.announcers {
-		status.Announced = append(status.Announced, a.status())
+		Sessions: []control.SessionStatus{}, Announced: r.presence.Announced(), Services: r.presence.Found(), NotReady: r.notReady,
 	}
 	for _, s := range r.allLive() {
 		one := s.status()

@@ -201,7 +201,7 @@ func (r *route) dialDatagrams(ctx context.Context, e *config.Endpoint) (*endpoin
 }
 
 func (r *route) datagramOptions(e *config.Endpoint) (endpoint.DatagramOptions, error) {
-	interfaces, err := r.host.network.interfaces()
+	interfaces, err := r.host.network.Interfaces()
 	if err != nil {
 		return endpoint.DatagramOptions{}, err
 	}

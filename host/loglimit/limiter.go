@@ -30,7 +30,7 @@ func (l *Limiter) Log(write func(message string, fields ...any), message string,
 	l.LogWith(write, message, func() []any { return fields })
 }
 
-// LogWith is like log, for fields that take time to make: it calls fields only for a line that is written.
+// LogWith is like Log, for fields that take time to make: it calls fields only for a line that is written.
 func (l *Limiter) LogWith(write func(message string, fields ...any), message string, fields func() []any) {
 	heldBack, ok := l.allow()
 	if !ok {

@@ -8,7 +8,7 @@ import (
 
 // A ByReason limits the log lines about sessions and members that ended, because peers can cause one for each connection that they
 // make. Each message with each reason is limited on its own, so that many lines of one kind hide none of another kind. The
-// zero value is ready to use; ends is safe for concurrent use.
+// zero value is ready to use; a ByReason is safe for concurrent use.
 type ByReason struct {
 	mu    sync.Mutex
 	lines map[string]*Limiter

@@ -1,9 +1,12 @@
-package host
+// Package lan is what the routes of a host do on the LAN: it announces their listeners and finds the services that they dial, by
+// the protocol of package discovery, and announces by DNS-SD too where the configuration asks for it.
+//
+// A host has one [LAN], with the discovery socket and key. Each route that announces or finds anything has a [Presence] there.
+package lan
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -22,16 +25,17 @@ import (
 // repeatPause is how long the same failure of discovery is not logged again.
 const repeatPause = time.Minute
 
-// A lan is the discovery socket and key that all routes of the host share to announce and find services. It exists from the
-// first route that needs it until the host ends.
-type lan struct {
-	settings config.Discovery
-	socket   *discovery.UDP
-	station  *discovery.Station
-	log      hclog.Logger
-	unfollow func() // stops following the interfaces
-	end      context.CancelFunc
-	ended    chan struct{}
+// A LAN is the discovery socket and key that all routes of a host share. Its methods are safe for concurrent use; those that say
+// so may be called on nil.
+type LAN struct {
+	settings   config.Discovery
+	interfaces *endpoint.Interfaces
+	socket     *discovery.UDP
+	station    *discovery.Station
+	log        hclog.Logger
+	unfollow   func() // stops following the interfaces
+	end        context.CancelFunc
+	ended      chan struct{}
 
 	mu       sync.Mutex
 	dnssd    *dnssdResponder // nil: no route has needed it
@@ -40,55 +44,19 @@ type lan struct {
 	ignored  map[error]bool  // reasons for ignoring a packet that were logged
 }
 
-// usesLAN reports whether a route of c announces itself or looks for a service.
-func usesLAN(c *config.Config) bool {
-	return slices.ContainsFunc(c.Routes, func(r config.Route) bool {
-		return slices.ContainsFunc(r.Sides(), func(e *config.Endpoint) bool {
-			return e.Announce != nil || e.Dial != nil && e.Dial.Scheme == "discover"
-		})
-	})
+// Uses reports whether a route of c announces itself or looks for a service.
+func Uses(c *config.Config) bool {
+	return slices.ContainsFunc(c.Routes, func(r config.Route) bool { return uses(&r) })
 }
 
-// openLAN opens the discovery socket and reads its key, if a route of c needs discovery and the host has not opened it yet.
-func (h *Host) openLAN(ctx context.Context, c *config.Config) error {
-	h.mu.Lock()
-	there := h.lan != nil
-	h.mu.Unlock()
-	if there || !usesLAN(c) {
-		return nil
-	}
-	interfaces, err := h.network.interfaces()
-	if err != nil {
-		return err
-	}
-	l, err := openLAN(ctx, c, interfaces, h.log.With("part", "discovery"))
-	if err != nil {
-		return err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.lan = l
-	return nil
-}
-
-// closeLAN closes the lan, if there is one. The routes that used it must have ended.
-func (h *Host) closeLAN() {
-	h.mu.Lock()
-	l := h.lan
-	h.lan = nil
-	h.mu.Unlock()
-	if l != nil {
-		l.close()
-	}
-}
-
-func openLAN(ctx context.Context, c *config.Config, interfaces *endpoint.Interfaces, log hclog.Logger) (*lan, error) {
+// Open opens the discovery socket and reads the key, as c configures both. interfaces must be followed until Close.
+func Open(ctx context.Context, c *config.Config, interfaces *endpoint.Interfaces, log hclog.Logger) (*LAN, error) {
 	key, err := discoveryKey(c)
 	if err != nil {
 		return nil, err
 	}
 	d := c.Discovery
-	l := &lan{settings: d, log: log, ended: make(chan struct{}), ignored: map[error]bool{}}
+	l := &LAN{settings: d, log: log, interfaces: interfaces, ended: make(chan struct{}), ignored: map[error]bool{}}
 	socket, err := discovery.ListenUDP(ctx, discovery.UDPOptions{Port: uint16(d.Port), Interfaces: d.Interfaces, Changed: l.logChanged})
 	if err != nil {
 		return nil, config.Errors{c.Where("discovery.port").Error(err.Error(), "")}
@@ -110,7 +78,8 @@ func openLAN(ctx context.Context, c *config.Config, interfaces *endpoint.Interfa
 	return l, nil
 }
 
-func (l *lan) close() {
+// Close closes the socket. The routes must have ended: they send goodbyes until then.
+func (l *LAN) Close() {
 	l.mu.Lock()
 	responder := l.dnssd
 	l.mu.Unlock()
@@ -134,9 +103,9 @@ func discoveryKey(c *config.Config) ([]byte, error) {
 	return key, nil
 }
 
-// checkKey returns an error if a route of c uses discovery and the key file can't be used.
-func checkKey(c *config.Config) error {
-	if !usesLAN(c) {
+// CheckKey returns an error if a route of c uses discovery and the key file can't be used.
+func CheckKey(c *config.Config) error {
+	if !Uses(c) {
 		return nil
 	}
 	_, err := discoveryKey(c)
@@ -145,7 +114,7 @@ func checkKey(c *config.Config) error {
 
 // warnIgnored warns once about unsigned and once about wrongly signed packets, because with a wrong key on either side a
 // service just seems to be missing. Other ignored packets are normal, and only counted.
-func (l *lan) warnIgnored(from discovery.Origin, err error) {
+func (l *LAN) warnIgnored(from discovery.Origin, err error) {
 	for _, kind := range []error{discovery.ErrUnsigned, discovery.ErrForged} {
 		if !errors.Is(err, kind) {
 			continue
@@ -161,7 +130,7 @@ func (l *lan) warnIgnored(from discovery.Origin, err error) {
 }
 
 // logChanged logs interfaces that come and go, as routes with datagrams do.
-func (l *lan) logChanged(use discovery.Use, gone bool) {
+func (l *LAN) logChanged(use discovery.Use, gone bool) {
 	if gone {
 		l.log.Warn("interface is gone, or its address", "interface", use.Interface, "no_more", use)
 		return
@@ -170,7 +139,7 @@ func (l *lan) logChanged(use discovery.Use, gone bool) {
 }
 
 // warnFailed warns that the socket failed. It logs the same error at most once in repeatPause.
-func (l *lan) warnFailed(err error) {
+func (l *LAN) warnFailed(err error) {
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
 	l.mu.Lock()
 	again := text == l.failure && time.Since(l.failedAt) < repeatPause
@@ -185,7 +154,7 @@ func (l *lan) warnFailed(err error) {
 
 // addresses returns a function that returns the addresses to announce for a listener at bound: bound itself, or if bound is
 // not a single address of this machine, all addresses of this machine on the LAN.
-func (l *lan) addresses(bound netip.Addr) func() []netip.Addr {
+func (l *LAN) addresses(bound netip.Addr) func() []netip.Addr {
 	if bound = bound.Unmap().WithZone(""); !isOwn(bound) {
 		return l.socket.Addresses
 	}
@@ -205,7 +174,8 @@ func isOwn(a netip.Addr) bool {
 	})
 }
 
-func (l *lan) status() *control.DiscoveryStatus {
+// Status returns the state of the discovery socket; nil if l is nil.
+func (l *LAN) Status() *control.DiscoveryStatus {
 	if l == nil {
 		return nil
 	}
@@ -215,12 +185,4 @@ func (l *lan) status() *control.DiscoveryStatus {
 		Sent: s.Sent, SendFailed: s.SendFailed, Received: s.Received,
 		Malformed: s.Malformed, OtherVersions: s.OtherVersions, Unsigned: s.Unsigned, Forged: s.Forged, OffLink: l.socket.OffLink(),
 	}
-}
-
-func addressTexts[A fmt.Stringer](addresses []A) []string {
-	texts := make([]string, len(addresses))
-	for i, a := range addresses {
-		texts[i] = a.String()
-	}
-	return texts
 }

@@ -1,8 +1,7 @@
-package host
+package lan
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 
 	"github.com/hashicorp/go-hclog"
@@ -62,17 +61,13 @@ func dnssdInterfaces(all []endpoint.Interface) []dnssd.Interface {
 }
 
 // dnssdResponder returns the responder of l. The first call makes it.
-func (l *lan) dnssdResponder(n *network) (*dnssdResponder, error) {
+func (l *LAN) dnssdResponder() *dnssdResponder {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.dnssd == nil {
-		interfaces, err := n.interfaces()
-		if err != nil {
-			return nil, err
-		}
-		l.dnssd = openDNSSD(l.settings, interfaces, l.log)
+		l.dnssd = openDNSSD(l.settings, l.interfaces, l.log)
 	}
-	return l.dnssd, nil
+	return l.dnssd
 }
 
 // A dnssdService is a listener of a route that is also announced by DNS-SD.
@@ -81,8 +76,8 @@ type dnssdService struct {
 	service   *dnssd.Service
 }
 
-// announceDNSSD prepares to announce e, which listens at bound, by DNS-SD.
-func (r *route) announceDNSSD(e *config.Endpoint, bound netip.AddrPort) (*dnssdService, error) {
+// dnssdService prepares to announce e, which listens at bound, by DNS-SD.
+func (l *LAN) dnssdService(e *config.Endpoint, bound netip.AddrPort) (*dnssdService, error) {
 	a := e.Announce
 	s := &dnssd.Service{
 		Type: a.DNSSD, Name: a.Service, Port: bound.Port(), Codec: e.Codec, Labels: a.Labels, IPv4Only: bound.Addr().Is4(),
@@ -91,13 +86,9 @@ func (r *route) announceDNSSD(e *config.Endpoint, bound netip.AddrPort) (*dnssdS
 		s.Address = at
 	}
 	if err := s.Check(); err != nil {
-		return nil, fmt.Errorf("route %s: announce: %w", r.config.Name, err)
-	}
-	responder, err := r.host.lan.dnssdResponder(&r.host.network)
-	if err != nil {
 		return nil, err
 	}
-	return &dnssdService{responder, s}, nil
+	return &dnssdService{l.dnssdResponder(), s}, nil
 }
 
 // instance returns the DNS name of the service instance; "" if d is nil.
