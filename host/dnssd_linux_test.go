@@ -187,6 +187,16 @@ func (c *dnssdClient) read(from *net.UDPConn) *dns.Msg {
 	return m
 }
 
+// textsIn returns the texts in the TXT records of m.
+func textsIn(m *dns.Msg) (all []string) {
+	for _, one := range slices.Concat(m.Answer, m.Extra) {
+		if txt, ok := one.(*dns.TXT); ok {
+			all = append(all, txt.Txt...)
+		}
+	}
+	return all
+}
+
 // addressesIn returns the addresses in the A records of m.
 func addressesIn(m *dns.Msg) (all []string) {
 	for _, one := range m.Answer {
@@ -262,7 +272,8 @@ func TestNetworkDNSSDFollowsReloads(t *testing.T) {
 	if second != first { // the listener keeps its socket and its port, and the port is part of the instance name
 		t.Errorf("got %s, want %s as before", second, first)
 	}
-	client.hear(second, 120)
+	for !slices.Contains(textsIn(client.hear(second, 120)), "site=north") { // heard an announcement from before the reload
+	}
 	for _, one := range client.ask().Answer {
 		if ptr, ok := one.(*dns.PTR); ok && ptr.Ptr != second {
 			t.Errorf("got an answer for %s, want %s alone", ptr.Ptr, second)

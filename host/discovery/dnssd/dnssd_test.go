@@ -294,3 +294,46 @@ func TestNoInterface(t *testing.T) {
 		t.Errorf("got %v as well", <-failures)
 	}
 }
+
+// After a reload, two entries announce one instance for a moment. The later one alone is announced, unless the two have different
+// addresses.
+func TestLaterEntryReplaces(t *testing.T) {
+	var z zone
+	add := func(site, address string) *entry {
+		s := &Service{Type: "_scales._tcp", Name: "scales", Port: 7001, Labels: map[string]string{"site": site}}
+		if address != "" {
+			s.Address = netip.MustParseAddr(address)
+		}
+		e := &entry{service: s, label: "scales"}
+		z.add(e, choose(machine(), nil))
+		return e
+	}
+	sites := func(records []dns.RR) (all []string) {
+		for _, one := range records {
+			if txt, ok := one.(*dns.TXT); ok {
+				all = append(all, txt.Txt...)
+			}
+		}
+		return all
+	}
+	answered := func() []string {
+		return sites(z.Records(dns.Question{Name: "_scales._tcp.local.", Qtype: dns.TypePTR, Qclass: dns.ClassINET}))
+	}
+	south, north := add("south", ""), add("north", "")
+	if got := answered(); !slices.Equal(got, []string{"site=north"}) {
+		t.Errorf("got an answer with %q, want that of the later entry", got)
+	}
+	if got := z.about(south); got != nil {
+		t.Errorf("got %v to announce of an entry that is replaced", got)
+	}
+	if got := z.remove(south); got != nil {
+		t.Errorf("got the goodbye %v of an instance that goes on", got)
+	}
+	if got := sites(z.about(north)); !slices.Equal(got, []string{"site=north"}) {
+		t.Errorf("got %q to announce of the later entry", got)
+	}
+	add("west", "10.0.0.1")
+	if got := answered(); !slices.Equal(got, []string{"site=north", "site=west"}) {
+		t.Errorf("got an answer with %q, want that of both addresses", got)
+	}
+}

@@ -53,7 +53,7 @@ func (z *zone) remove(e *entry) []dns.RR {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.entries = slices.DeleteFunc(z.entries, func(o *entry) bool { return o == e })
-	if slices.ContainsFunc(z.entries, func(o *entry) bool { return o.label == e.label && o.service.Type == e.service.Type }) {
+	if slices.ContainsFunc(z.entries, e.isSame) {
 		return nil
 	}
 	return e.about()
@@ -66,11 +66,21 @@ func (z *zone) empty() bool {
 	return len(z.entries) == 0
 }
 
-// about returns all records of e.
+// about returns all records of e; none if e is replaced.
 func (z *zone) about(e *entry) []dns.RR {
 	z.mu.Lock()
 	defer z.mu.Unlock()
+	if z.isReplaced(e) {
+		return nil
+	}
 	return e.about()
+}
+
+// isReplaced reports whether a later entry announces the same instance at the same address, as after a reload, until e is removed.
+// Two records that contradict each other, such as two TXT records, would otherwise be announced. The caller holds z.mu.
+func (z *zone) isReplaced(e *entry) bool {
+	later := z.entries[slices.Index(z.entries, e)+1:]
+	return slices.ContainsFunc(later, func(o *entry) bool { return o.isSame(e) && o.service.Address == e.service.Address })
 }
 
 // Records implements mdns.Zone: it returns the answers to one question of a query.
@@ -79,7 +89,9 @@ func (z *zone) Records(q dns.Question) []dns.RR {
 	defer z.mu.Unlock()
 	var all []dns.RR
 	for _, e := range z.entries {
-		all = append(all, e.answer(q)...)
+		if !z.isReplaced(e) {
+			all = append(all, e.answer(q)...)
+		}
 	}
 	if len(all) == 0 || !z.allow(time.Now()) {
 		return nil
@@ -95,6 +107,9 @@ func (z *zone) allow(now time.Time) bool {
 	z.answered++
 	return z.answered <= MaxAnswers
 }
+
+// isSame reports whether e and o announce the same instance.
+func (e *entry) isSame(o *entry) bool { return e.label == o.label && e.service.Type == o.service.Type }
 
 // setInterfaces makes the records of e for interfaces.
 func (e *entry) setInterfaces(interfaces []used) {
