@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/framehost/framehost/host/control"
-	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/datagram"
 )
 
 // A UDP client of a length-prefixed TCP service gets its answer as a datagram, and no other client does.
@@ -51,7 +51,7 @@ routes:
 }
 
 func TestFlowsOverDatagramsBothSides(t *testing.T) {
-	service, err := endpoint.ListenDatagram(t.Context(), "127.0.0.1:0", endpoint.DatagramOptions{})
+	service, err := datagram.Listen(t.Context(), "127.0.0.1:0", datagram.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,13 +65,13 @@ routes:
 	at := netip.MustParseAddrPort(h.Addr("ask").Address)
 	one, other := talkTo(t, at), talkTo(t, at)
 	one.say("a\nb\n")
-	asked := []endpoint.Datagram{{Payload: make([]byte, 0, 100)}}
+	asked := []datagram.Datagram{{Payload: make([]byte, 0, 100)}}
 	for _, want := range []string{long("a"), long("b")} {
 		if _, err := service.ReadBatch(asked); err != nil || string(asked[0].Payload) != want {
 			t.Fatalf("got %q, %v, want %q", asked[0].Payload, err, want)
 		}
 	}
-	answer := []endpoint.Datagram{{Payload: []byte(long("c") + long("d")), Remote: asked[0].Remote}}
+	answer := []datagram.Datagram{{Payload: []byte(long("c") + long("d")), Remote: asked[0].Remote}}
 	if err := service.WriteBatch(answer); err != nil {
 		t.Fatal(err)
 	}

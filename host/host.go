@@ -43,17 +43,20 @@
 //   - Unicast from a host to itself, which counts as one route sending to another on purpose; and broadcasts whose source
 //     is translated (NAT) on the way back.
 //
-// Package host combines packages that do not know each other: config, endpoint, relay, pluginproc and discovery.
+// # Rooms
+//
+// Package host turns a configuration ([config.Config]) into routes ([route.Route]), replaces routes at a reload, drains them, and
+// reports on them. The work is done in the packages below it: plugins starts the plugins and configures codecs, route opens sockets
+// and makes sessions, lan announces and finds services, quarantine keeps bytes, and control answers at the control socket. None of
+// them imports package host.
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"maps"
-	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -66,10 +69,14 @@ import (
 	"github.com/framehost/framehost/host/plugins"
 	"github.com/framehost/framehost/host/quarantine"
 	"github.com/framehost/framehost/host/relay"
+	"github.com/framehost/framehost/host/route"
 )
 
 // memoryPatience is how long a direction may make no progress while other directions wait for the memory that it holds.
 const memoryPatience = 5 * time.Second
+
+// receiverPatience is how long a sender of a hub waits for a receiver whose queue is full and whose connection accepts no bytes.
+const receiverPatience = 100 * time.Millisecond
 
 // descriptorsPerSession counts the file descriptors of a session: one connection on each side.
 const descriptorsPerSession = 2
@@ -80,26 +87,18 @@ type Options struct {
 	Version string       // for status
 	// Control opens the control socket, on which the host serves status.
 	Control bool
+
+	receiverPatience time.Duration // set only by tests; 0: receiverPatience
 }
 
 // A Host runs a configuration. Its methods are safe for concurrent use.
 type Host struct {
-	log          hclog.Logger
-	version      string
-	started      time.Time
-	pool         *plugins.Pool
-	memory       *relay.Memory
-	memoryLimit  int64
-	connections  *endpoint.Connections
-	payloadBytes int
-	wireBytes    int                              // how many bytes of a violation are shown
-	quarantine   atomic.Pointer[quarantine.Store] // nil: no route has had that policy
-	violations   sync.Map                         // *violations by the route's name
-	control      *control.Server                  // nil: there is none
-	lan          *lan.LAN                         // nil: no route has needed it; guarded by mu
-	sessions     atomic.Uint64
-	origins      endpoint.Origins // of the datagrams that this host sent
-	network      endpoint.Network
+	log     hclog.Logger
+	version string
+	started time.Time
+	pool    *plugins.Pool
+	shared  route.Shared
+	control *control.Server // nil: there is none
 
 	reloading sync.Mutex // held by Reload
 	changing  sync.Mutex // held while the routes change, and while the host begins to end
@@ -107,9 +106,9 @@ type Host struct {
 	config    *config.Config
 	codecs    *plugins.Set   // of config
 	earlier   []*plugins.Set // of earlier configurations, while routes use them
-	routes    []*route
-	retired   []*route // removed or replaced by a reload, with sessions that go on
-	past      totals   // of routes that have ended and are in no configuration any more
+	routes    []*route.Route
+	retired   []*route.Route // removed or replaced by a reload, with sessions that go on
+	past      totals         // of routes that have ended and are in no configuration any more
 	draining  bool
 	retiring  sync.WaitGroup  // one for each retired route
 	drains    sync.WaitGroup  // one for each call of Drain
@@ -130,16 +129,17 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 	}
 	h := &Host{
 		log: log, version: options.Version, started: time.Now(), config: c,
-		pool:        plugins.NewPool(pluginproc.Options{Logger: log, Spares: 1}),
-		memory:      relay.NewMemory(int64(c.Limits.Memory), memoryPatience),
-		memoryLimit: int64(c.Limits.Memory), payloadBytes: int(c.Log.PayloadBytes), wireBytes: int(c.Log.WireBytes),
+		pool: plugins.NewPool(pluginproc.Options{Logger: log, Spares: 1}),
 	}
+	h.shared.Log, h.shared.PayloadBytes, h.shared.WireBytes = log, int(c.Log.PayloadBytes), int(c.Log.WireBytes)
+	h.shared.Memory, h.shared.MemoryLimit = relay.NewMemory(int64(c.Limits.Memory), memoryPatience), int64(c.Limits.Memory)
+	h.shared.ReceiverPatience = cmp.Or(options.receiverPatience, receiverPatience)
 	h.pool.Patient = true
 	h.life, h.endLife = context.WithCancelCause(context.Background())
 	for _, warning := range c.Warnings {
 		log.Warn(warning.String())
 	}
-	h.connections = endpoint.NewConnections(h.connectionsAllowed(c), 0)
+	h.shared.Connections = endpoint.NewConnections(h.connectionsAllowed(c), 0)
 	h.codecs = h.pool.Open(c)
 	if err := h.open(ctx, options.Control); err != nil {
 		return nil, errors.Join(err, h.close())
@@ -151,7 +151,7 @@ func Start(ctx context.Context, c *config.Config, options Options) (*Host, error
 func (h *Host) open(ctx context.Context, control bool) error {
 	c := h.config
 	for i := range c.Routes {
-		h.routes = append(h.routes, newRoute(h, &c.Routes[i], h.codecs, newLedger(h.memory, &c.Routes[i].Limits)))
+		h.routes = append(h.routes, route.New(&h.shared, &c.Routes[i], h.codecs, nil))
 	}
 	return h.startRoutes(ctx, func() error {
 		if control {
@@ -195,26 +195,23 @@ func (h *Host) warnOfOther(ctx context.Context, path string, err error) {
 // openQuarantine opens the quarantine if a route of c needs it and the host has not opened it yet.
 func (h *Host) openQuarantine(c *config.Config) error {
 	wanted := slices.ContainsFunc(c.Routes, func(r config.Route) bool { return r.OnViolation == config.ViolationQuarantine })
-	if !wanted || h.quarantine.Load() != nil {
+	if !wanted || h.shared.Quarantine.Load() != nil {
 		return nil
 	}
 	q, err := quarantine.Open(c.Quarantine.Dir, int64(c.Quarantine.Max), h.log)
 	if err != nil {
 		return err
 	}
-	h.quarantine.Store(q)
+	h.shared.Quarantine.Store(q)
 	return nil
 }
 
 // openLAN opens discovery if a route of c uses it and the host has not opened it yet.
 func (h *Host) openLAN(ctx context.Context, c *config.Config) error {
-	h.mu.Lock()
-	there := h.lan != nil
-	h.mu.Unlock()
-	if there || !lan.Uses(c) {
+	if h.shared.LAN.Load() != nil || !lan.Uses(c) {
 		return nil
 	}
-	interfaces, err := h.network.Interfaces()
+	interfaces, err := h.shared.Network.Interfaces()
 	if err != nil {
 		return err
 	}
@@ -222,19 +219,13 @@ func (h *Host) openLAN(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.lan = l
+	h.shared.LAN.Store(l)
 	return nil
 }
 
 // closeLAN closes discovery, if it is open. The routes that used it must have ended.
 func (h *Host) closeLAN() {
-	h.mu.Lock()
-	l := h.lan
-	h.lan = nil
-	h.mu.Unlock()
-	if l != nil {
+	if l := h.shared.LAN.Swap(nil); l != nil {
 		l.Close()
 	}
 }
@@ -268,7 +259,7 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	before := h.totals()
 	var all sync.WaitGroup
 	for _, r := range routes {
-		all.Go(func() { r.end(ctx) })
+		all.Go(func() { r.End(ctx) })
 	}
 	all.Wait()
 	err := h.close()
@@ -286,17 +277,16 @@ func (h *Host) close() error {
 	routes := slices.Concat(h.routes, h.retired)
 	h.mu.Unlock()
 	for _, r := range routes {
-		r.drain()
-		r.cancel(relay.DrainTimeout)
+		r.EndNow()
 	}
 	h.pool.Kill() // so that no session waits for a plugin that does not answer
 	for _, r := range routes {
-		r.stop()
+		r.Stop()
 	}
 	h.retiring.Wait()
 	h.drains.Wait()
 	h.closeLAN()
-	h.network.Close()
+	h.shared.Network.Close()
 	if h.control != nil {
 		h.control.Close()
 	}
@@ -305,56 +295,4 @@ func (h *Host) close() error {
 		errs = append(errs, codecs.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// Addr returns the first address at which the route of that name listens; nil if it does not listen.
-func (h *Host) Addr(route string) *endpoint.Address {
-	all := h.Addrs(route)
-	if len(all) == 0 {
-		return nil
-	}
-	return &all[0]
-}
-
-// Addrs returns all addresses at which the route of that name listens, in the order of its endpoints.
-func (h *Host) Addrs(route string) []endpoint.Address {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var all []endpoint.Address
-	for _, r := range h.routes {
-		if r.config.Name == route {
-			for _, p := range r.places() {
-				all = append(all, p.address)
-			}
-		}
-	}
-	return all
-}
-
-// Status returns the present state of the host.
-func (h *Host) Status() *control.Status {
-	h.mu.Lock()
-	routes, retired := h.routes, h.retired
-	status := &control.Status{
-		Version: h.version, PID: os.Getpid(), Started: h.started, Config: h.config.File, Draining: h.draining,
-		Connections: h.connections.Live(), Memory: control.MemoryStatus{Used: h.memory.Used(), Limit: h.memoryLimit},
-		Plugins: []control.PluginStatus{}, Routes: []control.RouteStatus{}, Discovery: h.lan.Status(),
-	}
-	h.mu.Unlock()
-	for _, p := range h.pool.Running() {
-		status.Plugins = append(status.Plugins, pluginStatus(p))
-	}
-	late := h.pool.Late()
-	for _, name := range slices.Sorted(maps.Keys(late)) {
-		status.Plugins = append(status.Plugins, control.PluginStatus{Name: name, LastError: late[name].Error()})
-	}
-	for _, r := range routes {
-		status.Routes = append(status.Routes, r.status())
-	}
-	for _, s := range removed(routes, retired) {
-		if len(s.Sessions) > 0 || s.Hub != nil && len(s.Hub.Live) > 0 {
-			status.Routes = append(status.Routes, s)
-		}
-	}
-	return status
 }

@@ -15,13 +15,13 @@ import (
 
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/control"
-	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/datagram"
 )
 
 // talker is the socket of another program on the network, which sends and receives datagrams on loopback.
 type talker struct {
 	t *testing.T
-	*endpoint.DatagramConn
+	*datagram.Conn
 	to netip.AddrPort
 }
 
@@ -46,7 +46,7 @@ func talk(t *testing.T, port int) talker {
 
 func talkTo(t *testing.T, to netip.AddrPort) talker {
 	t.Helper()
-	c, err := endpoint.DialDatagram(t.Context(), to.String(), endpoint.DatagramOptions{Origins: new(endpoint.Origins)})
+	c, err := datagram.Dial(t.Context(), to.String(), datagram.Options{Origins: new(datagram.Origins)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func talkTo(t *testing.T, to netip.AddrPort) talker {
 func (k talker) say(payloads ...string) {
 	k.t.Helper()
 	for _, p := range payloads {
-		batch := []endpoint.Datagram{{Payload: []byte(p)}}
+		batch := []datagram.Datagram{{Payload: []byte(p)}}
 		if err := k.WriteBatch(batch); err != nil || batch[0].Err != nil {
 			k.t.Fatal(err, batch[0].Err)
 		}
@@ -67,7 +67,7 @@ func (k talker) say(payloads ...string) {
 // overhear returns a talker that receives the broadcasts to a port of loopback.
 func overhear(t *testing.T, port int) talker {
 	t.Helper()
-	c, err := endpoint.ListenDatagram(t.Context(), fmt.Sprintf("%s:%d", loopback, port), endpoint.DatagramOptions{Origins: new(endpoint.Origins)})
+	c, err := datagram.Listen(t.Context(), fmt.Sprintf("%s:%d", loopback, port), datagram.Options{Origins: new(datagram.Origins)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func (k talker) hear(want ...string) {
 	watchdog := time.AfterFunc(10*time.Second, func() { k.Close() })
 	defer watchdog.Stop()
 	for _, w := range want {
-		one := []endpoint.Datagram{{Payload: make([]byte, 0, 1<<16)}}
+		one := []datagram.Datagram{{Payload: make([]byte, 0, 1<<16)}}
 		if _, err := k.ReadBatch(one); err != nil {
 			k.t.Fatalf("got %v, want %q", err, w)
 		}
@@ -192,7 +192,7 @@ routes:
 		}
 	}
 	heard := map[string]int{}
-	one := []endpoint.Datagram{{Payload: make([]byte, 0, 100)}}
+	one := []datagram.Datagram{{Payload: make([]byte, 0, 100)}}
 	for heard["end"] == 0 {
 		if _, err := far.ReadBatch(one); err != nil {
 			t.Fatal(err)

@@ -20,13 +20,12 @@ func TestHubLosesNothingWhileReceiversKeepUp(t *testing.T) {
 			{1, 1, 200_000, 100}, {1, 1, 200_000, 10}, {1, 5, 50_000, 100}, {4, 1, 25_000, 100}, {3, 3, 20_000, 100},
 		} {
 			t.Run(fmt.Sprintf("%d to %d, %d bytes", crowd.senders, crowd.receivers, crowd.size), func(t *testing.T) {
-				h := start(t, plane+`
+				h := startWith(t, plane+`
 routes:
   - name: hub
     from: {listen: "tcp://127.0.0.1:0", codec: line, direction: receive}
     to: {listen: "tcp://127.0.0.1:0", codec: line, direction: send}
-`)
-				h.routes[0].hub.Patience = 2 * time.Minute // on a busy machine a receiver may wait long for a processor
+`, Options{receiverPatience: 2 * time.Minute}) // on a busy machine a receiver may wait long for a processor
 				var senders, receivers []*net.TCPConn
 				for range crowd.senders {
 					senders = append(senders, dialAt(t, h, "hub", 0))

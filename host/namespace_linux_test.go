@@ -17,7 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/framehost/framehost/host/control"
-	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/datagram"
 	"github.com/framehost/framehost/host/internal/netnstest"
 )
 
@@ -77,8 +77,8 @@ const lanPort = 10110
 // listenOn returns a talker that receives broadcasts on one interface.
 func listenOn(t *testing.T, name string) talker {
 	t.Helper()
-	c, err := endpoint.ListenDatagram(t.Context(), fmt.Sprintf("0.0.0.0:%d", lanPort),
-		endpoint.DatagramOptions{Interfaces: []string{name}, Origins: new(endpoint.Origins)})
+	c, err := datagram.Listen(t.Context(), fmt.Sprintf("0.0.0.0:%d", lanPort),
+		datagram.Options{Interfaces: []string{name}, Origins: new(datagram.Origins)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func (h heardFrom) collect(k talker, last ...string) {
 	k.t.Helper()
 	watchdog := time.AfterFunc(20*time.Second, func() { k.Close() })
 	defer watchdog.Stop()
-	one := []endpoint.Datagram{{Payload: make([]byte, 0, 2000)}}
+	one := []datagram.Datagram{{Payload: make([]byte, 0, 2000)}}
 	for _, l := range last {
 		for h[l] == nil {
 			if _, err := k.ReadBatch(one); err != nil {
@@ -447,7 +447,7 @@ func TestNetworkInterfaceDownAndUp(t *testing.T) {
 	heard := map[int64]bool{}
 	var listening sync.WaitGroup
 	listening.Go(func() {
-		one := []endpoint.Datagram{{Payload: make([]byte, 0, 2000)}}
+		one := []datagram.Datagram{{Payload: make([]byte, 0, 2000)}}
 		for {
 			if _, err := right.ReadBatch(one); err != nil {
 				return

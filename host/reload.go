@@ -11,6 +11,7 @@ import (
 
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/plugins"
+	"github.com/framehost/framehost/host/route"
 )
 
 // Reload replaces the running configuration by c. It ends no session. Routes that are the same in both configurations, codecs
@@ -36,7 +37,7 @@ func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 	defer cancel(nil)
 	defer context.AfterFunc(h.life, func() { cancel(context.Cause(h.life)) })()
 	h.mu.Lock()
-	old, oldRoutes, draining, hadLAN := h.config, h.routes, h.draining, h.lan != nil
+	old, oldRoutes, draining, hadLAN := h.config, h.routes, h.draining, h.shared.LAN.Load() != nil
 	h.mu.Unlock()
 	if draining {
 		return errEnding
@@ -71,9 +72,9 @@ func (h *Host) settings(c *config.Config) *config.Settings {
 	defer h.mu.Unlock()
 	s := c.Settings()
 	s.Routes = slices.DeleteFunc(s.Routes, func(r config.RouteSettings) bool { // could not listen, so a reload adds it anew
-		return !slices.ContainsFunc(h.routes, func(o *route) bool { return o.config.Name == r.Name })
+		return !slices.ContainsFunc(h.routes, func(o *route.Route) bool { return o.Config().Name == r.Name })
 	})
-	if h.lan == nil { // the first route that uses discovery opens it with the settings at that time
+	if h.shared.LAN.Load() == nil { // the first route that uses discovery opens it with the settings at that time
 		for key := range s.Restart {
 			if strings.HasPrefix(key, "discovery.") {
 				delete(s.Restart, key)
@@ -87,15 +88,17 @@ func (h *Host) settings(c *config.Config) *config.Settings {
 type plan struct {
 	config   *config.Config
 	codecs   *plugins.Set
-	routes   []*route // all routes of the new configuration, in its order
-	starting []*route // routes in it that are new or replace an old one
-	late     []*route // routes in starting that can listen only after an ending route has given up its address
-	ending   []*route // old routes that the new configuration lacks or changes
-	done     bool     // commit has carried out the plan
+	routes   []*route.Route // all routes of the new configuration, in its order
+	starting []*route.Route // routes in it that are new or replace an old one
+	late     []*route.Route // routes in starting that can listen only after an ending route has given up its address
+	ending   []*route.Route // old routes that the new configuration lacks or changes
+	done     bool           // commit has carried out the plan
 }
 
 // plan configures the codecs of c and opens the listeners of new routes. On error it closes those listeners again.
-func (h *Host) plan(ctx context.Context, c *config.Config, codecs *plugins.Set, old []*route, changes []config.RouteChange) (*plan, error) {
+func (h *Host) plan(
+	ctx context.Context, c *config.Config, codecs *plugins.Set, old []*route.Route, changes []config.RouteChange,
+) (*plan, error) {
 	var keys []plugins.Key
 	for i := range c.Routes {
 		r := &c.Routes[i]
@@ -114,23 +117,23 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *plugins.Set, 
 	var errs []error
 	for i := range c.Routes {
 		want := &c.Routes[i]
-		before := slices.IndexFunc(old, func(r *route) bool { return r.config.Name == want.Name })
+		before := slices.IndexFunc(old, func(r *route.Route) bool { return r.Config().Name == want.Name })
 		if before >= 0 && changes[i].Change == config.Unchanged {
 			p.routes = append(p.routes, old[before])
-			p.ending = slices.DeleteFunc(p.ending, func(r *route) bool { return r == old[before] })
+			p.ending = slices.DeleteFunc(p.ending, func(r *route.Route) bool { return r == old[before] })
 			continue
 		}
-		r := newRoute(h, want, codecs, h.ledgerOf(want))
+		r := route.New(&h.shared, want, codecs, h.routeOf(want.Name))
 		p.routes, p.starting = append(p.routes, r), append(p.starting, r)
-		errs = append(errs, checkMemory(ctx, codecs, want), checkStateless(ctx, codecs, want))
+		errs = append(errs, route.Check(ctx, codecs, want))
 	}
 	p.takeOver()
 	for _, r := range p.starting {
-		if slices.ContainsFunc(p.ending, func(o *route) bool { return r.sharesAddress(o) }) {
+		if slices.ContainsFunc(p.ending, func(o *route.Route) bool { return r.SharesAddress(o) }) {
 			p.late = append(p.late, r)
 			continue
 		}
-		errs = append(errs, r.listen(ctx))
+		errs = append(errs, r.Listen(ctx))
 	}
 	if err := config.Join(errs...); err != nil {
 		p.abandon()
@@ -139,33 +142,26 @@ func (h *Host) plan(ctx context.Context, c *config.Config, codecs *plugins.Set, 
 	return p, nil
 }
 
-// ledgerOf returns the ledger of the routes with the name of r, including one that a reload removed and whose sessions go
-// on. If there is no such route, it returns a new ledger.
-func (h *Host) ledgerOf(r *config.Route) *ledger {
+// routeOf returns a route of that name, which may be one that a reload removed and whose sessions go on; nil if there is none.
+func (h *Host) routeOf(name string) *route.Route {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, o := range slices.Concat(h.routes, h.retired) {
-		if o.config.Name == r.Name {
-			return o.ledger
+	for _, r := range slices.Concat(h.routes, h.retired) {
+		if r.Config().Name == name {
+			return r
 		}
 	}
-	return newLedger(h.memory, &r.Limits)
+	return nil
 }
 
 // takeOver decides which route takes over which listeners. Routes of the same name come first.
 func (p *plan) takeOver() {
-	taken := map[*route]bool{}
+	taken := map[*route.Route]bool{}
 	for _, sameName := range []bool{true, false} {
 		for _, r := range p.starting {
-			if r.takes != nil {
-				continue
-			}
 			for _, o := range p.ending {
-				if (o.config.Name == r.config.Name) != sameName || taken[o] {
-					continue
-				}
-				if r.canTakeOver(o) {
-					r.takes, taken[o] = o, true
+				if (o.Config().Name == r.Config().Name) == sameName && !taken[o] && r.PlanTakeOver(o) {
+					taken[o] = true
 					break
 				}
 			}
@@ -173,29 +169,10 @@ func (p *plan) takeOver() {
 	}
 }
 
-// canTakeOver reports whether r can take over from o: for hubs, whether the names are the same; for other routes, whether
-// both listen at the same address. The options of a datagram socket are then the same too, because needsRestart refuses
-// changes of them.
-func (r *route) canTakeOver(o *route) bool {
-	a, b := r.config.From.Listen, o.config.From.Listen
-	switch {
-	case r.hub != nil && o.hub != nil:
-		return r.config.Name == o.config.Name
-	case r.hub != nil || o.hub != nil || a == nil || b == nil || a.String() != b.String():
-		return false
-	case a.Port == 0 && a.Scheme != "unix" && r.config.Name != o.config.Name: // each has a different port
-		return false
-	case r.flows != nil:
-		return o.flows != nil && o.flows.conn != nil
-	}
-	return o.flows == nil && o.listener != nil
-}
-
 // abandon stops the routes that were prepared.
 func (p *plan) abandon() {
 	for _, r := range p.starting {
-		r.takes = nil
-		r.stop()
+		r.Abandon()
 	}
 }
 
@@ -219,7 +196,7 @@ func (h *Host) commit(ctx context.Context, p *plan, changes []config.RouteChange
 	for _, warning := range p.config.Warnings {
 		h.log.Warn(warning.String())
 	}
-	h.connections.SetLimits(h.connectionsAllowed(p.config), 0)
+	h.shared.Connections.SetLimits(h.connectionsAllowed(p.config), 0)
 	errs := h.carryOut(ctx, p)
 	h.mu.Lock()
 	h.config, h.routes = p.config, p.routes
@@ -228,7 +205,7 @@ func (h *Host) commit(ctx context.Context, p *plan, changes []config.RouteChange
 	h.retired = append(h.retired, p.ending...)
 	h.mu.Unlock()
 	for _, r := range p.routes {
-		r.adopt(p.codecs)
+		r.Adopt(p.codecs)
 	}
 	for _, r := range p.ending {
 		h.retiring.Go(func() { h.awaitRetired(r) })
@@ -243,44 +220,43 @@ func (h *Host) commit(ctx context.Context, p *plan, changes []config.RouteChange
 func (h *Host) carryOut(ctx context.Context, p *plan) []error {
 	var errs []error
 	for _, r := range p.starting {
-		r.connections.SetLimits(r.config.Limits.MaxConnections, r.config.Limits.MaxConnectionsPerAddress)
-		if err := r.takeOver(); err != nil {
+		if err := r.TakeOver(); err != nil {
 			errs = append(errs, fmt.Errorf("reload: %w", err))
 		}
 	}
 	for _, r := range p.ending {
-		r.retire()
+		r.Retire()
 	}
 	for _, r := range p.late {
-		if err := r.listen(ctx); err != nil {
+		if err := r.Listen(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("reload: the route is down: %w", err))
-			r.stop()
-			p.starting = slices.DeleteFunc(p.starting, func(s *route) bool { return s == r })
-			p.routes = slices.DeleteFunc(p.routes, func(s *route) bool { return s == r })
+			r.Stop()
+			p.starting = slices.DeleteFunc(p.starting, func(s *route.Route) bool { return s == r })
+			p.routes = slices.DeleteFunc(p.routes, func(s *route.Route) bool { return s == r })
 		}
 	}
 	for _, r := range p.starting {
-		r.start()
+		r.Start()
 	}
 	return errs
 }
 
 // awaitRetired waits for the sessions of a route that a reload removed or replaced, and then stops it. Meanwhile the route uses a
 // set of only its own codecs, so that it does not keep the plugins of other routes.
-func (h *Host) awaitRetired(r *route) {
-	own := h.pool.Open(r.currentCodecs().Config())
-	if err := own.ConfigureAll(h.life, plugins.KeysOf(own.Config(), r.config)); err == nil {
-		r.adopt(own)
+func (h *Host) awaitRetired(r *route.Route) {
+	own := h.pool.Open(r.Codecs().Config())
+	if err := own.ConfigureAll(h.life, plugins.KeysOf(own.Config(), r.Config())); err == nil {
+		r.Adopt(own)
 	}
 	h.mu.Lock()
 	h.earlier = append(h.earlier, own)
 	h.mu.Unlock()
 	h.closeUnused()
-	r.work.Wait()
-	r.stop()
+	r.Wait()
+	r.Stop()
 	h.mu.Lock()
-	h.retired = slices.DeleteFunc(slices.Clone(h.retired), func(o *route) bool { return o == r })
-	h.past.add(r.ledger)
+	h.retired = slices.DeleteFunc(slices.Clone(h.retired), func(o *route.Route) bool { return o == r })
+	h.past.addFinal(r)
 	h.mu.Unlock()
 	h.closeUnused()
 }
@@ -324,37 +300,6 @@ func (h *Host) closeUnused() {
 			h.log.Warn("plugin did not end cleanly", "error", err)
 		}
 	}
-}
-
-// sharesAddress reports whether r can't listen while o listens, because both may use one address. Sockets for datagrams can
-// share an address, unless the route answers the datagrams. A socket that r takes over from o does not count.
-func (r *route) sharesAddress(o *route) bool {
-	if r.takes == o && r.hub == nil {
-		return false
-	}
-	return slices.ContainsFunc(r.exclusive(), func(a *config.Address) bool {
-		return slices.ContainsFunc(o.exclusive(), func(b *config.Address) bool {
-			switch {
-			case a.Scheme != b.Scheme:
-				return false
-			case r.takes == o && a.String() == b.String(): // the socket is taken over
-				return false
-			case a.Scheme == "unix":
-				return a.Path == b.Path
-			}
-			return a.Port != 0 && a.Port == b.Port // different IP addresses may still collide, as 0.0.0.0 does with any
-		})
-	})
-}
-
-// exclusive returns the addresses of r at which no other socket can listen.
-func (r *route) exclusive() (all []*config.Address) {
-	for _, e := range r.config.Sides() {
-		if e.Listen != nil && (!e.Datagrams() || r.flows != nil) {
-			all = append(all, e.Listen)
-		}
-	}
-	return all
 }
 
 // needsRestart returns an error if a change from from to to needs a restart.

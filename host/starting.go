@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/framehost/framehost/host/config"
-	"github.com/framehost/framehost/host/plugins"
+	"github.com/framehost/framehost/host/route"
 )
 
 // startTogether is how long ready routes wait for the others when a host starts. By then most errors are found, and no
@@ -14,22 +14,9 @@ const startTogether = time.Second
 
 // A preparation is the result of starting the plugins of a route and configuring its codecs.
 type preparation struct {
-	route *route
+	route *route.Route
 	late  error // a plugin was not up in time; the next attempt may succeed
 	err   error // the route can't run
-}
-
-// prepare starts the plugins of r, configures its codecs, and makes the checks that need configured codecs. late is set if a
-// plugin was not up in time but may still come up; err if r can't run.
-func prepare(ctx context.Context, s *plugins.Set, r *config.Route) (late, err error) {
-	keys := plugins.KeysOf(s.Config(), r)
-	if late, err = s.StartPlugins(ctx, keys); late != nil || err != nil {
-		return late, err
-	}
-	if err := s.ConfigureAll(ctx, keys); err != nil {
-		return nil, err
-	}
-	return nil, config.Join(checkMemory(ctx, s, r), checkStateless(ctx, s, r))
 }
 
 // prepareRoutes prepares all routes concurrently, and sends the result for each.
@@ -38,7 +25,7 @@ func (h *Host) prepareRoutes(ctx context.Context) <-chan preparation {
 	for _, r := range h.routes {
 		go func() {
 			p := preparation{route: r}
-			p.late, p.err = prepare(ctx, h.codecs, r.config)
+			p.late, p.err = r.Prepare(ctx)
 			done <- p
 		}()
 	}
@@ -78,9 +65,9 @@ func (h *Host) startRoutes(ctx context.Context, opened func() error) error {
 		case p.err != nil:
 			errs = append(errs, p.err)
 		case p.late != nil:
-			p.route.startLater(p.late)
+			p.route.StartLater(p.late)
 		default:
-			p.route.start()
+			p.route.Start()
 		}
 	}
 	return config.Join(errs...)
@@ -97,42 +84,10 @@ func (h *Host) openRoutes(ctx context.Context, opened func() error) error {
 	}
 	var errs []error
 	for _, r := range h.routes {
-		errs = append(errs, r.listen(ctx))
+		errs = append(errs, r.Listen(ctx))
 	}
 	if err := config.Join(errs...); err != nil {
 		return err
 	}
 	return opened()
-}
-
-// startLater starts the route in a goroutine when its plugins are up, unless the route is drained first. late is why the route
-// can't start yet.
-func (r *route) startLater(late error) {
-	r.setNotReady(late)
-	r.work.Go(func() {
-		var err error
-		for late := late; late != nil && err == nil; {
-			late, err = prepare(r.dials, r.currentCodecs(), r.config)
-			r.setNotReady(late)
-		}
-		switch {
-		case r.dials.Err() != nil:
-		case err != nil:
-			r.log.Error("the route is down", "error", err)
-			r.setNotReady(err)
-			r.drain()
-		default:
-			r.start()
-		}
-	})
-}
-
-// setNotReady sets the reason that status shows for why the route does not relay; nil: the route relays.
-func (r *route) setNotReady(why error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.notReady = ""
-	if why != nil {
-		r.notReady = why.Error()
-	}
 }

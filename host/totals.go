@@ -10,6 +10,7 @@ import (
 
 	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/relay"
+	"github.com/framehost/framehost/host/route"
 )
 
 // totals are the summed counts of routes.
@@ -19,16 +20,11 @@ type totals struct {
 	all               relay.FlowStats  // of both directions of sessions, and of hubs
 }
 
-// add adds the counts of l, once, if all routes with that ledger have stopped.
-func (t *totals) add(l *ledger) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.routes) > 0 || l.added {
-		return
+// addFinal adds the counts of all routes with the name of r, once, if all of them have stopped.
+func (t *totals) addFinal(r *route.Route) {
+	if s, ok := r.FinalStatus(); ok {
+		t.addStatus(&s)
 	}
-	l.added = true
-	t.addStatus(&control.RouteStatus{Accepted: l.accepted, Refused: l.refused, Closed: l.closed,
-		ToUpstream: l.done.ToUpstream, ToDownstream: l.done.ToDownstream})
 }
 
 // addStatus adds the counts of a route.
@@ -56,7 +52,7 @@ func (h *Host) totals() (t totals) {
 	t.closed = maps.Clone(h.past.closed)
 	h.mu.Unlock()
 	for _, r := range routes {
-		s := r.status()
+		s := r.Status()
 		t.addStatus(&s)
 	}
 	for _, s := range removed(routes, retired) {
@@ -65,17 +61,17 @@ func (h *Host) totals() (t totals) {
 	return t
 }
 
-// removed returns the status of the retired routes whose ledger no route in routes has: those that a reload removed and whose
-// sessions go on. It returns one status for each ledger, that of the last such route.
-func removed(routes, retired []*route) (all []control.RouteStatus) {
-	seen := map[*ledger]bool{}
+// removed returns the status of the retired routes whose name no route in routes has: those that a reload removed and whose
+// sessions go on. It returns one status for each name, that of the last such route.
+func removed(routes, retired []*route.Route) (all []control.RouteStatus) {
+	seen := map[string]bool{}
 	for _, r := range routes {
-		seen[r.ledger] = true
+		seen[r.Config().Name] = true
 	}
 	for _, r := range slices.Backward(retired) {
-		if !seen[r.ledger] {
-			seen[r.ledger] = true
-			s := r.status()
+		if !seen[r.Config().Name] {
+			seen[r.Config().Name] = true
+			s := r.Status()
 			s.Removed = true
 			all = append(all, s)
 		}

@@ -100,5 +100,5 @@ func query(ctx context.Context, path, method, what string, into any) error {
 	return nil
 }
 
-// queryPatience is how long a query waits for an answer from a running framehost.
+// QueryPatience is how long a query waits for an answer from a running framehost.
 const QueryPatience = 2 * time.Second

@@ -1,14 +1,9 @@
-// Package endpoint listens and dials. It provides a [Conn] for each connection over tcp or unix, and a [DatagramConn] for
-// each socket that receives or sends datagrams over udp. The package deals with sockets only; frames, routes and processes
-// belong to other packages.
+// Package endpoint listens and dials. It provides a [Conn] for each connection over tcp or unix. The package deals with sockets
+// for streams only; datagrams, frames, routes and processes belong to other packages.
 //
 //	Listen --> Listener.Accept --+                         +--> Read, Peek
 //	                             +--> Conn (per peer) -----+
 //	Dial, Redialer.Next ---------+                         +--> Write, CloseWrite, Reset, Close
-//
-//	ListenDatagram --+                                     +--> ReadBatch --> Flows: a Flow for each peer
-//	                 +--> DatagramConn (per port) ---------+
-//	DialDatagram ----+                                     +--> WriteBatch
 //
 // # Reading without holding memory
 //
@@ -53,20 +48,13 @@
 //
 // An [Admission] accepts or refuses each connection, by its IP address and by the number of live connections. A refused
 // connection is reset at once, not left in the backlog, and ListenOptions.Refused is called with the reason.
-//
-// # Datagrams
-//
-// A [DatagramConn] sends and receives unicast, broadcast and multicast through one socket. It uses the interfaces that were
-// chosen and follows them as they come and go ([WatchInterfaces]). It receives and sends datagrams in batches, and never
-// returns a truncated datagram. [Origins] recognizes datagrams that this process sent itself. [Flows] groups the datagrams
-// of each peer into a conversation.
 package endpoint
 
 import "fmt"
 
 // An Address is where an endpoint listens or dials.
 type Address struct {
-	Network string // "tcp" or "unix"; "udp" only for Probe and for messages about a DatagramConn
+	Network string // "tcp" or "unix"; "udp" only for Probe and for messages
 	Address string // tcp, udp: HOST:PORT as in package net, HOST may be empty to listen; unix: the path of the socket
 }
 

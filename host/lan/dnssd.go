@@ -8,8 +8,8 @@ import (
 
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/discovery/dnssd"
-	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/loglimit"
+	"github.com/framehost/framehost/host/netif"
 )
 
 // A dnssdResponder announces by DNS-SD for all routes, from the first route that needs it until the host ends.
@@ -20,7 +20,7 @@ type dnssdResponder struct {
 	ended    chan struct{}
 }
 
-func openDNSSD(d config.Discovery, interfaces *endpoint.Interfaces, log hclog.Logger) *dnssdResponder {
+func openDNSSD(d config.Discovery, interfaces *netif.Interfaces, log hclog.Logger) *dnssdResponder {
 	var failures, ignored loglimit.Limiter
 	r := &dnssdResponder{
 		Responder: dnssd.NewResponder(dnssd.Options{
@@ -38,7 +38,7 @@ func openDNSSD(d config.Discovery, interfaces *endpoint.Interfaces, log hclog.Lo
 		defer close(r.ended)
 		r.Run(life)
 	}()
-	r.unfollow = interfaces.Follow(func(all []endpoint.Interface) { r.SetInterfaces(dnssdInterfaces(all)) })
+	r.unfollow = interfaces.Follow(func(all []netif.Interface) { r.SetInterfaces(dnssdInterfaces(all)) })
 	return r
 }
 
@@ -49,7 +49,7 @@ func (r *dnssdResponder) close() {
 	<-r.ended
 }
 
-func dnssdInterfaces(all []endpoint.Interface) []dnssd.Interface {
+func dnssdInterfaces(all []netif.Interface) []dnssd.Interface {
 	out := make([]dnssd.Interface, len(all))
 	for i, n := range all {
 		out[i] = dnssd.Interface{Name: n.Name, Index: n.Index, Up: n.Up, Loopback: n.Loopback, Multicast: n.Multicast}

@@ -19,7 +19,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/discovery"
-	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/netif"
 )
 
 // repeatPause is how long the same failure of discovery is not logged again.
@@ -29,7 +29,7 @@ const repeatPause = time.Minute
 // so may be called on nil.
 type LAN struct {
 	settings   config.Discovery
-	interfaces *endpoint.Interfaces
+	interfaces *netif.Interfaces
 	socket     *discovery.UDP
 	station    *discovery.Station
 	log        hclog.Logger
@@ -50,7 +50,7 @@ func Uses(c *config.Config) bool {
 }
 
 // Open opens the discovery socket and reads the key, as c configures both. interfaces must be followed until Close.
-func Open(ctx context.Context, c *config.Config, interfaces *endpoint.Interfaces, log hclog.Logger) (*LAN, error) {
+func Open(ctx context.Context, c *config.Config, interfaces *netif.Interfaces, log hclog.Logger) (*LAN, error) {
 	key, err := discoveryKey(c)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func Open(ctx context.Context, c *config.Config, interfaces *endpoint.Interfaces
 	if err != nil {
 		return nil, errors.Join(config.Errors{c.Where("discovery").Error(err.Error(), "")}, socket.Close())
 	}
-	l.unfollow = interfaces.Follow(func([]endpoint.Interface) { socket.Refresh() })
+	l.unfollow = interfaces.Follow(func([]netif.Interface) { socket.Refresh() })
 	life, end := context.WithCancel(context.Background())
 	l.end = end
 	go func() {

@@ -1,0 +1,184 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
+	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/relay"
+)
+
+// acceptFrom serves each connection that l accepts, until l is closed.
+func (r *Route) acceptFrom(l *endpoint.Listener, serve func(*endpoint.Conn)) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		r.accepted++
+		r.mu.Unlock()
+		r.work.Go(func() { serve(conn) })
+	}
+}
+
+// serve chooses the codec of a connection, dials the upstream and relays.
+func (r *Route) serve(downstream *endpoint.Conn) {
+	id := r.shared.sessions.Add(1)
+	log := r.log.With("session", id, "downstream", addressOf(downstream))
+	codec, err := r.chooser.choose(r.pairing, downstream)
+	if err != nil {
+		_ = downstream.Reset()
+		r.recordNotStarted(log, reasonFor(r.pairing, err), err)
+		return
+	}
+	upstream, err := r.dial(r.pairing, &r.config.To)
+	if err != nil {
+		_ = downstream.Reset()
+		reason := relay.ConnectFailed
+		if r.pairing.Err() != nil {
+			reason = reasonFor(r.pairing, err)
+		}
+		r.recordNotStarted(log, reason, err)
+		return
+	}
+	r.relay(id, downstream, upstream, codec)
+}
+
+// reasonFor returns the reason for which a session failed: the cause of ctx if ctx has ended, otherwise that of err.
+func reasonFor(ctx context.Context, err error) relay.Reason {
+	reason := reasonOf(err)
+	if ctx.Err() != nil {
+		errors.As(context.Cause(ctx), &reason)
+	}
+	return reason
+}
+
+// recordNotStarted logs and counts a connection that did not become a session.
+func (r *Route) recordNotStarted(log hclog.Logger, reason relay.Reason, err error) {
+	log.Warn("no session", "reason", string(reason), "error", err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed[string(reason)]++
+}
+
+// relay runs a session between two connections. It owns both.
+func (r *Route) relay(id uint64, downstream, upstream *endpoint.Conn, codec string) {
+	s, err := r.newSession(r.ctx, id, downstream, upstream, codec)
+	if err != nil {
+		_ = downstream.Reset()
+		_ = upstream.Reset()
+		r.recordNotStarted(r.log.With("session", id), relay.CodecFailed, err)
+		return
+	}
+	r.join(id, s)
+	result := s.run()
+	for _, side := range s.links {
+		side.wait()
+	}
+	r.leave(id, result)
+}
+
+// join adds a session to the live ones, and drains or cuts it if the route is draining or cutting.
+func (r *Route) join(id uint64, s liveSession) {
+	r.mu.Lock()
+	r.live[id] = s
+	draining, cutting := r.draining, r.cutting
+	r.mu.Unlock()
+	if draining {
+		s.Drain()
+	}
+	if cutting {
+		s.Cut()
+	}
+}
+
+// leave removes a session that has ended from the live ones, and adds its counts to those of the ledger.
+func (r *Route) leave(id uint64, result relay.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	one := r.live[id].status()
+	delete(r.live, id)
+	r.closed[string(result.Reason)]++
+	r.drained(&control.DrainedSession{
+		ID: id, Downstream: one.Downstream, Upstream: one.Upstream, Age: result.Stats.Age, Reason: string(result.Reason),
+		FramesNotDelivered: result.Stats.ToUpstream.FramesNotDelivered + result.Stats.ToDownstream.FramesNotDelivered,
+		BytesNotDelivered:  result.Stats.ToUpstream.BytesNotDelivered + result.Stats.ToDownstream.BytesNotDelivered,
+	})
+	r.done.ToUpstream.Add(&result.Stats.ToUpstream)
+	r.done.ToDownstream.Add(&result.Stats.ToDownstream)
+}
+
+// pairDials keeps one session between two dialed connections: when the session ends, pairDials dials both again. If an
+// earlier configuration of the route still has a pair, pairDials waits for the end of that pair first.
+func (r *Route) pairDials() {
+	select {
+	case r.pair <- struct{}{}:
+	case <-r.dials.Done():
+		return
+	}
+	defer func() { <-r.pair }()
+	from, to := r.redialer(&r.config.From), r.redialer(&r.config.To)
+	for {
+		downstream, err := from.Next(r.dials)
+		if err != nil {
+			return
+		}
+		upstream, err := to.Next(r.dials)
+		if err != nil {
+			_ = downstream.Close()
+			return
+		}
+		r.relay(r.shared.sessions.Add(1), downstream, upstream, r.config.From.Codec)
+		if r.dials.Err() != nil {
+			return
+		}
+	}
+}
+
+func (r *Route) redialer(e *config.Endpoint) *endpoint.Redialer {
+	return &endpoint.Redialer{
+		Dial: func(ctx context.Context) (*endpoint.Conn, error) { return r.dial(ctx, e) },
+		Min:  e.Reconnect.Min, Max: e.Reconnect.Max,
+		Failed: func(err error, wait time.Duration) {
+			r.log.Warn("connecting failed", "reason", string(relay.ConnectFailed), "error", err, "again_in", wait)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.closed[string(relay.ConnectFailed)]++
+		},
+	}
+}
+
+func (r *Route) dial(ctx context.Context, e *config.Endpoint) (*endpoint.Conn, error) {
+	if e.Dial.Scheme == "discover" {
+		return r.dialService(ctx, e)
+	}
+	return endpoint.Dial(ctx, addressOfEndpoint(e.Dial), endpoint.DialOptions{Timeout: r.config.Timeouts.Connect, Keepalive: r.keepalive()})
+}
+
+// dialService connects to the service of e, at the first of its addresses that answers. The wait for an address and all attempts
+// together may take timeouts.connect: an address that does not answer may use up all of it, but then the next call tries another
+// one.
+func (r *Route) dialService(ctx context.Context, e *config.Endpoint) (conn *endpoint.Conn, err error) {
+	if limit := r.config.Timeouts.Connect; limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
+		defer cancel()
+	}
+	err = r.presence.Find(ctx, e.Dial.Service, func(at netip.AddrPort) (err error) {
+		address := endpoint.Address{Network: "tcp", Address: at.String()}
+		conn, err = endpoint.Dial(ctx, address, endpoint.DialOptions{Keepalive: r.keepalive()})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", e.Dial, err)
+	}
+	return conn, nil
+}

@@ -1,0 +1,139 @@
+package route
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/framehost/framehost/codecs/codeccall"
+	"github.com/framehost/framehost/host/config"
+	"github.com/framehost/framehost/host/control"
+	"github.com/framehost/framehost/host/endpoint"
+	"github.com/framehost/framehost/host/relay"
+)
+
+// A session is one live pairing of two connections on a route.
+type session struct {
+	*relay.Session
+	id                   uint64
+	downstream, upstream string // addresses
+	codecs               [2]string
+	links                [2]*link
+	log                  hclog.Logger
+	reports              *reporter
+	ctx                  context.Context
+	cutOff               context.CancelCauseFunc
+}
+
+// newSession pairs two connections. On error, the caller still owns them.
+func (r *Route) newSession(ctx context.Context, id uint64, downstream, upstream *endpoint.Conn, downstreamCodec string) (*session, error) {
+	s := &session{
+		id: id, downstream: addressOf(downstream), upstream: addressOf(upstream),
+		codecs: [2]string{downstreamCodec, r.config.To.Codec},
+		links:  [2]*link{newLink(downstream), newLink(upstream)},
+	}
+	s.log = r.log.With("session", id, "downstream", s.downstream)
+	s.reports = r.sessionReporter(s.log, id, s.downstream, s.upstream, s.codecs)
+	from, err := r.side(ctx, s, "downstream", s.links[0], &r.config.From, downstreamCodec)
+	if err != nil {
+		return nil, err
+	}
+	to, err := r.side(ctx, s, "upstream", s.links[1], &r.config.To, r.config.To.Codec)
+	if err != nil {
+		return nil, err
+	}
+	s.Session, err = relay.New(relay.Config{
+		Downstream: from, Upstream: to,
+		Timeouts:    r.timeouts(),
+		OnViolation: relay.OnViolation(r.config.OnViolation),
+		Memory:      r.memory, Peer: ipOf(downstream), Classify: reasonOf,
+		Violation:  s.reports.violation,
+		Quarantine: r.quarantines(id), WireBytes: r.shared.WireBytes,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.ctx, s.cutOff = context.WithCancelCause(ctx)
+	return s, nil
+}
+
+// abort ends the session at once.
+func (s *session) abort() { s.cutOff(relay.DrainTimeout) }
+
+// side returns the side of s for endpoint e. name is "downstream" or "upstream", for the log lines of the codec.
+func (r *Route) side(ctx context.Context, s *session, name string, l *link, e *config.Endpoint, codec string) (
+	relay.Side, error) {
+	side := relay.Side{Link: l, Use: relay.Use(e.Direction), Shutdown: e.Shutdown}
+	if codec == config.NoCodec {
+		return side, nil
+	}
+	var err error
+	side.Codec, err = r.tappedCodec(ctx, s.log.With("from", name), codec)
+	return side, err
+}
+
+func (r *Route) timeouts() relay.Timeouts {
+	t := &r.config.Timeouts
+	return relay.Timeouts{Idle: t.Idle, Frame: t.Frame, Write: t.Write, HalfClose: t.HalfClose}
+}
+
+// tappedCodec returns the route's codec of that name. If log.payload_bytes is set and log writes level trace, the codec logs
+// the payloads that it decodes.
+func (r *Route) tappedCodec(ctx context.Context, log hclog.Logger, name string) (codeccall.Codec, error) {
+	codec, err := r.codec(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("codec %s: %w", name, err)
+	}
+	if n := r.shared.PayloadBytes; n > 0 && log.IsTrace() {
+		return tapped{Codec: codec, log: log.With("codec", name), bytes: n}, nil
+	}
+	return codec, nil
+}
+
+// codec returns the route's codec of that name, which was configured when the route started.
+func (r *Route) codec(ctx context.Context, name string) (codeccall.Codec, error) {
+	codecs := r.Codecs()
+	return codecs.Codec(ctx, name, r.config.MaxFrame(codecs.Find(name)))
+}
+
+// Run relays until the session is over, and logs how it ended.
+func (s *session) run() relay.Result {
+	ctx := s.ctx
+	defer s.cutOff(nil)
+	s.log.Debug("session begins", "upstream", s.upstream, "downstream_codec", s.codecs[0], "upstream_codec", s.codecs[1])
+	result := s.Run(ctx)
+	if result.Reason == relay.CodecFailed && ctx.Err() != nil { // the codec's process was ended with the session
+		result.Reason, result.Err = reasonFor(ctx, nil), nil
+	}
+	s.reports.sessionEnded(s.upstream, &result)
+	return result
+}
+
+func (s *session) status() control.SessionStatus {
+	stats := s.Stats()
+	return control.SessionStatus{
+		ID: s.id, Downstream: s.downstream, Upstream: s.upstream, DownstreamCodec: s.codecs[0], UpstreamCodec: s.codecs[1],
+		Age: stats.Age, ToUpstream: stats.ToUpstream, ToDownstream: stats.ToDownstream,
+	}
+}
+
+// ipOf returns the IP address of the peer; "" for Unix sockets.
+func ipOf(c *endpoint.Conn) string {
+	if ip := c.RemoteIP(); ip.IsValid() {
+		return ip.String()
+	}
+	return ""
+}
+
+// addressOf returns the address of the peer; "unix" for a Unix socket without a name, as a peer that dialed usually has.
+func addressOf(c *endpoint.Conn) string {
+	address := c.RemoteAddr()
+	if address.Network() == "unix" {
+		if name := address.String(); name != "" && name != "@" {
+			return "unix://" + name
+		}
+		return "unix"
+	}
+	return address.String()
+}
