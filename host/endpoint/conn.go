@@ -159,3 +159,7 @@ func (c *Conn) LocalAddr() net.Addr { return c.socket.LocalAddr() }
 // RemoteIP returns the peer's IP address for comparison with CIDR ranges: without a zone, and as IPv4 if the socket shows it
 // as an IPv4-mapped IPv6 address. RemoteIP returns the zero Addr for Unix sockets.
 func (c *Conn) RemoteIP() netip.Addr { return c.remoteIP }
+
+// NetConn returns the net.Conn of c, for callers that need one, such as an HTTP server. From then on the caller uses and
+// closes only the net.Conn. If an Admission counted c, NetConn must not be used: closing the net.Conn does not uncount c.
+func (c *Conn) NetConn() net.Conn { return c.socket }

@@ -2,7 +2,24 @@
 
 package endpoint
 
-import "golang.org/x/sys/unix"
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const errConnectionRefused = syscall.ECONNREFUSED
+
+// kindOf returns ErrReset, ErrPeerLost or nil. shutdown(2) fails with ENOTCONN after a reset.
+func kindOf(errno syscall.Errno) error {
+	switch errno {
+	case syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, syscall.ENOTCONN:
+		return ErrReset
+	case syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETUNREACH, syscall.ENETDOWN:
+		return ErrPeerLost
+	}
+	return nil
+}
 
 // reserve is how many descriptors are kept free for listeners, plugin processes, logs and so on.
 const reserve = 128
@@ -31,4 +48,16 @@ func connectionsAllowed(want, perConnection int, descriptors uint64) (effective 
 		return want, false
 	}
 	return int(allowed), want > 0
+}
+
+// stopListening makes the system refuse connections to s from now on. Close alone does not: a child process holds a copy of
+// every descriptor between fork and exec, and the copy goes on listening until then.
+func stopListening(s listenSocket) {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return // closed
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.Shutdown(int(fd), unix.SHUT_RDWR) // may fail with ENOTCONN except on Linux; there only Close ends listening
+	})
 }

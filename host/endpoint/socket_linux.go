@@ -2,10 +2,58 @@ package endpoint
 
 import (
 	"io"
+	"math"
 	"net"
+	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+const tcpClose = 7 // TCP_CLOSE of include/net/tcp_states.h
+
+// unacknowledged returns how many bytes were written but not acknowledged.
+func unacknowledged(fd int) (int, error) {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0, os.NewSyscallError("ioctl SIOCOUTQ", err)
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	// The count of a connection that was reset never reaches 0.
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0, os.NewSyscallError("getsockopt TCP_INFO", err)
+	}
+	if info.State == tcpClose {
+		return 0, ErrReset
+	}
+	return n, nil
+}
+
+// isLost reports whether the system has an error for the connection, and leaves the error pending.
+func isLost(fd uintptr) bool {
+	fds := []unix.PollFd{{Fd: int32(fd)}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0 && fds[0].Revents&unix.POLLERR != 0
+}
+
+func readable(fd uintptr) (int, error) {
+	n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+	return n, os.NewSyscallError("ioctl SIOCINQ", err)
+}
+
+func setUserTimeout(c *net.TCPConn, t time.Duration) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	ms := int(min(t.Milliseconds(), math.MaxInt32))
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms)
+	})
+}
 
 // States of a TCP connection in which the peer has ended its direction, from include/net/tcp_states.h.
 const (
