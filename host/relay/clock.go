@@ -99,27 +99,14 @@ func (d *deadline) again(wait time.Duration) {
 func (s *Session) checkTimeouts() (wait time.Duration, ok bool) {
 	d := deadline{now: s.clock.now()}
 	limits := &s.config.Timeouts
-	for i := range s.lives {
-		if reason, direction := s.lives[i].timedOut(limits, &d); reason != "" {
+	quietSince := int64(1)
+	for _, f := range s.flows {
+		sends, active := f.from.inputEnded.Load() == 0, f.active()
+		if reason, direction := f.to.timedOut(limits, &d, sends, active); reason != "" {
 			s.end(reason, nil, direction)
 			return 0, false
 		}
-	}
-	quietSince := int64(1)
-	for i, f := range s.flows {
-		opposite := s.flows[1-i]
-		halfClosed := opposite.from.inputEnded.Load()
-		if f.from.inputEnded.Load() != 0 {
-			halfClosed = 0
-		}
-		if halfClosed != 0 {
-			halfClosed = max(halfClosed, f.active())
-		}
-		if d.due(limits.HalfClose, halfClosed) {
-			s.end(HalfCloseTimeout, nil, f.direction)
-			return 0, false
-		}
-		quietSince = max(quietSince, f.active())
+		quietSince = max(quietSince, active)
 	}
 	if d.due(limits.Idle, quietSince) {
 		s.end(IdleTimeout, nil, Neither)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codecstream"
@@ -60,14 +59,7 @@ func newFlow(s *Session, d Direction, sender, receiver *Side, from, to *life) *f
 
 // openAccount opens the memory account of the direction.
 func (f *flow) openAccount() {
-	a := f.session.config.Memory.open(f.session.config.Peer, directionMemory)
-	if a != nil {
-		a.progress = func() (time.Time, int64) {
-			last := f.session.clock.origin.Add(time.Duration(f.active()))
-			return last, f.counts.bytesRead.Load() + f.counts.bytesWritten.Load()
-		}
-		a.end = func(err error) { f.session.end(MemoryShort, err, f.direction) }
-	}
+	a := f.from.openAccount(f.session.config.Memory, f.session.config.Peer, f.active)
 	f.account, f.inbox.account = a, a
 }
 

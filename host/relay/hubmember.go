@@ -50,8 +50,6 @@ type Member struct {
 	account *memoryAccount
 	// endless means that no violation ends the member, because it has no connection that could be closed.
 	endless bool
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
 
 	// The hub's mu guards these.
 	passing          bool // the member is passing on what it received
@@ -64,10 +62,7 @@ type Member struct {
 	drainsFor  Reason      // the reason passed to Drain; set before drainSince
 
 	outcome
-
-	drainMu  sync.Mutex
-	draining Reason
-	linger   *time.Timer
+	draining atomic.Pointer[Reason] // of the drain or end that is under way; nil: none is
 }
 
 // A transport moves a member's bytes. After cut, no call waits for long.
@@ -117,7 +112,7 @@ func (h *Hub) newMember(config MemberConfig, outbox *receiver) (*Member, error) 
 		m.member.Store(m)
 	}
 	m.clock.begin(m.checkTimeouts)
-	m.ctx, m.cancel = context.WithCancelCause(context.Background())
+	m.outcome.open()
 	return m, nil
 }
 
@@ -151,7 +146,6 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 	}
 	m.end(m.finalReason(), nil, Neither)
 	m.transport.close()
-	m.stopLinger()
 	r := MemberResult{Stats: m.Stats()}
 	r.Reason, r.Direction, r.Err = m.decided()
 	r.Stats.DroppedFrames -= before.DroppedFrames
@@ -164,16 +158,13 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 
 // openAccount opens the memory account for the bytes that the member receives.
 func (m *Member) openAccount() {
-	a := m.hub.memory.open(m.config.Peer, directionMemory)
-	if a != nil && !m.endless {
-		a.progress = func() (time.Time, int64) {
-			return m.clock.origin.Add(time.Duration(m.active())), m.counts.bytesRead.Load() + m.counts.bytesWritten.Load()
-		}
-		a.end = func(err error) { m.end(MemoryShort, err, FromMember) }
+	if m.endless {
+		m.account = m.hub.memory.open(m.config.Peer, directionMemory)
+	} else {
+		m.account = m.life.openAccount(m.hub.memory, m.config.Peer, m.active)
 	}
-	m.account = a
 	if m.echoFilter != nil {
-		m.echoFilter.account = a
+		m.echoFilter.account = m.account
 	}
 }
 
@@ -210,53 +201,20 @@ func (m *Member) GiveWay() {
 	m.end(Refused, errors.New("relay: to member: half-closed and idle, closed to make room for another connection"), ToMember)
 }
 
-func (m *Member) drainFor(reason Reason) {
-	m.drainMu.Lock()
-	defer m.drainMu.Unlock()
-	if m.draining == "" {
-		m.draining = reason
-	}
-}
+func (m *Member) drainFor(reason Reason) { m.draining.CompareAndSwap(nil, &reason) }
 
-func (m *Member) drained() bool {
-	m.drainMu.Lock()
-	defer m.drainMu.Unlock()
-	return m.draining != ""
-}
+func (m *Member) drained() bool { return m.draining.Load() != nil }
 
 // finalReason returns the reason of a member that no error or timeout has ended: that of its drain or end, or else Fin.
 func (m *Member) finalReason() Reason {
-	m.drainMu.Lock()
-	defer m.drainMu.Unlock()
-	if m.draining != "" {
-		return m.draining
+	if reason := m.draining.Load(); reason != nil {
+		return *reason
 	}
 	return Fin
 }
 
-// lingerOn ends the member after lingerTime, so that the peer has time to end too. It is called after everything was written.
-func (m *Member) lingerOn() {
-	m.drainMu.Lock()
-	defer m.drainMu.Unlock()
-	if !m.over() {
-		m.linger = time.AfterFunc(lingerTime, func() { m.end(m.finalReason(), nil, Neither) })
-	}
-}
-
-func (m *Member) stopLinger() {
-	m.drainMu.Lock()
-	defer m.drainMu.Unlock()
-	if m.linger != nil {
-		m.linger.Stop()
-	}
-}
-
-// lingers reports whether the member waits only for its peer to end.
-func (m *Member) lingers() bool {
-	m.drainMu.Lock()
-	defer m.drainMu.Unlock()
-	return m.linger != nil
-}
+// lingers reports whether the member waits only for its peer to end, which it does for lingerTime.
+func (m *Member) lingers() bool { return m.drained() && m.wroteAll.Load() != 0 }
 
 // end sets the member's result and cuts its transport. It does nothing if the result is already set. end wakes blocked calls, and
 // does not wait.
@@ -265,7 +223,6 @@ func (m *Member) end(reason Reason, err error, direction Direction) {
 		return
 	}
 	m.announce()
-	m.cancel(reason)
 	if reason == DrainTimeout && !m.ofOutbox {
 		m.queue.cut()
 	}
@@ -276,16 +233,12 @@ func (m *Member) end(reason Reason, err error, direction Direction) {
 // checkTimeouts ends the member if a timeout is due. The clock calls it.
 func (m *Member) checkTimeouts() (wait time.Duration, ok bool) {
 	d := deadline{now: m.clock.now()}
-	halfClosed := m.inputEnded.Load()
-	if halfClosed != 0 {
-		halfClosed = max(halfClosed, m.active())
-	}
-	reason, direction := m.timedOut(&m.limits, &d)
+	reason, direction := m.timedOut(&m.limits, &d, true, m.active())
 	switch {
 	case reason != "":
 		m.end(reason, nil, direction)
-	case d.due(m.limits.HalfClose, halfClosed):
-		m.end(HalfCloseTimeout, nil, ToMember)
+	case m.lingers() && d.due(lingerTime, m.wroteAll.Load()):
+		m.end(m.finalReason(), nil, Neither)
 	case d.due(m.limits.Idle, max(1, m.active())):
 		m.end(IdleTimeout, nil, Neither)
 	default:

@@ -37,7 +37,7 @@ func (p *streamTransport) transmit() {
 	case p.inputEnded.Load() != 0:
 		p.end(p.finalReason(), nil, Neither) // wakes the reader if it watches the connection
 	case p.drained():
-		p.lingerOn()
+		p.clock.wake() // the member lingers
 	}
 }
 

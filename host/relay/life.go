@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // A life keeps the state of one link: when it was last read and written, which of its directions have ended, and how it fails. A
@@ -48,6 +49,19 @@ func (l *life) begin(link Link, owner lifeOwner, clock *clock, classify func(err
 	if l.classify == nil {
 		l.classify = func(error) Reason { return IOError }
 	}
+}
+
+// openAccount opens an account for the bytes that are read from the peer, whose address is given without a port. active returns when
+// these bytes, or what was made of them, last moved. openAccount returns nil if m is nil.
+func (l *life) openAccount(m *Memory, address string, active func() int64) *memoryAccount {
+	a := m.open(address, directionMemory)
+	if a != nil {
+		a.progress = func() (time.Time, int64) {
+			return l.clock.origin.Add(time.Duration(active())), l.from.counts.bytesRead.Load() + l.from.counts.bytesWritten.Load()
+		}
+		a.end = func(err error) { l.owner.end(MemoryShort, err, l.from.direction) }
+	}
+	return a
 }
 
 // shutUnused ends the direction of the link that use excludes. It ignores errors: a broken link fails again later.
@@ -134,13 +148,23 @@ func (l *life) closeWrite() error {
 	return nil
 }
 
-// timedOut returns the reason and direction of a timeout of the link that is due; "": no timeout is due.
-func (l *life) timedOut(limits *Timeouts, d *deadline) (reason Reason, direction Direction) {
+// timedOut returns the reason and direction of a timeout of the link that is due; "": no timeout is due. sends says whether the owner
+// may still send to the peer, and active when bytes for the peer last moved.
+func (l *life) timedOut(limits *Timeouts, d *deadline, sends bool, active int64) (reason Reason, direction Direction) {
+	halfClosed := l.inputEnded.Load()
+	switch {
+	case !sends:
+		halfClosed = 0
+	case halfClosed != 0:
+		halfClosed = max(halfClosed, active)
+	}
 	switch {
 	case d.due(limits.Frame, l.frameSince.Load()):
 		return FrameTimeout, l.from.direction
 	case d.due(limits.Write, l.writeSince.Load()):
 		return WriteTimeout, l.to.direction
+	case d.due(limits.HalfClose, halfClosed):
+		return HalfCloseTimeout, l.to.direction
 	default:
 		return "", Neither
 	}

@@ -1,12 +1,15 @@
 package relay
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 )
 
 // An outcome says how a session, or a member of a hub, ended. It is decided once.
 type outcome struct {
+	ctx       context.Context // ends when the outcome is announced; its cause is the reason
+	cancel    context.CancelCauseFunc
 	announced atomic.Bool
 
 	mu        sync.Mutex
@@ -14,6 +17,9 @@ type outcome struct {
 	err       error
 	direction Direction
 }
+
+// open makes the context.
+func (o *outcome) open() { o.ctx, o.cancel = context.WithCancelCause(context.Background()) }
 
 // decide sets the outcome if it is not set, and reports whether it did so. The caller then calls announce.
 func (o *outcome) decide(reason Reason, err error, direction Direction) bool {
@@ -26,8 +32,12 @@ func (o *outcome) decide(reason Reason, err error, direction Direction) bool {
 	return true
 }
 
-// announce makes over return true.
-func (o *outcome) announce() { o.announced.Store(true) }
+// announce makes over return true, and ends the context.
+func (o *outcome) announce() {
+	o.announced.Store(true)
+	reason, _, _ := o.decided()
+	o.cancel(reason)
+}
 
 // over reports whether the outcome was announced.
 func (o *outcome) over() bool { return o.announced.Load() }

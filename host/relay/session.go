@@ -14,10 +14,8 @@ type Session struct {
 	config Config
 	keeper keeper
 	clock  clock
-	lives  [2]life  // of the downstream link, and of the upstream one
-	flows  [2]*flow // to upstream, to downstream
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	lives  [2]life      // of the downstream link, and of the upstream one
+	flows  [2]*flow     // to upstream, to downstream
 	undone atomic.Int32 // flows that have not finished
 
 	draining    atomic.Bool
@@ -43,7 +41,7 @@ func New(config Config) (*Session, error) {
 	}
 	s := &Session{config: config, keeper: newKeeper(config.OnViolation, config.Violation, config.Quarantine, config.WireBytes)}
 	s.clock.begin(s.checkTimeouts)
-	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.outcome.open()
 	down, up := &s.lives[0], &s.lives[1]
 	s.flows[0] = newFlow(s, ToUpstream, &s.config.Downstream, &s.config.Upstream, down, up)
 	s.flows[1] = newFlow(s, ToDownstream, &s.config.Upstream, &s.config.Downstream, up, down)
@@ -116,7 +114,6 @@ func (s *Session) end(reason Reason, err error, direction Direction) {
 		}
 	}
 	s.announce()
-	s.cancel(reason)
 	for _, f := range s.flows {
 		f.to.shut(f.complete() && reason != DrainTimeout)
 	}
