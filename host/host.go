@@ -43,7 +43,7 @@
 //   - Unicast from a host to itself, which counts as one route sending to another on purpose; and broadcasts whose source
 //     is translated (NAT) on the way back.
 //
-// # Rooms
+// # Packages
 //
 // Package host turns a configuration ([config.Config]) into routes ([route.Route]), replaces routes at a reload, drains them, and
 // reports on them. The work is done in the packages below it: plugins starts the plugins and configures codecs, route opens sockets

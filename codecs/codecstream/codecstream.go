@@ -5,15 +5,15 @@
 //
 //   - It shows bytes that no frame has consumed again, with the state of the last result and the number of bytes already
 //     searched (Examined).
-//   - It makes no call for fewer bytes than the codec needs (Need).
-//   - It repeats a call that stopped because room ran out at once, with the room that the codec asked for (RoomNeeded).
+//   - It makes no call for fewer bytes than the codec needs (Need), except at the end of the stream.
+//   - If a call stopped because room ran out, it calls again at once, with the room that the codec asked for (RoomNeeded).
 //   - It drops bytes that belong to a faulty frame as they arrive.
 //
 // A Decoder holds no bytes and allocates no memory for them: a [Source] holds the bytes, and a [Sink] decides where
 // results go and whether decoding goes on after a fault.
 //
-// An [Encoder] passes payloads to the codec until all are taken, gives more room when the codec asks for it, goes on after
-// payloads that were refused, and lets the codec write the end of a stream.
+// An [Encoder] passes payloads to the codec until all are taken, asks the [FrameSink] for more room when the codec needs it,
+// leaves out refused payloads if the FrameSink allows that, and lets the codec write the end of a stream.
 //
 // The maker of a [codeccall.Direction] has already checked the results of its calls. This package trusts them.
 package codecstream

@@ -1,8 +1,8 @@
-// Package control is the control socket of a running framehost: what it can be asked, what it answers, and who may ask.
+// Package control implements the control socket of a running framehost: the requests, the answers, and the check of who may connect.
 //
-// A host serves the socket with [Listen], and answers as a [Host]. The commands `framehost status`, `violations`, `drain` and
-// `check --running` ask with [QueryStatus], [QueryViolations], [RequestDrain] and [QueryRunning]. The types of the answers are
-// here, and the rooms of a host fill them in.
+// A host serves the socket with [Listen] and implements [Host]. The commands `framehost status`, `violations`, `drain` and
+// `check --running` send requests with [QueryStatus], [QueryViolations], [RequestDrain] and [QueryRunning]. This package defines
+// the types of the answers; package host and the packages below it fill them in.
 package control
 
 import (

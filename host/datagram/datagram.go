@@ -1,4 +1,4 @@
-// Package datagram receives and sends datagrams over udp. It provides a [Conn] for each socket.
+// Package datagram receives and sends datagrams over UDP. It provides a [Conn] for each socket.
 //
 //	Listen --+                                +--> ReadBatch --> Flows: a Flow for each peer
 //	         +--> Conn (one for each port) ---+

@@ -15,14 +15,13 @@
 //
 // Read and Write report how a connection ended:
 //
-//	io.EOF         the peer ended its direction
-//	ErrReset       the connection was reset
+//	io.EOF         Read only: the peer ended its direction, or this side called CloseRead
+//	ErrReset       the connection was reset; Write also: the peer has closed the connection
 //	ErrPeerLost    the peer vanished
-//	net.ErrClosed  this side called Close or Reset
+//	net.ErrClosed  this side called Close or Reset; Write also: this side called CloseWrite
 //
 // The Linux kernel reports a reset once, to the first call of either direction; to the other direction it looks like the
-// end of the stream. A Conn shares the error between both directions, so io.EOF always means that the peer ended its
-// direction.
+// end of the stream. A Conn shares the error between both directions, so Read never reports a reset as io.EOF.
 //
 // [Conn.Close] ends a conversation that is complete. [Conn.Reset] shows a TCP peer that the conversation is incomplete:
 //
@@ -46,7 +45,8 @@
 //
 // # Access control
 //
-// An [Admission] accepts or refuses each connection, by its IP address and by the number of live connections. A refused
+// An [Admission] accepts or refuses each connection, by its IP address and by the number of live connections. At a limit, the
+// Admission resets a connection that gives way ([Conn.GiveWay]), if there is one, and accepts the new one. A refused
 // connection is reset at once, not left in the backlog, and ListenOptions.Refused is called with the reason.
 package endpoint
 

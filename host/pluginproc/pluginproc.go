@@ -11,18 +11,19 @@
 //	p.Release(codec)                           // processes drop the codec when nothing uses it any more
 //	err = p.Close()
 //
-// One process makes all calls of a plugin: for all of its configured codecs and all of their directions. Spare processes
-// ([Options].Spares), already up and configured, take over when that process dies. If spares are asked for, there are two more
-// of them for a minute after a call has killed a process: calls that may have caused the death are made in a process of their own.
+// One process of a plugin, the current one, makes the calls of all of its codecs and directions. Only a call that may have killed
+// a process is made in a process of its own. Spare processes ([Options].Spares), already up and configured, stand by to take over
+// when the current process dies. If Spares is not 0, two more stand by for a minute after a call has killed a process.
 //
 // # What a caller may rely on
 //
 // A plugin process holds no session state, so it may die at any instruction. The host then kills everything that the process
 // started and reaps it; a spare takes over, or another process is launched and configured; and each call that was under way is
 // made again. A call takes effect whole or not at all: nothing is lost and nothing is done twice. Directions notice only that a
-// call took longer. A call that no process could answer fails with codeccall.ErrCodecFailed; blame.go says which calls those
-// are. The host pauses before it launches again, longer each time, only while launches fail or processes end before they are
-// of any use.
+// call took longer. A call that repeatedly kills its process, hangs it, or gets an answer that breaks the contract fails with
+// codeccall.ErrCodecFailed; the comment in blame.go has the rules. The host launches the next process at once if the last one had
+// answered a call, was making a call when it died, or was up for ten seconds. Otherwise, and after a failed launch, the host pauses
+// first, longer each time.
 //
 // If no process can be launched, a direction waits without limit: the ctx of its call ends the wait, and [Plugin.Status] says why
 // there is no process.

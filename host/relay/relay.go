@@ -12,14 +12,15 @@
 //
 // # Promises
 //
-// A session delivers all payloads of a stream, each complete, once and in order. If it can't, it resets the receiver's
-// connection. So a clean end means a complete stream.
+// A session delivers all payloads of a stream, each complete, once and in order, except those that OnViolation skips, which it
+// counts. If the session can't deliver a payload for another reason, it resets the receiver's connection. So a clean end means that
+// nothing is missing except what was skipped and counted.
 //
 // When a peer ends its direction, the session decodes, encodes and writes everything that the peer sent. Then it ends that
 // direction, and no other, at the other peer. The opposite direction goes on as long as bytes keep arriving (see
 // Timeouts.HalfClose).
 //
-// After a violation, a reset or an end inside a frame, the session first writes the payloads decoded before it, and then resets
+// After a violation that is not skipped, a reset or an end inside a frame, the session first writes the payloads decoded before it, and then resets
 // the receiver instead of ending its stream. This closes the whole session: bytes that the opposite direction had read and not
 // written are lost. The receiver of the opposite direction is reset too, unless its stream had already ended. So no receiver
 // mistakes a part of a stream for the whole.
@@ -40,8 +41,8 @@
 //
 // # Memory
 //
-// Buffers are charged to a [Memory] that sessions share; its comment states the rules. Each direction has an account in it. A
-// buffer is charged while it holds bytes. Room for the result of a codec call is charged during the call, and the result is
+// Buffers are charged to a [Memory] that sessions share; its comment states the rules. Each direction has an account in the Memory.
+// From start to end, a direction is charged 9 KiB for its small buffers. A larger buffer is charged while it holds bytes. Room for the result of a codec call is charged during the call, and the result is
 // charged until it is written.
 //
 // A direction never waits for its first 64 KiB. While memory is short, a direction reads 16 KiB at a time, so 64 KiB are enough
@@ -49,8 +50,9 @@
 // While other accounts wait, a direction that holds much memory and makes no progress may end its session, with the reason
 // [MemoryShort].
 //
-// Copies in transit to a codec's process are not charged. With gRPC, they are up to 8 MiB for each lane, or one larger call.
-// With shared memory, they last as long as the call, and are the bytes passed in the call that are not in lent memory.
+// Copies in transit to a codec's process are not charged. With gRPC, they are up to 8 MiB for each of the two streams to a process,
+// or one larger call. With shared memory, they last as long as the call, and are the bytes passed in the call that are not in memory
+// which both processes share already ([codeccall.Lender]).
 //
 // # Cost
 //

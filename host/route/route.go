@@ -3,18 +3,19 @@
 //
 // # The life of a route
 //
-// The methods of a route are called in this order. Status, Addresses, Violations, Codecs and Config may be called at any time, from
-// any goroutine.
+// When a host starts, it calls New, Prepare and Listen, and then Start, or StartLater if a plugin is late. Prepare may still be
+// running when the host calls Listen.
 //
-//   - New.
-//   - PlanTakeOver, if a reload puts the route in the place of another one.
-//   - Listen. If it fails, Stop.
-//   - TakeOver, if PlanTakeOver returned true, and before Retire of the other route.
-//   - Prepare, which may wait for plugins, and then Start, or StartLater if a plugin is late. From then on the route relays.
-//   - BeginDrain, any number of times, to end sessions while the route goes on.
-//   - Retire, when a reload removes or replaces the route. Its sessions go on, and Wait returns when the last one has ended.
-//   - End or EndNow, when the host ends.
-//   - Stop, in any case: it returns when nothing of the route runs any more. It may be called at any time, and again.
+// At a reload, the host calls New, PlanTakeOver and Listen of the new routes, then TakeOver of the new routes, Retire of the old
+// ones, and Start of the new ones. A new route that can't listen while an old route does (SharesAddress) listens after Retire
+// instead. If the reload fails, Abandon takes the place of the remaining calls.
+//
+// From Start on, the route relays. BeginDrain returns a [Drain], which ends live sessions; it may be called any number of times,
+// also after Retire. After Retire, sessions go on, and Wait returns when the last one has ended. End or EndNow ends the sessions
+// when the host ends. Every route needs a last call of Stop, which returns when nothing of the route runs any more. Stop may be
+// called at any time, and again.
+//
+// Status, Addresses, Violations, Codecs and Config may be called at any time, from any goroutine.
 package route
 
 import (
