@@ -285,6 +285,8 @@ func (h *Host) close() error {
 	}
 	h.retiring.Wait()
 	h.drains.Wait()
+	h.reloading.Lock() // a reload that is under way returns soon, since life has ended, and opens nothing after this
+	defer h.reloading.Unlock()
 	h.closeLAN()
 	h.shared.Network.Close()
 	if h.control != nil {

@@ -26,7 +26,7 @@ const (
 	// Limits for what a host may keep afterwards. It keeps buffers for later datagrams, as many as it needed at one time.
 	garbageGoroutines = 5
 	garbageHeap       = 8 << 20 // bytes
-	garbageLines      = 100     // log lines, in addition to linesAtOnce for each second
+	garbageLines      = 100     // log lines, in addition to loglimit.Burst for each second
 )
 
 // Indexes of the routes, and of the targets. The route of streams is not a target; discovery has its index in targets.

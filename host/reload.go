@@ -51,10 +51,11 @@ func (h *Host) Reload(ctx context.Context, c *config.Config) error {
 	plan, err := h.plan(ctx, c, codecs, oldRoutes, changes)
 	if err == nil {
 		err = h.commit(ctx, plan, changes)
-	} else if !hadLAN {
-		h.closeLAN()
 	}
 	if plan == nil || !plan.done {
+		if !hadLAN {
+			h.closeLAN()
+		}
 		return errors.Join(err, codecs.Close())
 	}
 	return err
@@ -172,7 +173,7 @@ func (p *plan) takeOver() {
 // abandon stops the routes that were prepared.
 func (p *plan) abandon() {
 	for _, r := range p.starting {
-		r.Abandon()
+		r.Stop()
 	}
 }
 

@@ -57,16 +57,16 @@ func pluginStatus(p *pluginproc.Plugin) control.PluginStatus {
 // fails with [control.ErrNoRoute].
 func (h *Host) Violations(name string) ([]control.ViolationStatus, error) {
 	h.mu.Lock()
-	routes := slices.Clone(h.routes)
+	routes := slices.Concat(h.routes, h.retired)
 	h.mu.Unlock()
-	all, found := []control.ViolationStatus{}, name == ""
-	for _, r := range routes {
-		if name == "" || r.Config().Name == name {
-			found = true
+	all, seen := []control.ViolationStatus{}, map[string]bool{}
+	for _, r := range routes { // routes of one name have the same violations
+		if n := r.Config().Name; !seen[n] && (name == "" || n == name) {
+			seen[n] = true
 			all = append(all, r.Violations()...)
 		}
 	}
-	if !found {
+	if name != "" && !seen[name] {
 		return nil, h.noRoute(name)
 	}
 	slices.SortStableFunc(all, func(a, b control.ViolationStatus) int { return a.Time.Compare(b.Time) })

@@ -50,8 +50,9 @@ type Server struct {
 	done     chan struct{}
 }
 
-// A Host answers what is asked at its control socket. Its methods may be called at the same time.
+// A Host answers the requests at its control socket. Its methods must be safe for concurrent use.
 type Host interface {
+	// Status returns the present state of the host.
 	Status() *Status
 	// Running describes the running configuration.
 	Running() *Running
@@ -175,7 +176,7 @@ func checkDir(dir string) error {
 	return nil
 }
 
-// Close answers requests that have been served, and closes the socket.
+// Close accepts no more requests, waits at most closePatience for the answers to those under way, and closes the socket.
 func (s *Server) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()

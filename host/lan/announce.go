@@ -1,6 +1,7 @@
 package lan
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/framehost/framehost/host/config"
@@ -19,7 +20,7 @@ type announcer struct {
 func (l *LAN) announcer(e *config.Endpoint, bound string) (*announcer, error) {
 	at, err := netip.ParseAddrPort(bound)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("announce: %w", err)
 	}
 	network := discovery.NetworkTCP
 	if e.Datagrams() {

@@ -2,6 +2,7 @@ package lan
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 
 	"github.com/hashicorp/go-hclog"
@@ -12,7 +13,7 @@ import (
 	"github.com/framehost/framehost/host/netif"
 )
 
-// A dnssdResponder announces by DNS-SD for all routes, from the first route that needs it until the host ends.
+// A dnssdResponder announces by DNS-SD for all routes, from the first route that needs it until the LAN is closed.
 type dnssdResponder struct {
 	*dnssd.Responder
 	unfollow func() // stops following the interfaces
@@ -86,7 +87,7 @@ func (l *LAN) dnssdService(e *config.Endpoint, bound netip.AddrPort) (*dnssdServ
 		s.Address = at
 	}
 	if err := s.Check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("announce: %w", err)
 	}
 	return &dnssdService{l.dnssdResponder(), s}, nil
 }

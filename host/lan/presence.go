@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -15,7 +16,8 @@ import (
 )
 
 // A Presence is what one route does on the LAN: it announces the listeners of the route, and finds the services that the route
-// dials. Its methods are safe for concurrent use, and may be called on nil, the Presence of a route that does neither.
+// dials. Its methods are safe for concurrent use. A nil Presence is that of a route that does neither; all methods but Find may be called
+// on it.
 type Presence struct {
 	lan        *LAN
 	log        hclog.Logger
@@ -23,7 +25,7 @@ type Presence struct {
 	resolvers  map[string]*discovery.Resolver // by service
 }
 
-// Join returns the Presence of r, which sends nothing before Run. bound returns as HOST:PORT where an endpoint listens. Join
+// Join returns the Presence of r, which sends nothing before Run. bound returns the address where an endpoint listens, as HOST:PORT. Join
 // returns nil if r neither announces anything nor looks for a service; only then may l be nil.
 func (l *LAN) Join(r *config.Route, bound func(*config.Endpoint) string, log hclog.Logger) (*Presence, error) {
 	if !uses(r) {
@@ -36,7 +38,7 @@ func (l *LAN) Join(r *config.Route, bound func(*config.Endpoint) string, log hcl
 		}
 		a, err := l.announcer(e, bound(e))
 		if err != nil {
-			return nil, fmt.Errorf("announce: %w", err)
+			return nil, err
 		}
 		p.announcers = append(p.announcers, a)
 	}
@@ -78,8 +80,8 @@ func (p *Presence) resolver(service string) (*discovery.Resolver, error) {
 	return discovery.NewResolver(p.lan.station, options)
 }
 
-// Run announces and looks for services until ctx ends, and then sends goodbyes. It runs each service as a call of start, which
-// must call what it is given in a goroutine, and does not wait for them.
+// Run announces and looks for services until ctx ends, and then sends goodbyes. It returns at once: it passes each task to start, which
+// must run it in a goroutine.
 func (p *Presence) Run(ctx context.Context, start func(func())) {
 	if p == nil {
 		return
@@ -97,22 +99,31 @@ func (p *Presence) Run(ctx context.Context, start func(func())) {
 	}
 }
 
-// Find calls dial with addresses of service, a service that the route dials, until dial succeeds: first with the best, and with
-// each address once. It waits for the first address until ctx ends, which also ends the attempts.
-func (p *Presence) Find(ctx context.Context, service string, dial func(netip.AddrPort) error) error {
+// Find calls dial with addresses of service, which the route dials, until dial succeeds: with the best address first, and with each
+// address once. The wait for the first address and all calls together may take as long as limit (0: no limit), or until ctx ends.
+func (p *Presence) Find(ctx context.Context, service string, limit time.Duration, dial func(context.Context, netip.AddrPort) error) error {
+	within := ctx
+	if limit > 0 {
+		var cancel context.CancelFunc
+		within, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
+		defer cancel()
+	}
 	resolver := p.resolvers[service]
 	var tried []netip.AddrPort
 	var last error
 	for {
-		target, err := resolver.Next(ctx)
+		target, err := resolver.Next(within)
 		switch {
 		case last == nil && err != nil:
 			return err
-		case err != nil || ctx.Err() != nil || slices.Contains(tried, target.Address):
+		case err != nil || within.Err() != nil || slices.Contains(tried, target.Address):
 			return fmt.Errorf("of %d addresses none answered: %w", len(tried), last)
 		}
-		if err = dial(target.Address); err == nil {
+		if err = dial(within, target.Address); err == nil {
 			return nil
+		}
+		if ctx.Err() != nil {
+			return err // the route ends; the address may be good
 		}
 		resolver.Failed(target)
 		tried, last = append(tried, target.Address), err

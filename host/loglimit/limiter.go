@@ -8,7 +8,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limits for the lines of one Limiter: Burst lines at once, and in the long run one line in each Pause.
+// Burst is how many lines of one Limiter are written at once, and Pause the time for each further line in the long run.
 const (
 	Burst = 10
 	Pause = time.Second
@@ -20,7 +20,7 @@ type Limiter struct {
 	mu       sync.Mutex
 	limiter  *rate.Limiter // nil: allow has not been called yet
 	heldBack int           // lines since the last one that was written
-	timer    *time.Timer   // calls flush; nil: no line is held back
+	timer    *time.Timer   // calls Flush; nil: no line is held back
 	write    func(message string, fields ...any)
 	message  string
 }
@@ -59,7 +59,7 @@ func (l *Limiter) allow() (heldBack int, ok bool) {
 	return heldBack, true
 }
 
-// flushLater calls flush after Pause, to write with write. It does nothing if a call is already due.
+// flushLater calls Flush after Pause, to write with write. It does nothing if a call is already due.
 func (l *Limiter) flushLater(write func(message string, fields ...any), message string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,7 +11,7 @@ type Network struct {
 	follow *Interfaces
 }
 
-// Interfaces returns the interfaces of this machine, which are followed until Close.
+// Interfaces returns the interfaces of this machine, which are followed until Close. It must not be called after Close.
 func (n *Network) Interfaces() (*Interfaces, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

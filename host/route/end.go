@@ -9,7 +9,7 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// Drain stops listening, dialing and announcing, and asks sessions to end in good order. They go on until they can.
+// drain stops listening, dialing and announcing, and asks sessions to end in good order. They go on until they can.
 func (r *Route) drain() {
 	r.drainSessions()
 	if r.hub != nil {

@@ -82,7 +82,7 @@ func (f *udpListener) listen(ctx context.Context) error {
 	return nil
 }
 
-// Start begins to relay, unless f began under an earlier owner.
+// start begins to relay, unless f began under an earlier owner.
 func (f *udpListener) start() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -167,14 +167,14 @@ func (f *udpListener) serve(r *Route, flow *datagram.Flow) {
 	r.leave(s.id, s.run())
 }
 
-// Retire lets no new flow begin, if r owns f.
+// retire lets no new flow begin, if r owns f.
 func (f *udpListener) retire(r *Route) {
 	if f.table != nil && f.owner() == r {
 		f.table.Close()
 	}
 }
 
-// Abandon closes the socket if r owns f and f was never started.
+// abandon closes the socket if r owns f and f was never started.
 func (f *udpListener) abandon(r *Route) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -136,7 +136,7 @@ func (s *flowSession) Cut() { s.cutOff(relay.DrainTimeout) }
 
 func (s *flowSession) abort() { s.Cut() }
 
-// Run relays until the session is over, and logs how it ended. The end of one member ends the other.
+// run relays until the session is over, and logs how it ended. The end of one member ends the other.
 func (s *flowSession) run() relay.Result {
 	ctx := s.cut
 	defer s.cutOff(nil)

@@ -27,7 +27,7 @@ type hub struct {
 	*room
 	route   *Route
 	sides   []side
-	passed  map[side]side // until TakeOver: by new side, the side of the old hub that goes on in its place
+	passed  map[side]side // until takeOver: by new side, the side of the old hub that goes on in its place
 	claimed map[side]bool // sides of the old hub that a new side takes over, or takes the socket of
 }
 
@@ -67,13 +67,13 @@ func newHub(r *Route) *hub {
 	return &hub{room: r.room, route: r, passed: map[side]side{}, claimed: map[side]bool{}}
 }
 
-// TakeOver takes over from the old hub the sides and sockets that takes found to be the same. It must be called before the
+// takeOver takes over from the old hub the sides and sockets that takes found to be the same. It must be called before the
 // old hub retires.
 func (h *hub) takeOver(before *hub) error {
 	var errs []error
 	for i, s := range h.sides {
 		if old := h.passed[s]; old != nil {
-			before.mu.Lock() // status may be reading before.sides
+			before.mu.Lock() // other goroutines may be reading before.sides
 			before.sides = slices.DeleteFunc(slices.Clone(before.sides), func(o side) bool { return o == old })
 			before.mu.Unlock()
 			h.sides[i] = old.passTo(h, s)
@@ -92,7 +92,7 @@ func (h *hub) current() []side {
 	return h.sides
 }
 
-// Listen opens the listeners and the datagram sockets of the hub, except those that TakeOver will take over.
+// listen opens the listeners and the datagram sockets of the hub, except those that takeOver will take over.
 func (h *hub) listen(ctx context.Context) error {
 	sides, err := h.plan()
 	if err != nil {
@@ -184,7 +184,7 @@ func (h *hub) places() []boundAddress {
 }
 
 func (h *hub) start() {
-	for _, s := range h.sides {
+	for _, s := range h.current() {
 		if s.started() {
 			continue
 		}
@@ -192,7 +192,7 @@ func (h *hub) start() {
 			h.route.log.Error("frames for an endpoint are lost while it is not connected", "endpoint", s.describe(), "error", err)
 		}
 	}
-	for _, s := range h.sides {
+	for _, s := range h.current() {
 		if !s.started() {
 			s.start()
 		}
@@ -201,21 +201,21 @@ func (h *hub) start() {
 
 // halt lets no further member join.
 func (h *hub) halt() {
-	for _, s := range h.sides {
+	for _, s := range h.current() {
 		s.halt()
 	}
 }
 
-// Retire lets no further member join, and ends the datagram members. Streams go on.
+// retire lets no further member join, and ends the datagram members. Streams go on.
 func (h *hub) retire() {
-	for _, s := range h.sides {
+	for _, s := range h.current() {
 		s.halt()
 		s.retire()
 	}
 }
 
 func (h *hub) close() {
-	for _, s := range h.sides {
+	for _, s := range h.current() {
 		s.halt()
 		s.close()
 	}
@@ -268,7 +268,7 @@ func queueOf(e *config.Endpoint) relay.Queue {
 	return relay.Queue{Frames: e.Queue.Frames, Bytes: int(e.Queue.Bytes), Policy: relay.QueuePolicy(e.Queue.Policy)}
 }
 
-// Run relays for m until it is over, and logs how it ended.
+// run relays for m until it is over, and logs how it ended.
 func (h *hub) run(m *member) relay.MemberResult {
 	r := h.route
 	h.mu.Lock()

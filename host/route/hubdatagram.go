@@ -28,7 +28,7 @@ const reopenAfter = time.Second
 type datagramSide struct {
 	owner   atomic.Pointer[hub] // the hub that has the side now
 	from    side                // the side of the old hub that will replace this one; nil: none
-	begun   bool
+	begun   atomic.Bool
 	listens *config.Endpoint // nil: the side only dials
 	dials   *config.Endpoint // nil: the side only listens
 
@@ -139,6 +139,7 @@ func (s *datagramSide) open(ctx context.Context) error {
 	if s.listens != nil {
 		in, err := r.listenDatagrams(ctx, s.listens, cmp.Or(s.address, s.listens.Listen.HostPort()), false)
 		if err != nil {
+			_ = sockets.Close()
 			return err
 		}
 		sockets.in = in
@@ -155,6 +156,9 @@ func (s *datagramSide) open(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.sockets != nil {
+		_ = s.sockets.Close() // of a member that failed before it ran
+	}
 	s.sockets = sockets
 	if s.listens != nil {
 		s.address = withPort(s.listens.Listen, sockets.in.Addr().Port())
@@ -167,13 +171,13 @@ func (s *datagramSide) prepare() error { return nil }
 func (s *datagramSide) away() *control.MemberStatus { return nil }
 
 func (s *datagramSide) start() {
-	s.begun = true
+	s.begun.Store(true)
 	s.hub().route.work.Go(s.run)
 }
 
-func (s *datagramSide) started() bool { return s.begun }
+func (s *datagramSide) started() bool { return s.begun.Load() }
 
-// Run takes part in the hub until the route stops dialing. When the member fails, run opens the sockets again.
+// run takes part in the hub until the route stops dialing. When the member fails, run opens the sockets again.
 func (s *datagramSide) run() {
 	for {
 		err := s.join()
@@ -247,7 +251,7 @@ func (s *datagramSide) join() error {
 
 func (s *datagramSide) halt() {}
 
-// Retire ends the member, which closes the sockets.
+// retire ends the member, which closes the sockets.
 func (s *datagramSide) retire() {
 	s.mu.Lock()
 	s.retired = true

@@ -20,7 +20,7 @@ type streamSide struct {
 	chooser  *chooser
 	listener *endpoint.Listener // nil if the side dials
 	from     *streamSide        // the side whose socket s takes over; nil: none
-	begun    bool
+	begun    atomic.Bool
 	turn     chan struct{} // holds a token while a side is connected to the dialed address, or is connecting
 	hasTurn  bool          // the token is that of s
 
@@ -38,7 +38,7 @@ func newStreamSide(h *hub, e *config.Endpoint, n int) *streamSide {
 
 func (s *streamSide) hub() *hub { return s.owner.Load() }
 
-func (s *streamSide) started() bool { return s.begun }
+func (s *streamSide) started() bool { return s.begun.Load() }
 
 // same reports whether s dials what the other side will dial, with the same queue, codec and other settings.
 func (s *streamSide) same(o side) bool {
@@ -72,9 +72,11 @@ func (s *streamSide) passTo(h *hub, _ side) side {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.owner.Store(h)
-	hold := make(chan struct{})
-	s.holds = append(s.holds, hold)
-	h.route.work.Go(func() { <-hold })
+	if s.started() { // otherwise h starts s
+		hold := make(chan struct{})
+		s.holds = append(s.holds, hold)
+		h.route.work.Go(func() { <-hold })
+	}
 	return s
 }
 
@@ -108,7 +110,7 @@ func (s *streamSide) open(ctx context.Context) error {
 	return err
 }
 
-// Prepare opens the queue of a dialed endpoint, where frames wait for its connection.
+// prepare opens the queue of a dialed endpoint, where frames wait for its connection.
 func (s *streamSide) prepare() error {
 	if s.config.Listen != nil {
 		return nil
@@ -159,7 +161,7 @@ func (s *streamSide) away() *control.MemberStatus {
 }
 
 func (s *streamSide) start() {
-	s.begun = true
+	s.begun.Store(true)
 	r := s.hub().route
 	if s.listener == nil {
 		r.work.Go(func() { s.redial(r) })

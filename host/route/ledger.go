@@ -39,6 +39,18 @@ func newLedger(memory *relay.Memory, limits *config.Limits) *ledger {
 	}
 }
 
+// add makes l the ledger of r. It returns false if the last route with this ledger has stopped and its counts were returned.
+func (l *ledger) add(r *Route) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.final {
+		return false
+	}
+	r.ledger = l
+	l.routes = append(l.routes, r)
+	return true
+}
+
 // allLive returns the live sessions of all routes with this ledger. The caller holds mu.
 func (l *ledger) allLive() (all []liveSession) {
 	for _, r := range l.routes {
@@ -72,7 +84,11 @@ func (r *Route) FinalStatus() (status control.RouteStatus, ok bool) {
 		return status, false
 	}
 	r.final = true
-	return control.RouteStatus{
+	status = control.RouteStatus{
 		Accepted: r.accepted, Refused: r.refused, Closed: r.closed, ToUpstream: r.done.ToUpstream, ToDownstream: r.done.ToDownstream,
-	}, true
+	}
+	if r.room != nil {
+		status.Hub = &control.HubStatus{MemberCounts: r.room.Stats().MemberCounts}
+	}
+	return status, true
 }

@@ -64,7 +64,7 @@ func (l *link) Close() error {
 	return l.Conn.Close()
 }
 
-// Wait waits until a Reset that was called has closed the connection. Without one it returns at once.
+// wait waits until a Reset that was called has closed the connection. Without one it returns at once.
 func (l *link) wait() {
 	if l.resets.Load() {
 		<-l.reset

@@ -163,20 +163,15 @@ func (r *Route) dial(ctx context.Context, e *config.Endpoint) (*endpoint.Conn, e
 	return endpoint.Dial(ctx, addressOfEndpoint(e.Dial), endpoint.DialOptions{Timeout: r.config.Timeouts.Connect, Keepalive: r.keepalive()})
 }
 
-// dialService connects to the service of e, at the first of its addresses that answers. The wait for an address and all attempts
-// together may take timeouts.connect: an address that does not answer may use up all of it, but then the next call tries another
-// one.
+// dialService connects to the service of e, at the first of its addresses that answers, within timeouts.connect. An address that does
+// not answer may use up all of that time; the next call then tries another one.
 func (r *Route) dialService(ctx context.Context, e *config.Endpoint) (conn *endpoint.Conn, err error) {
-	if limit := r.config.Timeouts.Connect; limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
-		defer cancel()
-	}
-	err = r.presence.Find(ctx, e.Dial.Service, func(at netip.AddrPort) (err error) {
+	dial := func(ctx context.Context, at netip.AddrPort) (err error) {
 		address := endpoint.Address{Network: "tcp", Address: at.String()}
 		conn, err = endpoint.Dial(ctx, address, endpoint.DialOptions{Keepalive: r.keepalive()})
 		return err
-	})
+	}
+	err = r.presence.Find(ctx, e.Dial.Service, r.config.Timeouts.Connect, dial)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", e.Dial, err)
 	}

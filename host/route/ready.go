@@ -35,7 +35,7 @@ func (r *Route) StartLater(late error) {
 		case err != nil:
 			r.log.Error("the route is down", "error", err)
 			r.setNotReady(err)
-			r.drain()
+			r.drainSessions() // it has none; a drain of the hub would end that of the route which replaces r
 		default:
 			r.Start()
 		}

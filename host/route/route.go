@@ -8,14 +8,15 @@
 //
 // At a reload, the host calls New, PlanTakeOver and Listen of the new routes, then TakeOver of the new routes, Retire of the old
 // ones, and Start of the new ones. A new route that can't listen while an old route does (SharesAddress) listens after Retire
-// instead. If the reload fails, Abandon takes the place of the remaining calls.
+// instead. If the reload fails, Stop takes the place of the remaining calls.
 //
 // From Start on, the route relays. BeginDrain returns a [Drain], which ends live sessions; it may be called any number of times,
 // also after Retire. After Retire, sessions go on, and Wait returns when the last one has ended. End or EndNow ends the sessions
 // when the host ends. Every route needs a last call of Stop, which returns when nothing of the route runs any more. Stop may be
 // called at any time, and again.
 //
-// Status, Addresses, Violations, Codecs and Config may be called at any time, from any goroutine.
+// Config, Codecs and Violations may be called at any time, from any goroutine; Status and Addresses too, except while Listen or
+// TakeOver runs.
 package route
 
 import (
@@ -83,25 +84,19 @@ type liveSession interface {
 	status() control.SessionStatus
 }
 
-// New returns a route with codecs, which have those that c uses. The caller must listen and start the route, or stop it.
-// same is a route of the same name that has not stopped; nil if there is none.
+// New returns a route for c. codecs has the codecs that c uses. same is a route of the same name, with which the new route shares
+// counts, limits and members; nil if there is none. The caller must listen and start the route, or stop it.
 func New(all *Shared, c *config.Route, codecs *plugins.Set, same *Route) *Route {
-	var l *ledger
-	if same != nil {
-		l = same.ledger
-	} else {
-		l = newLedger(all.Memory, &c.Limits)
-	}
 	r := &Route{
-		ledger: l, shared: all, config: c, codecs: codecs, log: all.Log.With("route", c.Name),
+		shared: all, config: c, codecs: codecs, log: all.Log.With("route", c.Name),
 		chooser: newChooser(&c.From, c.Timeouts.Select),
 		retired: make(chan struct{}),
 		live:    map[uint64]liveSession{},
 	}
 	codecs.Use()
-	l.mu.Lock()
-	l.routes = append(l.routes, r)
-	l.mu.Unlock()
+	if same == nil || !same.add(r) {
+		newLedger(all.Memory, &c.Limits).add(r)
+	}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	r.pairing, r.unpair = context.WithCancelCause(r.ctx)
 	r.dials, r.halt = context.WithCancelCause(r.ctx)
@@ -190,9 +185,9 @@ func (r *Route) Start() {
 		r.hub.start()
 	case r.flows != nil:
 		r.flows.start()
-	case r.listener == nil:
+	case r.config.From.Listen == nil:
 		r.work.Go(r.pairDials)
-	default:
+	case r.listener != nil: // nil: TakeOver failed, as Reload has reported
 		r.work.Go(func() { r.acceptFrom(r.listener, r.serve) })
 	}
 }

@@ -97,7 +97,7 @@ func (r *Route) codec(ctx context.Context, name string) (codeccall.Codec, error)
 	return codecs.Codec(ctx, name, r.config.MaxFrame(codecs.Find(name)))
 }
 
-// Run relays until the session is over, and logs how it ended.
+// run relays until the session is over, and logs how it ended.
 func (s *session) run() relay.Result {
 	ctx := s.ctx
 	defer s.cutOff(nil)

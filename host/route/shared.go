@@ -14,8 +14,8 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// Shared is what the routes of a host use together. Its owner sets Quarantine and LAN before it makes the first route that needs
-// them, and all other exported fields before it makes any route.
+// Shared is what the routes of a host use together. Its owner sets the exported fields before it makes a route, except Quarantine and
+// LAN, which it sets before it calls Listen of a route that needs them.
 type Shared struct {
 	Log          hclog.Logger
 	Memory       *relay.Memory // each route has a share of it
@@ -24,7 +24,7 @@ type Shared struct {
 	PayloadBytes int // how many bytes of a payload are logged at level trace
 	WireBytes    int // how many bytes of a violation are shown
 	Network      netif.Network
-	// ReceiverPatience is the Patience of each relay.Hub of connections.
+	// ReceiverPatience is how long a sender of a hub waits for a full receiver; see relay.Hub.Patience.
 	ReceiverPatience time.Duration
 
 	Quarantine atomic.Pointer[quarantine.Store] // nil: no route has had that policy

@@ -9,7 +9,7 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// PlanTakeOver reports whether r can take over from o, and if so, makes TakeOver do it. r takes over from one route at most. A hub
+// PlanTakeOver makes r take over from o in TakeOver, if it can, and reports whether it can. r takes over from one route at most. A hub
 // can take over from a hub of the same name; another route can take over from one that listens at the same address. The options
 // of a datagram socket are then the same too, because a reload refuses changes of them.
 func (r *Route) PlanTakeOver(o *Route) bool {
@@ -23,6 +23,8 @@ func (r *Route) PlanTakeOver(o *Route) bool {
 func (r *Route) canTakeOver(o *Route) bool {
 	a, b := r.config.From.Listen, o.config.From.Listen
 	switch {
+	case o.dials.Err() != nil: // o is down, and has closed its sockets
+		return false
 	case r.hub != nil && o.hub != nil:
 		return r.config.Name == o.config.Name
 	case r.hub != nil || o.hub != nil || a == nil || b == nil || a.String() != b.String():
@@ -66,7 +68,8 @@ func (r *Route) exclusive() (all []*config.Address) {
 	return all
 }
 
-// TakeOver puts the route's limits of connections in force, and takes over sockets and members as PlanTakeOver decided.
+// TakeOver puts the limits of connections in force, and takes over what PlanTakeOver decided, which may be nothing. A reload calls it
+// for each new route.
 func (r *Route) TakeOver() (err error) {
 	r.connections.SetLimits(r.config.Limits.MaxConnections, r.config.Limits.MaxConnectionsPerAddress)
 	switch {
@@ -84,12 +87,6 @@ func (r *Route) TakeOver() (err error) {
 		return fmt.Errorf("route %s: %w", r.config.Name, err)
 	}
 	return nil
-}
-
-// Abandon stops a route that was planned and not started. It takes over nothing.
-func (r *Route) Abandon() {
-	r.takes = nil
-	r.Stop()
 }
 
 // Retire stops listening, dialing and announcing. Sessions go on.

@@ -37,7 +37,7 @@ func (k *violations) add(by *reporter, v *relay.Violation) {
 	k.next = (k.next + 1) % keptViolations
 }
 
-// Status returns the kept violations, the oldest first.
+// status returns the kept violations, the oldest first.
 func (k *violations) status() []control.ViolationStatus {
 	k.mu.Lock()
 	kept := slices.Clone(k.last)

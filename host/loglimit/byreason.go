@@ -6,9 +6,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// A ByReason limits the log lines about sessions and members that ended, because peers can cause one for each connection that they
-// make. Each message with each reason is limited on its own, so that many lines of one kind hide none of another kind. The
-// zero value is ready to use; a ByReason is safe for concurrent use.
+// A ByReason limits log lines that have a reason: each message with each reason on its own, so that many lines of one kind hide none
+// of another kind. The zero value is ready to use; a ByReason is safe for concurrent use.
 type ByReason struct {
 	mu    sync.Mutex
 	lines map[string]*Limiter
