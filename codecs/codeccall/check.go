@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/framehost/framehost/codecs"
 )
-
-// maxWant is the greatest length of a fault's Want, in bytes.
-const maxWant = 200
 
 // maxResume is how many bytes after a faulty frame's start decoding may go on, so that sums of stream positions don't
 // overflow.
@@ -250,21 +248,6 @@ func (in *Encode) Check(p *Properties, out *Encoded) error {
 	return nil
 }
 
-// TooLong returns the fault of a frame at offset that is unfinished beyond p.MaxWire and that its codec has not reported.
-func (p *Properties) TooLong(offset int) *codecs.Fault {
-	return tooLong(offset, offset+min(p.MaxFrame, p.MaxWire), p.MaxFrame)
-}
-
-// tooLong returns the fault of a frame at offset whose codec does not report it itself. The fault is the same whether
-// the payload was too long or the frame was unfinished beyond its limit, since which of the two is found first depends
-// on the cuts.
-func tooLong(offset, at, maxFrame int) *codecs.Fault {
-	return &codecs.Fault{
-		Offset: offset, At: at, Err: codecs.ErrTooLong,
-		Want: fmt.Sprintf("a payload of at most %d bytes", maxFrame), Resume: codecs.Never,
-	}
-}
-
 // checkMore refuses results after which the same call would be repeated for ever. room is the room that the call had, and
 // asked is the room that the last result asked for, 0 if none. checkMore clears needed if the result does not wait for room.
 func checkMore(more, progress bool, needed *int, room, asked, most int) error {
@@ -282,13 +265,11 @@ func checkMore(more, progress bool, needed *int, room, asked, most int) error {
 }
 
 func checkFault(f *codecs.Fault) error {
-	switch f.Err {
-	case codecs.ErrTooLong, codecs.ErrMalformed, codecs.ErrTruncated, codecs.ErrUnrepresentable:
-	default:
+	if !slices.Contains(FaultKinds[1:], f.Err) {
 		return Misbehaved("fault of an unknown kind: %v", f.Err)
 	}
-	if len(f.Want) > maxWant {
-		return Misbehaved("a fault wants %d bytes of text, more than %d", len(f.Want), maxWant)
+	if len(f.Want) > MaxWant {
+		return Misbehaved("a fault wants %d bytes of text, more than %d", len(f.Want), MaxWant)
 	}
 	return nil
 }

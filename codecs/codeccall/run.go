@@ -105,7 +105,7 @@ func (r *Runner) mayWant(want string) bool {
 	switch {
 	case slices.Contains(r.wants, want):
 		return true
-	case len(r.wants) == MaxWants || len(want) > maxWant:
+	case len(r.wants) == MaxWants || len(want) > MaxWant:
 		return false
 	default:
 		r.wants = append(r.wants, want)

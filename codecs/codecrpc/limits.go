@@ -1,8 +1,6 @@
 package codecrpc
 
 import (
-	"fmt"
-
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
 )
@@ -67,8 +65,6 @@ func longerThanAnyCall(in *codeccall.Encode, p *codeccall.Properties, out *codec
 	out.Return()
 	*out = codeccall.Encoded{
 		Wire: out.Wire[:0], Ends: out.Ends[:0], State: append(out.State[:0], in.State...),
-		Fault: &codecs.Fault{
-			At: p.MaxFrame, Err: codecs.ErrTooLong, Want: fmt.Sprintf("a payload of at most %d bytes", p.MaxFrame),
-		},
+		Fault: codeccall.PayloadTooLong(p.MaxFrame),
 	}
 }

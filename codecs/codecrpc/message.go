@@ -165,7 +165,7 @@ func (h *answerHead) parse(b []byte, skips int) error {
 		case 13:
 			h.dropped, err = uint32Of(v)
 		case 14:
-			if len(h.wants) == codeccall.MaxWants || len(data) > maxWant {
+			if len(h.wants) == codeccall.MaxWants || len(data) > codeccall.MaxWant {
 				return fmt.Errorf("%w: text %d of what faults want, of %d bytes", errMalformed, len(h.wants), len(data))
 			}
 			h.wants = append(h.wants, string(data))
@@ -180,9 +180,6 @@ func (h *answerHead) parse(b []byte, skips int) error {
 		return err
 	})
 }
-
-// maxWant is the greatest length of a fault's Want, in bytes.
-const maxWant = 200
 
 // appendSkipped appends the different Wants of the skipped faults, and then the faults.
 func appendSkipped(b []byte, skipped []codeccall.SkippedFault) []byte {
@@ -200,7 +197,7 @@ func appendSkipped(b []byte, skipped []codeccall.SkippedFault) []byte {
 	for i := range skipped {
 		f := &skipped[i]
 		b = appendNested(b, 15, func(b []byte) []byte {
-			b = appendUint(b, 1, uint64(kindOf(f.Err)))
+			b = appendUint(b, 1, uint64(codeccall.FaultNumber(f.Err)))
 			b = appendUint(b, 2, uint64(f.Offset))
 			b = appendUint(b, 3, uint64(f.At))
 			b = appendUint(b, 4, uint64(slices.Index(wants, f.Want)))
@@ -215,7 +212,7 @@ func appendSkipped(b []byte, skipped []codeccall.SkippedFault) []byte {
 
 // skippedRoom returns the greatest number of bytes that appendSkipped appends.
 func skippedRoom(skipped []codeccall.SkippedFault) int {
-	return 48*len(skipped) + min(len(skipped), codeccall.MaxWants)*(maxWant+4)
+	return 48*len(skipped) + min(len(skipped), codeccall.MaxWants)*(codeccall.MaxWant+4)
 }
 
 // parseSkipped reads a skipped fault, whose Want is one of wants, the texts that preceded it.
@@ -248,10 +245,10 @@ func parseSkipped(b []byte, wants []string) (f codeccall.SkippedFault, err error
 		}
 	}
 	kind, want := numbers[1], numbers[4]
-	if kind == 0 || int(kind) >= len(faultKinds) || int64(want) >= int64(len(wants)) {
+	if kind == 0 || int(kind) >= len(codeccall.FaultKinds) || int64(want) >= int64(len(wants)) {
 		return f, fmt.Errorf("%w: skipped fault of kind %d, which wants text %d of %d", errMalformed, kind, want, len(wants))
 	}
-	f.Err, f.Want = faultKinds[kind], wants[want]
+	f.Err, f.Want = codeccall.FaultKinds[kind], wants[want]
 	f.Offset, f.At, f.Resume = int(numbers[2]), int(numbers[3]), int(numbers[5])
 	f.Payloads, f.Dropped = int(numbers[6]), int(numbers[7])
 	return f, nil
@@ -400,26 +397,8 @@ func appendPacked(b []byte, num protowire.Number, count int, number func(i int) 
 	return b
 }
 
-// faultKinds maps the numbers on the wire to the kinds of faults. There is no other table.
-var faultKinds = [...]error{
-	1: codecs.ErrTooLong,
-	2: codecs.ErrMalformed,
-	3: codecs.ErrTruncated,
-	4: codecs.ErrUnrepresentable,
-}
-
-// kindOf returns the number on the wire of a kind of fault, 0 if it has none.
-func kindOf(kind error) int {
-	for number, err := range faultKinds {
-		if err != nil && errors.Is(kind, err) {
-			return number
-		}
-	}
-	return 0
-}
-
 func appendFault(b []byte, f *codecs.Fault) []byte {
-	b = appendUint(b, 1, uint64(kindOf(f.Err)))
+	b = appendUint(b, 1, uint64(codeccall.FaultNumber(f.Err)))
 	b = appendUint(b, 2, uint64(f.Offset))
 	b = appendUint(b, 3, uint64(f.At))
 	b = appendBytes(b, 4, []byte(f.Want))
@@ -432,10 +411,10 @@ func parseFault(b []byte) (*codecs.Fault, error) {
 	err := eachField(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
-			if v == 0 || v >= uint64(len(faultKinds)) {
+			if v == 0 || v >= uint64(len(codeccall.FaultKinds)) {
 				return fmt.Errorf("%w: fault of kind %d", errMalformed, v)
 			}
-			f.Err = faultKinds[v]
+			f.Err = codeccall.FaultKinds[v]
 		case 2, 3:
 			at, err := uint32Of(v)
 			if err != nil {

@@ -61,13 +61,13 @@ func TestHeadsAreProtobuf(t *testing.T) {
 		}
 		if r.IntN(2) == 0 {
 			answer.fault = &codecs.Fault{
-				Offset: int(number()), At: int(number()), Err: faultKinds[1+r.IntN(4)], Want: strings.Repeat("w", r.IntN(200)),
+				Offset: int(number()), At: int(number()), Err: codeccall.FaultKinds[1+r.IntN(4)], Want: strings.Repeat("w", r.IntN(200)),
 				Resume: int(number()) - 1, Announced: r.Uint64(),
 			}
 		}
 		for range r.IntN(20) {
 			answer.faults = append(answer.faults, codeccall.SkippedFault{Payloads: int(number()), Dropped: int(number()), Fault: codecs.Fault{
-				Offset: int(number()), At: int(number()), Err: faultKinds[1+r.IntN(4)], Want: strings.Repeat("w", r.IntN(codeccall.MaxWants)),
+				Offset: int(number()), At: int(number()), Err: codeccall.FaultKinds[1+r.IntN(4)], Want: strings.Repeat("w", r.IntN(codeccall.MaxWants)),
 				Resume: int(number()), Announced: r.Uint64(),
 			}})
 		}

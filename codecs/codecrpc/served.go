@@ -2,7 +2,6 @@ package codecrpc
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/framehost/framehost/codecs"
@@ -153,7 +152,7 @@ func (c *served) run(l *serverLane) {
 	}
 	if err != nil {
 		c.refsOut, c.endsOut, c.reply = nil, nil, nil
-		text := []byte(trimFailed(err))
+		text := []byte(codeccall.FailedText(err))
 		c.answer = answerHead{err: text[:min(len(text), maxError)]}
 	}
 }
@@ -207,11 +206,6 @@ func (c *served) encode() error {
 	}
 	c.endsOut, c.reply = out.Ends, out.Wire
 	return nil
-}
-
-// trimFailed returns the text of err without that of ErrCodecFailed, which the host adds again.
-func trimFailed(err error) string {
-	return strings.TrimPrefix(err.Error(), codeccall.ErrCodecFailed.Error()+": ")
 }
 
 // nextPart returns the next message of the answer, and whether it is the last.

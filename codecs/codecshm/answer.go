@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
@@ -27,7 +26,7 @@ func (w *worker) run(l *serverLane, slot uint32) (attempt uint64) {
 	a.begun.Store(c.attempt)
 	a.head = answerHead{}
 	if err := w.call(l.server, c, a); err != nil {
-		a.head = answerHead{bits: bitFailed, textLen: uint32(copy(a.text[:], trimFailed(err)))}
+		a.head = answerHead{bits: bitFailed, textLen: uint32(copy(a.text[:], codeccall.FailedText(err)))}
 	}
 	return c.attempt
 }
@@ -108,7 +107,7 @@ func (a *answerSlot) skip(skipped []codeccall.SkippedFault, wants []wantEntry, f
 			wants[want].length = uint32(copy(wants[want].text[:], f.Want))
 		}
 		faults[i] = faultEntry{
-			kind: kindOf(f.Err), offset: uint32(f.Offset), at: uint32(f.At), resume: uint32(f.Resume),
+			kind: uint32(codeccall.FaultNumber(f.Err)), offset: uint32(f.Offset), at: uint32(f.At), resume: uint32(f.Resume),
 			payloads: uint32(f.Payloads), want: uint32(want), dropped: uint32(f.Dropped), announced: f.Announced,
 		}
 	}
@@ -152,14 +151,9 @@ func (a *answerSlot) finish(more bool, state []byte, fault *codecs.Fault) {
 	a.head.stateLen = uint32(copy(a.state[:], state))
 	if fault != nil {
 		a.head.bits |= bitFault
-		a.head.faultKind = kindOf(fault.Err)
+		a.head.faultKind = uint32(codeccall.FaultNumber(fault.Err))
 		a.head.faultOffset, a.head.faultAt, a.head.faultResume = int64(fault.Offset), int64(fault.At), int64(fault.Resume)
 		a.head.announced = fault.Announced
 		a.head.textLen = uint32(copy(a.text[:], fault.Want))
 	}
-}
-
-// trimFailed returns the text of err without that of ErrCodecFailed, which the host adds again.
-func trimFailed(err error) string {
-	return strings.TrimPrefix(err.Error(), codeccall.ErrCodecFailed.Error()+": ")
 }

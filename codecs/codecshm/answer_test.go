@@ -81,7 +81,7 @@ func TestAnswersThatBreakTheContract(t *testing.T) {
 		{name: "text without end", head: answerHead{bits: bitFault, faultKind: 2, textLen: math.MaxUint32}},
 		{name: "text too long for a fault", head: answerHead{bits: bitFault, faultKind: 2, textLen: 201}},
 		{name: "a fault of no kind", head: answerHead{bits: bitFault}},
-		{name: "a fault of an unknown kind", head: answerHead{bits: bitFault, faultKind: uint32(len(faultKinds))}},
+		{name: "a fault of an unknown kind", head: answerHead{bits: bitFault, faultKind: uint32(len(codeccall.FaultKinds))}},
 		{name: "a fault of a kind beyond an int", head: answerHead{bits: bitFault, faultKind: math.MaxUint32}},
 		{name: "a fault nowhere", head: answerHead{bits: bitFault, faultKind: 2, faultOffset: -1}},
 		{name: "a fault far away", head: answerHead{bits: bitFault, faultKind: 2, faultOffset: math.MaxInt64, faultAt: math.MaxInt64}},
@@ -152,7 +152,7 @@ func TestSkippedFaultsThatBreakTheContract(t *testing.T) {
 		return on.Decode(t.Context(), &codeccall.Decode{Wire: make([]byte, shown), Room: 20, Skips: skips}, out)
 	}
 	one := faultEntry{kind: 2, offset: 1, at: 1, resume: 2}
-	lf := wantEntry{length: 2, text: [maxWant]byte{'L', 'F'}}
+	lf := wantEntry{length: 2, text: [codeccall.MaxWant]byte{'L', 'F'}}
 	for _, test := range []struct {
 		name   string
 		head   answerHead
@@ -170,7 +170,7 @@ func TestSkippedFaultsThatBreakTheContract(t *testing.T) {
 			[]faultEntry{one}, []wantEntry{lf}, false},
 		{"texts without end", answerHead{consumed: 6, examined: 6, faults: 1, wants: math.MaxUint32}, []faultEntry{one}, nil, false},
 		{"a text that is too long", answerHead{consumed: 6, examined: 6, faults: 1, wants: 1}, []faultEntry{one},
-			[]wantEntry{{length: maxWant + 1}}, false},
+			[]wantEntry{{length: codeccall.MaxWant + 1}}, false},
 		{"a text without end", answerHead{consumed: 6, examined: 6, faults: 1, wants: 1}, []faultEntry{one},
 			[]wantEntry{{length: math.MaxUint32}}, false},
 		{"a text that is not there", answerHead{consumed: 2, examined: 2, faults: 1}, []faultEntry{one}, nil, false},

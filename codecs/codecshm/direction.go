@@ -4,7 +4,6 @@ package codecshm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"unsafe"
 
@@ -254,7 +253,7 @@ func (c *call) verdict(entries, room int) error {
 	case max(a.consumed, a.examined, a.need, a.roomNeeded, a.skipped, a.dropped) > codecs.MaxWire:
 		return codeccall.Misbehaved("positions %d, %d, %d, %d, %d and %d",
 			a.consumed, a.examined, a.need, a.roomNeeded, a.skipped, a.dropped)
-	case a.bits&bitFault != 0 && (a.faultKind == 0 || int(a.faultKind) >= len(faultKinds)):
+	case a.bits&bitFault != 0 && (a.faultKind == 0 || int(a.faultKind) >= len(codeccall.FaultKinds)):
 		return codeccall.Misbehaved("fault of kind %d", a.faultKind)
 	}
 	return nil
@@ -270,22 +269,22 @@ func (c *call) takeSkipped(skipped []codeccall.SkippedFault, place []byte) ([]co
 	c.wants = c.wants[:0]
 	for i := range wants[:a.wants] {
 		want := wants[i]
-		if want.length > maxWant {
-			return skipped, codeccall.Misbehaved("a skipped fault wants %d bytes of text, more than %d", want.length, maxWant)
+		if want.length > codeccall.MaxWant {
+			return skipped, codeccall.Misbehaved("a skipped fault wants %d bytes of text, more than %d", want.length, codeccall.MaxWant)
 		}
 		c.wants = append(c.wants, string(want.text[:want.length]))
 	}
 	c.skips = append(c.skips[:0], faults[:a.faults]...)
 	for i := range c.skips {
 		f := &c.skips[i]
-		if f.kind == 0 || int(f.kind) >= len(faultKinds) || uint64(f.want) >= uint64(len(c.wants)) {
+		if f.kind == 0 || int(f.kind) >= len(codeccall.FaultKinds) || uint64(f.want) >= uint64(len(c.wants)) {
 			return skipped, codeccall.Misbehaved("skipped fault of kind %d, which wants text %d of %d", f.kind, f.want, len(c.wants))
 		}
 		if max(f.offset, f.at, f.resume, f.payloads, f.dropped) > codecs.MaxWire {
 			return skipped, codeccall.Misbehaved("skipped fault at %d, %d, %d and %d", f.offset, f.at, f.resume, f.payloads)
 		}
 		skipped = append(skipped, codeccall.SkippedFault{Payloads: int(f.payloads), Dropped: int(f.dropped), Fault: codecs.Fault{
-			Offset: int(f.offset), At: int(f.at), Err: faultKinds[f.kind], Want: c.wants[f.want], Resume: int(f.resume),
+			Offset: int(f.offset), At: int(f.at), Err: codeccall.FaultKinds[f.kind], Want: c.wants[f.want], Resume: int(f.resume),
 			Announced: f.announced,
 		}})
 	}
@@ -296,17 +295,7 @@ func (c *call) takeSkipped(skipped []codeccall.SkippedFault, place []byte) ([]co
 func (c *call) fault() *codecs.Fault {
 	a := &c.answer
 	return &codecs.Fault{
-		Offset: int(a.faultOffset), At: int(a.faultAt), Err: faultKinds[a.faultKind], Want: c.text, Resume: int(a.faultResume),
+		Offset: int(a.faultOffset), At: int(a.faultAt), Err: codeccall.FaultKinds[a.faultKind], Want: c.text, Resume: int(a.faultResume),
 		Announced: a.announced,
 	}
-}
-
-// kindOf returns the number of a kind of fault, 0 if it has none.
-func kindOf(err error) uint32 {
-	for i, kind := range faultKinds {
-		if i > 0 && errors.Is(err, kind) {
-			return uint32(i)
-		}
-	}
-	return 0
 }

@@ -111,10 +111,8 @@ type faultEntry struct {
 // wantEntry is the Want of skipped faults. codeccall.MaxWants of them precede the faultEntries.
 type wantEntry struct {
 	length uint32
-	text   [maxWant]byte
+	text   [codeccall.MaxWant]byte
 }
-
-const maxWant = 200 // bytes
 
 // faultRoom returns the size of the place for up to skips skipped faults.
 func faultRoom(skips int) int {
@@ -142,9 +140,6 @@ const (
 	bitFault  // the call ended with a fault
 	bitFailed // the codec itself failed; text is the error
 )
-
-// faultKinds maps the numbers in answers to the kinds of faults.
-var faultKinds = [...]error{1: codecs.ErrTooLong, 2: codecs.ErrMalformed, 3: codecs.ErrTruncated, 4: codecs.ErrUnrepresentable}
 
 // The two segments that exist from the beginning.
 const (

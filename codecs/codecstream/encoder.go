@@ -2,7 +2,6 @@ package codecstream
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/framehost/framehost/codecs"
 	"github.com/framehost/framehost/codecs/codeccall"
@@ -59,7 +58,7 @@ func (e *Encoder) encode(ctx context.Context, payloads *Payloads, sink FrameSink
 	for refs := payloads.Refs; len(refs) > 0 || eof; refs = payloads.Refs[done:] {
 		fits := e.fitting(refs)
 		if fits == 0 && len(refs) > 0 {
-			if err := sink.Refused(done, TooLong(e.MaxFrame)); err != nil {
+			if err := sink.Refused(done, codeccall.PayloadTooLong(e.MaxFrame)); err != nil {
 				return done, err
 			}
 			done++
@@ -109,9 +108,4 @@ func (e *Encoder) fitting(refs []codecs.Ref) int {
 		}
 	}
 	return len(refs)
-}
-
-// TooLong returns the fault of a payload that has more than maxFrame bytes.
-func TooLong(maxFrame int) *codecs.Fault {
-	return &codecs.Fault{At: maxFrame, Err: codecs.ErrTooLong, Want: fmt.Sprintf("a payload of at most %d bytes", maxFrame)}
 }

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/framehost/framehost/codecs"
-	"github.com/framehost/framehost/codecs/codecstream"
+	"github.com/framehost/framehost/codecs/codeccall"
 )
 
 // Datagrams is a source and destination of datagrams, such as a socket. One goroutine at a time calls Receive, and one at a time
@@ -218,7 +218,7 @@ func (p *datagramTransport) sendFrames() error {
 // tooLong reports a frame that is longer than a datagram may be.
 func (p *datagramTransport) tooLong(frame []byte) {
 	p.counts.unrepresentable.Add(1)
-	fault := codecstream.TooLong(p.longest)
+	fault := codeccall.PayloadTooLong(p.longest)
 	fault.Want = fmt.Sprintf("a frame of at most %d bytes, for a datagram", p.longest)
 	v := &Violation{ // positions count from the start of the frame, since the frame is not part of a sender's stream
 		Direction: ToMember, Payload: true, At: int64(fault.At), PayloadAt: int64(fault.At), Frame: p.counts.framesOut.Load(),
