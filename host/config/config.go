@@ -415,6 +415,15 @@ func (r *Route) MaxFrameOption(c *Codec) string {
 	}
 }
 
+// Codecs returns the names of the codecs that connections of e can have.
+func (e *Endpoint) Codecs() []string {
+	names := []string{e.Codec}
+	for _, rule := range e.Select {
+		names = append(names, rule.Codec)
+	}
+	return names
+}
+
 // Codec returns the codec called name, or nil. "none" is not a codec.
 func (c *Config) Codec(name string) *Codec {
 	for i := range c.Codecs {

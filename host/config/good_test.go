@@ -493,3 +493,20 @@ func TestPlacesCountCharacters(t *testing.T) {
 		}
 	}
 }
+
+// Whether one payload can hold all terminators of a swapterm codec depends on the limits of the routes that use the codec.
+func TestTerminatorsAndTheLimitOfARoute(t *testing.T) {
+	for _, tt := range []struct {
+		limit string
+		warns bool
+	}{{"255B", false}, {"256B", true}} {
+		c := mustParse(t, `
+codecs: [{name: s, plugin: swapterm, options: {mode: declared, length: 1}}]
+routes: [{name: r, from: {listen: "tcp://:1", codec: s}, to: {dial: "tcp://a:1", codec: s}, limits: {max_frame: `+tt.limit+`}}]
+`, LoadOptions{Builtin: []string{"swapterm"}})
+		warns := slices.ContainsFunc(c.Warnings, func(w Warning) bool { return strings.Contains(w.Text, "there are 256 terminators") })
+		if warns != tt.warns {
+			t.Errorf("limits.max_frame %s: got %v, want a warning: %v", tt.limit, c.Warnings, tt.warns)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -70,15 +71,25 @@ func (c *Config) warnTerminators(codec *Codec, key string, warn func(key, format
 		}
 		length = v
 	}
-	maxFrame := codec.MaxFrame
-	if maxFrame == 0 {
-		maxFrame = c.Limits.MaxFrame
-	}
+	maxFrame := c.longestPayload(codec)
 	if length < 1 || length > 4 || Size(1)<<(8*length) > maxFrame {
 		return
 	}
 	warn(key, "there are %d terminators of length %d, and a payload of max_frame %s can hold them all: it would be refused",
 		1<<(8*length), length, maxFrame)
+}
+
+// longestPayload returns the largest limit with which a route uses codec or, if none does, the limit with which it would be used.
+func (c *Config) longestPayload(codec *Codec) (longest Size) {
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		for _, e := range r.Sides() {
+			if slices.Contains(e.Codecs(), codec.Name) {
+				longest = max(longest, Size(r.MaxFrame(codec)))
+			}
+		}
+	}
+	return cmp.Or(longest, codec.MaxFrame, c.Limits.MaxFrame)
 }
 
 // shadowed returns the index of the first rule before rule i that matches every connection that rule i matches, or -1.

@@ -23,7 +23,7 @@ func (s *Set) CheckRoundTrip(ctx context.Context, key Key) error {
 	if err != nil {
 		return err
 	}
-	c := s.Find(key.Name)
+	c := s.config.Codec(key.Name)
 	payloads := triedPayloads
 	if p, ok := config.LookupProfile(c.Profile); ok {
 		payloads = nil

@@ -122,7 +122,7 @@ func (s *Set) Codec(ctx context.Context, name string, maxFrame int) (codeccall.C
 	if ok {
 		return known.Codec, nil
 	}
-	c := s.Find(name)
+	c := s.config.Codec(name)
 	if c == nil {
 		return nil, fmt.Errorf("codec %q is not in the configuration", name)
 	}
@@ -213,7 +213,7 @@ func (s *Set) notUp(plugin string, err error) config.Errors {
 func (s *Set) StartPlugins(ctx context.Context, keys []Key) (late, failed error) {
 	var names []string
 	for _, key := range keys {
-		if c := s.Find(key.Name); c != nil && !slices.Contains(names, c.Plugin) {
+		if c := s.config.Codec(key.Name); c != nil && !slices.Contains(names, c.Plugin) {
 			names = append(names, c.Plugin)
 		}
 	}
@@ -235,22 +235,9 @@ func (s *Set) StartPlugins(ctx context.Context, keys []Key) (late, failed error)
 	return errors.Join(lates...), config.Join(errs...)
 }
 
-// Find returns the codec of that name in the configuration; nil if there is none.
-func (s *Set) Find(name string) *config.Codec {
-	for i := range s.config.Codecs {
-		if s.config.Codecs[i].Name == name {
-			return &s.config.Codecs[i]
-		}
-	}
-	return nil
-}
-
 // KeysOfSide returns the codecs that connections of e, an endpoint of r, can have.
 func KeysOfSide(c *config.Config, r *config.Route, e *config.Endpoint) []Key {
-	names := []string{e.Codec}
-	for _, rule := range e.Select {
-		names = append(names, rule.Codec)
-	}
+	names := e.Codecs()
 	var keys []Key
 	for i := range c.Codecs {
 		if slices.Contains(names, c.Codecs[i].Name) {

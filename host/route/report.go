@@ -136,7 +136,7 @@ func (p *reporter) allow(v *relay.Violation) string {
 	}
 	option := "the max_frame of the receiver's codec"
 	if !v.Payload || v.Direction == relay.ToUpstream || v.Direction == relay.ToDownstream {
-		option = p.route.config.MaxFrameOption(p.route.Codecs().Find(name))
+		option = p.route.config.MaxFrameOption(p.route.Codecs().Config().Codec(name))
 	}
 	limit := config.Size(v.MaxFrame).String()
 	switch {

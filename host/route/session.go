@@ -94,7 +94,7 @@ func (r *Route) tappedCodec(ctx context.Context, log hclog.Logger, name string) 
 // codec returns the route's codec of that name, which was configured when the route started.
 func (r *Route) codec(ctx context.Context, name string) (codeccall.Codec, error) {
 	codecs := r.Codecs()
-	return codecs.Codec(ctx, name, r.config.MaxFrame(codecs.Find(name)))
+	return codecs.Codec(ctx, name, r.config.MaxFrame(codecs.Config().Codec(name)))
 }
 
 // run relays until the session is over, and logs how it ended.
