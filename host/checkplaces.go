@@ -67,15 +67,7 @@ func (p *placeCheck) addError(at config.Position, err error) {
 
 // running sets p.status to that of the framehost that serves the control socket, if there is one.
 func (p *placeCheck) running(ctx context.Context) {
-	path := p.config.Control.Socket
-	if path == "" {
-		path = control.DefaultSocket()
-	}
-	ctx, cancel := context.WithTimeout(ctx, control.QueryPatience)
-	defer cancel()
-	if status, err := control.QueryStatus(ctx, path); err == nil {
-		p.status = status
-	}
+	p.status = control.Find(ctx, p.config.Control.Socket)
 }
 
 func (p *placeCheck) control(ctx context.Context) {

@@ -29,6 +29,15 @@ func TestControlSocketWhereOthersCanChangeIt(t *testing.T) {
 			}
 			return os.Chmod(dir, 0o777) // overrides the umask
 		}, false},
+		{"the directory of another user", func(dir string) error {
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				return err
+			}
+			if os.Getuid() != 0 { // only root can give the directory away
+				return os.Chmod(dir, 0o777)
+			}
+			return os.Chown(dir, 1, 1)
+		}, false},
 		{"a symbolic link", func(dir string) error { return os.Symlink(os.TempDir(), dir) }, false},
 	}
 	for _, test := range tests {

@@ -37,7 +37,7 @@ func (h *Host) Drain(ctx context.Context, name string, outdated bool) (*control.
 	}()
 	select {
 	case <-over:
-		return route.Report(name, drains), nil
+		return route.DrainReport(name, drains), nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

@@ -164,32 +164,19 @@ func (h *Host) open(ctx context.Context, control bool) error {
 // openControl serves the control socket at path; "" means the default path. It fails only if the configuration names the
 // path: otherwise several hosts of one user, all with the default path, could not run together.
 func (h *Host) openControl(ctx context.Context, path string) error {
-	asked := path != ""
-	if !asked {
-		path = control.DefaultSocket()
-	}
-	c, err := control.Listen(ctx, path, !asked, h)
-	if err != nil && asked {
+	c, err := control.Listen(ctx, path, h)
+	if err != nil && path != "" {
 		return err
 	}
-	if err != nil {
-		h.warnOfOther(ctx, path, err)
-		return nil
-	}
-	h.control = c
-	h.log.Debug("control socket", "path", path)
-	return nil
-}
-
-// warnOfOther logs that this host could not listen at path, the default control socket, and which process listens there.
-func (h *Host) warnOfOther(ctx context.Context, path string, err error) {
-	other := control.OtherStatus(ctx, path)
-	if other == nil {
+	if err == nil {
+		h.control = c
+	} else if other := control.Find(ctx, ""); other != nil {
+		h.log.Warn("framehost status shows another process, which has the default control socket; set control.socket to see this one",
+			"path", control.DefaultSocket(), "other", other.Process())
+	} else {
 		h.log.Warn("framehost status will not find this process", "error", err)
-		return
 	}
-	h.log.Warn("framehost status shows another process, which has the default control socket; set control.socket to see this one",
-		"path", path, "other", other.Process())
+	return nil
 }
 
 // openQuarantine opens the quarantine if a route of c needs it and the host has not opened it yet.
@@ -211,7 +198,7 @@ func (h *Host) openLAN(ctx context.Context, c *config.Config) error {
 	if h.shared.LAN.Load() != nil || !lan.Uses(c) {
 		return nil
 	}
-	interfaces, err := h.shared.Network.Interfaces()
+	interfaces, err := h.shared.Interfaces.Watcher()
 	if err != nil {
 		return err
 	}
@@ -288,7 +275,7 @@ func (h *Host) close() error {
 	h.reloading.Lock() // a reload that is under way returns soon, since life has ended, and opens nothing after this
 	defer h.reloading.Unlock()
 	h.closeLAN()
-	h.shared.Network.Close()
+	h.shared.Interfaces.Close()
 	if h.control != nil {
 		h.control.Close()
 	}

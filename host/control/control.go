@@ -82,14 +82,18 @@ const answerPatience = 10 * time.Second
 // closePatience is how long the control socket stays open for its last answers when the host ends.
 const closePatience = time.Second
 
-// Listen serves the control socket of host at path, until Close. It makes the directory of path if it is missing. If path is the
-// default, Listen fails if other users can change its directory, except on Windows.
-func Listen(ctx context.Context, path string, isDefault bool, host Host) (*Server, error) {
+// Listen serves the control socket of host at path, until Close; "" means the default path. It makes the directory of path if that is
+// missing. At the default path, it fails if other users can change the directory, except on Windows.
+func Listen(ctx context.Context, path string, host Host) (*Server, error) {
+	isDefault := path == ""
+	if isDefault {
+		path = DefaultSocket()
+	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	if isDefault && runtime.GOOS != "windows" {
+	if isDefault {
 		if err := checkDir(dir); err != nil {
 			return nil, fmt.Errorf("control socket: %w", err)
 		}
@@ -170,8 +174,12 @@ func checkDir(dir string) error {
 	switch {
 	case err != nil:
 		return err
+	case runtime.GOOS == "windows":
+		return nil
 	case !info.IsDir() || info.Mode().Perm()&0o022 != 0:
 		return fmt.Errorf("%s: got %s, want a directory that only its owner can change", dir, info.Mode())
+	case !ownedByUs(info):
+		return fmt.Errorf("%s: got a directory of another user, want one of this user", dir)
 	}
 	return nil
 }

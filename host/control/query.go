@@ -16,16 +16,22 @@ import (
 	"time"
 )
 
-// OtherStatus returns the status of the framehost that has the default control socket, at path. It returns nil if none answers,
-// or if any user could have made the socket.
-func OtherStatus(ctx context.Context, path string) *Status {
-	if checkDir(filepath.Dir(path)) != nil {
-		return nil
+// findPatience is how long Find waits for an answer.
+const findPatience = 2 * time.Second
+
+// Find returns the status of the framehost that serves the control socket at path; "" means the default path. It returns nil if none
+// answers soon. At the default path, it also returns nil if other users could have made the socket.
+func Find(ctx context.Context, path string) *Status {
+	if path == "" {
+		path = DefaultSocket()
+		if checkDir(filepath.Dir(path)) != nil {
+			return nil
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, QueryPatience)
+	ctx, cancel := context.WithTimeout(ctx, findPatience)
 	defer cancel()
-	other, _ := QueryStatus(ctx, path)
-	return other
+	status, _ := QueryStatus(ctx, path)
+	return status
 }
 
 // QueryStatus returns the status of the framehost that serves the control socket at path.
@@ -99,6 +105,3 @@ func query(ctx context.Context, path, method, what string, into any) error {
 	}
 	return nil
 }
-
-// QueryPatience is how long a query waits for an answer from a running framehost.
-const QueryPatience = 2 * time.Second

@@ -86,7 +86,7 @@ type Options struct {
 	// allow it: each receives every broadcast and multicast datagram, but only one of them a unicast datagram. Listening only.
 	Exclusive bool
 	// Watch reports interfaces that come and go. nil: the Conn runs [netif.Watch] itself.
-	Watch *netif.Interfaces
+	Watch *netif.Watcher
 	// Origins recognizes own datagrams. nil: one that the whole process shares.
 	Origins *Origins
 

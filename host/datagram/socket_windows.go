@@ -1,6 +1,7 @@
 package datagram
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/windows"
@@ -31,3 +32,11 @@ func setReceiveBuffer(fd uintptr, size int) (granted int, err error) {
 
 // droppedDatagrams returns 0: Windows does not report the number.
 func droppedDatagrams(uintptr) uint32 { return 0 }
+
+// isTruncated reports whether the system truncated the datagram.
+func isTruncated(_ int, err error) bool { return errors.Is(err, windows.WSAEMSGSIZE) }
+
+// isSendError reports whether err is about a datagram that was sent earlier. Such an error must not end receiving.
+func isSendError(err error) bool {
+	return errors.Is(err, windows.WSAECONNRESET) || errors.Is(err, windows.WSAENETRESET)
+}

@@ -21,7 +21,7 @@ type dnssdResponder struct {
 	ended    chan struct{}
 }
 
-func openDNSSD(d config.Discovery, interfaces *netif.Interfaces, log hclog.Logger) *dnssdResponder {
+func openDNSSD(d config.Discovery, interfaces *netif.Watcher, log hclog.Logger) *dnssdResponder {
 	var failures, ignored loglimit.Limiter
 	r := &dnssdResponder{
 		Responder: dnssd.NewResponder(dnssd.Options{

@@ -29,7 +29,7 @@ const repeatPause = time.Minute
 // so may be called on nil.
 type LAN struct {
 	settings   config.Discovery
-	interfaces *netif.Interfaces
+	interfaces *netif.Watcher
 	socket     *discovery.UDP
 	station    *discovery.Station
 	log        hclog.Logger
@@ -50,7 +50,7 @@ func Uses(c *config.Config) bool {
 }
 
 // Open opens the discovery socket and reads the key, as c configures both. interfaces must be followed until Close.
-func Open(ctx context.Context, c *config.Config, interfaces *netif.Interfaces, log hclog.Logger) (*LAN, error) {
+func Open(ctx context.Context, c *config.Config, interfaces *netif.Watcher, log hclog.Logger) (*LAN, error) {
 	key, err := discoveryKey(c)
 	if err != nil {
 		return nil, err

@@ -37,11 +37,7 @@ func (l *Limiter) LogWith(write func(message string, fields ...any), message str
 		l.flushLater(write, message)
 		return
 	}
-	all := fields()
-	if heldBack > 0 {
-		all = append(all, "more_since_the_last_line", heldBack)
-	}
-	write(message, all...)
+	write(message, withHeldBack(fields(), heldBack)...)
 }
 
 // allow reports whether a line may be written now, and if so, how many lines were held back since the last one.
@@ -83,6 +79,14 @@ func (l *Limiter) Flush() {
 	}
 	l.mu.Unlock()
 	if heldBack > 0 {
-		write(message, "more_since_the_last_line", heldBack)
+		write(message, withHeldBack(nil, heldBack)...)
 	}
+}
+
+// withHeldBack adds the number of lines that were held back to fields, unless it is 0.
+func withHeldBack(fields []any, heldBack int) []any {
+	if heldBack == 0 {
+		return fields
+	}
+	return append(fields, "more_since_the_last_line", heldBack)
 }

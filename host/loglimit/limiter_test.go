@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestLogLimiter(t *testing.T) {
+func TestLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s Limiter
 		lines := func(asked int) (written, leftOut int) {
@@ -39,7 +39,7 @@ func TestLogLimiter(t *testing.T) {
 }
 
 // The number of lines held back is logged after a pause, unless another line has logged it before.
-func TestLogLimiterSaysWhatItHeldBack(t *testing.T) {
+func TestLimiterSaysWhatItHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s Limiter
 		var logged, more atomic.Int64 // atomic, because a timer writes lines too

@@ -39,9 +39,9 @@ func DirectedBroadcast(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// Interfaces follows the network interfaces of the system: which exist, whether they are up, and their addresses. Linux
-// reports changes (rtnetlink); other systems are polled every three seconds. Interfaces is safe for concurrent use.
-type Interfaces struct {
+// A Watcher follows the network interfaces of the system: which exist, whether they are up, and their addresses. Linux
+// reports changes (rtnetlink); other systems are polled every three seconds. A Watcher is safe for concurrent use.
+type Watcher struct {
 	mu        sync.Mutex // held while followers are called, so that their calls don't overlap
 	list      []Interface
 	followers map[*follower]struct{}
@@ -53,8 +53,8 @@ type Interfaces struct {
 type follower struct{ notify func([]Interface) }
 
 // Watch reads the interfaces and follows them until Close.
-func Watch() (*Interfaces, error) {
-	w := &Interfaces{followers: map[*follower]struct{}{}}
+func Watch() (*Watcher, error) {
+	w := &Watcher{followers: map[*follower]struct{}{}}
 	// Subscribe before the first listing, so that no change is missed between the two.
 	stop, err := w.watch()
 	if err != nil {
@@ -69,14 +69,14 @@ func Watch() (*Interfaces, error) {
 }
 
 // Followers returns how many calls of Follow are in force.
-func (w *Interfaces) Followers() int {
+func (w *Watcher) Followers() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.followers)
 }
 
 // List returns the interfaces as they were last seen. The slice must not be changed.
-func (w *Interfaces) List() []Interface {
+func (w *Watcher) List() []Interface {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.list
@@ -85,7 +85,7 @@ func (w *Interfaces) List() []Interface {
 // Follow calls notify with the current interfaces before it returns, and again after each change. Calls don't overlap.
 // notify must not change the list, and must not call stop or a method of w. After stop has returned, notify is not called
 // again.
-func (w *Interfaces) Follow(notify func([]Interface)) (stop func()) {
+func (w *Watcher) Follow(notify func([]Interface)) (stop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f := &follower{notify}
@@ -99,10 +99,10 @@ func (w *Interfaces) Follow(notify func([]Interface)) (stop func()) {
 }
 
 // Close ends following. Once it has returned, followers are not called again. Further calls do nothing.
-func (w *Interfaces) Close() { w.end.Do(w.stop) }
+func (w *Watcher) Close() { w.end.Do(w.stop) }
 
 // refresh lists the interfaces again, and calls followers if the list changed.
-func (w *Interfaces) refresh() error {
+func (w *Watcher) refresh() error {
 	w.mu.Lock() // before listing: of two lists, the later one must be stored last
 	defer w.mu.Unlock()
 	list, err := listInterfaces()

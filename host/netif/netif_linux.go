@@ -14,7 +14,7 @@ import (
 
 // watch subscribes to rtnetlink's reports on links and addresses, and calls refresh after each. It ignores what the reports
 // say: the kernel drops reports when there are too many, while a full listing is cheap and always right.
-func (w *Interfaces) watch() (stop func(), err error) {
+func (w *Watcher) watch() (stop func(), err error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)

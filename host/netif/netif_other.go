@@ -11,7 +11,7 @@ import (
 const pollInterfaces = 3 * time.Second
 
 // watch calls refresh every pollInterfaces.
-func (w *Interfaces) watch() (stop func(), err error) {
+func (w *Watcher) watch() (stop func(), err error) {
 	ending, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)

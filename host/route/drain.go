@@ -100,7 +100,7 @@ func (d *Drain) Run() {
 			await(context.Background(), d.idle, cutPatience) // a session that is left after that waits for its plugin
 		}
 	}
-	report := Report(r.config.Name, []*Drain{d})
+	report := DrainReport(r.config.Name, []*Drain{d})
 	line := r.log.Info
 	if report.Err() != nil {
 		line = r.log.Warn
@@ -110,7 +110,7 @@ func (d *Drain) Run() {
 }
 
 // Report returns one report of drains, which are those of the route of that name.
-func Report(name string, drains []*Drain) *control.DrainReport {
+func DrainReport(name string, drains []*Drain) *control.DrainReport {
 	report := &control.DrainReport{Route: name, Ended: []control.DrainedSession{}}
 	for _, d := range drains {
 		d.route.mu.Lock()

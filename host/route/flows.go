@@ -17,7 +17,7 @@ import (
 
 // A udpListener is the socket of a route that answers datagrams, with one session for each peer address. A reload that keeps
 // the socket passes the udpListener and its sessions to the new route.
-type udpListener struct {
+type flowListener struct {
 	conn     *datagram.Conn
 	table    *datagram.Flows
 	sessions sync.WaitGroup
@@ -29,19 +29,19 @@ type udpListener struct {
 	begun bool
 }
 
-func newFlows(r *Route) *udpListener {
-	return &udpListener{route: r, ended: make(chan struct{}), left: make(chan struct{})}
+func newFlowListener(r *Route) *flowListener {
+	return &flowListener{route: r, ended: make(chan struct{}), left: make(chan struct{})}
 }
 
 // owner returns the route that now owns f.
-func (f *udpListener) owner() *Route {
+func (f *flowListener) owner() *Route {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.route
 }
 
 // hold keeps the owner of f from ending until f ends or passes to another route. The caller holds f.mu.
-func (f *udpListener) hold() {
+func (f *flowListener) hold() {
 	left := f.left
 	f.route.work.Go(func() {
 		select {
@@ -52,7 +52,7 @@ func (f *udpListener) hold() {
 }
 
 // passTo makes r the owner of f, and returns f.
-func (f *udpListener) passTo(r *Route) *udpListener {
+func (f *flowListener) passTo(r *Route) *flowListener {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	close(f.left)
@@ -62,7 +62,7 @@ func (f *udpListener) passTo(r *Route) *udpListener {
 	return f
 }
 
-func (f *udpListener) listen(ctx context.Context) error {
+func (f *flowListener) listen(ctx context.Context) error {
 	r := f.owner()
 	e := &r.config.From
 	// Exclusive: a second process on the port would receive some of the datagrams.
@@ -83,7 +83,7 @@ func (f *udpListener) listen(ctx context.Context) error {
 }
 
 // start begins to relay, unless f began under an earlier owner.
-func (f *udpListener) start() {
+func (f *flowListener) start() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.begun {
@@ -100,7 +100,7 @@ func (f *udpListener) start() {
 }
 
 // receive delivers datagrams to the flow table until the socket is closed.
-func (f *udpListener) receive() {
+func (f *flowListener) receive() {
 	arrived, release := f.owner().datagramBuffers(socketBatch)
 	defer release()
 	for {
@@ -127,7 +127,7 @@ func (f *udpListener) receive() {
 
 // accept makes a session for each flow until the table is closed. It closes the socket after the last session has ended,
 // because sessions send their answers through it.
-func (f *udpListener) accept(received <-chan struct{}) {
+func (f *flowListener) accept(received <-chan struct{}) {
 	defer close(f.ended)
 	defer func() { <-received }()
 	defer f.close()
@@ -152,7 +152,7 @@ func (f *udpListener) accept(received <-chan struct{}) {
 }
 
 // serve dials the upstream for flow and relays. It owns flow.
-func (f *udpListener) serve(r *Route, flow *datagram.Flow) {
+func (f *flowListener) serve(r *Route, flow *datagram.Flow) {
 	s := newFlowSession(r, flow)
 	if err := s.pair(r.pairing, flow); err != nil {
 		_ = flow.Close()
@@ -168,14 +168,14 @@ func (f *udpListener) serve(r *Route, flow *datagram.Flow) {
 }
 
 // retire lets no new flow begin, if r owns f.
-func (f *udpListener) retire(r *Route) {
+func (f *flowListener) retire(r *Route) {
 	if f.table != nil && f.owner() == r {
 		f.table.Close()
 	}
 }
 
 // abandon closes the socket if r owns f and f was never started.
-func (f *udpListener) abandon(r *Route) {
+func (f *flowListener) abandon(r *Route) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.route == r && !f.begun {
@@ -183,17 +183,17 @@ func (f *udpListener) abandon(r *Route) {
 	}
 }
 
-func (f *udpListener) close() {
+func (f *flowListener) close() {
 	if f.conn != nil {
 		_ = f.conn.Close()
 	}
 }
 
-func (f *udpListener) addr() endpoint.Address {
+func (f *flowListener) addr() endpoint.Address {
 	return endpoint.Address{Network: "udp", Address: f.conn.Addr().String()}
 }
 
-func (f *udpListener) status() *control.FlowsStatus {
+func (f *flowListener) status() *control.FlowsStatus {
 	stats := f.table.Stats()
 	status := &control.FlowsStatus{Live: stats.Live, Refused: stats.Refused, Dropped: stats.Dropped}
 	status.Datagrams.Endpoint = "listen " + f.addr().String()

@@ -81,7 +81,7 @@ func (h *hub) isBroadcast(ip netip.Addr) bool {
 	if ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return true
 	}
-	interfaces, err := h.route.shared.Network.Interfaces()
+	interfaces, err := h.route.shared.Interfaces.Watcher()
 	if err != nil {
 		return false // the same error is reported when the endpoint is opened
 	}

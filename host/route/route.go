@@ -49,7 +49,7 @@ type Route struct {
 	listener *endpoint.Listener // nil if both sides are dialed, or if hub or flows is set
 	takes    *Route             // the old route to take over from in TakeOver; nil: none
 	hub      *hub               // nil: the route is paired
-	flows    *udpListener       // nil: the route does not answer datagrams
+	flows    *flowListener      // nil: the route does not answer datagrams
 	chooser  *chooser
 
 	// The cause of each context, once it is canceled, is a relay.Reason.
@@ -104,7 +104,7 @@ func New(all *Shared, c *config.Route, codecs *plugins.Set, same *Route) *Route 
 	case c.IsHub():
 		r.hub = newHub(r)
 	case answers(c):
-		r.flows = newFlows(r)
+		r.flows = newFlowListener(r)
 	}
 	return r
 }

@@ -23,7 +23,7 @@ type Shared struct {
 	Connections  *endpoint.Connections
 	PayloadBytes int // how many bytes of a payload are logged at level trace
 	WireBytes    int // how many bytes of a violation are shown
-	Network      netif.Network
+	Interfaces   netif.Shared
 	// ReceiverPatience is how long a sender of a hub waits for a full receiver; see relay.Hub.Patience.
 	ReceiverPatience time.Duration
 

@@ -202,7 +202,7 @@ func (r *Route) dialDatagrams(ctx context.Context, e *config.Endpoint) (*datagra
 }
 
 func (r *Route) datagramOptions(e *config.Endpoint) (datagram.Options, error) {
-	interfaces, err := r.shared.Network.Interfaces()
+	interfaces, err := r.shared.Interfaces.Watcher()
 	if err != nil {
 		return datagram.Options{}, err
 	}
