@@ -19,7 +19,7 @@ import (
 // the name that it had. Datagram members of a hub go on, because their peers could not see an end.
 //
 // Drain returns when all of these sessions have ended. When ctx ends, it returns early and the drain goes on. It fails with
-// ErrNoRoute, or when the host is ending.
+// [control.ErrNoRoute], or when the host is ending.
 func (h *Host) Drain(ctx context.Context, name string, outdated bool) (*control.DrainReport, error) {
 	drains, err := h.beginDrain(name, outdated)
 	if err != nil {
@@ -79,7 +79,7 @@ func (h *Host) beginDrain(name string, outdated bool) ([]*route.Drain, error) {
 	return drains, nil
 }
 
-// noRoute returns the error for a name that no route has. It wraps ErrNoRoute.
+// noRoute returns the error for a name that no route has. It wraps [control.ErrNoRoute].
 func (h *Host) noRoute(name string) error {
 	var names []string
 	h.mu.Lock()

@@ -1,5 +1,4 @@
-// Package host runs a configuration: it starts the plugins, opens the listeners, and pairs connections into sessions
-// until Shutdown.
+// Package host runs a configuration until Shutdown: it starts the plugins and the routes, reloads, drains, and reports.
 //
 //	h, err := host.Start(ctx, configuration, host.Options{Logger: log})
 //	...
@@ -46,7 +45,7 @@
 // # Packages
 //
 // Package host turns a configuration ([config.Config]) into routes ([route.Route]), replaces routes at a reload, drains them, and
-// reports on them. The work is done in the packages below it: plugins starts the plugins and configures codecs, route opens sockets
+// reports on them. The packages below it do the work: plugins starts the plugins and configures codecs, route opens sockets
 // and makes sessions, lan announces and finds services, quarantine keeps bytes, and control answers at the control socket. None of
 // them imports package host.
 package host
@@ -231,7 +230,7 @@ func (h *Host) connectionsAllowed(c *config.Config) int {
 }
 
 // Shutdown ends the host: it stops listening, and lets the sessions of each route end for at most the route's
-// timeouts.drain. Then it cuts the sessions that are left; when ctx ends, it cuts them at once. The error wraps ErrCut if
+// timeouts.drain. Then it cuts the sessions that are left; when ctx ends, it cuts them at once. The error wraps [control.ErrCut] if
 // a cut session lost anything or sessions were cut at once. Shutdown returns when nothing runs any more, and logs the
 // totals of the host. A Reload that is under way changes nothing any more.
 func (h *Host) Shutdown(ctx context.Context) error {

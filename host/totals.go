@@ -90,7 +90,7 @@ func (t *totals) log(log hclog.Logger, up time.Duration) {
 		"frames_not_delivered", t.all.FramesNotDelivered, "bytes_not_delivered", t.all.BytesNotDelivered)
 }
 
-// cutSince returns an error that wraps ErrCut if sessions have been cut since before, and something was not delivered or
+// cutSince returns an error that wraps [control.ErrCut] if sessions have been cut since before, and something was not delivered or
 // atOnce is set.
 func (t *totals) cutSince(before *totals, atOnce bool) error {
 	cut := t.closed[string(relay.DrainTimeout)] - before.closed[string(relay.DrainTimeout)]

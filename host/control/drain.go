@@ -3,15 +3,18 @@ package control
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/framehost/framehost/host/relay"
 )
 
-// ErrNoRoute is wrapped by the error of a request that names a route which the host does not have.
+// ErrNoRoute means that the host has no route of the requested name. The error of such a request wraps it.
 var ErrNoRoute = errors.New("there is no route")
 
-// ErrCut is wrapped by the error of a Shutdown or a drain that cut sessions before they had delivered everything.
+// ErrCut means that sessions were cut before they had delivered everything. The errors of a Shutdown and of [DrainReport.Err] wrap it.
 var ErrCut = errors.New("sessions were cut before they had delivered everything")
 
 // A DrainReport lists the sessions that a drain of one route ended, as `framehost drain` shows it. Its JSON is stable: fields
@@ -74,4 +77,18 @@ func (d *DrainReport) Err() error {
 		err = fmt.Errorf("%w; of %d it is not known yet what, for their plugin has not answered", err, d.Left)
 	}
 	return err
+}
+
+// Reasons lists how many sessions ended for each reason, the most frequent first, as in "3 fin, 1 reset".
+func Reasons(closed map[string]int64) string {
+	names := slices.SortedFunc(maps.Keys(closed), func(a, b string) int {
+		if closed[a] != closed[b] {
+			return int(closed[b] - closed[a])
+		}
+		return strings.Compare(a, b)
+	})
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%d %s", closed[name], name)
+	}
+	return strings.Join(names, ", ")
 }

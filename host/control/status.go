@@ -2,9 +2,6 @@ package control
 
 import (
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/framehost/framehost/host/relay"
@@ -206,18 +203,4 @@ type ViolationStatus struct {
 	// Quarantined is the file with the dropped bytes. The last NotKept of the dropped bytes are not in the file.
 	Quarantined string `json:"quarantined,omitempty"`
 	NotKept     int64  `json:"not_kept,omitempty"`
-}
-
-// Reasons lists how many sessions ended for each reason, the most frequent first, as in "3 fin, 1 reset".
-func Reasons(closed map[string]int64) string {
-	names := slices.SortedFunc(maps.Keys(closed), func(a, b string) int {
-		if closed[a] != closed[b] {
-			return int(closed[b] - closed[a])
-		}
-		return strings.Compare(a, b)
-	})
-	for i, name := range names {
-		names[i] = fmt.Sprintf("%d %s", closed[name], name)
-	}
-	return strings.Join(names, ", ")
 }

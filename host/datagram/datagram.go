@@ -104,7 +104,7 @@ type Options struct {
 	Changed func(use Use, gone bool, err error)
 }
 
-// A Use is one way in which an endpoint uses an interface.
+// A Use is one way in which a Conn uses an interface.
 type Use struct {
 	Interface string
 	Group     netip.Addr     // listening: the group joined there; the zero Addr: receives datagrams sent to the machine
@@ -128,7 +128,7 @@ func (u Use) String() string {
 	return "receives on " + u.Interface
 }
 
-// Stats are counts of datagrams since the endpoint was made.
+// Stats are counts of datagrams since the Conn was made.
 type Stats struct {
 	Received  uint64 // returned by ReadBatch
 	Own       uint64 // of Received, those that were Own

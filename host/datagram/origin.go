@@ -36,7 +36,7 @@ type originPortUse struct {
 // socket's buffer while its reader is blocked.
 const originLinger = 10 * time.Second
 
-// processOrigins is shared by all endpoints that don't set Options.Origins.
+// processOrigins is shared by all Conns that don't set Options.Origins.
 var processOrigins Origins
 
 // open records that a socket sends from port, until closed is called.

@@ -1,5 +1,5 @@
-// Package lan is what the routes of a host do on the LAN: it announces their listeners and finds the services that they dial, by
-// the protocol of package discovery, and announces by DNS-SD too where the configuration asks for it.
+// Package lan announces the listeners of routes on the LAN and finds the services that routes dial, by the protocol of package
+// discovery. It announces by DNS-SD too where the configuration asks for it.
 //
 // A host has one [LAN], with the discovery socket and key. Each route that announces or finds anything has a [Presence] there.
 package lan
@@ -25,8 +25,8 @@ import (
 // repeatPause is how long the same failure of discovery is not logged again.
 const repeatPause = time.Minute
 
-// A LAN is the discovery socket and key that all routes of a host share. Its methods are safe for concurrent use; those that say
-// so may be called on nil.
+// A LAN announces and finds services for all routes of a host. It has the discovery socket, the key, and the DNS-SD responder. Its
+// methods are safe for concurrent use. Status, and Join of a route that needs no LAN, may be called on nil.
 type LAN struct {
 	settings   config.Discovery
 	interfaces *netif.Watcher

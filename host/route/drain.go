@@ -10,7 +10,7 @@ import (
 	"github.com/framehost/framehost/host/relay"
 )
 
-// A Drain ends the live sessions of one route value. Sessions that opened before a reload belong to another route value, with
+// A Drain ends the live sessions of one Route. Sessions that opened before a reload belong to another Route, with
 // its own timeouts.drain, and have a drain of their own. The ledger's mu guards waits, ended and cut.
 type Drain struct {
 	route *Route

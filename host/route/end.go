@@ -81,7 +81,8 @@ func (r *Route) EndNow() {
 	r.cancel(relay.DrainTimeout)
 }
 
-// Wait waits until the route relays no more: until its last session has ended after it was retired, drained or cut.
+// Wait waits until the last session of the route has ended. The route must have been retired, drained or cut: otherwise new
+// sessions begin.
 func (r *Route) Wait() { r.work.Wait() }
 
 // Stop ends the route at once and waits until it has ended. Other routes of the same name, and the members that they have in
@@ -132,6 +133,18 @@ func await(ctx context.Context, done <-chan struct{}, limit time.Duration) bool 
 	}
 	select {
 	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// pause waits for the given time or until ctx ends. It reports whether the time has passed.
+func pause(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
 		return true
 	case <-ctx.Done():
 		return false

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"sync"
 
-	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/datagram"
 	"github.com/framehost/framehost/host/endpoint"
@@ -200,52 +199,3 @@ func (f *flowListener) status() *control.FlowsStatus {
 	addSocket(&status.Datagrams, f.conn)
 	return status
 }
-
-// A flowDatagrams makes a flow, which has the datagrams of one peer, a relay.Datagrams.
-type flowDatagrams struct {
-	flow   *datagram.Flow
-	ready  chan struct{} // closed when the other member has joined and gets what is received
-	idle   func()        // called when the flow ends because nothing passed for udp.flows.idle
-	closed chan struct{}
-	close  sync.Once
-}
-
-// Receive implements relay.Datagrams.
-func (f *flowDatagrams) Receive(into []relay.Datagram) (int, error) {
-	select {
-	case <-f.ready:
-	case <-f.closed:
-		return 0, net.ErrClosed
-	}
-	payload, err := f.flow.Next()
-	if err != nil {
-		if !errors.Is(err, net.ErrClosed) { // idle; the session ends the member after the frames on their way are sent
-			f.idle()
-			<-f.closed
-		}
-		return 0, net.ErrClosed
-	}
-	into[0] = relay.Datagram{Bytes: payload, Source: f.flow.Peer()}
-	return 1, nil
-}
-
-// Send implements relay.Datagrams.
-func (f *flowDatagrams) Send(frames [][]byte) (int, error) {
-	for i, frame := range frames {
-		if _, err := f.flow.Write(frame); errors.Is(err, net.ErrClosed) {
-			return i, err
-		} else if err != nil {
-			return i, fmt.Errorf("%w: %w", relay.ErrNotSent, err)
-		}
-	}
-	return len(frames), nil
-}
-
-// Close implements relay.Datagrams.
-func (f *flowDatagrams) Close() error {
-	f.close.Do(func() { close(f.closed) })
-	return f.flow.Close()
-}
-
-// answers reports whether the route keeps a session for each address that sends datagrams.
-func answers(r *config.Route) bool { return !r.IsHub() && r.From.Datagrams() }

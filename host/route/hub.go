@@ -28,7 +28,7 @@ type hub struct {
 	route   *Route
 	sides   []side
 	passed  map[side]side // until takeOver: by new side, the side of the old hub that goes on in its place
-	claimed map[side]bool // sides of the old hub that a new side takes over, or takes the socket of
+	claimed map[side]bool // sides of the old hub that a new side takes over, or whose socket it takes
 }
 
 // A room has the members of a hub. All hubs of one route name share it.

@@ -199,18 +199,6 @@ func (s *datagramSide) run() {
 	}
 }
 
-// pause waits for the given time or until ctx ends. It reports whether the time has passed.
-func pause(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // join takes part in the hub once, and returns why it ended.
 func (s *datagramSide) join() error {
 	r := s.hub().route

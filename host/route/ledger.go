@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/framehost/framehost/host/config"
-	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
 	"github.com/framehost/framehost/host/relay"
 )
@@ -71,24 +70,4 @@ func (l *ledger) turnOf(name string) chan struct{} {
 		l.turns[name] = make(chan struct{}, 1)
 	}
 	return l.turns[name]
-}
-
-// Violations returns the last violations of all routes of this name, the oldest first.
-func (r *Route) Violations() []control.ViolationStatus { return r.violations.status() }
-
-// FinalStatus returns the counts of all routes of this name, if they have stopped and no other call has returned the counts.
-func (r *Route) FinalStatus() (status control.RouteStatus, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.routes) > 0 || r.final {
-		return status, false
-	}
-	r.final = true
-	status = control.RouteStatus{
-		Accepted: r.accepted, Refused: r.refused, Closed: r.closed, ToUpstream: r.done.ToUpstream, ToDownstream: r.done.ToDownstream,
-	}
-	if r.room != nil {
-		status.Hub = &control.HubStatus{MemberCounts: r.room.Stats().MemberCounts}
-	}
-	return status, true
 }

@@ -82,3 +82,28 @@ func reasonOf(err error) relay.Reason {
 		return relay.IOError
 	}
 }
+
+func (r *Route) timeouts() relay.Timeouts {
+	t := &r.config.Timeouts
+	return relay.Timeouts{Idle: t.Idle, Frame: t.Frame, Write: t.Write, HalfClose: t.HalfClose}
+}
+
+// ipOf returns the IP address of the peer; "" for Unix sockets.
+func ipOf(c *endpoint.Conn) string {
+	if ip := c.RemoteIP(); ip.IsValid() {
+		return ip.String()
+	}
+	return ""
+}
+
+// addressOf returns the address of the peer; "unix" for a Unix socket without a name, as a peer that dialed usually has.
+func addressOf(c *endpoint.Conn) string {
+	address := c.RemoteAddr()
+	if address.Network() == "unix" {
+		if name := address.String(); name != "" && name != "@" {
+			return "unix://" + name
+		}
+		return "unix"
+	}
+	return address.String()
+}

@@ -42,7 +42,7 @@ func (r *Route) StartLater(late error) {
 	})
 }
 
-// setNotReady sets the reason that status shows for why the route does not relay; nil: the route relays.
+// setNotReady sets the reason why the route does not relay, for status; nil: the route relays.
 func (r *Route) setNotReady(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -197,16 +196,4 @@ func (p *reporter) ended(message string, reason relay.Reason, direction relay.Di
 		level = hclog.Error
 	}
 	p.route.ends.Log(p.route.log, p.log, level, message, string(reason), fields)
-}
-
-// quarantines returns a function that returns where to keep the bytes of a violation of the session or member id; nil if
-// the host has no quarantine.
-func (r *Route) quarantines(id uint64) func(relay.Violation) io.WriteCloser {
-	return func(v relay.Violation) io.WriteCloser {
-		q := r.shared.Quarantine.Load()
-		if q == nil {
-			return nil
-		}
-		return q.File(r.config.Name, id, v.Direction.String(), v.Offset)
-	}
 }

@@ -39,7 +39,7 @@ import (
 
 // A Route is a running route of the configuration. It makes sessions, or members if it is a hub.
 //
-// A reload that changes a route makes a new route value. Both share a ledger. The new route takes over the sockets of
+// A reload that changes a route makes a new Route. Both share a ledger. The new route takes over the sockets of
 // listeners whose address is the same and, if it is a hub, the members. The old route goes on until its sessions have ended.
 type Route struct {
 	*ledger
@@ -196,3 +196,6 @@ func addressOfEndpoint(a *config.Address) endpoint.Address {
 	network, address := a.Network()
 	return endpoint.Address{Network: network, Address: address}
 }
+
+// answers reports whether the route keeps a session for each address that sends datagrams.
+func answers(r *config.Route) bool { return !r.IsHub() && r.From.Datagrams() }

@@ -2,11 +2,9 @@ package route
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/framehost/framehost/codecs/codeccall"
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/endpoint"
@@ -73,30 +71,6 @@ func (r *Route) side(ctx context.Context, s *session, name string, l *link, e *c
 	return side, err
 }
 
-func (r *Route) timeouts() relay.Timeouts {
-	t := &r.config.Timeouts
-	return relay.Timeouts{Idle: t.Idle, Frame: t.Frame, Write: t.Write, HalfClose: t.HalfClose}
-}
-
-// tappedCodec returns the route's codec of that name. If log.payload_bytes is set and log writes level trace, the codec logs
-// the payloads that it decodes.
-func (r *Route) tappedCodec(ctx context.Context, log hclog.Logger, name string) (codeccall.Codec, error) {
-	codec, err := r.codec(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("codec %s: %w", name, err)
-	}
-	if n := r.shared.PayloadBytes; n > 0 && log.IsTrace() {
-		return tapped{Codec: codec, log: log.With("codec", name), bytes: n}, nil
-	}
-	return codec, nil
-}
-
-// codec returns the route's codec of that name, which was configured when the route started.
-func (r *Route) codec(ctx context.Context, name string) (codeccall.Codec, error) {
-	codecs := r.Codecs()
-	return codecs.Codec(ctx, name, r.config.MaxFrame(codecs.Config().Codec(name)))
-}
-
 // run relays until the session is over, and logs how it ended.
 func (s *session) run() relay.Result {
 	ctx := s.ctx
@@ -116,24 +90,4 @@ func (s *session) status() control.SessionStatus {
 		ID: s.id, Downstream: s.downstream, Upstream: s.upstream, DownstreamCodec: s.codecs[0], UpstreamCodec: s.codecs[1],
 		Age: stats.Age, ToUpstream: stats.ToUpstream, ToDownstream: stats.ToDownstream,
 	}
-}
-
-// ipOf returns the IP address of the peer; "" for Unix sockets.
-func ipOf(c *endpoint.Conn) string {
-	if ip := c.RemoteIP(); ip.IsValid() {
-		return ip.String()
-	}
-	return ""
-}
-
-// addressOf returns the address of the peer; "unix" for a Unix socket without a name, as a peer that dialed usually has.
-func addressOf(c *endpoint.Conn) string {
-	address := c.RemoteAddr()
-	if address.Network() == "unix" {
-		if name := address.String(); name != "" && name != "@" {
-			return "unix://" + name
-		}
-		return "unix"
-	}
-	return address.String()
 }

@@ -2,6 +2,7 @@ package route
 
 import (
 	"encoding/hex"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -73,4 +74,19 @@ func (k *keptViolation) status() control.ViolationStatus {
 		s.Quarantined, s.NotKept = kept.Flushed()
 	}
 	return s
+}
+
+// Violations returns the last violations of all routes of this name, the oldest first.
+func (r *Route) Violations() []control.ViolationStatus { return r.violations.status() }
+
+// quarantines returns a function that opens a place for the bytes of a violation of the session or member id. The function returns nil
+// if no quarantine is open.
+func (r *Route) quarantines(id uint64) func(relay.Violation) io.WriteCloser {
+	return func(v relay.Violation) io.WriteCloser {
+		q := r.shared.Quarantine.Load()
+		if q == nil {
+			return nil
+		}
+		return q.File(r.config.Name, id, v.Direction.String(), v.Offset)
+	}
 }

@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -33,4 +34,23 @@ func (d tappedDirection) Decode(ctx context.Context, in *codeccall.Decode, out *
 		d.tap.log.Trace("payload", "bytes", len(payload), "begins", hclog.Quote(payload[:min(len(payload), d.tap.bytes)]))
 	}
 	return nil
+}
+
+// tappedCodec returns the route's codec of that name. If log.payload_bytes is set and log writes level trace, the codec logs
+// the payloads that it decodes.
+func (r *Route) tappedCodec(ctx context.Context, log hclog.Logger, name string) (codeccall.Codec, error) {
+	codec, err := r.codec(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("codec %s: %w", name, err)
+	}
+	if n := r.shared.PayloadBytes; n > 0 && log.IsTrace() {
+		return tapped{Codec: codec, log: log.With("codec", name), bytes: n}, nil
+	}
+	return codec, nil
+}
+
+// codec returns the route's codec of that name, which was configured when the route started.
+func (r *Route) codec(ctx context.Context, name string) (codeccall.Codec, error) {
+	codecs := r.Codecs()
+	return codecs.Codec(ctx, name, r.config.MaxFrame(codecs.Config().Codec(name)))
 }
