@@ -3,6 +3,7 @@ package pluginproc
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -67,18 +68,26 @@ func (im *image) verify() error {
 	return nil
 }
 
-// writeCopy writes program to a file in a directory that only this user can enter.
+// writeCopy writes program to a file in a directory that only this user can enter. After an error there is no copy.
 func (im *image) writeCopy(program io.Reader) error {
 	dir, err := newPrivateDir("", imagePattern)
 	if err != nil {
 		return err
 	}
+	if err := writeProgram(im.copyIn(dir), program); err != nil {
+		dir.remove()
+		return err
+	}
 	im.dir = dir
+	return nil
+}
+
+func writeProgram(path string, program io.Reader) error {
 	// A process forked while the file is open for writing keeps it open until that process calls exec, and until then the file can't be
 	// executed (ETXTBSY).
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	to, err := os.OpenFile(im.copied(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o500)
+	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o500)
 	if err != nil {
 		return err
 	}
@@ -89,7 +98,11 @@ func (im *image) writeCopy(program io.Reader) error {
 	return to.Close()
 }
 
-func (im *image) copied() string { return filepath.Join(im.dir.path, filepath.Base(im.spec.Path)) }
+func (im *image) copied() string { return im.copyIn(im.dir) }
+
+func (im *image) copyIn(dir *privateDir) string {
+	return filepath.Join(dir.path, filepath.Base(im.spec.Path))
+}
 
 // start calls its argument to start a process. If the system forbids executing sealed memory (vm.memfd_noexec, some security modules, no
 // /proc), start calls it a second time, to execute a private copy. It is safe for concurrent use.
@@ -110,8 +123,9 @@ func (im *image) start(start func(*exec.Cmd) error) error {
 		}
 		return start(&exec.Cmd{Path: path, Args: append([]string{spec.Path}, spec.Args...)})
 	case im.dir == nil:
-		if start(sealedCommand(im.sealed, spec)) == nil {
-			return nil
+		err := start(sealedCommand(im.sealed, spec))
+		if err == nil || isShortage(err) {
+			return err
 		}
 		info, err := im.sealed.Stat()
 		if err != nil {
@@ -122,6 +136,17 @@ func (im *image) start(start func(*exec.Cmd) error) error {
 		}
 	}
 	return start(&exec.Cmd{Path: im.copied(), Args: append([]string{im.spec.Path}, im.spec.Args...)})
+}
+
+// isShortage reports whether a process could not be started because the system has no resources for it now. The memory in which the
+// program lies is not to blame, and the next attempt may succeed.
+func isShortage(err error) bool {
+	for _, shortage := range []error{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, shortage) {
+			return true
+		}
+	}
+	return false
 }
 
 // self returns a path that executes this very program. On Linux the path works even after the file was deleted, as "go run" does, or

@@ -1,10 +1,15 @@
 package pluginproc
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"strings"
+	"syscall"
 	"testing"
+	"testing/iotest"
 )
 
 func TestSealedProgramCannotBeChanged(t *testing.T) {
@@ -63,5 +68,34 @@ func TestCopyIsExecutedWhereMemoryCannotBe(t *testing.T) {
 	info, err := os.Stat(im.dir.path)
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("%s: %v, %v", im.dir.path, info.Mode(), err)
+	}
+}
+
+// A process that can't be started because the system is short of something is no reason to copy the program, and a copy that failed
+// is not executed.
+func TestShortageAndFailedCopies(t *testing.T) {
+	spec := pinnedProgram(t, "good")
+	im, err := newImage(&spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer im.close()
+	calls := 0
+	err = im.start(func(*exec.Cmd) error {
+		calls++
+		return syscall.EAGAIN
+	})
+	if !errors.Is(err, syscall.EAGAIN) || calls != 1 || im.dir != nil {
+		t.Errorf("got %v after %d attempts and the copy %v, want one attempt and no copy", err, calls, im.dir)
+	}
+	if err := im.writeCopy(io.MultiReader(strings.NewReader("#!/bin/sh\n"), iotest.ErrReader(syscall.ENOSPC))); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v, want %v", err, syscall.ENOSPC)
+	}
+	var executed string
+	if err := im.start(func(cmd *exec.Cmd) error {
+		executed = cmd.Path
+		return nil
+	}); err != nil || executed != "/proc/self/fd/3" {
+		t.Errorf("got %v, and %s was executed, want the sealed memory", err, executed)
 	}
 }

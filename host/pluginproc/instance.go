@@ -1,6 +1,7 @@
 package pluginproc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ func (in *instance) prepare(ctx context.Context) error {
 		}
 		in.configure(c, e)
 		if in.condemned() || ctx.Err() != nil {
-			return e.err
+			return cmp.Or(e.err, ctx.Err())
 		}
 		if e.err != nil {
 			in.plugin.log.Error("plugin refuses options that it had accepted", "options", string(c.options), "error", e.err)
@@ -118,7 +119,7 @@ func (in *instance) configured(ctx context.Context, c *codec) (codeccall.Codec, 
 		return nil, errReleased
 	}
 	if isNew {
-		in.configure(c, e)
+		go in.configure(c, e) // ends with the process, and at the latest after StartTimeout
 	}
 	select {
 	case <-e.ready:
@@ -129,6 +130,7 @@ func (in *instance) configured(ctx context.Context, c *codec) (codeccall.Codec, 
 }
 
 // configure configures c and sets its entry e. It takes no ctx: other callers wait for e too, so the ctx of the first must not end it.
+// If all callers give up, release waits for e and drops the codec.
 func (in *instance) configure(c *codec, e *entry) {
 	defer close(e.ready)
 	if e.codec = in.takeKept(c); e.codec != nil {

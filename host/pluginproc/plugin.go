@@ -61,6 +61,7 @@ type Plugin struct {
 	tookOver    time.Time          // when a spare last took over
 	launching   int                // processes that are being launched
 	pausing     bool               // the next launch waits: a launch failed, or a process ended before it was of any use
+	proved      bool               // a process ended that had been of use: the next pause is the shortest
 	changed     chan struct{}      // closed and replaced when current, spares or closed change
 	closed      bool
 	description codecrpc.Description // description, dataPlane and planeReason are those of the last current process
@@ -130,7 +131,7 @@ func (p *Plugin) Description() codecrpc.Description {
 
 // Configure returns the plugin's codec with options, a JSON object (nil: all defaults), and maxFrame, the longest payload in
 // bytes. The same arguments return the same codec. Each successful call needs one call of Release. Configure waits until a
-// process is up; ctx ends the wait. The error wraps a codecs.OptionError for each option at fault, or codeccall.ErrCodecFailed.
+// process is up, unless a process has accepted the same arguments before; ctx ends the wait. The error wraps a codecs.OptionError for each option at fault, or codeccall.ErrCodecFailed.
 //
 // The host configures the codec again on each later process. A replaced program may answer differently: from then on the codec
 // has the new properties, and new sessions get them. A direction that was opened earlier goes on, unless the new program breaks
@@ -149,6 +150,9 @@ func (p *Plugin) Configure(ctx context.Context, options json.RawMessage, maxFram
 // configure is Configure for c; the caller has been counted as a user of c.
 func (p *Plugin) configure(ctx context.Context, c *codec) (codeccall.Codec, error) {
 	for attempt := 1; ; attempt++ {
+		if p.isDown() && c.properties.Load() != nil { // the next process will be configured with it
+			return p.remember(c), nil
+		}
 		in, err := p.await(ctx)
 		if err != nil {
 			return nil, err
@@ -214,6 +218,7 @@ func (p *Plugin) bringUp(ctx context.Context) (*instance, error) {
 	p.mu.Lock()
 	p.instances[in] = true
 	p.mu.Unlock()
+	defer context.AfterFunc(ctx, proc.kill)() // ends what takes no ctx, such as configuring
 	if err = in.prepare(ctx); err == nil {
 		return in, nil
 	}
@@ -238,6 +243,13 @@ func (p *Plugin) noteError(err error) { p.lastError, p.lastErrorAt = err, time.N
 func (p *Plugin) announce() {
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// isDown reports whether no process is up, and the plugin is not closed.
+func (p *Plugin) isDown() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current == nil && !p.closed
 }
 
 // await waits until a process makes calls, and returns it. ctx or Close ends the wait.

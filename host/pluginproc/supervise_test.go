@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -676,4 +677,107 @@ func TestPluginEndsAStream(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While no process can be launched, a codec that a process has accepted before is configured at once, and another one waits.
+func TestConfigureWhileThePluginIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var first *fake
+		p := startFakes(t, Options{}, func(number int) (*fake, error) {
+			if number > 1 {
+				return nil, errors.New("plugin fake: not today")
+			}
+			first = &fake{}
+			return first, nil
+		})
+		known := mustConfigure(t, p)
+		first.die()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if again, err := p.Configure(ctx, nil, 1<<16); again != known || err != nil {
+			t.Errorf("got %v, %v, want the codec that is known", again, err)
+		}
+		if _, err := p.Configure(ctx, nil, 1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("another codec: got %v, want the end of the wait", err)
+		}
+	})
+}
+
+// A process that hangs in Configure while it comes up ends with the plugin, and holds up nobody whose ctx ends.
+func TestHangingInConfigure(t *testing.T) {
+	hang := func(f *fake) func() error {
+		return func() error {
+			<-f.ended
+			return status.Error(codes.Unavailable, "gone")
+		}
+	}
+	t.Run("as it comes up", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var last *fake
+			p := newPlugin(Spec{Name: "fake", Path: "/fake"}, Options{StartTimeout: -1}.withDefaults(), fakes(func(number int) (*fake, error) {
+				last = &fake{}
+				if number > 1 {
+					last.configure = hang(last)
+				}
+				return last, nil
+			}))
+			if err := p.start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			mustConfigure(t, p)
+			first := last
+			first.die()
+			time.Sleep(5 * time.Second) // longer than the first pause
+			second := last
+			if second == first {
+				t.Error("no second process was launched")
+			}
+			began := time.Now()
+			if err := p.Close(); err != nil || time.Since(began) > 0 {
+				t.Errorf("Close returned %v after %v, want it to kill the process at once", err, time.Since(began))
+			}
+			<-second.cleaned
+		})
+	})
+	t.Run("when it is up", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := startFakes(t, Options{StartTimeout: -1}, func(int) (*fake, error) {
+				f := &fake{}
+				f.configure = hang(f)
+				return f, nil
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := p.Configure(ctx, nil, 1); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v, want the end of the wait", err)
+			}
+		})
+	})
+}
+
+// Processes that die soon after they came up are launched with growing pauses, also where there is a spare.
+func TestPausesGrowWithASpare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var launched atomic.Int64
+		p := startFakes(t, Options{Spares: 1, MinRestartDelay: 20 * time.Millisecond, MaxRestartDelay: time.Second}, func(number int) (*fake, error) {
+			launched.Add(1)
+			f := &fake{}
+			if number > 1 {
+				f.configure = func() error {
+					time.AfterFunc(300*time.Millisecond, f.die)
+					return nil
+				}
+			}
+			return f, nil
+		})
+		d := mustConfigure(t, p).Open()
+		if err := decode(t.Context(), d, "x"); err != nil { // from the first call on there are spares
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if n := launched.Load(); n > 150 {
+			t.Errorf("%d processes were launched in a minute, want pauses of up to a second", n)
+		}
+	})
 }

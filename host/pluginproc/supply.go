@@ -55,7 +55,9 @@ func (p *Plugin) retire(in *instance) {
 	}
 	p.restarts++
 	p.noteError(fmt.Errorf("%s: process %d %s", p.spec.label(), in.pid(), how))
-	p.pausing = !in.wasUseful() && time.Since(in.since) < minUptime
+	if p.pausing = !in.wasUseful() && time.Since(in.since) < minUptime; !p.pausing {
+		p.proved = true
+	}
 	if wasCurrent {
 		p.promote()
 	}
@@ -139,7 +141,7 @@ func (p *Plugin) supply() {
 				wait.Stop()
 				return
 			}
-		default:
+		case p.takeProved():
 			pause.Reset()
 		}
 		p.mu.Lock()
@@ -147,6 +149,15 @@ func (p *Plugin) supply() {
 		p.mu.Unlock()
 		p.work.Go(p.addProcess)
 	}
+}
+
+// takeProved reports whether a process has proved useful since the last call.
+func (p *Plugin) takeProved() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	proved := p.proved
+	p.proved = false
+	return proved
 }
 
 // addProcess launches a process, puts it into service, and guards it until it has ended.
