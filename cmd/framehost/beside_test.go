@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -166,5 +167,30 @@ func TestEndedWhileReading(t *testing.T) {
 				t.Errorf("got %s and\n%s\nwant exit code %d and %q", cmd.ProcessState, said.String(), tt.code, tt.message)
 			}
 		})
+	}
+}
+
+// A default control socket in a directory that other users can change is not asked: another user may have made it.
+func TestDefaultControlSocketOfOthers(t *testing.T) {
+	dir, err := os.MkdirTemp("", "fh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	t.Setenv("XDG_RUNTIME_DIR", dir)
+	file := filepath.Join(dir, "relay.yaml")
+	if err := os.WriteFile(file, []byte(newUpstream(t).route("newline", "netstring", "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	launch(t, filepath.Join(dir, "framehost.sock"), "-c", file).awaitReady()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"status"}, {"violations"}, {"drain", "relay"}, {"check", "--running"}} {
+		out, err := exec.CommandContext(t.Context(), "framehost", args...).CombinedOutput()
+		var exit *exec.ExitError
+		if want := "control socket: " + dir; !errors.As(err, &exit) || exit.ExitCode() != exitFailed || !strings.Contains(string(out), want) {
+			t.Errorf("%v: got %v and %q, want exit code %d and %q", args, err, out, exitFailed, want)
+		}
 	}
 }

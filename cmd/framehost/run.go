@@ -113,13 +113,17 @@ func (r *runner) run(ctx context.Context, stderr *standardError) error {
 	// A reload may hang, because the file is a pipe or because of a plugin. So it runs in its own goroutine, while this one waits
 	// for the signal that ends framehost. After a reload, one more follows if any SIGHUP arrived during it.
 	go func() {
-		for range reloads {
-			r.reload(ctx, h)
+		for {
+			select {
+			case <-reloads:
+				r.reload(ctx, h)
+			case <-ctx.Done():
+				return
+			}
 		}
 	}()
 	<-ctx.Done()
-	signal.Stop(reloads) // so that nothing is sent on the channel after it is closed
-	close(reloads)
+	// SIGHUP stays caught until the end, and does nothing any more: by default it would kill the process in the middle of the drain.
 	return failed(r.end(h, context.Cause(ctx)))
 }
 

@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/framehost/framehost/host/control"
 )
 
 // The embedded default configuration has fixed ports.
@@ -254,6 +256,29 @@ func TestReloadThatHangs(t *testing.T) {
 		t.Errorf("got exit code %d, want %d", code, exitOK)
 	}
 	p.awaitMessage("stopped", "frames_out", "1")
+}
+
+// SIGHUP does nothing during the drain.
+func TestReloadDuringTheDrain(t *testing.T) {
+	u := newUpstream(t)
+	p := start(t, u.route("newline", "netstring", ""))
+	conn := p.dial("relay")
+	upstream := u.accept()
+	send(t, conn, "un") // the session does not rest
+	p.awaitStatus("the session holds a part of a frame", func(s *control.Status) bool {
+		return len(s.Routes[0].Sessions) == 1 && s.Routes[0].Sessions[0].ToUpstream.BytesWaiting == 2
+	})
+	p.signal(syscall.SIGTERM)
+	p.awaitMessage("ending: sessions go on until they end or rest; another signal cuts them")
+	p.signal(syscall.SIGHUP)
+	send(t, conn, "finished\n")
+	expect(t, upstream, "10:unfinished,")
+	if err := errors.Join(conn.CloseWrite(), upstream.CloseWrite()); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.awaitExit(); code != exitOK {
+		t.Errorf("got exit code %d, want %d", code, exitOK)
+	}
 }
 
 // While streams flow, reloads that change their route end no stream early, close no other connection, and refuse no new one.

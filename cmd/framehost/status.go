@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,13 +73,15 @@ func controlSocket(ctx context.Context, socket string, s *source) (string, error
 		if err != nil {
 			return "", err
 		}
-		return cmp.Or(c.Control.Socket, control.DefaultSocket()), nil
+		path, err := control.Socket(c.Control.Socket)
+		return path, failed(err)
 	}
 	path, err := config.ControlSocket(ctx, s.file, config.LoadOptions{Set: s.set, Env: true})
 	if err != nil {
 		return "", err
 	}
-	return cmp.Or(path, control.DefaultSocket()), nil
+	path, err = control.Socket(path)
+	return path, failed(err)
 }
 
 // printStatus writes s as text.

@@ -37,7 +37,8 @@ func CheckSchema(raw json.RawMessage) error {
 	return err
 }
 
-func readSchema(raw json.RawMessage) (*schema, error) {
+func readSchema(raw json.RawMessage) (_ *schema, err error) {
+	defer recovered(&err)
 	if len(raw) > maxSchemaBytes {
 		return nil, fmt.Errorf("got %d bytes, want at most %d", len(raw), maxSchemaBytes)
 	}
@@ -69,7 +70,9 @@ func readSchema(raw json.RawMessage) (*schema, error) {
 // checkDepth returns an error if raw nests too deeply or has too many values. The parser and other functions recurse into the schema.
 func checkDepth(raw json.RawMessage) error {
 	depth, values := 0, 0
-	for d := json.NewDecoder(bytes.NewReader(raw)); ; {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber() // a number beyond float64 would end the loop with an error
+	for {
 		token, err := d.Token()
 		if err != nil {
 			return nil //nolint:nilerr // the end, or invalid JSON, which the parser reports
@@ -93,16 +96,20 @@ func checkDepth(raw json.RawMessage) error {
 // validate checks value against the schema. The error is a *jsonschema.ValidationError if value is wrong, and of another type if the
 // schema is wrong.
 func (s *schema) validate(value any) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			if r != errSchemaWork {
-				panic(r)
-			}
-			err = errSchemaWork
-		}
-	}()
+	defer recovered(&err)
 	s.meter.left = maxSchemaWork
 	return s.compiled.Validate(value)
+}
+
+// recovered sets err to what a panic says. The library panics at numbers with a large exponent, and the meter at too much work.
+func recovered(err *error) {
+	switch r := recover(); r {
+	case nil:
+	case errSchemaWork:
+		*err = errSchemaWork
+	default:
+		*err = fmt.Errorf("got what can't be checked: %v", r)
+	}
 }
 
 var errSchemaWork = errors.New("got references that multiply, want a schema that takes less work to validate with")

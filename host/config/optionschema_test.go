@@ -33,6 +33,9 @@ func TestSchemaRefused(t *testing.T) {
 			`got a reference to "` + fifo + `"` + outside},
 		{"too long", `{"description": "` + strings.Repeat("x", maxSchemaBytes) + `"}`, "got 262163 bytes, want at most 262144"},
 		{"too deep", strings.Repeat(`{"not": `, 65) + `true` + strings.Repeat(`}`, 65), "got more than 64 levels, want fewer"},
+		{"too deep, after a number beyond float64", `{"const": 1e400, "allOf": [` + strings.Repeat(`{"not": `, 65) + `true` + strings.Repeat(`}`, 65) + `]}`,
+			"got more than 64 levels, want fewer"},
+		{"a number that the library can't hold", `{"properties": {"x": {"multipleOf": 1e1000001}}}`, "got what can't be checked"},
 		{"too much", `{"enum": [` + strings.Repeat("1,", maxSchemaValues) + `1]}`, "got more than 10000 values, want fewer"},
 		{"a costly pattern", `{"pattern": "((a{100}){100}){10}"}`, "pattern"},
 		{"a pattern of many words", `{"pattern": "` + strings.Repeat("x", 20_000) + `"}`, "pattern"},
@@ -68,6 +71,17 @@ func TestSchemaWork(t *testing.T) {
 	}
 	if err := s.validate(map[string]any{}); !errors.Is(err, errSchemaWork) {
 		t.Errorf("got %v, want %v", err, errSchemaWork)
+	}
+}
+
+// A value that the library can't hold is an error.
+func TestValueThatCannotBeChecked(t *testing.T) {
+	s, err := readSchema(json.RawMessage(`{"properties": {"x": {"type": "number", "minimum": 0}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.validate(map[string]any{"x": json.Number("1e1000001")}); err == nil {
+		t.Error("got no error")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,17 +17,28 @@ import (
 	"time"
 )
 
+// Socket returns path, or the default path if path is "". It fails if other users could have made the default socket: whoever made it
+// could answer anything.
+func Socket(path string) (string, error) {
+	if path != "" {
+		return path, nil
+	}
+	path = DefaultSocket()
+	if err := checkDir(filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) { // without the directory, none runs there
+		return "", fmt.Errorf("control socket: %w", err)
+	}
+	return path, nil
+}
+
 // findPatience is how long Find waits for an answer.
 const findPatience = 2 * time.Second
 
 // Find returns the status of the framehost that serves the control socket at path; "" means the default path. It returns nil if none
 // answers soon. At the default path, it also returns nil if other users could have made the socket.
 func Find(ctx context.Context, path string) *Status {
-	if path == "" {
-		path = DefaultSocket()
-		if checkDir(filepath.Dir(path)) != nil {
-			return nil
-		}
+	path, err := Socket(path)
+	if err != nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, findPatience)
 	defer cancel()

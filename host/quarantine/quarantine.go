@@ -47,6 +47,10 @@ func Open(dir string, most int64, log hclog.Logger) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}
+	dir, err := filepath.EvalSymlinks(dir) // count would not follow a link
+	if err != nil {
+		return nil, fmt.Errorf("quarantine: %w", err)
+	}
 	s := &Store{dir: dir, max: most, log: log, create: createFile}
 	if err := s.count(); err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)

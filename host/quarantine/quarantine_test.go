@@ -56,6 +56,21 @@ func keep(t *testing.T, q *Store, pieces ...string) bool {
 	return path != ""
 }
 
+// The limit also holds for a directory that is a symbolic link.
+func TestLimitBehindALink(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Skip(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "full"), make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if keep(t, openTest(t, link, 2048), "more") {
+		t.Error("bytes were kept beyond the limit")
+	}
+}
+
 func TestBounds(t *testing.T) {
 	kilo := strings.Repeat("x", 1000)
 	tests := []struct {
