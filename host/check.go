@@ -37,7 +37,7 @@ func check(ctx context.Context, c *config.Config, running *control.Running, log 
 	defer func() { err = errors.Join(err, s.Close()) }()
 	keys, unused := everything(c)
 	warnings, misplaced := checkPlaces(ctx, c, running)
-	errs := []error{s.ConfigureAll(ctx, slices.Clone(keys)), lan.CheckKey(c), misplaced}
+	errs := []error{s.ConfigureAll(ctx, slices.Clone(keys)), lan.CheckKey(ctx, c), misplaced}
 	c.Warnings = slices.Concat(c.Warnings, s.Warnings(), warnings)
 	for _, p := range unused {
 		if _, err := s.Plugin(ctx, p.Name); err != nil {

@@ -132,7 +132,7 @@ func (s *search) station(ctx context.Context, troubles *troubles) (*discovery.St
 	var key []byte
 	if s.keyFile != "" {
 		var err error
-		if key, err = discovery.ReadKey(s.keyFile); err != nil {
+		if key, err = discovery.ReadKey(ctx, s.keyFile); err != nil {
 			return nil, err
 		}
 	}

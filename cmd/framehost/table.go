@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A table prints rows with aligned columns.
@@ -22,12 +25,21 @@ func newTable(w io.Writer, headings ...string) table {
 func (t table) row(cells ...any) {
 	texts := make([]string, len(cells))
 	for i, cell := range cells {
-		texts[i] = fmt.Sprint(cell)
+		texts[i] = printableText(fmt.Sprint(cell))
 		if texts[i] == "" {
 			texts[i] = "-"
 		}
 	}
 	fmt.Fprintln(t, strings.Join(texts, "\t"))
+}
+
+// printableText returns text, or text as a Go string literal if it has characters that a terminal would not print as they are. Peers
+// choose the names of Unix sockets, and plugins their texts.
+func printableText(text string) string {
+	if utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return text
+	}
+	return strconv.Quote(text)
 }
 
 func toAny(texts []string) []any {

@@ -92,7 +92,7 @@ func printViolation(w *strings.Builder, v *control.ViolationStatus) {
 	if v.Skipped {
 		outcome = "skipped"
 	}
-	peer := v.Peer
+	peer := printableText(v.Peer)
 	if v.Codec != "" {
 		peer += " (" + v.Codec + ")"
 	}

@@ -3,9 +3,11 @@ package config
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -508,5 +510,25 @@ routes: [{name: r, from: {listen: "tcp://:1", codec: s}, to: {dial: "tcp://a:1",
 		if warns != tt.warns {
 			t.Errorf("limits.max_frame %s: got %v, want a warning: %v", tt.limit, c.Warnings, tt.warns)
 		}
+	}
+}
+
+// Merge keys can't make many times the memory of the file.
+func TestMergeKeysAreBounded(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("a: &a {")
+	for i := range 1000 {
+		fmt.Fprintf(&text, "k%d: 1, ", i)
+	}
+	text.WriteString("z: 1}\nb:\n" + strings.Repeat("- <<: *a\n", 20_000))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := Parse("test.yaml", "yaml", []byte(text.String()), LoadOptions{})
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "values, with aliases written out") {
+		t.Errorf("got %v, want an error about the number of values", err)
+	}
+	if used := (after.TotalAlloc - before.TotalAlloc) >> 20; used > 300 {
+		t.Errorf("it took %d MiB", used)
 	}
 }

@@ -114,6 +114,7 @@ func tokenAt(t *token.Token, key string) Position {
 type yamlReader struct {
 	*source
 	anchors map[string]*node // anchors with complete values
+	merges  int              // entries that merge keys have copied
 	lines   []string
 	line    int    // number of the line whose characters are in runes
 	runes   []rune // characters of that line, for columnOf
@@ -223,11 +224,26 @@ func (y *yamlReader) mapping(out *node, values []*ast.MappingValueNode, key stri
 		y.add(out, entry{key: name, line: at.Line, column: at.Column, value: y.node(v.Value, at.Key)}, at.Key)
 	}
 	// The mapping's own keys override those merged into it, and earlier merged mappings override later ones.
+	if len(merged) == 0 {
+		return
+	}
+	known := map[string]bool{}
+	for _, e := range out.entries {
+		known[e.key] = true
+	}
 	for _, m := range merged {
 		for _, e := range m.entries {
-			if out.get(e.key) == nil {
-				out.entries = append(out.entries, e)
+			if known[e.key] {
+				continue
 			}
+			if y.merges++; y.merges > maxValues { // counted here, since the values of a list are counted only at its end
+				if y.merges == maxValues+1 {
+					y.addError(out.at(key), fmt.Sprintf("more than %d values, with aliases written out", maxValues), "fewer")
+				}
+				return
+			}
+			known[e.key] = true
+			out.entries = append(out.entries, e)
 		}
 	}
 }

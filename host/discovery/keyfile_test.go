@@ -2,7 +2,11 @@ package discovery
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,7 +28,7 @@ func TestReadKey(t *testing.T) {
 			if err := os.WriteFile(path, []byte(tt.key), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			got, err := ReadKey(path)
+			got, err := ReadKey(t.Context(), path)
 			if tt.err == "" && (err != nil || !bytes.Equal(got, []byte(tt.key))) {
 				t.Errorf("got %d bytes and %v, want %d bytes", len(got), err, len(tt.key))
 			}
@@ -33,7 +37,19 @@ func TestReadKey(t *testing.T) {
 			}
 		})
 	}
-	if _, err := ReadKey(path + ".none"); err == nil {
+	if _, err := ReadKey(t.Context(), path+".none"); err == nil {
 		t.Error("got no error for a file that is not there")
+	}
+}
+
+func TestReadKeyFromASilentPipe(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := exec.Command("mkfifo", fifo).Run(); err != nil {
+		t.Skip(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(io.ErrUnexpectedEOF)
+	if _, err := ReadKey(ctx, fifo); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %v, want the end of the wait", err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -163,7 +162,7 @@ func (l *Listener) Transfer(options ListenOptions) (to *Listener, err error) {
 	case to == nil:
 		return nil, net.ErrClosed
 	case options.Mode != 0 && options.Mode != l.options.Mode:
-		err = os.Chmod(l.addr.Address, options.Mode)
+		err = l.socket.(*unixListener).chmod(options.Mode) // only a Unix socket has a mode
 	}
 	return to, err
 }

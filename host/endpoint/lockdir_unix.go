@@ -5,7 +5,6 @@ package endpoint
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"time"
@@ -13,19 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDir locks dir against other processes that call lockDir, until unlock. It waits up to 5 seconds for the lock, which
-// is held only for moments. Without the lock, two processes that start together could both find a stale socket, and the
-// slower one would remove the socket of the faster. If this process may not read dir, or the file system has no locks, lockDir
-// succeeds without a lock.
+const lockPatience = 5 * time.Second
+
+// lockDir locks dir against other processes that call lockDir, until unlock. Without the lock, two processes that start together could
+// both find a stale socket, and the slower one would remove the socket of the faster.
+//
+// Processes hold the lock only for moments, so lockDir waits at most lockPatience for it, and then succeeds without it: any user who may
+// read dir can hold the lock. It also succeeds without it if this process may not read dir, or if the file system has no locks.
 func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
-	f, err := os.Open(dir)
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0) // opening a pipe could wait for ever
 	if errors.Is(err, fs.ErrPermission) {
 		return func() {}, nil // this process may create files in dir but not read it
 	}
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	limited, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -42,10 +44,10 @@ func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 		timer := time.NewTimer(10 * time.Millisecond)
 		select {
 		case <-timer.C:
-		case <-ctx.Done():
+		case <-limited.Done():
 			timer.Stop()
 			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: another process holds it: %w", dir, context.Cause(ctx))
+			return func() {}, context.Cause(ctx)
 		}
 	}
 }

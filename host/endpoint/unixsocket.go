@@ -84,6 +84,10 @@ func kindOfFile(mode fs.FileMode) string {
 	return "a special file"
 }
 
+func errReplaced(path string) error {
+	return fmt.Errorf("%s: another file has replaced the socket", path)
+}
+
 // Close removes the file and ends listening. The system does not reuse a file's identity while its socket is open, so a
 // file with that identity is the one that l created.
 func (l *unixListener) Close() error {

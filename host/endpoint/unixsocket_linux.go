@@ -2,6 +2,8 @@ package endpoint
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -34,4 +36,18 @@ func bindUnix(ctx context.Context, path string, mode fs.FileMode) (*net.UnixList
 		}
 	}
 	return l.(*net.UnixListener), nil
+}
+
+// chmod changes the permissions of the file that l created. It follows no link, and changes no other file.
+func (l *unixListener) chmod(mode fs.FileMode) error {
+	fd, err := unix.Open(l.path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: l.path, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), l.path)
+	defer f.Close()
+	if now, err := f.Stat(); err != nil || !os.SameFile(now, l.file) {
+		return errors.Join(errReplaced(l.path), err)
+	}
+	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), mode)
 }

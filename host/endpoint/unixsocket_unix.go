@@ -4,6 +4,7 @@ package endpoint
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"net"
 	"os"
@@ -41,4 +42,12 @@ func bindUnix(ctx context.Context, path string, mode fs.FileMode) (*net.UnixList
 		return nil, err
 	}
 	return l.(*net.UnixListener), nil
+}
+
+// chmod changes the permissions of the file that l created.
+func (l *unixListener) chmod(mode fs.FileMode) error {
+	if now, err := os.Lstat(l.path); err != nil || !os.SameFile(now, l.file) {
+		return errors.Join(errReplaced(l.path), err)
+	}
+	return os.Chmod(l.path, mode)
 }

@@ -3,6 +3,9 @@
 package endpoint
 
 import (
+	"context"
+	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -11,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // abandon leaves a socket file at path without a listener, as a killed process does.
@@ -143,5 +148,53 @@ func TestOfManyThatStartTogetherOneListens(t *testing.T) {
 			t.Fatal("got no listener, want one")
 		}
 		_ = winner.Load().Close()
+	}
+}
+
+// A change of the mode follows no link that has replaced the socket.
+func TestModeOfAReplacedSocket(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	l := listening(t, Address{"unix", path}, ListenOptions{Mode: 0o600})
+	other := filepath.Join(t.TempDir(), "other")
+	if err := errors.Join(os.WriteFile(other, nil, 0o600), os.Remove(path), os.Symlink(other, path)); err != nil {
+		t.Fatal(err)
+	}
+	to, err := l.Transfer(ListenOptions{Mode: 0o666})
+	if err == nil || !strings.Contains(err.Error(), "another file has replaced the socket") {
+		t.Errorf("got %v, want an error about the replaced socket", err)
+	}
+	defer to.Close()
+	if info, err := os.Stat(other); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v, %v; want the other file's mode as before", info.Mode(), err)
+	}
+}
+
+// Another process that holds the lock of the directory delays listening, and does not prevent it.
+func TestListenInALockedDirectory(t *testing.T) {
+	dir := shortDir(t)
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lockDir(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(io.ErrUnexpectedEOF)
+	if _, err := lockDir(ctx, dir); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %v, want the end of the wait", err)
+	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(t.Context(), Address{"unix", filepath.Join(fifo, "s")}, ListenOptions{}); !errors.Is(err, unix.ENOTDIR) {
+		t.Errorf("a pipe in place of the directory: got %v, want %v", err, unix.ENOTDIR)
 	}
 }

@@ -22,3 +22,6 @@ func bindUnix(ctx context.Context, path string, mode fs.FileMode) (*net.UnixList
 
 // lockDir does nothing: directories can't be locked on Windows.
 func lockDir(context.Context, string) (unlock func(), err error) { return func() {}, nil }
+
+// chmod does nothing: sockets have no mode on Windows.
+func (l *unixListener) chmod(fs.FileMode) error { return nil }

@@ -51,7 +51,7 @@ func Uses(c *config.Config) bool {
 
 // Open opens the discovery socket and reads the key, as c configures both. interfaces must be followed until Close.
 func Open(ctx context.Context, c *config.Config, interfaces *netif.Watcher, log hclog.Logger) (*LAN, error) {
-	key, err := discoveryKey(c)
+	key, err := discoveryKey(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -92,11 +92,11 @@ func (l *LAN) Close() {
 }
 
 // discoveryKey returns the key in the key file; nil if c names no key file.
-func discoveryKey(c *config.Config) ([]byte, error) {
+func discoveryKey(ctx context.Context, c *config.Config) ([]byte, error) {
 	if c.Discovery.KeyFile == "" {
 		return nil, nil
 	}
-	key, err := discovery.ReadKey(c.Discovery.KeyFile)
+	key, err := discovery.ReadKey(ctx, c.Discovery.KeyFile)
 	if err != nil {
 		return nil, config.Errors{c.Where("discovery.key_file").Error(err.Error(), "")}
 	}
@@ -104,11 +104,11 @@ func discoveryKey(c *config.Config) ([]byte, error) {
 }
 
 // CheckKey returns an error if a route of c uses discovery and the key file can't be used.
-func CheckKey(c *config.Config) error {
+func CheckKey(ctx context.Context, c *config.Config) error {
 	if !Uses(c) {
 		return nil
 	}
-	_, err := discoveryKey(c)
+	_, err := discoveryKey(ctx, c)
 	return err
 }
 

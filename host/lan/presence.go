@@ -13,6 +13,7 @@ import (
 	"github.com/framehost/framehost/host/config"
 	"github.com/framehost/framehost/host/control"
 	"github.com/framehost/framehost/host/discovery"
+	"github.com/framehost/framehost/host/loglimit"
 )
 
 // A Presence is what one route does on the LAN: it announces the listeners of the route, and finds the services that the route
@@ -66,12 +67,17 @@ func finds(e *config.Endpoint) bool { return e.Dial != nil && e.Dial.Scheme == "
 // resolver returns a resolver for service that ignores what the route itself announces.
 func (p *Presence) resolver(service string) (*discovery.Resolver, error) {
 	log := p.log.With("service", service)
+	var changes [discovery.Expired + 1]loglimit.Limiter // by kind; peers cause them
 	options := discovery.ResolverOptions{
 		Service: service, Networks: []discovery.Network{discovery.NetworkTCP},
 		Changed: func(c discovery.Change) {
-			f := &c.Found
-			log.Info("service "+c.Kind.String(), "addresses", strings.Join(texts(f.Addresses), ","), "network", f.Network,
-				"codec", f.Codec, "interface", f.Origin.Interface, "signed", f.Signed, "id", f.ID)
+			changes[c.Kind].LogWith(log.Info, "service "+c.Kind.String(), func() []any {
+				f := &c.Found
+				return []any{
+					"addresses", strings.Join(texts(f.Addresses), ","), "network", f.Network, "codec", f.Codec,
+					"interface", f.Origin.Interface, "signed", f.Signed, "id", f.ID,
+				}
+			})
 		},
 	}
 	for _, a := range p.announcers {

@@ -66,8 +66,8 @@ func createFile(path string) (io.WriteCloser, error) {
 func (s *Store) count() error {
 	s.used, s.counted = 0, time.Now()
 	return filepath.WalkDir(s.dir, func(path string, entry fs.DirEntry, err error) error {
-		if path != s.dir && errors.Is(err, fs.ErrNotExist) {
-			return nil
+		if path != s.dir && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
+			return nil // it was removed, or belongs to another user, as lost+found does
 		}
 		if err != nil || !entry.Type().IsRegular() {
 			return err
