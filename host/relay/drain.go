@@ -196,6 +196,7 @@ func (f *flow) stop(n int, how halt, err error) error {
 	}
 	if how == haltedCut {
 		<-f.session.ctx.Done()
+		<-f.closed // finishCut takes the turn, which run is about to keep
 		return errOver
 	}
 	<-f.closed

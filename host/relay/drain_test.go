@@ -411,3 +411,38 @@ func TestDrainAtAnyMoment(t *testing.T) {
 		})
 	}
 }
+
+// A link whose reset takes a moment, as that of a socket does while a read and a write on it end.
+type slowReset struct{ Link }
+
+func (l slowReset) Reset() error {
+	err := l.Link.Reset()
+	time.Sleep(time.Millisecond)
+	return err
+}
+
+// A session that is cut while a write blocks resets both links, also if the reset of the first takes until everything else has ended.
+func TestCutWhileALinkIsReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := translating(t)
+		var down, up *link
+		config.Downstream.Link, down = connected(1 << 10)
+		config.Upstream.Link, up = connected(1 << 10)
+		config.Upstream.Link = slowReset{config.Upstream.Link}
+		up.in.limit = 8
+		s, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		result := make(chan Result, 1)
+		go func() { result <- s.Run(ctx) }()
+		down.send([]byte("hi\nho\n"))
+		synctest.Wait()
+		cancel(DrainTimeout)
+		expectReset(t, "downstream", down, "")
+		if r := <-result; r.Reason != DrainTimeout {
+			t.Errorf("got %+v, want %s", r, DrainTimeout)
+		}
+	})
+}

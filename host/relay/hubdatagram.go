@@ -106,8 +106,10 @@ func (p *datagramTransport) receive() {
 		if p.over() {
 			return
 		}
-		p.count(arrived[:n])
-		p.pass(arrived[:n])
+		if n > 0 {
+			p.count(arrived[:n])
+			p.pass(arrived[:n])
+		}
 		if n == len(arrived) && n < datagramBatch {
 			arrived = make([]Datagram, 2*n)
 		}

@@ -490,3 +490,22 @@ func TestDatagramThatSwells(t *testing.T) {
 		}
 	})
 }
+
+// A source of datagrams that fails before the first one ends its member.
+func TestDatagramsThatFailAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := NewHub(nil).Datagrams(DatagramMember{MemberConfig: MemberConfig{Codec: codec(t, lines{}, 100)}, Datagrams: brokenDatagrams{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := m.Run(t.Context()); r.Reason != IOError {
+			t.Errorf("got %+v, want %s", r, IOError)
+		}
+	})
+}
+
+type brokenDatagrams struct{}
+
+func (brokenDatagrams) Receive([]Datagram) (int, error) { return 0, errors.New("broken") }
+func (brokenDatagrams) Send([][]byte) (int, error)      { return 0, errors.New("broken") }
+func (brokenDatagrams) Close() error                    { return nil }

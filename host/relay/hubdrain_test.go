@@ -320,3 +320,21 @@ type unreadLink struct {
 }
 
 func (l *unreadLink) Readable() (int, error) { return int(l.unread.Load()), nil }
+
+// A member that the hub only sends to may say what it likes while it lingers: nothing of that would have been relayed.
+func TestHubEndsCleanlyForOneThatOnlyReceives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		config := with(codec(t, lines{}, 100))
+		config.Use = SendOnly
+		p := join(t, h, config, 1<<10)
+		synctest.Wait()
+		h.End(Drained)
+		synctest.Wait()
+		p.send([]byte("x"))
+		p.ended(t, Drained)
+		if errors.Is(p.in.broken, errReset) {
+			t.Error("the peer was reset")
+		}
+	})
+}

@@ -145,6 +145,7 @@ func (m *Member) Run(ctx context.Context) MemberResult {
 		m.hub.leave(m)
 	}
 	m.end(m.finalReason(), nil, Neither)
+	<-m.settled // the goroutine that ended the member decides whether the link is reset
 	m.transport.close()
 	r := MemberResult{Stats: m.Stats()}
 	r.Reason, r.Direction, r.Err = m.decided()
@@ -222,6 +223,7 @@ func (m *Member) end(reason Reason, err error, direction Direction) {
 	if !m.decide(reason, err, direction) {
 		return
 	}
+	defer close(m.settled)
 	m.announce()
 	if reason == DrainTimeout && !m.ofOutbox {
 		m.queue.cut()

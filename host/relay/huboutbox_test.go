@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,5 +218,46 @@ func TestOutboxCountsWhatFindsNoMemory(t *testing.T) {
 		other.give(size)
 		other.close()
 		config.Outbox.Close()
+	})
+}
+
+// deaf is a link whose peer acknowledges nothing.
+type deaf struct{ Link }
+
+func (deaf) Flush(ctx context.Context) error {
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// A peer that has ended its direction and then acknowledges nothing delays the senders for the patience, and no longer.
+func TestSendersDoNotWaitForAcknowledgements(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		h.Patience = 100 * time.Millisecond
+		config := boxed(t, h, Queue{Frames: 3})
+		ours, theirs := connected(1 << 20)
+		config.Link = deaf{ours}
+		m, err := h.Stream(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { m.Run(ctx) })
+		defer running.Wait()
+		defer cancel()
+		sender, quick := join(t, h, with(codec(t, lines{}, 1000)), 1<<20), join(t, h, with(codec(t, lines{}, 1000)), 1<<20)
+		_ = theirs.CloseWrite()
+		for _, part := range [][2]int{{0, 1}, {1, 11}, {11, 21}} {
+			synctest.Wait()
+			sender.send([]byte(numbered(part[0], part[1])))
+		}
+		time.Sleep(5 * h.Patience)
+		if got := quick.in.len(); got != 2100 {
+			t.Errorf("another receiver got %d bytes, want all 2100", got)
+		}
+		cancel()
+		sender.member.end(Fin, nil, Neither)
+		quick.member.end(Fin, nil, Neither)
 	})
 }

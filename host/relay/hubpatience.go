@@ -147,6 +147,9 @@ const (
 func (q *queue) await(now time.Time, stalled bool, written int64, patience time.Duration) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.detached {
+		return false // nobody takes frames from the queue
+	}
 	g := &q.grace
 	g.waiting.enter(now, shareOne)
 	if !stalled {

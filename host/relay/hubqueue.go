@@ -126,6 +126,10 @@ func (q *queue) push(s frameRange) (refused frameRange) {
 	case Disconnect:
 		for ; q.detached && rest.len() > 0; rest = q.fit(rest) {
 			q.dropAll()
+			q.broken = true // frames that a writer has taken are older than those dropped
+		}
+		if rest.len() > 0 {
+			q.broken = true // the stream has a gap from here on
 		}
 		q.lost(rest)
 		return rest
@@ -302,7 +306,7 @@ func (q *queue) detach(broken bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.detached, q.broken = true, q.broken || broken
-	if broken {
+	if q.broken {
 		q.dropAll()
 	}
 	q.filled.Signal()

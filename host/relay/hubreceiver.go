@@ -124,8 +124,11 @@ func (p *streamTransport) acknowledged() error {
 	if !p.ofOutbox || p.inputEnded.Load() == 0 {
 		return nil
 	}
-	p.writeSince.Store(p.clock.now())
+	now := p.clock.now()
+	p.writeSince.Store(now)
+	p.flushSince.Store(now)
 	defer p.writeSince.clear()
+	defer p.flushSince.clear()
 	err := p.link.Flush(p.Member.ctx)
 	if err == nil {
 		return nil

@@ -54,8 +54,9 @@ type streamTransport struct {
 	dispatcher dispatcher
 
 	// For the writer.
-	taken []frameRange
-	wrote int // bytes of taken that the link has accepted
+	taken      []frameRange
+	wrote      int  // bytes of taken that the link has accepted
+	flushSince mark // when the pending wait for an acknowledgement began
 }
 
 // sends reports whether the hub relays the bytes that the peer sends. If not, they are discarded, or the peer's direction was ended at
@@ -109,8 +110,10 @@ func (p *streamTransport) receiveAll() error {
 			failed = p.pass(n, err)
 			p.hub.exit(p.Member)
 		} else {
-			p.late.Add(int64(n))
-			p.discardAll() // the bytes arrived too late: the member is ending
+			if p.sends() {
+				p.late.Add(int64(n)) // the member is ending
+			}
+			p.discardAll()
 		}
 		if failed != nil || err != nil {
 			return failed
@@ -224,7 +227,12 @@ func (p *streamTransport) codecFailed(call string, err error) error {
 
 func (p *streamTransport) forAll() bool { return false }
 
-func (p *streamTransport) stalled() bool { return p.link.Stalled() }
+// stalled reports whether the peer accepts no bytes: a write waits, or the peer's system has acknowledged nothing for as long as
+// senders wait.
+func (p *streamTransport) stalled() bool {
+	since := p.flushSince.Load()
+	return p.link.Stalled() || since != 0 && p.clock.now()-since >= int64(p.hub.Patience)
+}
 
 func (p *streamTransport) senderLost() error {
 	err := p.lost()

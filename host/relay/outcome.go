@@ -11,6 +11,7 @@ type outcome struct {
 	ctx       context.Context // ends when the outcome is announced; its cause is the reason
 	cancel    context.CancelCauseFunc
 	announced atomic.Bool
+	settled   chan struct{} // closed when the links are shut
 
 	mu        sync.Mutex
 	reason    Reason // "": not decided yet
@@ -18,10 +19,14 @@ type outcome struct {
 	direction Direction
 }
 
-// open makes the context.
-func (o *outcome) open() { o.ctx, o.cancel = context.WithCancelCause(context.Background()) }
+// open prepares the outcome.
+func (o *outcome) open() {
+	o.ctx, o.cancel = context.WithCancelCause(context.Background())
+	o.settled = make(chan struct{})
+}
 
-// decide sets the outcome if it is not set, and reports whether it did so. The caller then calls announce.
+// decide sets the outcome if it is not set, and reports whether it did so. The caller then calls announce,
+// shuts the links, and closes settled.
 func (o *outcome) decide(reason Reason, err error, direction Direction) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -81,6 +81,7 @@ func (s *Session) Run(ctx context.Context) Result {
 		reason = Drained
 	}
 	s.end(reason, nil, Neither)
+	<-s.settled // the goroutine that ended the session decides which links are reset
 	_ = s.config.Downstream.Link.Close()
 	_ = s.config.Upstream.Link.Close()
 	r := Result{Stats: s.Stats()}
@@ -108,6 +109,7 @@ func (s *Session) end(reason Reason, err error, direction Direction) {
 	if !s.decide(reason, err, direction) {
 		return
 	}
+	defer close(s.settled)
 	if reason != Fin {
 		for _, f := range s.flows {
 			f.noteArrived()
