@@ -185,7 +185,7 @@ func (c *Client) lane() (*lane, error) {
 	c.opening.Lock()
 	defer c.opening.Unlock()
 	if c.ctx.Err() != nil || c.Err() != nil {
-		return nil, codeccall.ErrGone
+		return nil, errGoneBefore
 	}
 	c.turn++
 	if len(c.lanes) == lanesPerProcess {
@@ -197,7 +197,7 @@ func (c *Client) lane() (*lane, error) {
 		if errors.Is(err, codeccall.ErrOverdue) {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%w: %w", codeccall.ErrGone, err)
+		return nil, fmt.Errorf("%w: %w", errGoneBefore, err)
 	}
 	c.lanes = append(c.lanes, l)
 	return l, nil
@@ -258,6 +258,7 @@ func (d *direction) Decode(ctx context.Context, all *codeccall.Decode, out *code
 	if d.decoder == nil {
 		d.decoder = &call{done: make(chan error, 1)}
 	}
+	out.Return() // borrowed memory is that of another process, and read-only: the answer must not be built in it
 	limited, partly := limitDecode(all, &d.properties)
 	d.decode = limited
 	in := &d.decode
@@ -301,6 +302,7 @@ func (d *direction) Encode(ctx context.Context, all *codeccall.Encode, out *code
 	if d.encoder == nil {
 		d.encoder = &call{done: make(chan error, 1)}
 	}
+	out.Return() // as in Decode
 	limited, partly := limitEncode(all, &d.properties)
 	if partly && len(limited.Refs) == 0 {
 		longerThanAnyCall(all, &d.properties, out)

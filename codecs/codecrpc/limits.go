@@ -62,7 +62,6 @@ func limitEncode(in *codeccall.Encode, p *codeccall.Properties) (limited codecca
 // longerThanAnyCall sets out to the result for payloads of which the first is longer than any call may carry, and so
 // longer than MaxFrame. The codec need not see it.
 func longerThanAnyCall(in *codeccall.Encode, p *codeccall.Properties, out *codeccall.Encoded) {
-	out.Return()
 	*out = codeccall.Encoded{
 		Wire: out.Wire[:0], Ends: out.Ends[:0], State: append(out.State[:0], in.State...),
 		Fault: codeccall.PayloadTooLong(p.MaxFrame),

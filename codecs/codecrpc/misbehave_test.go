@@ -811,3 +811,48 @@ func (s *said) Describe(context.Context, *codecpb.DescribeRequest) (*codecpb.Des
 func (s *said) Configure(context.Context, *codecpb.ConfigureRequest) (*codecpb.ConfigureResponse, error) {
 	return s.configure, nil
 }
+
+// lentMemory is memory of another plugin process.
+type lentMemory struct {
+	codeccall.Loan
+	ended int
+}
+
+func (l *lentMemory) End() { l.ended++ }
+
+// A result in borrowed memory, from a call to another process, is given back before the answer is received: the memory is read-only.
+func TestAnswersAreNotWrittenIntoBorrowedMemory(t *testing.T) {
+	_, codec := startFake(t, time.Minute, answering(func(call *codecpb.Call) []*codecpb.Answer {
+		if call.Head.Kind == codecpb.Kind_KIND_ENCODE {
+			return []*codecpb.Answer{{Id: call.Id, Head: &codecpb.AnswerHead{DataSize: 3, Payloads: 1}, Data: []byte("new"), Ends: []uint32{3}}}
+		}
+		return []*codecpb.Answer{unfinished(call)}
+	}))
+	d := codec.Open()
+	defer d.Close()
+	memory := []byte("old memory")
+	var lent lentMemory
+	encoded := codeccall.Encoded{Wire: memory[:3], Lent: &lent}
+	in := codeccall.Encode{Data: []byte("x"), Refs: []codecs.Ref{{Len: 1}}, Room: 100}
+	if err := d.Encode(t.Context(), &in, &encoded); err != nil || string(encoded.Wire) != "new" {
+		t.Fatalf("got %q, %v", encoded.Wire, err)
+	}
+	decoded := codeccall.Decoded{Data: memory[:3], Lent: &lent}
+	if err := d.Decode(t.Context(), &codeccall.Decode{Wire: []byte("x"), Room: 100}, &decoded); err != nil {
+		t.Fatal(err)
+	}
+	if string(memory) != "old memory" || lent.ended != 2 || encoded.Lent != nil || decoded.Lent != nil {
+		t.Errorf("the memory has %q, and %d loans were ended; want it as it was, and 2", memory, lent.ended)
+	}
+}
+
+// The process can't have begun a call for which there was no lane any more.
+func TestCallWithoutALane(t *testing.T) {
+	client, codec := startFake(t, time.Minute, answering(nil))
+	d := codec.Open()
+	defer d.Close()
+	client.Close()
+	if err := d.Decode(t.Context(), &codeccall.Decode{Wire: []byte("x")}, &codeccall.Decoded{}); !errors.Is(err, codeccall.ErrNotBegun) {
+		t.Errorf("got %v, want %v", err, codeccall.ErrNotBegun)
+	}
+}

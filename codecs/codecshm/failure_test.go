@@ -295,6 +295,9 @@ func TestNothingIsLeft(t *testing.T) {
 		inherited.Close()
 		if use == 0 {
 			plane.Close()
+			if err := plane.Begin(t.Context(), 0, nil); err == nil {
+				t.Fatal("began after the end")
+			}
 			return
 		}
 		if err := plane.Begin(t.Context(), 0, nil); err == nil {

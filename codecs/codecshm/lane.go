@@ -316,6 +316,7 @@ func (l *lane) endCalls() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.failed = true
+	l.wakeAnswered() // a process that died of one call may have answered others without a signal
 	for len(l.parked) > 0 {
 		c, err := l.parked[len(l.parked)-1], codeccall.ErrGone
 		if l.timeout > 0 && time.Since(c.parkedAt) >= l.timeout {

@@ -34,6 +34,8 @@ type Plane struct {
 	over      atomic.Bool // the plane has failed
 	readers   sync.WaitGroup
 	closing   sync.Once
+	closed    atomic.Bool // Close was called
+	beginning sync.Mutex  // held by Begin; close waits for it
 }
 
 // New returns a plane, and the file that the plugin process must inherit; [Variable] gives the process its number. The
@@ -61,6 +63,11 @@ func New() (*Plane, *os.File, error) {
 // may take longer than timeout; 0: no limit. failed is called once, with the reason, when the plane fails, before the first
 // call fails. If Begin returns an error, the plane can only be closed; the error says why the process needs another plane.
 func (p *Plane) Begin(ctx context.Context, timeout time.Duration, failed func(error)) error {
+	p.beginning.Lock()
+	defer p.beginning.Unlock()
+	if p.closed.Load() {
+		return errClosed
+	}
 	files, err := p.allocate()
 	defer closeAll(files)
 	if err != nil {
@@ -181,6 +188,10 @@ func (p *Plane) endCalls(cause error) {
 func (p *Plane) Close() { p.closing.Do(p.close) }
 
 func (p *Plane) close() {
+	p.closed.Store(true)
+	_ = p.socket.conn.SetReadDeadline(time.Unix(1, 0)) // ends the wait of a Begin that is under way
+	p.beginning.Lock()
+	defer p.beginning.Unlock()
 	p.endCalls(errClosed)
 	for i := range p.lanes {
 		p.lanes[i].close()

@@ -74,16 +74,23 @@ func (d *direction) Decode(ctx context.Context, in *codeccall.Decode, out *codec
 		if first {
 			return on.Decode(ctx, in, out)
 		}
-		// Examined and Left describe what another process has searched and was shown; this process has seen nothing.
+		// These describe what another process has searched, was shown and has asked for; this process has seen nothing.
 		again := *in
-		again.Examined, again.Left = 0, 0
+		again.Examined, again.Left, again.Need, again.RoomNeeded = 0, 0, 0, 0
 		return on.Decode(ctx, &again, out)
 	})
 }
 
 // Encode implements codeccall.Direction.
 func (d *direction) Encode(ctx context.Context, in *codeccall.Encode, out *codeccall.Encoded) error {
-	return d.encoding.call(ctx, in.State, func(on codeccall.Direction, _ bool) error { return on.Encode(ctx, in, out) })
+	return d.encoding.call(ctx, in.State, func(on codeccall.Direction, first bool) error {
+		if first {
+			return on.Encode(ctx, in, out)
+		}
+		again := *in
+		again.RoomNeeded = 0 // another process has asked for it
+		return on.Encode(ctx, &again, out)
+	})
 }
 
 // Close implements codeccall.Direction.

@@ -23,7 +23,7 @@ import (
 var quickly = Options{MinRestartDelay: time.Millisecond}
 
 func decode(ctx context.Context, d codeccall.Direction, wire string) error {
-	return d.Decode(ctx, &codeccall.Decode{Wire: []byte(wire), Examined: 1, Left: 1}, &codeccall.Decoded{})
+	return d.Decode(ctx, &codeccall.Decode{Wire: []byte(wire), Examined: 1, Left: 1, Need: 1, RoomNeeded: 1}, &codeccall.Decoded{})
 }
 
 // dies is the decode function of a fake that dies of each call.
@@ -354,12 +354,12 @@ func TestCallMadeAgainHasNoMemory(t *testing.T) {
 		var got []int
 		for _, f := range all {
 			for _, in := range f.shown {
-				got = append(got, f.number, in.Examined, in.Left)
+				got = append(got, f.number, in.Examined, in.Left, in.Need, in.RoomNeeded)
 			}
 		}
 		// The first call of a direction; the second, which is made again apart, on the third process; and the next two.
-		if want := "[1 0 0 1 1 1 2 0 0 2 1 1 3 0 0]"; fmt.Sprint(got) != want {
-			t.Errorf("got process, examined, left: %v, want %v", got, want)
+		if want := "[1 0 0 0 0 1 1 1 1 1 2 0 0 0 0 2 1 1 1 1 3 0 0 0 0]"; fmt.Sprint(got) != want {
+			t.Errorf("got process, examined, left, need, room needed: %v, want %v", got, want)
 		}
 	})
 }

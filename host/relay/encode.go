@@ -59,6 +59,7 @@ func (s *sessionFrames) Frames(out *codeccall.Encoded, _ int) (done int, err err
 	b.encoded(f.account)
 	defer b.written(f.account)
 	n, err := f.to.write(out.Wire)
+	out.Return()
 	ends := out.Ends
 	if err != nil {
 		ends = ends[:sort.Search(len(ends), func(i int) bool { return int(ends[i]) > n })]

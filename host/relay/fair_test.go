@@ -220,3 +220,32 @@ func TestLargeFramesDontBlockEachOther(t *testing.T) {
 		}
 	})
 }
+
+// A sender of a hub that has waited too long for the memory of queues ends, and no other sender that waits for it.
+func TestSendersOfAHubWaitEachForThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(20*step, 5*time.Second)
+		queued := m.open("", 0) // of all senders of a hub
+		queued.must(2 * step)
+		other := m.open("", 0)
+		other.must(18 * step)
+		wait := func() <-chan error {
+			done := make(chan error, 1)
+			go func() { done <- queued.acquire(t.Context(), step) }()
+			synctest.Wait()
+			return done
+		}
+		first := wait()
+		time.Sleep(4900 * time.Millisecond)
+		second := wait()
+		time.Sleep(200 * time.Millisecond)
+		synctest.Wait()
+		if len(first) != 1 || len(second) != 0 {
+			t.Fatalf("the first: %d of 1 ended, the second: %d; want 1 and 0", len(first), len(second))
+		}
+		other.give(18 * step)
+		if err := <-second; err != nil {
+			t.Errorf("the second: got %v", err)
+		}
+	})
+}

@@ -81,8 +81,9 @@ type datagramTransport struct {
 	receiver   datagramReceiver
 	dispatcher dispatcher
 
-	taken  []frameRange
-	frames [][]byte
+	taken   []frameRange
+	handled int // how many frames of taken were sent, or are counted as not sent
+	frames  [][]byte
 }
 
 func (p *datagramTransport) open() {
@@ -155,8 +156,12 @@ func (p *datagramTransport) transmit() {
 		if len(p.taken) == 0 {
 			break
 		}
+		p.handled = 0
 		err := p.sendSegments(p.taken)
 		for i, s := range p.taken {
+			n := min(p.handled, s.len())
+			p.handled -= n
+			p.queue.drop(frameRange{s.sharedFrames, s.from + n, s.to})
 			s.release()
 			p.taken[i] = frameRange{}
 		}
@@ -175,7 +180,11 @@ func (p *datagramTransport) sendSegments(all []frameRange) error {
 		for i := range s.len() {
 			frame := s.frame(i)
 			if len(frame) > p.longest {
+				if err := p.sendFrames(); err != nil {
+					return err
+				}
 				p.tooLong(frame)
+				p.handled++
 				continue
 			}
 			if p.frames = append(p.frames, frame); len(p.frames) == datagramBatch {
@@ -202,6 +211,7 @@ func (p *datagramTransport) sendFrames() error {
 		for _, frame := range rest[:n] {
 			p.counts.bytesWritten.Add(int64(len(frame)))
 		}
+		p.handled += n
 		p.counts.datagramsOut.Add(int64(n))
 		p.counts.framesOut.Add(int64(n))
 		rest = rest[n:]
@@ -209,6 +219,7 @@ func (p *datagramTransport) sendFrames() error {
 		case err == nil || len(rest) == 0:
 		case errors.Is(err, ErrNotSent):
 			p.counts.notSent.Add(1)
+			p.handled++
 			rest = rest[1:]
 		default:
 			return p.failed("send", err, ToMember)

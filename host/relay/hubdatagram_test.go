@@ -509,3 +509,41 @@ type brokenDatagrams struct{}
 func (brokenDatagrams) Receive([]Datagram) (int, error) { return 0, errors.New("broken") }
 func (brokenDatagrams) Send([][]byte) (int, error)      { return 0, errors.New("broken") }
 func (brokenDatagrams) Close() error                    { return nil }
+
+// oneThenBroken sends one datagram and then fails.
+type oneThenBroken struct{ closed chan struct{} }
+
+func (d oneThenBroken) Receive([]Datagram) (int, error) { <-d.closed; return 0, errors.New("closed") }
+func (oneThenBroken) Send([][]byte) (int, error)        { return 1, errors.New("broken") }
+func (d oneThenBroken) Close() error {
+	select {
+	case <-d.closed:
+	default:
+		close(d.closed)
+	}
+	return nil
+}
+
+// Frames that a member had taken from its queue when its sending failed are counted.
+func TestDatagramsThatWereTakenAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(nil)
+		m, err := h.Datagrams(DatagramMember{
+			MemberConfig: MemberConfig{Codec: codec(t, lines{}, 100), Use: SendOnly}, Datagrams: oneThenBroken{make(chan struct{})},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		result := make(chan MemberResult, 1)
+		go func() { result <- m.Run(t.Context()) }()
+		sender := join(t, h, with(codec(t, lines{}, 100)), 1<<10)
+		synctest.Wait()
+		sender.send([]byte("a\nb\nc\n"))
+		r := <-result
+		if r.Reason != IOError || r.Stats.DatagramsOut != 1 || r.Stats.DroppedFrames != 2 {
+			t.Errorf("got %+v, want %s, one datagram sent and two frames dropped", r, IOError)
+		}
+		sender.member.end(Fin, nil, Neither)
+		sender.ended(t, Fin)
+	})
+}

@@ -70,7 +70,7 @@ func (b *budget) stuck(now time.Time) (over []*memoryAccount) {
 		if a.waits > 0 {
 			b.endedWaiting = now
 			b.mayEnd--
-			b.endWaits(a)
+			b.endWaits(a, now)
 			i, needed = 0, 0
 		}
 	}
@@ -92,10 +92,11 @@ func (b *budget) nowLarge() (large []*memoryAccount) {
 	return large
 }
 
-// endWaits ends all waits of a with an error. The caller holds b.mu.
-func (b *budget) endWaits(a *memoryAccount) {
+// endWaits ends the waits of a with an error: all of them if a can be ended, and otherwise those that have waited for the patience,
+// since the others may belong to other senders of a hub. The caller holds b.mu.
+func (b *budget) endWaits(a *memoryAccount, now time.Time) {
 	for i := len(b.waiters) - 1; i >= 0; i-- {
-		if b.waiters[i].account == a {
+		if w := b.waiters[i]; w.account == a && (a.end != nil || now.Sub(w.since) >= b.patience) {
 			b.remove(i).done <- errStuck(b.patience)
 		}
 	}
