@@ -60,7 +60,7 @@ func NewPool(options pluginproc.Options) *Pool {
 // use adds a user to the plugin of spec and returns it. It begins to start the plugin if there is no other user. The caller
 // must call leave once, even if the plugin does not start.
 func (p *Pool) use(spec pluginproc.Spec, timeouts *config.Timeouts) *pooled {
-	key := specKey(spec, timeouts.Codec)
+	key := specKey(spec, timeouts)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	one, ok := p.plugins[key]
@@ -162,9 +162,9 @@ func (p *Pool) Kill() {
 	all.Wait()
 }
 
-// specKey returns a key that is the same for equal specs with the same call timeout, and different for others.
-func specKey(spec pluginproc.Spec, callTimeout time.Duration) string {
-	key, err := json.Marshal([]any{spec, callTimeout})
+// specKey returns a key that is the same for equal specs with the same timeouts of plugins, and different for others.
+func specKey(spec pluginproc.Spec, timeouts *config.Timeouts) string {
+	key, err := json.Marshal([]any{spec, timeouts.Codec, timeouts.Start})
 	if err != nil {
 		panic(fmt.Sprintf("plugins: key of plugin %s: %v", spec.Name, err)) // strings and maps of strings are always JSON
 	}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -116,7 +118,7 @@ codecs: [{name: a, plugin: own}, {name: b, plugin: line}]`, test.all, test.entry
 			t.Errorf("data_plane: %s%s: got %s for line and %s for own, want %s and %s",
 				test.all, test.entry, line.DataPlane, own.DataPlane, test.line, test.own)
 		}
-		keys[specKey(set.spec("own"), 0)] = true
+		keys[specKey(set.spec("own"), &config.Timeouts{})] = true
 	}
 	if len(keys) != 3 {
 		t.Errorf("got %d keys of the pool, want one for each data plane", len(keys))
@@ -124,5 +126,35 @@ codecs: [{name: a, plugin: own}, {name: b, plugin: line}]`, test.all, test.entry
 	byHand := &config.Config{DataPlane: config.DataPlaneGRPC, Plugins: []config.Plugin{{Name: "own"}}}
 	if got := Open(byHand, nil).spec("own").DataPlane; got != pluginproc.GRPC {
 		t.Errorf("without a value of its own: got %q, want that of all", got)
+	}
+}
+
+// Plugins are shared by configurations with the same timeouts only. A closed Set holds no plugin.
+func TestTimeoutsAndClosedSets(t *testing.T) {
+	var starts []time.Duration
+	var mu sync.Mutex
+	p := NewPool(pluginproc.Options{Logger: hclog.NewNullLogger()})
+	p.start = func(_ context.Context, _ pluginproc.Spec, options pluginproc.Options) (*pluginproc.Plugin, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		starts = append(starts, options.StartTimeout)
+		return nil, errors.New("not here")
+	}
+	for _, limit := range []time.Duration{time.Second, time.Minute, time.Second} {
+		timeouts := config.Default().Timeouts
+		timeouts.Start = limit
+		one := p.use(pluginproc.Spec{Name: "x"}, &timeouts)
+		<-one.started
+		defer func() { _ = p.leave(one) }()
+	}
+	if !slices.Equal(starts, []time.Duration{time.Second, time.Minute}) {
+		t.Errorf("got starts with the limits %v, want one for each limit", starts)
+	}
+	s := p.Open(config.Default())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Plugin(t.Context(), "x"); !errors.Is(err, errClosed) || len(s.plugins) > 0 {
+		t.Errorf("got %v and %d plugins of a closed Set", err, len(s.plugins))
 	}
 }

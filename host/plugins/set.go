@@ -29,6 +29,7 @@ type Set struct {
 	plugins    map[string]*pooled // by name
 	configured map[Key]configured
 	warnings   map[string][]config.Warning // about codec options, by the name of the codec
+	closed     bool
 }
 
 // configured is a codec with the plugin that releases it.
@@ -70,8 +71,10 @@ func (s *Set) Leave() { s.users.Add(-1) }
 // Used reports whether the Set has users.
 func (s *Set) Used() bool { return s.users.Load() > 0 }
 
-// Close releases the codecs and ends the plugins that no other Set uses. It returns the errors of ending them. The Set and its
-// codecs must not be used afterwards.
+var errClosed = errors.New("the codecs of this configuration were closed")
+
+// Close releases the codecs and ends the plugins that no other Set uses. It returns the errors of ending them. The codecs must not
+// be used afterwards; Plugin and Codec fail.
 func (s *Set) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,6 +82,7 @@ func (s *Set) Close() error {
 		c.plugin.Release(c.Codec)
 	}
 	clear(s.configured)
+	s.closed = true
 	var errs []error
 	for _, one := range s.plugins {
 		errs = append(errs, s.pool.leave(one))
@@ -91,6 +95,10 @@ func (s *Set) Close() error {
 // the configuration.
 func (s *Set) Plugin(ctx context.Context, name string) (*pluginproc.Plugin, error) {
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, errClosed
+	}
 	one, ok := s.plugins[name]
 	if !ok {
 		one = s.pool.use(s.spec(name), &s.config.Timeouts)
@@ -136,6 +144,10 @@ func (s *Set) Codec(ctx context.Context, name string, maxFrame int) (codeccall.C
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		p.Release(codec)
+		return nil, errClosed
+	}
 	if known, ok := s.configured[key]; ok { // another call was faster
 		p.Release(codec)
 		return known.Codec, nil

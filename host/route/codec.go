@@ -51,6 +51,11 @@ func (r *Route) tappedCodec(ctx context.Context, log hclog.Logger, name string) 
 
 // codec returns the route's codec of that name, which was configured when the route started.
 func (r *Route) codec(ctx context.Context, name string) (codeccall.Codec, error) {
-	codecs := r.Codecs()
-	return codecs.Codec(ctx, name, r.config.MaxFrame(codecs.Config().Codec(name)))
+	for {
+		codecs := r.Codecs()
+		codec, err := codecs.Codec(ctx, name, r.config.MaxFrame(codecs.Config().Codec(name)))
+		if err == nil || r.Codecs() == codecs { // otherwise a reload has put another Set in their place and closed them
+			return codec, err
+		}
+	}
 }

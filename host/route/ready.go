@@ -9,7 +9,16 @@ import (
 // Prepare starts the plugins of the route, configures its codecs, and makes the checks that need configured codecs. late is set if
 // a plugin was not up in time but may still come up; err if the route can't run.
 func (r *Route) Prepare(ctx context.Context) (late, err error) {
-	s := r.Codecs()
+	for {
+		codecs := r.Codecs()
+		if late, err = r.prepare(ctx, codecs); late == nil && err == nil || r.Codecs() == codecs {
+			return late, err
+		}
+		// A reload has put another Set in their place and closed them.
+	}
+}
+
+func (r *Route) prepare(ctx context.Context, s *plugins.Set) (late, err error) {
 	keys := plugins.KeysOf(s.Config(), r.config)
 	if late, err = s.StartPlugins(ctx, keys); late != nil || err != nil {
 		return late, err
