@@ -82,8 +82,8 @@ func (e *explainer) explain(ctx context.Context) error {
 // head writes what the codec is, and its options.
 func (e *explainer) head() error {
 	p := e.codec.Properties()
-	fmt.Fprintf(e.out, "%s: plugin %s %s\n", e.paint.title(e.codec.name), p.Info.Name, p.Info.Version)
-	description := p.Info.Description
+	fmt.Fprintf(e.out, "%s: plugin %s %s\n", e.paint.title(e.codec.name), printableText(p.Info.Name), printableText(p.Info.Version))
+	description := printableText(p.Info.Description)
 	if profile := e.codec.profile; profile != nil {
 		description = profile.Description
 		if profile.Scope != "" {

@@ -147,7 +147,7 @@ func describePlugin(ctx context.Context, c *config.Config, name string, asJSON b
 	if path == "" {
 		path = "built in"
 	}
-	fmt.Fprintf(out, "%s %s (%s)\n%s\n", name, d.Info.Version, path, d.Info.Description)
+	fmt.Fprintf(out, "%s %s (%s)\n%s\n", name, printableText(d.Info.Version), path, printableText(d.Info.Description))
 	fmt.Fprintf(out, "data plane: %s\n", dataPlane(status.DataPlane, status.DataPlaneReason))
 	options, err := readOptions(d.Schema)
 	if err != nil {
