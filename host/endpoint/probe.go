@@ -13,7 +13,8 @@ import (
 // ErrInUse is wrapped by the error of Probe if an address is in use.
 var ErrInUse = errors.New("in use")
 
-// Probe returns an error with the reason if [Listen], or datagram.Listen for a udp address, would fail for addr at present. Probe does not listen
+// Probe returns an error with the reason if [Listen], or datagram.Listen for a udp address, would fail for addr at present.
+// Probe does not listen
 // itself, so no peer connects to it and no datagram is lost.
 func Probe(ctx context.Context, addr Address) error {
 	var err error

@@ -131,7 +131,8 @@ func (p *Plugin) Description() codecrpc.Description {
 
 // Configure returns the plugin's codec with options, a JSON object (nil: all defaults), and maxFrame, the longest payload in
 // bytes. The same arguments return the same codec. Each successful call needs one call of Release. Configure waits until a
-// process is up, unless a process has accepted the same arguments before; ctx ends the wait. The error wraps a codecs.OptionError for each option at fault, or codeccall.ErrCodecFailed.
+// process is up, unless a process has accepted the same arguments before; ctx ends the wait. The error wraps a codecs.OptionError
+// for each option at fault, or codeccall.ErrCodecFailed.
 //
 // The host configures the codec again on each later process. A replaced program may answer differently: from then on the codec
 // has the new properties, and new sessions get them. A direction that was opened earlier goes on, unless the new program breaks

@@ -112,7 +112,7 @@ func (h *Hub) newMember(config MemberConfig, outbox *receiver) (*Member, error) 
 		m.member.Store(m)
 	}
 	m.clock.begin(m.checkTimeouts)
-	m.outcome.open()
+	m.prepareOutcome()
 	return m, nil
 }
 

@@ -19,8 +19,8 @@ type outcome struct {
 	direction Direction
 }
 
-// open prepares the outcome.
-func (o *outcome) open() {
+// prepareOutcome makes the context and the channel.
+func (o *outcome) prepareOutcome() {
 	o.ctx, o.cancel = context.WithCancelCause(context.Background())
 	o.settled = make(chan struct{})
 }

@@ -20,10 +20,10 @@
 // direction, and no other, at the other peer. The opposite direction goes on as long as bytes keep arriving (see
 // Timeouts.HalfClose).
 //
-// After a violation that is not skipped, a reset or an end inside a frame, the session first writes the payloads decoded before it, and then resets
-// the receiver instead of ending its stream. This closes the whole session: bytes that the opposite direction had read and not
-// written are lost. The receiver of the opposite direction is reset too, unless its stream had already ended. So no receiver
-// mistakes a part of a stream for the whole.
+// After a violation that is not skipped, a reset or an end inside a frame, the session first writes the payloads decoded before
+// it, and then resets the receiver instead of ending its stream. This closes the whole session: bytes that the opposite direction
+// had read and not written are lost. The receiver of the opposite direction is reset too, unless its stream had already ended. So
+// no receiver mistakes a part of a stream for the whole.
 //
 // When a receiver stops reading, the session stops reading from the sender: while a write blocks, the session reads at most one
 // more batch. A session that waits for bytes has one goroutine for each direction, and holds no buffers except for an
@@ -41,9 +41,9 @@
 //
 // # Memory
 //
-// Buffers are charged to a [Memory] that sessions share; its comment states the rules. Each direction has an account in the Memory.
-// From start to end, a direction is charged 9 KiB for its small buffers. A larger buffer is charged while it holds bytes. Room for the result of a codec call is charged during the call, and the result is
-// charged until it is written.
+// Buffers are charged to a [Memory] that sessions share; its comment states the rules. Each direction has an account in the
+// Memory. From start to end, a direction is charged 9 KiB for its small buffers. A larger buffer is charged while it holds bytes.
+// Room for the result of a codec call is charged during the call, and the result is charged until it is written.
 //
 // A direction never waits for its first 64 KiB. While memory is short, a direction reads 16 KiB at a time, so 64 KiB are enough
 // for small frames. A long frame is moved repeatedly to a buffer of twice the size, and may have to wait for each such buffer.

@@ -41,7 +41,7 @@ func New(config Config) (*Session, error) {
 	}
 	s := &Session{config: config, keeper: newKeeper(config.OnViolation, config.Violation, config.Quarantine, config.WireBytes)}
 	s.clock.begin(s.checkTimeouts)
-	s.outcome.open()
+	s.prepareOutcome()
 	down, up := &s.lives[0], &s.lives[1]
 	s.flows[0] = newFlow(s, ToUpstream, &s.config.Downstream, &s.config.Upstream, down, up)
 	s.flows[1] = newFlow(s, ToDownstream, &s.config.Upstream, &s.config.Downstream, up, down)

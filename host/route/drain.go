@@ -109,7 +109,7 @@ func (d *Drain) Run() {
 		"frames_not_delivered", report.FramesNotDelivered, "bytes_not_delivered", report.BytesNotDelivered)
 }
 
-// Report returns one report of drains, which are those of the route of that name.
+// DrainReport returns one report of drains, which all belong to the route of that name.
 func DrainReport(name string, drains []*Drain) *control.DrainReport {
 	report := &control.DrainReport{Route: name, Ended: []control.DrainedSession{}}
 	for _, d := range drains {
