@@ -14,8 +14,7 @@ import (
 var ErrInUse = errors.New("in use")
 
 // Probe returns an error with the reason if [Listen], or datagram.Listen for a udp address, would fail for addr at present.
-// Probe does not listen
-// itself, so no peer connects to it and no datagram is lost.
+// Probe does not listen itself, so no peer connects to it and no datagram is lost.
 func Probe(ctx context.Context, addr Address) error {
 	var err error
 	switch addr.Network {
