@@ -729,6 +729,7 @@ func TestHangingInConfigure(t *testing.T) {
 			first := last
 			first.die()
 			time.Sleep(5 * time.Second) // longer than the first pause
+			synctest.Wait()
 			second := last
 			if second == first {
 				t.Error("no second process was launched")
