@@ -24,7 +24,7 @@ func downConfig(t *testing.T, g gate, options, from, to string) *config.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := config.Parse("test.yaml", "yaml", fmt.Appendf(nil, `timeouts: {start: 500ms}
+	c, err := config.Parse("test.yaml", "yaml", fmt.Appendf(nil, `timeouts: {start: 2s}
 plugins: [{name: late, path: %q, args: [late], env: {%s: %q}}]
 codecs:
   - {name: late, plugin: late, options: %s}
@@ -95,7 +95,7 @@ func TestReloadOfAHubThatWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer shutdown(t, h)
-	from := `{listen: "tcp://127.0.0.1:0", codec: line, direction: receive}`
+	from := `{listen: "tcp://127.0.0.1:0", codec: long, direction: receive}` // its plugin is up
 	if err := h.Reload(t.Context(), downConfig(t, g, "{}", from, to)); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,8 @@ func TestReloadOfAHubThatWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer down.Close()
-	relaysAt(t, up, down)
+	send(t, down, long("hello"))
+	expect(t, up.accept(), long("hello"))
 }
 
 // Frames of a hub that a reload has removed count in the totals of the host.
