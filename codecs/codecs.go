@@ -52,21 +52,20 @@
 // Wire.MaxFrame is the longest payload that may be accepted, in bytes. Refer, Append and Commit refuse a longer payload
 // with [ErrTooLong], and Grow reserves no more memory than the limit. A decoder that knows earlier, for example from an
 // announced length, returns a [Fault] at once. The longest wire of one frame follows from the options and the longest
-// payload. A framing states it with a method MaxWire (see [Sizer]); the host ends a frame that is still unfinished beyond that length as
-// too long. When a result has no room left, Refer, Grow and similar methods return [ErrNoRoom]. A codec that returns
-// this error has stopped in good order and is called again at once.
+// payload. A framing states it with a method MaxWire (see [Sizer]); the host ends a frame that is still unfinished
+// beyond that length as too long. When a result has no room left, Refer, Grow and similar methods return [ErrNoRoom]. A
+// codec that returns this error has stopped in good order and is called again at once.
 //
 // # Faults
 //
 // When Decode meets bytes that the framing forbids, it returns a [*Fault] as its error. Everything before the faulty
 // frame takes effect: its payloads are delivered, and the number of consumed bytes ends before the faulty frame. A
-// fault says where the frame began, which byte made the fault certain, what was wanted there, and where decoding may
-// go on for hosts that skip broken frames. None of this may depend on how the wire was cut. In particular, Fault.Resume,
+// fault says where the frame began, which byte made the fault certain, what was wanted there, and where decoding may go
+// on for hosts that skip broken frames. None of this may depend on how the wire was cut. In particular, Fault.Resume,
 // the position at which decoding may go on, must be the same whether or not the end of the faulty frame has already
-// arrived. A decoder that cannot always see the end goes
-// on inside the frame instead: in a state of its own (see State below) it consumes the rest of the frame, and in each
-// call it declares with [Payloads.Drop] how many bytes belonged to that frame. This lets hosts count, and keep, every
-// byte of the frame.
+// arrived. A decoder that cannot always see the end goes on inside the frame instead: in a state of its own (see State
+// below) it consumes the rest of the frame, and in each call it declares with [Payloads.Drop] how many bytes belonged
+// to that frame. This lets hosts count, and keep, every byte of the frame.
 //
 // # State
 //

@@ -7,10 +7,10 @@
 //	encode(options, state, payloads, eof, room)                  -> wire, ends, taken, more, state', fault?
 //
 // The options and max_frame are fixed when a [Codec] is configured; everything else is passed in the call. So a result
-// depends only on the configured codec and the call, and takes effect either completely or not at all. A prime marks the
-// new value of an argument, and a question mark a result that may be absent; ends are the positions in wire at which
-// frames end, and taken is their number. [Decode.Check] and [Encode.Check] check a
-// result against its call; hosts trust no result before it has passed them.
+// depends only on the configured codec and the call, and takes effect either completely or not at all. A prime marks
+// the new value of an argument, and a question mark a result that may be absent; ends are the positions in wire at
+// which frames end, and taken is their number. [Decode.Check] and [Encode.Check] check a result against its call; hosts
+// trust no result before it has passed them.
 package codeccall
 
 import (

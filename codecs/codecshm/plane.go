@@ -34,8 +34,8 @@ type Plane struct {
 	over      atomic.Bool // the plane has failed
 	readers   sync.WaitGroup
 	closing   sync.Once
-	closed    atomic.Bool // Close was called
-	beginning sync.Mutex  // held by Begin; close waits for it
+	beginning sync.Mutex // held by Begin; close waits for it
+	closed    bool       // Close was called; beginning guards it
 }
 
 // New returns a plane, and the file that the plugin process must inherit; [Variable] gives the process its number. The
@@ -65,7 +65,7 @@ func New() (*Plane, *os.File, error) {
 func (p *Plane) Begin(ctx context.Context, timeout time.Duration, failed func(error)) error {
 	p.beginning.Lock()
 	defer p.beginning.Unlock()
-	if p.closed.Load() {
+	if p.closed {
 		return errClosed
 	}
 	files, err := p.allocate()
@@ -188,10 +188,10 @@ func (p *Plane) endCalls(cause error) {
 func (p *Plane) Close() { p.closing.Do(p.close) }
 
 func (p *Plane) close() {
-	p.closed.Store(true)
 	_ = p.socket.conn.SetReadDeadline(time.Unix(1, 0)) // ends the wait of a Begin that is under way
 	p.beginning.Lock()
 	defer p.beginning.Unlock()
+	p.closed = true
 	p.endCalls(errClosed)
 	for i := range p.lanes {
 		p.lanes[i].close()

@@ -8,7 +8,7 @@
 //			}})
 //	}
 //
-// [Run] tests a codec in this process. [RunCalls] tests any other codec, such as one behind RPC: it leaves out the checks
+// [Run] tests a codec in this process. [RunCalls] tests any other codec, such as one that is called by RPC: it leaves out the checks
 // that need the codec in this process (work, memory, schema) and makes some thousand calls for each case.
 //
 // # What it checks

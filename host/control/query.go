@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Socket returns path, or the default path if path is "". It fails if other users could have made the default socket: whoever made it
+// Socket returns path, or the default path if path is "". It fails if other users could have made the default socket, since such a user
 // could answer anything.
 func Socket(path string) (string, error) {
 	if path != "" {

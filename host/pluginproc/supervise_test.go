@@ -704,7 +704,7 @@ func TestConfigureWhileThePluginIsDown(t *testing.T) {
 	})
 }
 
-// A process that hangs in Configure while it comes up ends with the plugin, and holds up nobody whose ctx ends.
+// A process that hangs in Configure while it comes up ends with the plugin, and delays no caller whose ctx ends.
 func TestHangingInConfigure(t *testing.T) {
 	hang := func(f *fake) func() error {
 		return func() error {

@@ -148,7 +148,7 @@ func (q *queue) await(now time.Time, stalled bool, written int64, patience time.
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.detached {
-		return false // nobody takes frames from the queue
+		return false // no writer takes frames from the queue
 	}
 	g := &q.grace
 	g.waiting.enter(now, shareOne)

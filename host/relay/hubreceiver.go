@@ -124,11 +124,8 @@ func (p *streamTransport) acknowledged() error {
 	if !p.ofOutbox || p.inputEnded.Load() == 0 {
 		return nil
 	}
-	now := p.clock.now()
-	p.writeSince.Store(now)
-	p.flushSince.Store(now)
+	p.writeSince.Store(p.clock.now())
 	defer p.writeSince.clear()
-	defer p.flushSince.clear()
 	err := p.link.Flush(p.Member.ctx)
 	if err == nil {
 		return nil

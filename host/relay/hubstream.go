@@ -54,9 +54,8 @@ type streamTransport struct {
 	dispatcher dispatcher
 
 	// For the writer.
-	taken      []frameRange
-	wrote      int  // bytes of taken that the link has accepted
-	flushSince mark // when the pending wait for an acknowledgement began
+	taken []frameRange
+	wrote int // bytes of taken that the link has accepted
 }
 
 // sends reports whether the hub relays the bytes that the peer sends. If not, they are discarded, or the peer's direction was ended at
@@ -227,10 +226,10 @@ func (p *streamTransport) codecFailed(call string, err error) error {
 
 func (p *streamTransport) forAll() bool { return false }
 
-// stalled reports whether the peer accepts no bytes: a write waits, or the peer's system has acknowledged nothing for as long as
-// senders wait.
+// stalled reports whether the peer accepts no bytes: a write waits, or a wait for an acknowledgement has lasted as long as senders
+// wait.
 func (p *streamTransport) stalled() bool {
-	since := p.flushSince.Load()
+	since := p.writeSince.Load()
 	return p.link.Stalled() || since != 0 && p.clock.now()-since >= int64(p.hub.Patience)
 }
 

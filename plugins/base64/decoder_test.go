@@ -28,8 +28,8 @@ func alike(t *testing.T, name string, both [2]decoder, digits []byte) {
 		memory := bytes.Repeat([]byte("z"), size+64)
 		n, err := d.Decode(memory[:size], digits)
 		got[i].dst, got[i].ok = memory[:size], err == nil && n == size
-		if behind := bytes.Trim(memory[size:], "z"); len(behind) > 0 {
-			t.Fatalf("%s: decoding %q writes %x after the %d bytes that it makes", name, digits, behind, size)
+		if after := bytes.Trim(memory[size:], "z"); len(after) > 0 {
+			t.Fatalf("%s: decoding %q writes %x beyond the %d bytes that it makes", name, digits, after, size)
 		}
 	}
 	if got[0].ok != got[1].ok || got[0].ok && !bytes.Equal(got[0].dst, got[1].dst) {
